@@ -1,0 +1,4 @@
+export * from './entry-names.js';
+export * from './manifest.js';
+export * from './reader.js';
+export * from './writer.js';

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { Failure } from '#contracts';
+
+/** Raised when an older reader could no longer read what a newer writer writes. */
+export const FORMAT_VERSION = 1;
+const FORMAT_NAME = 'snapshotd-archive';
+
+const name = z.string().min(1).max(63 * 4);
+const count = z.number().int().nonnegative();
+const bigintText = z.string().regex(/^-?\d{1,19}$/);
+
+const columnSchema = z.object({
+  name,
+  type: z.string(),
+  notNull: z.boolean(),
+  generated: z.boolean(),
+});
+
+const entrySchema = z.object({
+  name: z.string(),
+  /** Bytes of the CSV, unpacked. */
+  length: count,
+  crc32: z.string().regex(/^[0-9a-f]{8}$/),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  rows: count,
+});
+
+const tableSchema = z.object({
+  schema: name,
+  name,
+  rows: count,
+  columns: z.array(columnSchema),
+  entries: z.array(entrySchema),
+});
+
+const manifestSchema = z.object({
+  format: z.literal(FORMAT_NAME),
+  formatVersion: z.literal(FORMAT_VERSION),
+  product: z.object({ name: z.string(), version: z.string() }),
+  daemonId: z.string(),
+  /** When the snapshot was taken, by the server's clock. */
+  takenAt: z.iso.datetime(),
+  server: z.object({ version: z.string(), encoding: z.string(), database: z.string() }),
+  snapshot: z.object({ name: z.string(), walPosition: z.string() }),
+  schemas: z.array(name),
+  schemaFingerprint: z.string(),
+  tables: z.array(tableSchema),
+  sequences: z.array(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
+  totals: z.object({ tables: count, entities: count, bytes: count }),
+  leftOut: z.array(z.object({ what: z.string(), why: z.string() })),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type ManifestTable = z.infer<typeof tableSchema>;
+export type ManifestEntry = z.infer<typeof entrySchema>;
+export type ManifestColumn = z.infer<typeof columnSchema>;
+
+/** What a writer says of an archive; the rest of the manifest follows from it. */
+export type ManifestFacts = Omit<Manifest, 'format' | 'formatVersion' | 'schemaFingerprint' | 'totals'>;
+
+export function createManifest(facts: ManifestFacts): Manifest {
+  return {
+    format: FORMAT_NAME,
+    formatVersion: FORMAT_VERSION,
+    ...facts,
+    schemaFingerprint: schemaFingerprint(facts.tables),
+    totals: {
+      tables: facts.tables.length,
+      entities: sum(facts.tables.map(({ rows }) => rows)),
+      bytes: sum(facts.tables.flatMap(({ entries }) => entries.map(({ length }) => length))),
+    },
+  };
+}
+
+/**
+ * Reads a manifest that may come from anywhere.
+ * @throws Failure ARCHIVE_INVALID that says what is wrong with it
+ */
+export function parseManifest(text: string): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw invalid('its manifest.json is no JSON', cause);
+  }
+  const { format, formatVersion } = (json ?? {}) as { format?: unknown; formatVersion?: unknown };
+  if (format !== FORMAT_NAME) throw invalid(`its manifest.json is not that of a ${FORMAT_NAME}`);
+  if (typeof formatVersion === 'number' && formatVersion > FORMAT_VERSION)
+    throw new Failure(
+      'ARCHIVE_INVALID',
+      'permanent',
+      `The archive has format version ${formatVersion}; this snapshotd reads versions up to ${FORMAT_VERSION}.`,
+      { hint: 'Use a newer snapshotd.' },
+    );
+  const parsed = manifestSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw invalid(`its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`);
+}
+
+/** SHA-256 over the tables' names and columns: equal fingerprints mean that rows fit. */
+export function schemaFingerprint(tables: Pick<ManifestTable, 'schema' | 'name' | 'columns'>[]): string {
+  const definitions = tables.map(({ schema, name, columns }) => [
+    schema,
+    name,
+    columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
+  ]);
+  return createHash('sha256').update(JSON.stringify(definitions)).digest('hex');
+}
+
+export function invalid(reason: string, cause?: unknown): Failure {
+  return new Failure('ARCHIVE_INVALID', 'permanent', `This is no whole snapshotd archive: ${reason}.`, {
+    hint: 'Check the name, or choose another archive.',
+    cause,
+  });
+}
+
+function sum(numbers: number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

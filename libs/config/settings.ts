@@ -1,0 +1,180 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { Secret } from './secret.js';
+
+/** Schemas that hold the product's own state. They are never part of a repository. */
+export const OWN_SCHEMAS = { accounts: 'snapshotd', queue: 'snapshotd_queue' } as const;
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+function urlWithScheme(schemes: string[], example: string) {
+  return z
+    .string()
+    .refine(
+      (text) => URL.canParse(text) && schemes.includes(new URL(text).protocol),
+      `must be a URL such as ${example}`,
+    );
+}
+
+function integer(min: number, max: number) {
+  const fault = `must be a whole number from ${min} to ${max}`;
+  return z
+    .string()
+    .regex(/^\d+$/, fault)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, fault);
+}
+
+const boolean = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+
+const file = z.string().transform((path, context) => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: `cannot be read: ${(error as Error).message}` });
+    return z.NEVER;
+  }
+});
+
+/** `true`, a number of proxies, or addresses and networks, as Fastify's trustProxy takes them. */
+const trustProxy = z
+  .string()
+  .refine(
+    (text) => /^(true|false|\d+)$/.test(text) || text.split(',').every(isNetwork),
+    'must be true, false, a number of proxies, or a comma-separated list of addresses and networks (10.0.0.0/8)',
+  )
+  .transform((text) => (text === 'true' || text === 'false' ? text === 'true' : /^\d+$/.test(text) ? Number(text) : text));
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.trim().split('/');
+  const version = isIP(address);
+  return version !== 0 && rest.length === 0 && (bits === undefined || (/^\d+$/.test(bits) && +bits <= (version === 4 ? 32 : 128)));
+}
+
+const schemas = z
+  .string()
+  .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
+  .superRefine((names, context) => {
+    const refuse = (message: string) => context.addIssue({ code: 'custom', message });
+    for (const name of names) {
+      if (name === '') refuse('has an empty name between its commas');
+      else if (Buffer.byteLength(name) > 63) refuse(`holds a name of over 63 bytes: ${name}`);
+      else if (name.startsWith('pg_') || name === 'information_schema')
+        refuse(`names PostgreSQL's own schema ${name}, which cannot be backed up`);
+      else if (Object.values<string>(OWN_SCHEMAS).includes(name))
+        refuse(`names ${name}, where snapshotd keeps its own state; it cannot be part of a repository`);
+    }
+  });
+
+const postgresUrl = urlWithScheme(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/database');
+const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
+
+const environment = z.object({
+    PORT: integer(0, 65_535).default(8080),
+    HOST: z.string().default('0.0.0.0'),
+    TLS_CERT_FILE: file.optional(),
+    TLS_KEY_FILE: file.optional(),
+    TRUST_PROXY: trustProxy.default(false),
+    DATABASE_URL: postgresUrl,
+    REPOSITORY_URL: postgresUrl.optional(),
+    REPOSITORY_SCHEMAS: schemas.default(['repository']),
+    QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
+    S3_BUCKET: z.string().regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
+    S3_PREFIX: z
+      .string()
+      .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
+      .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
+      .default(''),
+    S3_ENDPOINT: urlWithScheme(['http:', 'https:'], 'https://s3.example.org').optional(),
+    S3_FORCE_PATH_STYLE: boolean.optional(),
+    S3_CHECKSUMS: z
+      .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
+      .optional(),
+    AWS_REGION: z.string().default('us-east-1'),
+    ADMIN_EMAIL: z.email('must be an email address').optional(),
+    ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+    WORKER_CONCURRENCY: integer(1, 64).default(1),
+    BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
+    LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+});
+
+/** Variables that make sense only as a pair. */
+const PAIRS = [
+  ['TLS_CERT_FILE', 'TLS_KEY_FILE'],
+  ['ADMIN_EMAIL', 'ADMIN_PASSWORD'],
+] as const;
+
+export type Settings = ReturnType<typeof readSettings>;
+export type LogLevel = Settings['logLevel'];
+
+/** Every fault of the settings in one message, a line each. */
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+
+  constructor(readonly faults: string[]) {
+    super(`The settings are wrong:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+  }
+}
+
+/**
+ * Reads and checks all settings. This is the only reader of the environment. An empty variable counts as
+ * unset, as compose files and unit files leave them.
+ * @throws SettingsError that lists every fault at once
+ */
+export function readSettings(env: NodeJS.ProcessEnv = process.env) {
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = environment.safeParse(set);
+  const faults = [...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []), ...halfPairs(set)];
+  if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
+  const value = parsed.data;
+  const databaseUrl = new Secret(value.DATABASE_URL);
+  return {
+    port: value.PORT,
+    host: value.HOST,
+    tls:
+      value.TLS_CERT_FILE !== undefined && value.TLS_KEY_FILE !== undefined
+        ? { cert: value.TLS_CERT_FILE, key: new Secret(value.TLS_KEY_FILE) }
+        : undefined,
+    trustProxy: value.TRUST_PROXY,
+    databaseUrl,
+    queueUrl: new Secret(value.QUEUE_URL),
+    repository: {
+      url: value.REPOSITORY_URL === undefined ? databaseUrl : new Secret(value.REPOSITORY_URL),
+      schemas: value.REPOSITORY_SCHEMAS,
+    },
+    store: {
+      bucket: value.S3_BUCKET,
+      prefix: value.S3_PREFIX,
+      region: value.AWS_REGION,
+      endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
+      forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
+      checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+    },
+    firstAdministrator:
+      value.ADMIN_EMAIL !== undefined && value.ADMIN_PASSWORD !== undefined
+        ? { email: value.ADMIN_EMAIL, password: new Secret(value.ADMIN_PASSWORD) }
+        : undefined,
+    workerConcurrency: value.WORKER_CONCURRENCY,
+    compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
+    logLevel: value.LOG_LEVEL,
+  };
+}
+
+/** What to set where a required variable is missing. */
+const MISSING: Record<string, string> = {
+  DATABASE_URL: 'the PostgreSQL database for accounts, such as postgres://user:password@host:5432/database',
+  QUEUE_URL: 'the queue, such as redis://host:6379',
+  S3_BUCKET: 'the bucket that archives go to',
+};
+
+function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
+  const name = String(issue.path[0]);
+  return set[name] === undefined ? `${name} is missing: ${MISSING[name] ?? 'it is required'}` : `${name} ${issue.message}`;
+}
+
+function halfPairs(set: Record<string, string | undefined>): string[] {
+  return PAIRS.filter(([a, b]) => (set[a] === undefined) !== (set[b] === undefined)).map(
+    ([a, b]) => `${set[a] === undefined ? a : b} is missing: ${a} and ${b} go together`,
+  );
+}

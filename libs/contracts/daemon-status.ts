@@ -1,0 +1,39 @@
+export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY'] as const;
+export type DaemonType = (typeof DAEMON_TYPES)[number];
+
+export type DaemonState = 'STARTED' | 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
+
+/**
+ * What `daemonStatus` answers: one run of a background job as a client sees it. The field names, their order
+ * and the triple s are a contract with existing clients.
+ */
+export interface DaemonStatus {
+  id: string;
+  type: DaemonType;
+  status: DaemonState;
+  /** One line that says what went wrong and what to do; null unless FAILED. */
+  errorMessage: string | null;
+  progresssMessage: string;
+  /** Entities done, and in the last tenth the finishing work. */
+  progresssCurrent: number;
+  /** See {@link progressTotal}. */
+  progresssTotal: number;
+  /** The stack of the failure, preceded by the object store's own words where it was the one that failed. */
+  errorDetails: string | null;
+  /** Where the archive is: set when a backup is COMPLETED, and never before. */
+  backupUrl: string | null;
+  /** Milliseconds from `startedOn` until now, or until the end. */
+  totalTimeMS: number;
+  /** The email of the administrator who started it. */
+  startedBy: string;
+  /** When it was asked for: milliseconds since 1970. */
+  startedOn: number;
+}
+
+/**
+ * The scale of a daemon's progress. The last tenth stands for what comes after the last entity: 785 entities
+ * give a total of 863.
+ */
+export function progressTotal(entities: number): number {
+  return entities + Math.floor(entities / 10);
+}

@@ -1,0 +1,91 @@
+/** Stable names of everything that can go wrong in a daemon. They are logged, and tests and callers rely on them. */
+export type ErrorCode =
+  | 'ARCHIVE_INVALID'
+  | 'DATABASE_CONNECTION_LOST'
+  | 'DATABASE_LOGIN_REFUSED'
+  | 'DATABASE_MISSING'
+  | 'DATABASE_PERMISSION_DENIED'
+  | 'DATABASE_QUERY_FAILED'
+  | 'DATABASE_UNREACHABLE'
+  | 'OBJECT_INCOMPLETE'
+  | 'REPOSITORY_CHANGING'
+  | 'ROW_SECURITY'
+  | 'SCHEMA_MISSING'
+  | 'STORE_ACCESS_DENIED'
+  | 'STORE_BUCKET_MISSING'
+  | 'STORE_LOGIN_REFUSED'
+  | 'STORE_OBJECT_MISSING'
+  | 'STORE_REQUEST_FAILED'
+  | 'STORE_UNREACHABLE'
+  | 'TERMINATED';
+
+/** Whether trying again can help. Decided where the error arises, because only there it is known. */
+export type Persistence = 'permanent' | 'transient';
+
+export interface FailureOptions {
+  /** What the reader should do now: a full sentence. */
+  hint?: string;
+  cause?: unknown;
+  /** A line for errorDetails, ahead of the stack: what another system said in its own words. */
+  preface?: string;
+}
+
+/** A failure that was understood: it names the thing that failed and says what to do. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly hint: string | undefined;
+  readonly preface: string | undefined;
+
+  constructor(
+    readonly code: ErrorCode,
+    readonly persistence: Persistence,
+    message: string,
+    { hint, cause, preface }: FailureOptions = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.hint = hint;
+    this.preface = preface;
+  }
+
+  /** The same failure with something to add. */
+  and(text: string): Failure {
+    const { hint, preface } = this;
+    return new Failure(this.code, this.persistence, `${this.message} ${text}`, {
+      cause: this,
+      ...(hint !== undefined && { hint }),
+      ...(preface !== undefined && { preface }),
+    });
+  }
+
+  /** The message and the hint in one line. */
+  get sentence(): string {
+    return oneLine(this.hint === undefined ? this.message : `${this.message} ${this.hint}`);
+  }
+}
+
+/** One line for errorMessage, whatever was thrown. */
+export function errorSentence(error: unknown): string {
+  if (error instanceof Failure) return error.sentence;
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(errorSentence).join('; ');
+  return oneLine(error instanceof Error ? error.message || error.name : String(error));
+}
+
+/** The text for errorDetails: the preface, the stack, and the stacks of the causes. */
+export function errorDetails(error: unknown): string {
+  const lines: string[] = [];
+  if (error instanceof Failure && error.preface !== undefined) lines.push(error.preface);
+  for (let at: unknown = error, depth = 0; at !== undefined && at !== null && depth < 8; depth++) {
+    lines.push((depth > 0 ? 'Caused by: ' : '') + stackOf(at));
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return lines.join('\n');
+}
+
+function stackOf(error: unknown): string {
+  if (error instanceof Failure) return (error.stack ?? error.message).replace(/^Failure/, `Failure [${error.code}]`);
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n]+\s*/g, ' ').trim();
+}

@@ -1,0 +1,6 @@
+export * from './ports.js';
+export * from './postgres.js';
+export * from './redis.js';
+export * from './s3.js';
+export * from './server-process.js';
+export * from './throw-away-folder.js';

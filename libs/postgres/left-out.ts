@@ -1,0 +1,29 @@
+import { displayTable } from './identifiers.js';
+import type { Session } from './session.js';
+
+/** Something that lies in the repository's reach and that a backup does not hold. */
+export interface LeftOut {
+  what: string;
+  why: string;
+}
+
+/** Names what a backup of these schemas leaves out, so that nobody finds out at the restore. */
+export async function listLeftOut(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  const relations = await session.query<{ schema: string; name: string; why: string }>(
+    `SELECT n.nspname AS schema, c.relname AS name,
+            CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
+                 ELSE 'belongs to an extension, which makes it anew' END AS why
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1)
+        AND (c.relkind = 'f'
+             OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  const [objects] = await session.query<{ count: string }>('SELECT count(*) FROM pg_largeobject_metadata');
+  const leftOut = relations.map(({ schema, name, why }) => ({ what: displayTable({ schema, name }), why }));
+  if (Number(objects?.count ?? 0) > 0)
+    leftOut.push({ what: `${objects?.count} large objects`, why: 'they belong to no schema' });
+  return leftOut;
+}

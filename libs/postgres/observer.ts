@@ -1,0 +1,60 @@
+import { displayTable } from './identifiers.js';
+import { Session } from './session.js';
+
+interface Waiting {
+  relation: string | null;
+  schema: string | null;
+  blockers: string[] | null;
+}
+
+/**
+ * A second connection that looks at what the working ones do: how far a COPY is, and whom a lock waits for.
+ * It costs the working connections nothing.
+ */
+export class Observer {
+  private constructor(private readonly session: Session) {}
+
+  static async open(url: string, applicationName: string): Promise<Observer> {
+    return new Observer(await Session.open(url, { applicationName }));
+  }
+
+  /**
+   * Rows that the running COPY of each of these backends has handled so far. A COPY that has ended is not
+   * listed: its command tag counts.
+   * https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
+   */
+  async rowsInFlight(pids: number[]): Promise<number> {
+    const rows = await this.session.query<{ rows: string }>(
+      'SELECT coalesce(sum(tuples_processed), 0) AS rows FROM pg_stat_progress_copy WHERE pid = ANY ($1)',
+      [pids],
+    );
+    return Number(rows[0]?.rows ?? 0);
+  }
+
+  /** Says what a backend waits for, or nothing while it does not wait for a lock. */
+  async waitingFor(pid: number): Promise<string | undefined> {
+    const [waiting] = await this.session.query<Waiting>(
+      `SELECT c.relname AS relation, n.nspname AS schema,
+              (SELECT array_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid))
+                 FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids(l.pid))) AS blockers
+         FROM pg_locks l
+         LEFT JOIN pg_class c ON c.oid = l.relation
+         LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE l.pid = $1 AND NOT l.granted`,
+      [pid],
+    );
+    if (waiting === undefined) return undefined;
+    const { relation, schema, blockers } = waiting;
+    const thing = relation !== null && schema !== null ? `table ${displayTable({ schema, name: relation })}` : 'the repository';
+    return `${thing}, which is locked by ${blockers?.join(', ') ?? 'another session'}`;
+  }
+
+  /** Stops what a backend is doing; its statement fails with "canceling statement due to user request". */
+  async cancel(pid: number): Promise<void> {
+    await this.session.query('SELECT pg_cancel_backend($1)', [pid]);
+  }
+
+  async close(): Promise<void> {
+    await this.session.close();
+  }
+}

@@ -1,0 +1,108 @@
+import pg from 'pg';
+import { postgresFailure } from './errors.js';
+
+/**
+ * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
+ * libraries set. array_nulls off would turn NULL into the text "NULL"; synchronize_seqscans would make the
+ * order of rows depend on other sessions. Settings that a server is too old to know are left out.
+ * https://www.postgresql.org/docs/current/runtime-config-client.html
+ */
+const EXACT_TEXT = {
+  datestyle: 'ISO, YMD',
+  intervalstyle: 'postgres',
+  timezone: 'UTC',
+  extra_float_digits: '3',
+  bytea_output: 'hex',
+  lc_monetary: 'C',
+  xmloption: 'content',
+  array_nulls: 'on',
+  standard_conforming_strings: 'on',
+  row_security: 'off',
+  synchronize_seqscans: 'off',
+  max_parallel_workers_per_gather: '0',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  idle_session_timeout: '0',
+  transaction_timeout: '0',
+  search_path: '',
+} as const;
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+export interface SessionOptions {
+  /** Shown in pg_stat_activity; at most 63 bytes. */
+  applicationName: string;
+}
+
+/** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
+export class Session {
+  private broken: unknown;
+
+  private constructor(
+    readonly client: pg.Client,
+    /** Host, port and database, without credentials: for messages. */
+    readonly server: string,
+    /** The backend's process id, as pg_stat_activity and pg_cancel_backend know it. */
+    readonly pid: number,
+  ) {}
+
+  /**
+   * Connects and fixes the session's settings.
+   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING
+   */
+  static async open(url: string, { applicationName }: SessionOptions): Promise<Session> {
+    const server = displayServer(url);
+    const client = new pg.Client({
+      connectionString: url,
+      application_name: applicationName,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+    });
+    let session: Session | undefined;
+    // An idle connection that breaks is told here only; without a listener it would end the process.
+    client.on('error', (error) => {
+      if (session !== undefined) session.broken = error;
+    });
+    try {
+      await client.connect();
+      await client.query(
+        `SELECT set_config(name, wanted.value, false)
+           FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_catalog.pg_settings USING (name)`,
+        [Object.keys(EXACT_TEXT), Object.values(EXACT_TEXT)],
+      );
+      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      session = new Session(client, server, rows[0]?.pid ?? 0);
+      return session;
+    } catch (error) {
+      await client.end().catch(() => undefined);
+      throw postgresFailure(error, server);
+    }
+  }
+
+  /** Runs one statement and gives its rows. @throws Failure */
+  async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]> {
+    try {
+      if (this.broken !== undefined) throw this.broken;
+      return (await this.client.query<Row>(sql, values)).rows;
+    } catch (error) {
+      throw postgresFailure(this.broken ?? error, this.server);
+    }
+  }
+
+  /** Ends the connection, and with it its transaction and its locks. Never fails: a broken one is gone already. */
+  async close(): Promise<void> {
+    await this.client.end().catch(() => undefined);
+  }
+
+  /** Drops the connection at once, without a word to the server; for a COPY that nobody reads any more. */
+  destroy(): void {
+    // pg types do not show the connection; its stream is the documented way to drop it.
+    (this.client as pg.Client & { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  }
+}
+
+function displayServer(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `${hostname || 'localhost'}:${port || '5432'}${pathname}`;
+}

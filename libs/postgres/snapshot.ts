@@ -1,0 +1,91 @@
+import { Failure } from '#contracts';
+import { quoteTable } from './identifiers.js';
+import { listTables, type Table } from './tables.js';
+import type { Session } from './session.js';
+
+/** One instant of the repository, held by an open transaction: everything the session reads is as of then. */
+export interface Snapshot {
+  /** The tables, locked against being dropped, truncated or altered. */
+  tables: Table[];
+  /** The name under which other sessions can read the same instant (SET TRANSACTION SNAPSHOT). */
+  exportedName: string;
+  /** When the instant was, by the server's clock. */
+  takenAt: Date;
+  /** The write-ahead log's position: a place in time for who keeps the log too. */
+  walPosition: string;
+  /** Such as "15.18 (Debian 15.18-0+deb12u1)". */
+  serverVersion: string;
+  serverEncoding: string;
+  database: string;
+}
+
+/** How often tables may appear or vanish between listing and locking before this is given up. */
+const MAX_TRIES = 20;
+
+/** Where tests can step in between; nobody else passes it. */
+export type SnapshotStep = 'listed' | 'locked' | 'exported';
+
+/**
+ * Begins a transaction that sees the repository as it is at one instant, and in which nobody can take a
+ * table away.
+ *
+ * The order is what makes it right. BEGIN and LOCK TABLE take no snapshot; it is taken by the first query
+ * after them. Were it taken first, a TRUNCATE that commits before the lock would show an empty table: it is
+ * not MVCC-safe (https://www.postgresql.org/docs/current/mvcc-caveats.html). And since the list of tables had
+ * to be read before, it is read again inside: if it differs, all starts over.
+ * @throws Failure REPOSITORY_CHANGING when the tables change faster than they can be locked
+ */
+export async function takeSnapshot(
+  session: Session,
+  schemas: string[],
+  pause: (step: SnapshotStep) => Promise<void> = async () => {},
+): Promise<Snapshot> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const listed = await listTables(session, schemas);
+    await pause('listed');
+    await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+    if (await lockTables(session, listed)) {
+      await pause('locked');
+      const [instant] = await session.query<Omit<Snapshot, 'tables'>>(
+        `SELECT pg_export_snapshot() AS "exportedName", statement_timestamp() AS "takenAt",
+                CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS "walPosition",
+                current_setting('server_version') AS "serverVersion",
+                current_setting('server_encoding') AS "serverEncoding", current_database() AS database`,
+      );
+      await pause('exported');
+      const tables = await listTables(session, schemas);
+      if (instant !== undefined && sameTables(listed, tables)) return { ...instant, tables };
+    }
+    await session.query('ROLLBACK');
+  }
+  throw new Failure(
+    'REPOSITORY_CHANGING',
+    'transient',
+    `Tables of ${schemas.join(', ')} were created or dropped each of the ${MAX_TRIES} times that they were to be locked.`,
+    { hint: 'Start the backup again when the migration that does it is over.' },
+  );
+}
+
+/** @returns false when a table of the list is gone */
+async function lockTables(session: Session, tables: Table[]): Promise<boolean> {
+  if (tables.length === 0) return true;
+  try {
+    await session.query(`LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN ACCESS SHARE MODE`);
+    return true;
+  } catch (error) {
+    if (isUndefinedTable(error)) return false;
+    throw error;
+  }
+}
+
+function isUndefinedTable(error: unknown): boolean {
+  const cause = error instanceof Failure ? error.cause : error;
+  // undefined_table, invalid_schema_name
+  return cause instanceof Error && 'code' in cause && (cause.code === '42P01' || cause.code === '3F000');
+}
+
+/** Sizes change while others write; everything else must be as it was listed. */
+function sameTables(before: Table[], after: Table[]): boolean {
+  const definitions = (tables: Table[]) => JSON.stringify(tables.map((table) => ({ ...table, bytes: 0 })));
+  return definitions(before) === definitions(after);
+}

@@ -1,0 +1,214 @@
+import { randomInt } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { ArchiveWriter, dataEntryName, type Manifest, type ManifestTable } from '#archive';
+import type { Secret } from '#config';
+import { errorSentence, Failure, progressTotal } from '#contracts';
+import {
+  copyOut,
+  countRows,
+  displayTable,
+  listLeftOut,
+  Observer,
+  readSequences,
+  Session,
+  type Snapshot,
+  takeRepositoryLock,
+  takeSnapshot,
+} from '#postgres';
+import type { MultipartUpload, ObjectStore } from '#storage';
+import { CopyProgress } from './copy-progress.js';
+import { clearEarlierAttempts } from './earlier-attempts.js';
+import type { Journal } from './journal.js';
+import { together } from './together.js';
+
+export interface BackupRequest {
+  daemonId: string;
+  /** The product's version, for the manifest. */
+  version: string;
+  repository: { url: Secret; schemas: string[] };
+  store: ObjectStore;
+  /** What the archive's key begins with, such as "backups/"; may be empty. */
+  keyPrefix: string;
+  /** zlib's, from 0 to 9. */
+  compressionLevel: number;
+  journal: Journal;
+  /** Stops the backup; what is thrown then is the signal's reason. */
+  signal: AbortSignal;
+}
+
+export interface BackupResult {
+  key: string;
+  entities: number;
+  /** The archive's length. */
+  bytes: number;
+}
+
+/**
+ * Backs the repository up, as it is at one instant, into one object. The object appears whole and at the end,
+ * or not at all: whatever fails, neither an object nor an unfinished upload is left behind.
+ * @throws Failure, or the signal's reason
+ */
+export async function backup(request: BackupRequest): Promise<BackupResult> {
+  const { store, journal, signal } = request;
+
+  // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
+  const adopted = await clearEarlierAttempts(request);
+  if (adopted !== undefined) return adopted;
+
+  // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
+  // upload also proves that the bucket may be written to, before anything is read.
+  const key = archiveKey(request);
+  await journal.recordArchive({ key });
+  const upload = await store.startUpload(key, signal);
+  try {
+    await journal.recordArchive({ key, uploadId: upload.id });
+    const manifest = await copyRepository(request, upload);
+    await upload.complete();
+    report(request, `Finished: BACKUP`, manifest.totals.entities);
+    return { key, entities: manifest.totals.entities, bytes: upload.length };
+  } catch (error) {
+    throw await discard(store, key, upload, signal.aborted ? signal.reason : error);
+  }
+}
+
+/** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
+async function copyRepository(request: BackupRequest, upload: MultipartUpload): Promise<Manifest> {
+  const { daemonId, repository, journal } = request;
+  const progress = new CopyProgress(journal.report);
+  progress.say('Connecting to PostgreSQL');
+  const applicationName = `snapshotd backup ${daemonId}`;
+  const session = await Session.open(repository.url.reveal(), { applicationName });
+  const observer = await Observer.open(repository.url.reveal(), `${applicationName} observer`);
+  try {
+    const [manifest] = await together(request.signal, [
+      (signal) =>
+        stopping(session, observer, signal, async () => {
+          // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would
+          // show the repository as it was before the restore.
+          progress.say('Waiting for the repository lock');
+          await takeRepositoryLock(session, 'shared');
+
+          progress.say('Taking the snapshot');
+          const snapshot = await takeSnapshot(session, repository.schemas);
+          upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
+          const counts = await countRows(session, snapshot.tables);
+          progress.expect([...counts.values()].reduce((total, rows) => total + rows, 0));
+
+          const writer = new ArchiveWriter({
+            compressionLevel: request.compressionLevel,
+            modifiedAt: snapshot.takenAt,
+          });
+          const [manifest] = await together(signal, [
+            async (signal) => {
+              const tables = await copyTables(session, snapshot, writer, progress, signal);
+              const manifest = writer.finish(await describe(request, session, snapshot, tables));
+              progress.allCopied(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
+              return manifest;
+            },
+            (signal) => sendToStore(writer.output, upload, signal),
+          ]);
+          return manifest;
+        }),
+      (signal) => progress.watch(observer, session.pid, signal),
+    ]);
+    return manifest;
+  } finally {
+    await Promise.all([session.close(), observer.close()]);
+  }
+}
+
+/** Copies one table after the other into the archive. */
+async function copyTables(
+  session: Session,
+  snapshot: Snapshot,
+  writer: ArchiveWriter,
+  progress: CopyProgress,
+  signal: AbortSignal,
+): Promise<ManifestTable[]> {
+  const copied: ManifestTable[] = [];
+  for (const [index, table] of snapshot.tables.entries()) {
+    signal.throwIfAborted();
+    progress.say(`Copying ${displayTable(table)} (table ${index + 1} of ${snapshot.tables.length})`);
+    const { csv, rows } = copyOut(session, table, snapshot.serverEncoding);
+    const [entry, count] = await Promise.all([writer.addEntry(dataEntryName(table, 1), csv, signal), rows]);
+    progress.add(count);
+    const { schema, name, columns } = table;
+    copied.push({ schema, name, columns, rows: count, entries: [{ ...entry, rows: count }] });
+  }
+  return copied;
+}
+
+async function describe(request: BackupRequest, session: Session, snapshot: Snapshot, tables: ManifestTable[]) {
+  const { daemonId, version, repository } = request;
+  const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
+  return {
+    product: { name: 'snapshotd', version },
+    daemonId,
+    takenAt: snapshot.takenAt.toISOString(),
+    server: { version: serverVersion, encoding: serverEncoding, database },
+    snapshot: { name: exportedName, walPosition },
+    schemas: repository.schemas,
+    tables,
+    sequences: await readSequences(session, repository.schemas),
+    leftOut: [
+      { what: 'definitions', why: 'the archive holds rows and sequences; tables, indexes and functions are not included' },
+      ...(await listLeftOut(session, repository.schemas)),
+    ],
+  };
+}
+
+/** The archive's bytes go on as they come; while the store takes none, nothing is read from PostgreSQL. */
+async function sendToStore(output: Readable, upload: MultipartUpload, signal: AbortSignal): Promise<void> {
+  const stop = () => output.destroy(signal.reason as Error);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const bytes of output) await upload.write(bytes as Buffer);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/**
+ * Sees to it that the server stops too when the signal says so: a statement that waits for a lock would not
+ * notice for hours that nobody waits for it any more.
+ */
+async function stopping<Result>(
+  session: Session,
+  observer: Observer,
+  signal: AbortSignal,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const stop = () => void observer.cancel(session.pid).catch(() => session.destroy());
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    signal.throwIfAborted();
+    return await work();
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** Removes what a failed backup left in the store, and gives the error to throw. */
+async function discard(store: ObjectStore, key: string, upload: MultipartUpload, error: unknown): Promise<unknown> {
+  try {
+    await upload.abort();
+    // Completing may have failed in the answer only, with the object in place.
+    if (upload.completing) await store.delete(key);
+    return error;
+  } catch (cleanupError) {
+    const remains = `Its unfinished upload ${key} could not be removed: ${errorSentence(cleanupError)}`;
+    return error instanceof Failure
+      ? error.and(remains)
+      : new AggregateError([error, cleanupError], `${errorSentence(error)} ${remains}`);
+  }
+}
+
+/** Random digits keep one life of the queue, whose ids begin at 1 again, from meeting the archives of another. */
+function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
+  const digits = `${randomInt(1, 2 ** 47)}${randomInt(0, 10_000)}`;
+  return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
+}
+
+function report({ journal }: BackupRequest, message: string, entities: number): void {
+  journal.report({ message, current: progressTotal(entities), total: progressTotal(entities) });
+}

@@ -1,0 +1,17 @@
+import type { ReportProgress } from '#contracts';
+
+/** An archive that an attempt of a daemon began to write. */
+export interface StartedArchive {
+  key: string;
+  /** Missing where the attempt ended before the store had answered. */
+  uploadId?: string;
+}
+
+/** What of a daemon's run outlives the process that runs it. */
+export interface Journal {
+  report: ReportProgress;
+  /** The archives that this daemon began, in this attempt and in earlier ones. */
+  readonly archives: readonly StartedArchive[];
+  /** Adds an archive, or the upload id of one that is there; durable once it resolves. */
+  recordArchive(archive: StartedArchive): Promise<void>;
+}

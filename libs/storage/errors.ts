@@ -1,0 +1,83 @@
+import { S3ServiceException } from '@aws-sdk/client-s3';
+import { Failure } from '#contracts';
+
+/** What a request was for, so that its failure names the thing. */
+export interface Target {
+  bucket: string;
+  key?: string;
+  /** The permission that the request needs, for the hint. */
+  permission: string;
+}
+
+/**
+ * Says what a failed S3 request means, and whether trying again can help. The SDK has already tried again by
+ * itself what is worth it. Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ */
+export function storeFailure(error: unknown, { bucket, key, permission }: Target): unknown {
+  if (error instanceof Failure || isAbort(error)) return error;
+  const object = key === undefined ? `The bucket ${bucket}` : `The object ${key} of the bucket ${bucket}`;
+  const cause = error;
+  const status = statusOf(error);
+  if (status === undefined)
+    return new Failure(
+      'STORE_UNREACHABLE',
+      'transient',
+      `The object store cannot be reached for the bucket ${bucket}: ${error instanceof Error ? error.message || error.name : String(error)}.`,
+      { hint: 'Check S3_ENDPOINT, AWS_REGION, the network, and that credentials are set.', cause },
+    );
+  const code = codeOf(error, status);
+  const preface = `Status Code: ${status}, AWS Request ID: ${requestIdOf(error)}, AWS Error Code: ${code}`;
+  const options = { cause, preface };
+  if (code === 'NoSuchBucket' || (status === 404 && key === undefined))
+    return new Failure('STORE_BUCKET_MISSING', 'permanent', `There is no bucket ${bucket} (NoSuchBucket).`, {
+      ...options,
+      hint: 'Create it, or check S3_BUCKET and S3_ENDPOINT.',
+    });
+  if (['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired'].includes(code))
+    return new Failure('STORE_LOGIN_REFUSED', 'permanent', `The object store refused the credentials (${code}).`, {
+      ...options,
+      hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
+    });
+  if (code === 'AccessDenied' || status === 403)
+    return new Failure('STORE_ACCESS_DENIED', 'permanent', `Access Denied: the credentials lack ${permission} on the bucket ${bucket}.`, {
+      ...options,
+      hint: `Grant ${permission}, then start again.`,
+    });
+  if (code === 'NoSuchKey' || status === 404)
+    return new Failure('STORE_OBJECT_MISSING', 'permanent', `${object} does not exist.`, options);
+  const transient = status >= 500 || status === 429 || status === 408 || code === 'RequestTimeout' || code === 'SlowDown';
+  return new Failure(
+    'STORE_REQUEST_FAILED',
+    transient ? 'transient' : 'permanent',
+    `${object}: the object store answered ${status} ${code}: ${error instanceof Error ? error.message : ''}`,
+    options,
+  );
+}
+
+/** Whether the store does not know this operation at all, as simple stores for tests and demos do. */
+export function isUnsupported(error: unknown): boolean {
+  const status = statusOf(error instanceof Failure ? error.cause : error);
+  return status === 405 || status === 501;
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+function statusOf(error: unknown): number | undefined {
+  const metadata = error instanceof Error && '$metadata' in error ? error.$metadata : undefined;
+  const status = (metadata as { httpStatusCode?: number } | undefined)?.httpStatusCode;
+  // A success status here means that the body broke off, not that the store refused.
+  return status !== undefined && status >= 300 ? status : undefined;
+}
+
+/** HEAD has no body, so that the SDK names such errors after the status: "Forbidden", "NotFound", "Unknown". */
+function codeOf(error: unknown, status: number): string {
+  const name = error instanceof S3ServiceException || error instanceof Error ? error.name : 'Unknown';
+  if (status === 403 && (name === 'Forbidden' || name === '403' || name === 'UnknownError')) return 'AccessDenied';
+  return name;
+}
+
+function requestIdOf(error: unknown): string {
+  return (error instanceof S3ServiceException ? error.$metadata.requestId : undefined) ?? 'none';
+}

@@ -1,0 +1,3 @@
+export * from './multipart-upload.js';
+export * from './object-store.js';
+export * from './part-size.js';
