@@ -17,7 +17,9 @@ export type ErrorCode =
   | 'STORE_OBJECT_MISSING'
   | 'STORE_REQUEST_FAILED'
   | 'STORE_UNREACHABLE'
-  | 'TERMINATED';
+  | 'TERMINATED'
+  | 'WORKER_LOST_LOCK'
+  | 'WORKER_STOPPING';
 
 /** Whether trying again can help. Decided where the error arises, because only there it is known. */
 export type Persistence = 'permanent' | 'transient';

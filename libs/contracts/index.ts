@@ -1,3 +1,4 @@
 export * from './daemon-status.js';
 export * from './errors.js';
+export * from './product.js';
 export * from './progress.js';

@@ -12,3 +12,10 @@ export interface Progress {
  * leaves the process. Must not throw.
  */
 export type ReportProgress = (progress: Progress) => void;
+
+/** An archive that an attempt of a daemon began to write: what a later attempt has to look after. */
+export interface StartedArchive {
+  key: string;
+  /** Missing where the attempt ended before the store had answered. */
+  uploadId?: string;
+}

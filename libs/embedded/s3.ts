@@ -23,7 +23,7 @@ export class EmbeddedS3 {
   static readonly credentials = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
 
   static async start({ folder, bucket, port }: S3Options): Promise<EmbeddedS3> {
-    mkdirSync(folder, { recursive: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     const server = new S3rver({
       address: '127.0.0.1',
       port: port ?? 0,

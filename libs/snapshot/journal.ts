@@ -1,11 +1,4 @@
-import type { ReportProgress } from '#contracts';
-
-/** An archive that an attempt of a daemon began to write. */
-export interface StartedArchive {
-  key: string;
-  /** Missing where the attempt ended before the store had answered. */
-  uploadId?: string;
-}
+import type { ReportProgress, StartedArchive } from '#contracts';
 
 /** What of a daemon's run outlives the process that runs it. */
 export interface Journal {

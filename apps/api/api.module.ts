@@ -1,0 +1,42 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import type { DataSourceOptions } from 'typeorm';
+import type { Settings } from '#config';
+import { databaseOptions, openDatabase } from '#database';
+import { LOGGER, type Logger } from '#logging';
+import { QueueModule } from '#queue';
+import { ObjectStore } from '#storage';
+import { AuthModule } from './auth/auth.module.js';
+import { DaemonsController } from './daemons/daemons.controller.js';
+import { DashboardLogin } from './dashboard/dashboard-login.js';
+import { HealthController } from './health/health.controller.js';
+
+const RETRY_EVERY_MS = 2_000;
+
+@Module({})
+export class ApiModule {
+  static with(settings: Settings, logger: Logger): DynamicModule {
+    return {
+      module: ApiModule,
+      imports: [
+        TypeOrmModule.forRootAsync({
+          useFactory: () => ({
+            ...databaseOptions(settings.databaseUrl),
+            // The database may start after the API: keep trying, and say so.
+            retryAttempts: Number.MAX_SAFE_INTEGER,
+            retryDelay: RETRY_EVERY_MS,
+            toRetry: (error: Error) => {
+              logger.warn({ reason: error.message }, 'Waiting for the database at DATABASE_URL');
+              return true;
+            },
+          }),
+          dataSourceFactory: (options) => openDatabase(options as DataSourceOptions),
+        }),
+        QueueModule.forRole('producer', settings, logger),
+        AuthModule,
+      ],
+      controllers: [DaemonsController, HealthController],
+      providers: [DashboardLogin, { provide: LOGGER, useValue: logger }, { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) }],
+    };
+  }
+}

@@ -1,0 +1,38 @@
+import { Body, Controller, Delete, HttpCode, Ip, Post, Put, UnauthorizedException } from '@nestjs/common';
+import { z } from 'zod';
+import { validated } from '../http/validated.js';
+import { Login } from './login.js';
+import { Sessions } from './sessions.js';
+
+const credentials = z.strictObject({ email: z.string().min(1).max(320), password: z.string().min(1).max(1024) });
+const token = z.strictObject({ sessionToken: z.string().min(1).max(1024) });
+
+@Controller('auth/v1/session')
+export class SessionController {
+  constructor(
+    private readonly login: Login,
+    private readonly sessions: Sessions,
+  ) {}
+
+  @Post()
+  async open(@Body() body: unknown, @Ip() address: string) {
+    const { email, password } = validated(credentials, body);
+    const account = await this.login.check(email, password, address);
+    return { displayName: account.displayName, sessionToken: await this.sessions.open(account) };
+  }
+
+  @Put()
+  @HttpCode(204)
+  async prolong(@Body() body: unknown): Promise<void> {
+    const { sessionToken } = validated(token, body);
+    if (!(await this.sessions.prolong(sessionToken)))
+      throw new UnauthorizedException('The session has ended. Log in again with POST /auth/v1/session.');
+  }
+
+  @Delete()
+  @HttpCode(204)
+  async close(@Body() body: unknown): Promise<void> {
+    const { sessionToken } = validated(token, body);
+    await this.sessions.close(sessionToken);
+  }
+}

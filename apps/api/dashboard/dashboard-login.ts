@@ -1,0 +1,46 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Account } from '#database';
+import { sessionToken } from '../auth/access.js';
+import { Login } from '../auth/login.js';
+import { Sessions } from '../auth/sessions.js';
+import { Injectable } from '@nestjs/common';
+
+const COOKIE = 'snapshotd_session';
+
+/**
+ * Who looks at the dashboard: by a session's token in a header, or in a browser by HTTP Basic. The browser
+ * sends Basic with each request, and checking a password is slow on purpose; so the first time opens a
+ * session, which a cookie carries on.
+ */
+@Injectable()
+export class DashboardLogin {
+  constructor(
+    private readonly login: Login,
+    private readonly sessions: Sessions,
+  ) {}
+
+  /** @throws UnauthorizedException, TooManyRequests */
+  async accountOf(request: FastifyRequest, reply: FastifyReply): Promise<Account | undefined> {
+    const token = sessionToken(request) ?? cookieToken(request);
+    const account = token === undefined ? undefined : await this.sessions.accountOf(token);
+    return account ?? (await this.byPassword(request, reply));
+  }
+
+  private async byPassword(request: FastifyRequest, reply: FastifyReply): Promise<Account | undefined> {
+    const encoded = /^Basic\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+    if (encoded === undefined) return undefined;
+    const [, email, password] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString('utf8')) ?? [];
+    if (email === undefined || password === undefined) return undefined;
+    const account = await this.login.check(email, password, request.ip);
+    if (account.administrator) {
+      const secure = request.protocol === 'https' ? '; Secure' : '';
+      const opened = await this.sessions.open(account);
+      void reply.header('Set-Cookie', `${COOKIE}=${opened}; Path=/admin; HttpOnly; SameSite=Strict${secure}`);
+    }
+    return account;
+  }
+}
+
+function cookieToken(request: FastifyRequest): string | undefined {
+  return new RegExp(`(?:^|;\\s*)${COOKIE}=([\\w-]+)`).exec(request.headers.cookie ?? '')?.[1];
+}

@@ -1,0 +1,35 @@
+import { createBullBoard } from '@bull-board/api';
+import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
+import { FastifyAdapter } from '@bull-board/fastify';
+import type { FastifyInstance } from 'fastify';
+import type { DaemonQueue } from '#queue';
+import { DASHBOARD_PATH } from './dashboard-path.js';
+
+/** The page needs inline styles, and nothing from anywhere else. */
+const CONTENT_SECURITY_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'none'";
+
+/** The fonts that the page would fetch from the internet; it falls back to the system's. */
+const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
+
+/** Shows the queue to administrators, read-only. Whoever may see it is decided where all routes are guarded. */
+export async function registerDashboard(fastify: FastifyInstance, queue: DaemonQueue['queue']): Promise<void> {
+  const serverAdapter = new FastifyAdapter();
+  serverAdapter.setBasePath(DASHBOARD_PATH);
+  createBullBoard({
+    queues: [new BullMQAdapter(queue, { readOnlyMode: true })],
+    serverAdapter,
+    options: { uiConfig: { boardTitle: 'snapshotd' } },
+  });
+  await fastify.register(
+    async (scope) => {
+      scope.addHook('onSend', async (_request, reply, payload) => {
+        void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY);
+        const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');
+        return html && typeof payload === 'string' ? payload.replace(FOREIGN_LINKS, '') : payload;
+      });
+      await scope.register(serverAdapter.registerPlugin());
+    },
+    { prefix: DASHBOARD_PATH },
+  );
+}

@@ -1,0 +1,53 @@
+import { Controller, Get, Inject, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { DataSource } from 'typeorm';
+import { LOGGER, type Logger } from '#logging';
+import { DaemonQueue } from '#queue';
+import { ObjectStore } from '#storage';
+
+const ANSWER_WITHIN_MS = 2_000;
+
+type State = 'up' | 'down';
+
+/** For load balancers and orchestrators. Says what is up and what is down, and nothing more. */
+@Controller('health')
+export class HealthController {
+  constructor(
+    private readonly database: DataSource,
+    private readonly daemons: DaemonQueue,
+    private readonly store: ObjectStore,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  @Get('live')
+  live() {
+    return { status: 'up' };
+  }
+
+  /** Database and queue decide. The bucket is shown only: its outage must not take the API away as well. */
+  @Get('ready')
+  async ready(@Res({ passthrough: true }) reply: FastifyReply) {
+    const [database, queue, bucket] = await Promise.all([
+      this.stateOf('database', () => this.database.query('SELECT 1')),
+      this.stateOf('queue', () => this.daemons.check()),
+      this.stateOf('bucket', (signal) => this.store.check(signal)),
+    ]);
+    const status: State = database === 'up' && queue === 'up' ? 'up' : 'down';
+    void reply.status(status === 'up' ? 200 : 503);
+    return { status, database, queue, bucket };
+  }
+
+  private async stateOf(name: string, ask: (signal: AbortSignal) => Promise<unknown>): Promise<State> {
+    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    const late = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+    });
+    try {
+      await Promise.race([ask(signal), late]);
+      return 'up';
+    } catch (error) {
+      this.logger.warn({ err: error }, `Not ready: the ${name} does not answer`);
+      return 'down';
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import { HttpException } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { QueueUnavailable } from '#queue';
+
+/** Somebody asks too often; they may ask again after so many seconds. */
+export class TooManyRequests extends HttpException {
+  constructor(
+    reason: string,
+    readonly retryAfterSeconds: number,
+  ) {
+    super(reason, 429);
+  }
+}
+
+/** Answers an error as {"reason": …}: one sentence for the client, the stack for the log only. */
+export function sendReason(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, reason } = answerFor(error);
+  if (status >= 500) request.log.error({ err: error }, `Answered ${status}: ${reason}`);
+  if (error instanceof TooManyRequests) void reply.header('Retry-After', String(error.retryAfterSeconds));
+  return reply.status(status).send({ reason });
+}
+
+function answerFor(error: unknown): { status: number; reason: string } {
+  if (error instanceof HttpException) return { status: error.getStatus(), reason: error.message };
+  if (error instanceof QueueUnavailable) return { status: 503, reason: error.message };
+  if (isDatabaseAway(error)) return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
+  // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
+  const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
+  if (status === 413) return { status, reason: 'The body is larger than 64 KB.' };
+  if (status >= 400 && status < 500) return { status, reason: (error as Error).message };
+  return { status: 500, reason: 'Something went wrong here. The log of the API says what.' };
+}
+
+function isDatabaseAway(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? String(error.code) : '';
+  // SQLSTATE class 08 is connection trouble, 57P0x a shutdown, 53300 too many connections.
+  return (
+    /^(ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|08|57P0|53300)/.test(code) ||
+    /timeout exceeded when trying to connect|Connection terminated/.test(error.message)
+  );
+}

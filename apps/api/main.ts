@@ -1,0 +1,44 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { readSettings, SettingsError } from '#config';
+import { PRODUCT } from '#contracts';
+import { createLogger, NestLogger } from '#logging';
+import { DaemonQueue } from '#queue';
+import { ApiModule } from './api.module.js';
+import { Accounts } from './auth/accounts.js';
+import { guardAllRoutes } from './auth/access.js';
+import { Sessions } from './auth/sessions.js';
+import { DashboardLogin } from './dashboard/dashboard-login.js';
+import { registerDashboard } from './dashboard/dashboard.js';
+import { acceptBodies } from './http/bodies.js';
+import { ReasonFilter } from './http/reason.filter.js';
+import { logRequests } from './http/request-log.js';
+import { serverOptions } from './http/server-options.js';
+
+async function main(): Promise<void> {
+  const settings = readSettings();
+  const logger = createLogger('api', settings.logLevel);
+  const adapter = new FastifyAdapter(serverOptions(settings, logger));
+  const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(settings, logger), adapter, {
+    logger: new NestLogger(logger),
+    bodyParser: false,
+  });
+  const fastify = adapter.getInstance();
+  logRequests(fastify);
+  acceptBodies(fastify);
+  guardAllRoutes(fastify, app.get(Sessions), app.get(DashboardLogin));
+  await registerDashboard(fastify, app.get(DaemonQueue).queue);
+  app.useGlobalFilters(new ReasonFilter());
+  app.enableShutdownHooks();
+
+  const { firstAdministrator } = settings;
+  if (firstAdministrator !== undefined) await app.get(Accounts).ensureAdministrator(firstAdministrator);
+  await app.listen(settings.port, settings.host);
+  logger.info({ version: PRODUCT.version, url: await app.getUrl() }, 'The API listens');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof SettingsError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.exit(1);
+});

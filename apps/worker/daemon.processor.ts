@@ -1,0 +1,83 @@
+import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import { WaitingError } from 'bullmq';
+import { errorSentence, Failure } from '#contracts';
+import type { Logger } from '#logging';
+import { DAEMON_QUEUE, type DaemonJob, type DaemonJobResult, jobFailure, JobJournal } from '#queue';
+import type { DaemonRunner } from './daemon-runner.js';
+
+/**
+ * A killed worker's daemon is taken over after about the sum of the first two. A worker that is killed again
+ * and again is no reason to give a daemon up before the tenth time.
+ */
+const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 10 };
+
+/** Takes daemons off the queue and has them run. */
+@Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER })
+export class DaemonProcessor extends WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly running = new Map<string, AbortController>();
+  private stopping = false;
+
+  constructor(
+    private readonly runner: DaemonRunner,
+    private readonly concurrency: number,
+    private readonly logger: Logger,
+  ) {
+    super();
+  }
+
+  onApplicationBootstrap(): void {
+    this.worker.concurrency = this.concurrency;
+    this.worker.run().catch((error: unknown) => {
+      this.logger.fatal({ err: error }, 'The worker cannot take daemons any more');
+      process.kill(process.pid, 'SIGTERM');
+    });
+  }
+
+  /** Runs one attempt of a daemon. */
+  async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
+    const id = job.id ?? '';
+    const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
+    const journal = new JobJournal(job, (error) => log.warn({ err: error }, 'Progress could not be written'));
+    const stop = new AbortController();
+    this.running.set(id, stop);
+    log.info('Started');
+    try {
+      const result = await this.runner.run(job, journal, stop.signal);
+      await journal.flush();
+      log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
+      return result;
+    } catch (error) {
+      await journal.flush();
+      if (this.stopping && token !== undefined) {
+        log.info('Handed back to the queue');
+        await job.moveToWait(token);
+        throw new WaitingError();
+      }
+      log.error({ err: error }, `Failed: ${errorSentence(error)}`);
+      throw jobFailure(error);
+    } finally {
+      this.running.delete(id);
+    }
+  }
+
+  /** Another worker may have the daemon by now: whatever this one does on is in its way. */
+  @OnWorkerEvent('lockRenewalFailed')
+  onLockLost(ids: string[]): void {
+    for (const id of ids)
+      this.running.get(id)?.abort(new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.'));
+  }
+
+  @OnWorkerEvent('error')
+  onError(error: Error): void {
+    this.logger.warn({ reason: error.message }, 'The queue has an error');
+  }
+
+  /** Running daemons go back to the queue at once, for another worker. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.stopping = true;
+    await this.worker.pause(true);
+    for (const stop of this.running.values())
+      stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
+  }
+}

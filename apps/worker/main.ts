@@ -1,0 +1,22 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { readSettings, SettingsError } from '#config';
+import { PRODUCT } from '#contracts';
+import { createLogger, NestLogger } from '#logging';
+import { WorkerModule } from './worker.module.js';
+
+async function main(): Promise<void> {
+  const settings = readSettings();
+  const logger = createLogger('worker', settings.logLevel);
+  const app = await NestFactory.createApplicationContext(WorkerModule.with(settings, logger), {
+    logger: new NestLogger(logger),
+  });
+  app.enableShutdownHooks();
+  await app.init();
+  logger.info({ version: PRODUCT.version, concurrency: settings.workerConcurrency }, 'The worker takes daemons');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof SettingsError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.exit(1);
+});

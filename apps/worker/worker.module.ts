@@ -1,0 +1,26 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import type { Settings } from '#config';
+import type { Logger } from '#logging';
+import { QueueModule } from '#queue';
+import { ObjectStore } from '#storage';
+import { DaemonProcessor } from './daemon.processor.js';
+import { DaemonRunner } from './daemon-runner.js';
+
+@Module({})
+export class WorkerModule {
+  static with(settings: Settings, logger: Logger): DynamicModule {
+    const store = new ObjectStore(settings.store);
+    return {
+      module: WorkerModule,
+      imports: [QueueModule.forRole('worker', settings, logger)],
+      providers: [
+        {
+          provide: DaemonProcessor,
+          inject: [],
+          useFactory: () =>
+            new DaemonProcessor(new DaemonRunner(settings, store), settings.workerConcurrency, logger),
+        },
+      ],
+    };
+  }
+}

@@ -1,0 +1,36 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ServerProcess } from './server-process.js';
+
+export interface AppOptions {
+  app: 'api' | 'worker';
+  /** Tells several of one app apart; the app's own name when missing. */
+  name?: string;
+  /** The folder that the build wrote. */
+  dist: string;
+  /** Where its log goes. */
+  folder: string;
+  env: NodeJS.ProcessEnv;
+}
+
+/** Starts the API or a worker as it runs in production: a process of its own. */
+export async function startApp({ app, name = app, dist, folder, env }: AppOptions): Promise<ServerProcess> {
+  mkdirSync(folder, { recursive: true });
+  return ServerProcess.start({
+    name: `The ${name}`,
+    command: process.execPath,
+    args: [join(dist, 'apps', app, 'main.js')],
+    env: { ...process.env, NODE_NO_WARNINGS: '1', ...env },
+    logFile: join(folder, `${name}.log`),
+    pidFile: join(folder, `${name}.pid`),
+    stopSignal: 'SIGTERM',
+  });
+}
+
+/** Waits until an API at this address is ready for work. */
+export async function apiReady(api: ServerProcess, url: string): Promise<void> {
+  await api.ready(async () => {
+    const { status } = await fetch(`${url}/health/ready`);
+    if (status !== 200) throw new Error(`/health/ready answers ${status}`);
+  });
+}

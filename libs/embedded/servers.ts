@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { EmbeddedPostgres } from './postgres.js';
+import { EmbeddedRedis } from './redis.js';
+import { EmbeddedS3 } from './s3.js';
+
+export interface ServersOptions {
+  /** Where they keep what they hold. */
+  folder: string;
+  /** Variables that are set already: what they name is used instead of an embedded server. */
+  env: NodeJS.ProcessEnv;
+  /** Whether what they hold must survive a crash of the machine. */
+  durable: boolean;
+  /** Which queue to run; a private redis-server where there is one when missing. */
+  queue?: 'redis' | 'postgres';
+  ports?: { postgres?: number | undefined; redis?: number | undefined; s3?: number | undefined };
+}
+
+/** The servers that the API and the workers need, as far as they are not there already. */
+export interface Servers {
+  /** The variables that lead the API and the workers to them. */
+  env: Record<string, string>;
+  postgres?: EmbeddedPostgres;
+  redis?: EmbeddedRedis;
+  s3?: EmbeddedS3;
+  stop(): Promise<void>;
+}
+
+const BUCKET = 'snapshotd-archives';
+
+/** Starts what is missing. @throws Error when one does not start; those that did are stopped again */
+export async function startServers(options: ServersOptions): Promise<Servers> {
+  const { folder, env: given, durable, ports = {} } = options;
+  const env: Record<string, string> = {};
+  const started: { stop(): Promise<void> }[] = [];
+  const stop = async () => {
+    for (const server of started.toReversed()) await server.stop();
+  };
+  const servers: Servers = { env, stop };
+  try {
+    if (!given['S3_ENDPOINT']) {
+      const bucket = given['S3_BUCKET'] || BUCKET;
+      servers.s3 = await EmbeddedS3.start({ folder: join(folder, 's3'), bucket, ...(ports.s3 && { port: ports.s3 }) });
+      started.push(servers.s3);
+      Object.assign(env, { S3_ENDPOINT: servers.s3.endpoint, S3_BUCKET: bucket, ...EmbeddedS3.credentials });
+    }
+    if (!given['DATABASE_URL']) {
+      servers.postgres = await EmbeddedPostgres.start({
+        folder: join(folder, 'postgres'),
+        durable,
+        ...(ports.postgres && { port: ports.postgres }),
+      });
+      started.push(servers.postgres);
+      env['DATABASE_URL'] = servers.postgres.url();
+    }
+    if (!given['QUEUE_URL']) {
+      if ((options.queue ?? (EmbeddedRedis.available() ? 'redis' : 'postgres')) === 'redis') {
+        servers.redis = await EmbeddedRedis.start({ folder: join(folder, 'redis'), ...(ports.redis && { port: ports.redis }) });
+        started.push(servers.redis);
+        env['QUEUE_URL'] = servers.redis.url;
+      } else {
+        env['QUEUE_URL'] = given['DATABASE_URL'] || env['DATABASE_URL'] || '';
+      }
+    }
+    return servers;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createPostgresBackend, type QueueOptions, setDefaultBackendFactory } from 'bullmq';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+import { OWN_SCHEMAS, type Secret } from '#config';
+import type { Logger } from '#logging';
+
+/** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
+export type QueueRole = 'producer' | 'worker';
+
+/** How long a request may wait for the queue before its client is told that it is away. */
+const PRODUCER_TIMEOUT_MS = 2_000;
+const RETRY_EVERY_MS = 2_000;
+
+type Connection = Pick<QueueOptions, 'connection' | 'prefix'>;
+
+/**
+ * Chooses the queue's backend by the URL's scheme, waits until it answers, and gives BullMQ's options for it.
+ * Must have run before the first queue or worker is constructed.
+ */
+export async function queueConnection(url: Secret, role: QueueRole, logger: Logger): Promise<Connection> {
+  const postgres = /^postgres/.test(url.reveal());
+  await untilReachable(postgres ? () => askPostgres(url) : () => askRedis(url), logger);
+  if (postgres) {
+    setDefaultBackendFactory(createPostgresBackend);
+    const connection = {
+      connectionString: url.reveal(),
+      schema: OWN_SCHEMAS.queue,
+      migrate: true,
+      connectionTimeoutMillis: PRODUCER_TIMEOUT_MS,
+      ...(role === 'producer' ? { max: 10, query_timeout: PRODUCER_TIMEOUT_MS } : { max: 4 }),
+    };
+    // BullMQ types its options for Redis; with the factory above it hands this to node-postgres as it is.
+    return { connection: connection as Connection['connection'] };
+  }
+  return {
+    prefix: 'snapshotd',
+    connection: {
+      url: url.reveal(),
+      ...(role === 'producer'
+        ? { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: PRODUCER_TIMEOUT_MS }
+        : { maxRetriesPerRequest: null }),
+    },
+  };
+}
+
+async function untilReachable(ask: () => Promise<void>, logger: Logger): Promise<void> {
+  for (;;)
+    try {
+      return await ask();
+    } catch (error) {
+      logger.warn({ reason: error instanceof Error ? error.message : String(error) }, 'Waiting for the queue at QUEUE_URL');
+      await sleep(RETRY_EVERY_MS);
+    }
+}
+
+async function askRedis(url: Secret): Promise<void> {
+  const client = new Redis(url.reveal(), { lazyConnect: true, retryStrategy: () => null, connectTimeout: 5_000 });
+  let reason: Error | undefined;
+  client.on('error', (error) => (reason = error));
+  try {
+    await client.connect();
+    await client.ping();
+  } catch (error) {
+    throw reason ?? error;
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function askPostgres(url: Secret): Promise<void> {
+  const client = new pg.Client({ connectionString: url.reveal(), connectionTimeoutMillis: 5_000 });
+  client.on('error', () => undefined); // The rejected promise tells.
+  try {
+    await client.connect();
+  } finally {
+    await client.end();
+  }
+}

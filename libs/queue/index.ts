@@ -1,0 +1,5 @@
+export * from './daemon-job.js';
+export * from './daemon-queue.js';
+export * from './job-failure.js';
+export * from './job-journal.js';
+export * from './queue.module.js';

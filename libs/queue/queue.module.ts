@@ -1,0 +1,29 @@
+import { BullModule, getQueueToken } from '@nestjs/bullmq';
+import { type DynamicModule, Module } from '@nestjs/common';
+import type { Settings } from '#config';
+import type { Logger } from '#logging';
+import { type QueueRole, queueConnection } from './connection.js';
+import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
+import { DaemonQueue } from './daemon-queue.js';
+
+/** The queue of daemons, for one process: the API produces, the worker consumes. */
+@Module({})
+export class QueueModule {
+  static forRole(role: QueueRole, settings: Settings, logger: Logger): DynamicModule {
+    return {
+      module: QueueModule,
+      imports: [
+        BullModule.forRootAsync({ useFactory: () => queueConnection(settings.queueUrl, role, logger) }),
+        BullModule.registerQueue({ name: DAEMON_QUEUE }),
+      ],
+      providers: [
+        {
+          provide: DaemonQueue,
+          inject: [getQueueToken(DAEMON_QUEUE)],
+          useFactory: (queue: DaemonJobQueue) => new DaemonQueue(queue, logger),
+        },
+      ],
+      exports: [DaemonQueue, BullModule],
+    };
+  }
+}

@@ -1,0 +1,32 @@
+import type { DaemonStatus } from '#contracts';
+
+/** The few calls that the tools make, as any client would. */
+export class Client {
+  private token = '';
+
+  constructor(private readonly url: string) {}
+
+  async login(email: string, password: string): Promise<void> {
+    const session = await this.call<{ sessionToken: string }>('POST', '/auth/v1/session', { email, password });
+    this.token = session.sessionToken;
+  }
+
+  startBackup(): Promise<DaemonStatus> {
+    return this.call('POST', '/repo/v1/startBackupDaemon', {});
+  }
+
+  status(id: string): Promise<DaemonStatus> {
+    return this.call('GET', `/repo/v1/daemonStatus/${id}`);
+  }
+
+  private async call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { 'Content-Type': 'application/json', sessionToken: this.token },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const answer: unknown = await response.json();
+    if (!response.ok) throw new Error(`${method} ${path} answers ${response.status}: ${JSON.stringify(answer)}`);
+    return answer as Answer;
+  }
+}

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Secret, readSettings } from '#config';
+import { databaseOptions, openDatabase } from '#database';
+import { apiReady, freePort, type ServerProcess, startApp, startServers, throwAwayFolder } from '#embedded';
+import { ObjectStore } from '#storage';
+import { Client } from './client.js';
+import { fillRepository } from './fill-repository.js';
+import { listEntries } from './list-entries.js';
+import { ProgressBar } from './progress-bar.js';
+
+const DIST = join(__dirname, '..');
+const interrupted = new AbortController();
+
+function say(text: string): void {
+  interrupted.signal.throwIfAborted();
+  process.stdout.write(`${text}\n`);
+}
+
+/** Does the main job once, from nothing: everything is started, used and stopped again. */
+async function demo(): Promise<void> {
+  const folder = throwAwayFolder();
+  const running: { stop(): Promise<void> }[] = [];
+  try {
+    say('Starting PostgreSQL, an S3 server and a queue on free ports of 127.0.0.1 ...');
+    const servers = await startServers({ folder, env: {}, durable: false });
+    running.push(servers);
+    say(`  The queue is ${servers.redis ? 'a private redis-server' : "BullMQ's PostgreSQL backend (no redis-server on PATH)"}.`);
+
+    say('Starting the API and a worker ...');
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const administrator = { email: 'admin@example.org', password: randomBytes(12).toString('base64url') };
+    const env: Record<string, string> = {
+      ...servers.env,
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      ADMIN_EMAIL: administrator.email,
+      ADMIN_PASSWORD: administrator.password,
+    };
+    const api: ServerProcess = await startApp({ app: 'api', dist: DIST, folder, env });
+    running.push(api);
+    running.push(await startApp({ app: 'worker', dist: DIST, folder, env }));
+    await apiReady(api, url);
+
+    say('Filling the repository with 785 entities ...');
+    const database = await openDatabase(databaseOptions(new Secret(env['DATABASE_URL'] ?? '')));
+    try {
+      await fillRepository(database);
+    } finally {
+      await database.destroy();
+    }
+
+    say('Logging in as an administrator and starting a backup ...');
+    const client = new Client(url);
+    await client.login(administrator.email, administrator.password);
+    let status = await client.startBackup();
+    const bar = new ProgressBar(process.stdout);
+    while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
+      bar.draw(status);
+      await sleep(100, undefined, { signal: interrupted.signal });
+      status = await client.status(status.id);
+    }
+    bar.draw(status);
+    bar.end();
+    say(JSON.stringify(status, null, 2));
+    if (status.backupUrl === null) throw new Error('The backup failed.');
+
+    say('\nThe archive holds:');
+    Object.assign(process.env, servers.env);
+    const store = new ObjectStore(readSettings({ ...process.env, ...env }).store);
+    for (const line of await listEntries(store, status.backupUrl)) say(`  ${line}`);
+    store.close();
+
+    say('\nTo look further: `npm start` runs all this to stay, and prints where. README.md has the calls.');
+  } finally {
+    for (const part of running.toReversed()) await part.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+
+demo().catch((error: unknown) => {
+  process.exitCode = 1;
+  if (interrupted.signal.aborted) process.stderr.write('\nStopped.\n');
+  else process.stderr.write(`The demo failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+});

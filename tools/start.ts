@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { apiReady, type ServerProcess, startApp, startServers } from '#embedded';
+
+const DIST = join(__dirname, '..');
+const FOLDER = resolve('.data');
+const say = (text: string) => process.stdout.write(`${text}\n`);
+
+/** Runs everything on a folder that stays, until it is told to stop. */
+async function start(): Promise<void> {
+  const stopped = new Promise<string>((tell) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => tell(signal));
+  });
+  mkdirSync(FOLDER, { recursive: true });
+  // PostgreSQL may have to run as another user, who must be able to enter but not to look around.
+  chmodSync(FOLDER, 0o711);
+
+  const running: { stop(): Promise<void> }[] = [];
+  try {
+    const servers = await startServers({
+      folder: FOLDER,
+      env: process.env,
+      durable: true,
+      ports: { postgres: port('POSTGRES_PORT'), redis: port('REDIS_PORT'), s3: port('S3_PORT') },
+    });
+    running.push(servers);
+
+    const administrator = rememberedAdministrator();
+    const env: Record<string, string> = {
+      ...servers.env,
+      PORT: process.env['PORT'] || '8080',
+      HOST: process.env['HOST'] || '127.0.0.1',
+      ADMIN_EMAIL: administrator.email,
+      ADMIN_PASSWORD: administrator.password,
+    };
+    const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env });
+    running.push(api);
+    const worker = await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env });
+    running.push(worker);
+    const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
+    const url = `${scheme}://127.0.0.1:${env['PORT']}`;
+    if (scheme === 'http') await apiReady(api, url);
+
+    say(`snapshotd is at      ${url}`);
+    say(`the queue's board at ${url}/admin/queues`);
+    say(`administrator        ${administrator.email}`);
+    say(`password             ${administrator.password}`);
+    say(`data and logs        ${FOLDER}`);
+    say(`in use               ${described(servers)}`);
+    say('Ctrl-C stops it.');
+
+    const ended = Promise.race([endOf(api, 'API'), endOf(worker, 'worker')]);
+    const reason = await Promise.race([stopped, ended]);
+    say(`\n${reason}: stopping ...`);
+    if (!reason.startsWith('SIG')) process.exitCode = 1;
+  } finally {
+    for (const part of running.toReversed()) await part.stop();
+  }
+  say('Stopped.');
+}
+
+async function endOf(app: ServerProcess, name: string): Promise<string> {
+  await app.ended();
+  return `The ${name} ended by itself; its log ends with:\n${app.logTail()}\n`;
+}
+
+/** Generated once and kept for later starts, for the present user's eyes only. */
+function rememberedAdministrator(): { email: string; password: string } {
+  const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = process.env;
+  if (email && password) return { email, password };
+  const file = join(FOLDER, 'administrator.json');
+  if (!existsSync(file)) {
+    const generated = { email: 'admin@example.org', password: randomBytes(15).toString('base64url') };
+    writeFileSync(file, JSON.stringify(generated), { mode: 0o600 });
+  }
+  return JSON.parse(readFileSync(file, 'utf8')) as { email: string; password: string };
+}
+
+function port(name: string): number | undefined {
+  return process.env[name] ? Number(process.env[name]) : undefined;
+}
+
+function described({ postgres, redis, s3 }: Awaited<ReturnType<typeof startServers>>): string {
+  const own = (name: string) => `${name} as set`;
+  return [
+    postgres ? 'embedded PostgreSQL' : own('DATABASE_URL'),
+    s3 ? 'embedded S3' : own('S3_ENDPOINT'),
+    redis ? 'private redis-server' : process.env['QUEUE_URL'] ? own('QUEUE_URL') : "BullMQ's PostgreSQL backend",
+  ].join(', ');
+}
+
+start().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});
