@@ -12,6 +12,9 @@ module.exports = {
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   testMatch: ['<rootDir>/{apps,libs,test,tools}/**/*.spec.ts'],
+  globalSetup: '<rootDir>/test/support/global-setup.cjs',
+  globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
+  // One file after the other: they share servers, and the machine may be small.
   maxWorkers: 1,
   testTimeout: 60_000,
   reporters: ['default', '<rootDir>/test/support/tally-reporter.cjs'],

@@ -6,3 +6,4 @@ export * from './s3.js';
 export * from './server-process.js';
 export * from './servers.js';
 export * from './throw-away-folder.js';
+export * from './swift.js';

@@ -32,7 +32,7 @@ export class EmbeddedRedis {
       name: 'redis-server',
       command: 'redis-server',
       args: ['-'],
-      input: `bind 127.0.0.1\nport ${port}\nrequirepass ${password}\ndir "${folder}"\nappendonly yes\nmaxmemory-policy noeviction\n`,
+      input: `bind 127.0.0.1\nport ${port}\nrequirepass ${password}\ndatabases 256\ndir "${folder}"\nappendonly yes\nmaxmemory-policy noeviction\n`,
       logFile: join(folder, 'redis.log'),
       pidFile: join(folder, 'redis.pid'),
       stopSignal: 'SIGTERM',

@@ -61,6 +61,8 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
 }
 
 function systemErrorCode(error: unknown): string | undefined {
-  if (error instanceof AggregateError) return systemErrorCode(error.errors[0]);
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  // Node tries every address of a host, and gives one error for each.
+  const { errors, code } = error as { errors?: unknown[]; code?: unknown };
+  if (Array.isArray(errors)) return systemErrorCode(errors[0] ?? {});
+  return typeof code === 'string' ? code : undefined;
 }

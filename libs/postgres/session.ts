@@ -55,6 +55,8 @@ export class Session {
     const server = displayServer(url);
     const client = new pg.Client({
       connectionString: url,
+      // From the first statement on, whatever the database or the role set; the rest follows below.
+      options: '-c statement_timeout=0',
       application_name: applicationName,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
@@ -67,8 +69,9 @@ export class Session {
     try {
       await client.connect();
       await client.query(
-        `SELECT set_config(name, wanted.value, false)
-           FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_catalog.pg_settings USING (name)`,
+        `SELECT set_config(known.name, wanted.value, false)
+           FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
+           JOIN pg_catalog.pg_settings AS known ON lower(known.name) = wanted.name`,
         [Object.keys(EXACT_TEXT), Object.values(EXACT_TEXT)],
       );
       const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');

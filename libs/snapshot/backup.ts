@@ -130,10 +130,13 @@ async function copyTables(
     signal.throwIfAborted();
     progress.say(`Copying ${displayTable(table)} (table ${index + 1} of ${snapshot.tables.length})`);
     const { csv, rows } = copyOut(session, table, snapshot.serverEncoding);
-    const [entry, count] = await Promise.all([writer.addEntry(dataEntryName(table, 1), csv, signal), rows]);
-    progress.add(count);
+    const [entry, count] = await Promise.allSettled([writer.addEntry(dataEntryName(table, 1), csv, signal), rows]);
+    // When COPY failed, the entry failed with it; COPY's error says why.
+    if (count.status === 'rejected') throw count.reason;
+    if (entry.status === 'rejected') throw entry.reason;
+    progress.add(count.value);
     const { schema, name, columns } = table;
-    copied.push({ schema, name, columns, rows: count, entries: [{ ...entry, rows: count }] });
+    copied.push({ schema, name, columns, rows: count.value, entries: [{ ...entry.value, rows: count.value }] });
   }
   return copied;
 }

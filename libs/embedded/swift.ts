@@ -1,0 +1,101 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort } from './ports.js';
+import { ServerProcess } from './server-process.js';
+
+const CONF = '/etc/swift/swift.conf';
+
+/** An S3 server that checks signatures and rights, and that can abort and list uploads: OpenStack Swift. */
+export class Swift {
+  private constructor(
+    readonly endpoint: string,
+    private readonly processes: ServerProcess[],
+  ) {}
+
+  static readonly owner = { AWS_ACCESS_KEY_ID: 'test:tester', AWS_SECRET_ACCESS_KEY: 'testing' };
+  /** May log in, and may write nothing. */
+  static readonly reader = { AWS_ACCESS_KEY_ID: 'test:reader', AWS_SECRET_ACCESS_KEY: 'reading' };
+
+  /** It needs Debian's packages and, for its file below /etc, root. */
+  static available(): boolean {
+    const installed = spawnSync('sh', ['-c', 'command -v swift-proxy-server swift-object-server memcached'], { stdio: 'ignore' });
+    return process.getuid?.() === 0 && installed.status === 0;
+  }
+
+  static async start(folder: string, buckets: string[]): Promise<Swift> {
+    mkdirSync(join(folder, 'devices', 'd1'), { recursive: true });
+    mkdirSync('/etc/swift', { recursive: true });
+    // The one file that Swift reads from nowhere else. An installation's own will do as well.
+    if (!existsSync(CONF))
+      writeFileSync(
+        CONF,
+        '[swift-hash]\nswift_hash_path_prefix = pre\nswift_hash_path_suffix = post\n' +
+          '[storage-policy:0]\nname = gold\ndefault = yes\n[swift-constraints]\nmax_file_size = 5368709122\n',
+      );
+    const processes: ServerProcess[] = [];
+    const run = async (name: string, command: string, args: string[]) =>
+      processes.push(
+        await ServerProcess.start({
+          name,
+          command,
+          args,
+          env: { ...process.env, PYTHONWARNINGS: 'ignore' },
+          logFile: join(folder, `${name}.log`),
+          pidFile: join(folder, `${name}.pid`),
+          stopSignal: 'SIGKILL',
+        }),
+      );
+    const defaults = `swift_dir = ${folder}\nbind_ip = 127.0.0.1\nuser = root\nworkers = 0\nlog_statsd_host =\n`;
+    for (const kind of ['object', 'container', 'account']) {
+      const port = await freePort();
+      const ring = (...args: string[]) => execFileSync('swift-ring-builder', [`${kind}.builder`, ...args], { cwd: folder, stdio: 'ignore' });
+      ring('create', '4', '1', '0');
+      ring('add', `r1z1-127.0.0.1:${port}/d1`, '1');
+      ring('rebalance');
+      const file = join(folder, `${kind}.conf`);
+      writeFileSync(
+        file,
+        `[DEFAULT]\n${defaults}bind_port = ${port}\ndevices = ${folder}/devices\nmount_check = false\n` +
+          `[pipeline:main]\npipeline = ${kind}-server\n[app:${kind}-server]\nuse = egg:swift#${kind}\n`,
+      );
+      await run(`swift-${kind}`, `swift-${kind}-server`, [file]);
+    }
+    const cachePort = await freePort();
+    await run('memcached', 'memcached', ['-u', 'root', '-l', '127.0.0.1', '-p', String(cachePort)]);
+    const port = await freePort();
+    const filters = ['catch_errors', 'gatekeeper', 'proxy-logging', 'cache', 'listing_formats', 's3api', 'tempauth', 'copy', 'slo', 'dlo'];
+    const options: Record<string, string> = {
+      cache: `use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:${cachePort}`,
+      'proxy-logging': 'use = egg:swift#proxy_logging',
+      s3api: 'use = egg:swift#s3api\nlocation = us-east-1\nforce_swift_request_proxy_log = false\nmin_segment_size = 1048576',
+      tempauth: 'use = egg:swift#tempauth\nuser_test_tester = testing .admin\nuser_test_reader = reading',
+    };
+    const proxy = join(folder, 'proxy.conf');
+    writeFileSync(
+      proxy,
+      `[DEFAULT]\n${defaults}bind_port = ${port}\n[pipeline:main]\npipeline = ${filters.join(' ')} proxy-logging proxy-server\n` +
+        '[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n' +
+        filters.map((name) => `[filter:${name}]\n${options[name] ?? `use = egg:swift#${name}`}\n`).join(''),
+    );
+    await run('swift-proxy', 'swift-proxy-server', [proxy]);
+    const swift = new Swift(`http://127.0.0.1:${port}`, processes);
+    for (const bucket of buckets) await processes.at(-1)?.ready(() => swift.createBucket(bucket));
+    return swift;
+  }
+
+  /** By Swift's own protocol, which needs no S3 client. */
+  private async createBucket(name: string): Promise<void> {
+    const { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: key } = Swift.owner;
+    const login = await fetch(`${this.endpoint}/auth/v1.0`, { headers: { 'X-Auth-User': user, 'X-Auth-Key': key } });
+    const { status } = await fetch(`${login.headers.get('X-Storage-Url')}/${name}`, {
+      method: 'PUT',
+      headers: { 'X-Auth-Token': login.headers.get('X-Auth-Token') ?? '' },
+    });
+    if (status >= 300) throw new Error(`Creating the bucket ${name} answers ${status}`);
+  }
+
+  async stop(): Promise<void> {
+    for (const process of this.processes.toReversed()) await process.stop();
+  }
+}

@@ -1,0 +1,274 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
+import pg from 'pg';
+import { Failure } from '#contracts';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { MemoryJournal, runBackup } from '../support/heart.js';
+import { describeOnSwift, newDatabase, openStore, servers, sql, swift } from '../support/servers.js';
+
+/** Runs what must fail, and gives the failure. */
+async function failureOf(work: Promise<unknown>): Promise<Failure> {
+  const outcome = await work.then(
+    () => 'it succeeded',
+    (error: unknown) => error,
+  );
+  if (outcome instanceof Failure) return outcome;
+  throw new Error('no Failure', { cause: outcome });
+}
+
+async function tableOf(rows: number): Promise<string> {
+  const url = await newDatabase();
+  await sql(url, `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i AS id, sha512(i::text::bytea) AS h FROM generate_series(1, ${rows}) i`);
+  return url;
+}
+
+const withUser = (url: string, user: string, password: string) => {
+  const other = new URL(url);
+  other.username = user;
+  other.password = password;
+  return other.href;
+};
+
+describe('PostgreSQL fails a backup', () => {
+  let store: ObjectStore;
+  beforeAll(() => {
+    store = openStore(servers.s3);
+  });
+  afterAll(() => store.close());
+
+  test('that nobody listens for', async () => {
+    const failure = await failureOf(runBackup(store, 'postgres://u:secret@127.0.0.1:1/db', ['s']));
+    expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'transient' });
+    expect(failure.sentence).toBe(
+      'PostgreSQL at 127.0.0.1:1/db cannot be reached (ECONNREFUSED). Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
+    );
+  });
+
+  test('with a wrong password', async () => {
+    const url = await newDatabase();
+    const failure = await failureOf(runBackup(store, withUser(url, 'snapshotd', 'wrong'), ['s']));
+    expect(failure).toMatchObject({ code: 'DATABASE_LOGIN_REFUSED', persistence: 'permanent' });
+    expect(failure.sentence).toContain('password authentication failed for user "snapshotd"');
+    expect(failure.sentence).toContain('Check user and password in REPOSITORY_URL');
+  });
+
+  test('with a database that does not exist', async () => {
+    const url = new URL(servers.postgres);
+    url.pathname = '/nowhere';
+    const failure = await failureOf(runBackup(store, url.href, ['s']));
+    expect(failure).toMatchObject({ code: 'DATABASE_MISSING', persistence: 'permanent' });
+    expect(failure.sentence).toContain('database "nowhere" does not exist');
+  });
+
+  test('with a schema that does not exist', async () => {
+    const failure = await failureOf(runBackup(store, await newDatabase(), ['here', 'there']));
+    expect(failure).toMatchObject({ code: 'SCHEMA_MISSING', persistence: 'permanent' });
+    expect(failure.sentence).toMatch(/has no schema here, there\. Check REPOSITORY_SCHEMAS/);
+  });
+
+  test('with tables that the role may not read, naming them all and the GRANT', async () => {
+    const url = await newDatabase();
+    const role = `reader_${randomBytes(4).toString('hex')}`;
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.a (); CREATE TABLE s."B" (); CREATE TABLE s.c ();
+       CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT USAGE ON SCHEMA s TO ${role}; GRANT SELECT ON s.a TO ${role}`,
+    );
+    const failure = await failureOf(runBackup(store, withUser(url, role, 'pw'), ['s']));
+    expect(failure).toMatchObject({ code: 'DATABASE_PERMISSION_DENIED', persistence: 'permanent' });
+    expect(failure.sentence).toBe(
+      `The role ${role} may not read s.B, s.c: permission denied. Run: GRANT SELECT ON "s"."B", "s"."c" TO "${role}";`,
+    );
+  });
+
+  test('with rows that a policy hides', async () => {
+    const url = await newDatabase();
+    const role = `reader_${randomBytes(4).toString('hex')}`;
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.a (x int); ALTER TABLE s.a ENABLE ROW LEVEL SECURITY;
+       CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT USAGE ON SCHEMA s TO ${role}; GRANT SELECT ON s.a TO ${role}`,
+    );
+    const failure = await failureOf(runBackup(store, withUser(url, role, 'pw'), ['s']));
+    expect(failure).toMatchObject({ code: 'ROW_SECURITY', persistence: 'permanent' });
+    expect(failure.sentence).toContain('BYPASSRLS');
+  });
+});
+
+describe('locks that others hold', () => {
+  test('are waited for, saying for what and for whom', async () => {
+    const store = openStore(servers.s3);
+    const url = await tableOf(3);
+    const holder = new pg.Client({ connectionString: url, application_name: 'a migration' });
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
+    const journal = new MemoryJournal();
+    const waiting = new Promise<void>((resolve) => {
+      journal.onReport = ({ message }) => message.startsWith('Waiting for table') && resolve();
+    });
+    const running = runBackup(store, url, ['s'], { journal });
+    await waiting;
+    expect(journal.messages.at(-1)).toMatch(/^Waiting for table s\.t, which is locked by a migration \(pid \d+\)$/);
+    await holder.query("INSERT INTO s.t VALUES (4, ''); COMMIT");
+    expect((await running).entities).toBe(4);
+    await holder.end();
+    store.close();
+  });
+
+  test('do not hold up a backup that is told to stop', async () => {
+    const store = openStore(servers.s3);
+    const url = await tableOf(3);
+    const holder = new pg.Client(url);
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
+    const journal = new MemoryJournal();
+    const stop = new AbortController();
+    journal.onReport = ({ message }) => message.startsWith('Waiting for table') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+    await expect(runBackup(store, url, ['s'], { journal, signal: stop.signal })).rejects.toMatchObject({ code: 'TERMINATED' });
+    await holder.query('ROLLBACK');
+    const [left] = await sql<{ n: string }>(url, "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup%' AND datname = current_database()");
+    expect(left?.n).toBe('0');
+    await holder.end();
+    store.close();
+  });
+});
+
+describeOnSwift('on an S3 server with signatures and rights', () => {
+  let client: S3Client;
+  let store: ObjectStore;
+  const bucket = 'archives';
+
+  beforeAll(() => {
+    store = openStore({ endpoint: swift().endpoint, credentials: swift().owner }, { checksums: 'when_supported' });
+    client = new S3Client({ endpoint: swift().endpoint, region: 'us-east-1', forcePathStyle: true });
+  });
+  afterAll(() => {
+    store.close();
+    client.destroy();
+  });
+
+  async function whatIsThere(prefix: string) {
+    const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
+    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }));
+    return { objects: Contents.map(({ Key }) => Key), uploads: Uploads.map(({ Key }) => Key) };
+  }
+  const nothing = { objects: [], uploads: [] };
+  const newPrefix = () => `${randomBytes(4).toString('hex')}/`;
+
+  test('a backup ends as one object, with the default checksums of the SDK', async () => {
+    const keyPrefix = newPrefix();
+    const { key, bytes } = await runBackup(store, await tableOf(200_000), ['s'], { keyPrefix });
+    expect(bytes).toBeGreaterThan(9 * 1024 * 1024); // More than one part.
+    expect(await whatIsThere(keyPrefix)).toEqual({ objects: [key], uploads: [] });
+    expect((await DownloadedArchive.of(store, key)).test()).toContain('No errors detected');
+  });
+
+  test('a missing bucket is named', async () => {
+    const other = openStore({ endpoint: swift().endpoint, credentials: swift().owner }, { bucket: 'no-such-bucket' });
+    const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
+    expect(failure).toMatchObject({ code: 'STORE_BUCKET_MISSING', persistence: 'permanent' });
+    expect(failure.sentence).toBe('There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.');
+    expect(failure.preface).toMatch(/^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/);
+    other.close();
+  });
+
+  test('credentials that may not write are told which right they lack', async () => {
+    const other = openStore({ endpoint: swift().endpoint, credentials: swift().reader });
+    const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
+    expect(failure).toMatchObject({ code: 'STORE_ACCESS_DENIED', persistence: 'permanent' });
+    expect(failure.sentence).toBe('Access Denied: the credentials lack s3:PutObject on the bucket archives. Grant s3:PutObject, then start again.');
+    expect(failure.preface).toMatch(/^Status Code: 403, AWS Request ID: \w+(-\w+)*, AWS Error Code: AccessDenied$/);
+    other.close();
+  });
+
+  test('wrong credentials are told so', async () => {
+    const credentials = { ...swift().owner, AWS_SECRET_ACCESS_KEY: 'wrong' };
+    const other = openStore({ endpoint: swift().endpoint, credentials });
+    const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
+    expect(failure).toMatchObject({ code: 'STORE_LOGIN_REFUSED', persistence: 'permanent' });
+    expect(failure.sentence).toContain('(SignatureDoesNotMatch). Check AWS_ACCESS_KEY_ID');
+    other.close();
+    Object.assign(process.env, swift().owner);
+  });
+
+  test('a connection to PostgreSQL that breaks in the middle leaves nothing', async () => {
+    const keyPrefix = newPrefix();
+    const url = await tableOf(300_000);
+    const journal = new MemoryJournal();
+    let killed: Promise<unknown> | undefined;
+    journal.onReport = ({ current }) => {
+      if (current > 0) killed ??= sql(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'snapshotd backup 1' AND datname = current_database()");
+    };
+    const failure = await failureOf(runBackup(store, url, ['s'], { keyPrefix, journal }));
+    expect(failure).toMatchObject({ code: 'DATABASE_CONNECTION_LOST', persistence: 'transient' });
+    await killed;
+    expect(await whatIsThere(keyPrefix)).toEqual(nothing);
+  });
+
+  test('a backup that is told to stop in the middle of a table leaves nothing', async () => {
+    const keyPrefix = newPrefix();
+    const journal = new MemoryJournal();
+    const stop = new AbortController();
+    journal.onReport = ({ current }) => current > 0 && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+    const running = runBackup(store, await tableOf(300_000), ['s'], { keyPrefix, journal, signal: stop.signal });
+    await expect(running).rejects.toMatchObject({ code: 'TERMINATED' });
+    expect(await whatIsThere(keyPrefix)).toEqual(nothing);
+  });
+
+  describe('a later attempt', () => {
+    /** What a worker leaves that dies in the middle of an upload. */
+    async function unfinishedUpload(key: string): Promise<string> {
+      const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }));
+      await client.send(new UploadPartCommand({ Bucket: bucket, Key: key, UploadId, PartNumber: 1, Body: Buffer.alloc(6 << 20) }));
+      return UploadId ?? '';
+    }
+
+    test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
+      const keyPrefix = newPrefix();
+      const [known, unknown, stranger] = ['a.zip', 'b.zip', 'a.zip.too'].map((name) => keyPrefix + name) as [string, string, string];
+      const journal = new MemoryJournal();
+      journal.archives = [{ key: known, uploadId: await unfinishedUpload(known) }, { key: unknown }];
+      await unfinishedUpload(unknown);
+      await unfinishedUpload(stranger);
+      const { key } = await runBackup(store, await tableOf(3), ['s'], { keyPrefix, journal });
+      expect(await whatIsThere(keyPrefix)).toEqual({ objects: [key], uploads: [stranger] });
+    });
+
+    test('takes over an archive that is whole and makes no second one', async () => {
+      const keyPrefix = newPrefix();
+      const url = await tableOf(3);
+      const first = await runBackup(store, url, ['s'], { keyPrefix });
+      const journal = new MemoryJournal();
+      journal.archives = [{ key: first.key }];
+      expect(await runBackup(store, url, ['s'], { keyPrefix, journal })).toEqual(first);
+      expect(await whatIsThere(keyPrefix)).toEqual({ objects: [first.key], uploads: [] });
+    });
+
+    test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
+      const keyPrefix = newPrefix();
+      const url = await tableOf(3);
+      const first = await runBackup(store, url, ['s'], { keyPrefix, daemonId: fault === 'cut short' ? '1' : '2' });
+      if (fault === 'cut short') {
+        const { signal } = new AbortController();
+        const Body = Buffer.concat(await (await store.read(first.key, 0, first.bytes - 30, signal)).toArray());
+        await client.send(new PutObjectCommand({ Bucket: bucket, Key: first.key, Body }));
+      }
+      const journal = new MemoryJournal();
+      journal.archives = [{ key: first.key }];
+      const { key } = await runBackup(store, url, ['s'], { keyPrefix, journal });
+      expect(key).not.toBe(first.key);
+      expect(await whatIsThere(keyPrefix)).toEqual({ objects: [key], uploads: [] });
+    });
+  });
+});
+
+test('an S3 server that does not answer is waited for, and then named', async () => {
+  const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials: servers.s3.credentials });
+  const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
+  expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
+  expect(failure.sentence).toMatch(/^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/);
+  store.close();
+  await sleep(0);
+});

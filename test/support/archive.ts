@@ -1,0 +1,40 @@
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import type { Manifest } from '#archive';
+import type { ObjectStore } from '#storage';
+import { servers } from './servers.js';
+
+const never = new AbortController().signal;
+
+/** An archive on disk, read by unzip: a program that is not ours. */
+export class DownloadedArchive {
+  private constructor(private readonly file: string) {}
+
+  static async of(store: ObjectStore, key: string): Promise<DownloadedArchive> {
+    const length = await store.length(key, never);
+    if (length === undefined) throw new Error(`there is no object ${key}`);
+    const file = join(servers.folder, key.replaceAll('/', '_'));
+    writeFileSync(file, await buffer(await store.read(key, 0, length, never)));
+    return new DownloadedArchive(file);
+  }
+
+  /** @throws Error with what unzip says when the zip is not sound */
+  test(): string {
+    return execFileSync('unzip', ['-t', this.file], { encoding: 'utf8' });
+  }
+
+  entries(): string[] {
+    return execFileSync('unzip', ['-Z1', this.file], { encoding: 'utf8' }).trim().split('\n');
+  }
+
+  /** The bytes of an entry. */
+  read(name: string): Buffer {
+    return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], { maxBuffer: 1 << 30 });
+  }
+
+  manifest(): Manifest {
+    return JSON.parse(this.read('manifest.json').toString('utf8')) as Manifest;
+  }
+}

@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import type { Settings } from '#config';
+import { ObjectStore } from '#storage';
+
+interface S3Access {
+  endpoint: string;
+  credentials: Record<string, string>;
+}
+
+/** The servers that global-setup.cjs started. */
+interface Servers {
+  folder: string;
+  postgres: string;
+  s3: S3Access;
+  redis?: string;
+  debianPostgres?: { url: string; binaries: string };
+  swift?: { endpoint: string; owner: Record<string, string>; reader: Record<string, string> };
+}
+
+export const servers = JSON.parse(process.env['SNAPSHOTD_TEST_SERVERS'] ?? '{}') as Servers;
+
+/** Both PostgreSQL majors where both can be had: titles and URLs for describe.each. */
+export const postgresMajors: [string, string][] = [
+  ['the embedded PostgreSQL', servers.postgres],
+  ...(servers.debianPostgres ? [["Debian's PostgreSQL", servers.debianPostgres.url] as [string, string]] : []),
+];
+
+/** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
+export const queues: [string, string | undefined][] = [
+  ...(servers.redis ? [['Redis', servers.redis] as [string, string]] : []),
+  ['PostgreSQL', undefined],
+];
+
+/** For tests that need the S3 server with signatures and rights; left out where there is none. */
+export const describeOnSwift = servers.swift ? describe : describe.skip;
+
+export function swift() {
+  if (servers.swift === undefined) throw new Error('Swift does not run');
+  return servers.swift;
+}
+
+/** A new empty database. @returns its URL */
+export async function newDatabase(server = servers.postgres): Promise<string> {
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  const client = new pg.Client(server);
+  await client.connect();
+  await client.query(`CREATE DATABASE ${name} TEMPLATE template0`);
+  await client.end();
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return url.href;
+}
+
+/** Runs statements on a connection of their own and gives the rows of the last one. */
+export async function sql<Row extends pg.QueryResultRow>(url: string, text: string, values?: unknown[]): Promise<Row[]> {
+  const client = new pg.Client(url);
+  await client.connect();
+  try {
+    const result = await client.query<Row>(text, values);
+    const last = Array.isArray(result) ? (result as pg.QueryResult<Row>[]).at(-1) : result;
+    return last?.rows ?? [];
+  } finally {
+    await client.end();
+  }
+}
+
+export function storeSettings(endpoint: string, more: Partial<Settings['store']> = {}): Settings['store'] {
+  return {
+    bucket: 'archives',
+    prefix: '',
+    region: 'us-east-1',
+    endpoint,
+    forcePathStyle: true,
+    checksums: 'when_required',
+    ...more,
+  };
+}
+
+/** A store at an endpoint; the credentials go where the SDK's chain looks first. */
+export function openStore({ endpoint, credentials }: S3Access, more: Partial<Settings['store']> = {}): ObjectStore {
+  Object.assign(process.env, credentials);
+  return new ObjectStore(storeSettings(endpoint, more));
+}
