@@ -17,5 +17,7 @@ module.exports = {
   // One file after the other: they share servers, and the machine may be small.
   maxWorkers: 1,
   testTimeout: 60_000,
+  // A failed test may leave a process behind; the run must end all the same.
+  forceExit: true,
   reporters: ['default', '<rootDir>/test/support/tally-reporter.cjs'],
 };

@@ -1,6 +1,6 @@
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
-import { WaitingError } from 'bullmq';
+import { UnrecoverableError, WaitingError } from 'bullmq';
 import { errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
 import { DAEMON_QUEUE, type DaemonJob, type DaemonJobResult, jobFailure, JobJournal } from '#queue';
@@ -55,7 +55,12 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
         throw new WaitingError();
       }
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
-      throw jobFailure(error);
+      const failure = jobFailure(error);
+      if (willRetry(job, failure)) {
+        journal.say(`Attempt ${job.attemptsMade + 1} of ${job.opts.attempts} failed: ${failure.message} Trying again.`);
+        await journal.flush();
+      }
+      throw failure;
     } finally {
       this.running.delete(id);
     }
@@ -80,4 +85,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     for (const stop of this.running.values())
       stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
   }
+}
+
+/** Whether BullMQ will have the daemon tried again after this failure. */
+function willRetry(job: DaemonJob, failure: Error): boolean {
+  return !(failure instanceof UnrecoverableError) && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
 }

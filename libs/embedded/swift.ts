@@ -60,6 +60,8 @@ export class Swift {
           `[pipeline:main]\npipeline = ${kind}-server\n[app:${kind}-server]\nuse = egg:swift#${kind}\n`,
       );
       await run(`swift-${kind}`, `swift-${kind}-server`, [file]);
+      // The proxy shuns a server for a minute that failed it a few times: all must be up before it.
+      await processes.at(-1)?.ready(() => fetch(`http://127.0.0.1:${port}/`));
     }
     const cachePort = await freePort();
     await run('memcached', 'memcached', ['-u', 'root', '-l', '127.0.0.1', '-p', String(cachePort)]);

@@ -37,6 +37,11 @@ export class JobJournal {
     }, WRITE_EVERY_MS);
   };
 
+  /** A new message over the numbers as they are. */
+  say(message: string): void {
+    this.report({ ...this.line, message });
+  }
+
   /** Durable once it resolves. */
   async recordArchive(archive: StartedArchive): Promise<void> {
     this.entries = [...this.entries.filter(({ key }) => key !== archive.key), archive];

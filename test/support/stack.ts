@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
@@ -49,11 +49,11 @@ export class Stack {
       S3_ENDPOINT: servers.s3.endpoint,
       S3_BUCKET: 'archives',
       ...servers.s3.credentials,
-      PORT: String(port),
       HOST: '127.0.0.1',
       ADMIN_EMAIL: Stack.administrator.email,
       ADMIN_PASSWORD: Stack.administrator.password,
       ...more,
+      PORT: String(port),
     };
     const api = await startApp({ app: 'api', dist: DIST, folder, env });
     const scheme = env['TLS_CERT_FILE'] ? 'https' : 'http';
@@ -96,7 +96,7 @@ export class Stack {
     });
     const text = await response.text();
     const json = (response.headers.get('content-type') ?? '').includes('json');
-    return { status: response.status, headers: response.headers, body: (json ? JSON.parse(text) : text) as Body };
+    return { status: response.status, headers: response.headers, body: (json && text !== '' ? JSON.parse(text) : text) as Body };
   }
 
   async startBackup(): Promise<DaemonStatus> {
@@ -142,11 +142,10 @@ function hasEnded({ status }: DaemonStatus): boolean {
   return status === 'COMPLETED' || status === 'FAILED';
 }
 
-let redisDatabases = Number(process.env['SNAPSHOTD_TEST_REDIS_DATABASE'] ?? 0);
-
-/** redis-server has 16 databases; a test file's stacks are few. Counted across files by way of the environment. */
+/** Counted in a file, because each test file has an environment of its own. */
 function nextRedisDatabase(): number {
-  redisDatabases++;
-  process.env['SNAPSHOTD_TEST_REDIS_DATABASE'] = String(redisDatabases);
-  return redisDatabases % 256;
+  const file = join(servers.folder, 'redis-databases');
+  const next = (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0) + 1;
+  writeFileSync(file, String(next));
+  return next;
 }

@@ -1,8 +1,10 @@
 import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
+import { ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { DaemonQueue } from '#queue';
+import { sendReason } from '../http/reason.js';
 import { DASHBOARD_PATH } from './dashboard-path.js';
 
 /** The page needs inline styles, and nothing from anywhere else. */
@@ -23,6 +25,11 @@ export async function registerDashboard(fastify: FastifyInstance, queue: DaemonQ
   });
   await fastify.register(
     async (scope) => {
+      // Read-only mode hides what changes jobs; pausing the queue, for one, it lets through.
+      scope.addHook('onRequest', async (request, reply) => {
+        if (request.method !== 'GET' && request.method !== 'HEAD')
+          return sendReason(new ForbiddenException('The dashboard is read-only.'), request, reply);
+      });
       scope.addHook('onSend', async (_request, reply, payload) => {
         void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY);
         const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');

@@ -12,6 +12,8 @@ export class TooManyRequests extends HttpException {
   }
 }
 
+const TOO_LARGE = 'The body is larger than 64 KB.';
+
 /** Answers an error as {"reason": …}: one sentence for the client, the stack for the log only. */
 export function sendReason(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, reason } = answerFor(error);
@@ -21,12 +23,13 @@ export function sendReason(error: unknown, request: FastifyRequest, reply: Fasti
 }
 
 function answerFor(error: unknown): { status: number; reason: string } {
-  if (error instanceof HttpException) return { status: error.getStatus(), reason: error.message };
+  if (error instanceof HttpException)
+    return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
   if (error instanceof QueueUnavailable) return { status: 503, reason: error.message };
   if (isDatabaseAway(error)) return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
   // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
-  if (status === 413) return { status, reason: 'The body is larger than 64 KB.' };
+  if (status === 413) return { status, reason: TOO_LARGE };
   if (status >= 400 && status < 500) return { status, reason: (error as Error).message };
   return { status: 500, reason: 'Something went wrong here. The log of the API says what.' };
 }

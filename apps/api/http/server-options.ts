@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyServerOptions } from 'fastify';
 import type { Settings } from '#config';
 import type { Logger } from '#logging';
+import { sendReason } from './reason.js';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 
@@ -13,6 +14,8 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     disableRequestLogging: true,
     genReqId: () => randomUUID(),
     requestIdLogLabel: 'request',
+    // What is wrong with a request before it has a route, such as a broken percent-encoding.
+    frameworkErrors: (error, request, reply) => void sendReason(error, request, reply),
     bodyLimit: BODY_LIMIT_BYTES,
     trustProxy: fastifyTrustProxy(trustProxy),
     forceCloseConnections: 'idle',

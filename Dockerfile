@@ -1,0 +1,25 @@
+# One image for the API and the workers: docker-compose.yml chooses by the command.
+
+FROM node:22-bookworm-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY nest-cli.json tsconfig.json tsconfig.build.json ./
+COPY types types
+COPY libs libs
+COPY apps apps
+COPY tools tools
+# The embedded servers and the tools need packages that the final image lacks.
+RUN npm run build && rm -r dist/libs/embedded dist/tools
+
+FROM node:22-bookworm-slim
+ENV NODE_ENV=production
+WORKDIR /app
+COPY package.json package-lock.json ./
+# No package needs its install script here: argon2 brings its binaries along.
+RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
+COPY --from=build /app/dist/libs dist/libs
+COPY --from=build /app/dist/apps dist/apps
+EXPOSE 8080
+USER node
+CMD ["node", "dist/apps/api/main.js"]

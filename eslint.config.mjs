@@ -1,0 +1,130 @@
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** The arrows between the parts: which libraries each of them may import. What is not listed is forbidden. */
+const ARROWS = {
+  'apps/api': ['archive', 'config', 'contracts', 'database', 'logging', 'queue', 'snapshot', 'storage'],
+  'apps/worker': ['config', 'contracts', 'database', 'logging', 'queue', 'snapshot', 'storage'],
+  'libs/snapshot': ['archive', 'config', 'contracts', 'postgres', 'storage'],
+  'libs/archive': ['config', 'contracts'],
+  'libs/postgres': ['config', 'contracts'],
+  'libs/storage': ['config', 'contracts'],
+  'libs/queue': ['config', 'contracts', 'logging'],
+  'libs/database': ['config', 'contracts', 'logging'],
+  'libs/logging': ['config'],
+  'libs/config': [],
+  'libs/contracts': [],
+  'libs/embedded': [],
+};
+
+/** Packages that only some places may import: a place is a part, a folder or a file. */
+const PACKAGES = [
+  {
+    name: '(@aws-sdk|@smithy)/',
+    allowed: (place) => place === 'libs/storage',
+    message: 'Only libs/storage uses the AWS SDK.',
+  },
+  {
+    name: '(bullmq|@nestjs/bullmq|@bull-board)(/|$)',
+    allowed: (place) =>
+      ['libs/queue', 'apps/api/dashboard', 'apps/worker/daemon.processor.ts'].includes(place),
+    message: 'Only libs/queue, the processor and the dashboard use BullMQ.',
+  },
+  {
+    name: '(@nestjs|typeorm)(/|$)',
+    allowed: (place) => !['libs/snapshot', 'libs/archive', 'libs/postgres', 'libs/storage'].includes(place),
+    message: 'The heart is plain TypeScript: it knows neither Nest nor TypeORM.',
+  },
+  {
+    name: '[^.#]',
+    allowed: (place) => place !== 'libs/contracts',
+    message: 'libs/contracts imports nothing at all.',
+  },
+];
+
+const ENVIRONMENT = 'Only libs/config reads the environment.';
+const readsEnvironment = (part) => ['libs/config', 'libs/embedded'].includes(part);
+
+/** The rule for the files of a place that lie `depth` folders below the root of their part. */
+function imports(part, place, depth) {
+  const libraries = ARROWS[part].map((library) => `#${library}`);
+  const patterns = [
+    {
+      regex: libraries.length > 0 ? `^#(?!(${ARROWS[part].join('|')})$)` : '^#',
+      message: `${part} may import ${libraries.join(', ') || 'none of the libraries'}.`,
+    },
+    {
+      regex: `^(\\./)?(\\.\\./){${depth}}`,
+      message: `This leaves ${part}. Libraries are imported by name, such as #contracts; apps never.`,
+    },
+    ...PACKAGES.filter(({ allowed }) => !allowed(place)).map(({ name, message }) => ({
+      regex: `^${name}`,
+      message,
+    })),
+  ];
+  const paths = ['process', 'node:process'].map((name) => ({
+    name,
+    importNames: ['env'],
+    message: ENVIRONMENT,
+  }));
+  return { 'no-restricted-imports': ['error', { patterns, ...(!readsEnvironment(part) && { paths }) }] };
+}
+
+const arrows = [
+  ...Object.keys(ARROWS).flatMap((part) => [
+    ...[1, 2, 3, 4].map((depth) => ({
+      files: [`${part}/${'*/'.repeat(depth - 1)}*.ts`],
+      rules: imports(part, part, depth),
+    })),
+    {
+      files: [`${part}/**/*.ts`],
+      rules: {
+        // Both would go round the rule above.
+        'no-restricted-syntax': [
+          'error',
+          { selector: 'ImportExpression, TSImportType', message: 'Import at the top of the file.' },
+        ],
+        'no-restricted-properties': [
+          readsEnvironment(part) ? 'off' : 'error',
+          { object: 'process', property: 'env', message: ENVIRONMENT },
+        ],
+      },
+    },
+  ]),
+  { files: ['apps/api/dashboard/*.ts'], rules: imports('apps/api', 'apps/api/dashboard', 2) },
+  {
+    files: ['apps/worker/daemon.processor.ts'],
+    rules: imports('apps/worker', 'apps/worker/daemon.processor.ts', 1),
+  },
+].map((block) => ({ ...block, ignores: ['**/*.spec.ts'] }));
+
+export default defineConfig([
+  globalIgnores(['dist/', 'coverage/', '.data/']),
+  {
+    rules: {
+      eqeqeq: 'error',
+      'no-console': 'error',
+      'no-var': 'error',
+      'prefer-const': 'error',
+      'no-unused-vars': 'error',
+    },
+  },
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.recommendedTypeChecked],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-non-null-assertion': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+      // What was caught is kept to be thrown later, and its type is unknown.
+      '@typescript-eslint/only-throw-error': 'off',
+      'no-throw-literal': 'error',
+    },
+  },
+  // Stand-ins for asynchronous things need not wait for anything.
+  { files: ['test/**/*.ts', '**/*.spec.ts'], rules: { '@typescript-eslint/require-await': 'off' } },
+  ...arrows,
+]);

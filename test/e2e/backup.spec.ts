@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import type { DaemonStatus } from '#contracts';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { openStore, queues, servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+
+const FIELDS = [
+  'id',
+  'type',
+  'status',
+  'errorMessage',
+  'progresssMessage',
+  'progresssCurrent',
+  'progresssTotal',
+  'errorDetails',
+  'backupUrl',
+  'totalTimeMS',
+  'startedBy',
+  'startedOn',
+];
+
+/** Nodes and revisions enough for a backup that can be watched. */
+const MANY_ROWS = `
+  INSERT INTO repository.principal (id, name) VALUES (1, 'platform');
+  INSERT INTO repository.node (id, name, type, created_by, etag)
+    SELECT i, 'node ' || i, 'file', 1, gen_random_uuid() FROM generate_series(1, 100000) i;
+  INSERT INTO repository.revision (node_id, number, modified_by, annotations)
+    SELECT i, n, 1, jsonb_build_object('string', jsonb_build_object('hash', ARRAY[sha512((i * n)::text::bytea)::text]))
+      FROM generate_series(1, 100000) i, generate_series(1, 2) n;`;
+
+describe.each(queues)('with the %s queue', (_title, queueUrl) => {
+  let stack: Stack;
+  let store: ObjectStore;
+  beforeAll(async () => {
+    store = openStore(servers.s3);
+    stack = await Stack.start({ queueUrl, workers: 2 });
+  });
+  afterAll(async () => {
+    store.close();
+    await stack.stop();
+  });
+
+  test('an empty repository gives an archive without rows, and the first id is 1', async () => {
+    const before = Date.now();
+    const started = await stack.call<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', {});
+    expect(started.status).toBe(201);
+    expect(Object.keys(started.body)).toEqual(FIELDS);
+    const { startedOn } = started.body;
+    expect(started.body).toEqual({
+      id: '1',
+      type: 'BACKUP',
+      status: 'STARTED',
+      errorMessage: null,
+      progresssMessage: 'Starting...',
+      progresssCurrent: 0,
+      progresssTotal: 0,
+      errorDetails: null,
+      backupUrl: null,
+      totalTimeMS: 0,
+      startedBy: Stack.administrator.email,
+      startedOn,
+    });
+    expect(startedOn).toBeGreaterThanOrEqual(before);
+    expect(startedOn).toBeLessThanOrEqual(Date.now());
+    const finished = await stack.finished('1');
+    expect(Object.keys(finished)).toEqual(FIELDS);
+    expect(finished).toMatchObject({ status: 'COMPLETED', progresssMessage: 'Finished: BACKUP', progresssTotal: 0 });
+    expect(finished.backupUrl).toMatch(new RegExp(`^${servers.s3.endpoint}/archives/BackupDaemonJob1-\\d+\\.zip$`));
+  });
+
+  test('progress goes up to a total that is exact, and the archive holds it all', async () => {
+    await sql(stack.env['DATABASE_URL'] ?? '', MANY_ROWS);
+    const { id } = await stack.startBackup();
+    const seen = await stack.watch(id);
+    const last = seen.at(-1);
+    expect(last).toMatchObject({ status: 'COMPLETED', progresssCurrent: 330_001, progresssTotal: 330_001, errorMessage: null });
+
+    const running = seen.filter(({ status }) => status === 'IN_PROGRESS');
+    const currents = running.map(({ progresssCurrent }) => progresssCurrent);
+    expect(currents).toEqual(currents.toSorted((a, b) => a - b));
+    expect(currents.some((current) => current > 0 && current < 300_001)).toBe(true);
+    for (const { progresssTotal } of running) expect([0, 330_001]).toContain(progresssTotal);
+    for (const { backupUrl, totalTimeMS } of running) expect({ backupUrl, positive: totalTimeMS > 0 }).toEqual({ backupUrl: null, positive: true });
+    expect(running.map(({ progresssMessage }) => progresssMessage).join()).toMatch(/Copying repository\.\w+ \(table \d of 5\)/);
+
+    const archive = await DownloadedArchive.of(store, new URL(last?.backupUrl ?? '').pathname.replace('/archives/', ''));
+    expect(archive.test()).toContain('No errors detected');
+    expect(archive.manifest()).toMatchObject({ daemonId: id, totals: { tables: 5, entities: 300_001 } });
+    const again = await stack.status(id);
+    expect(again.totalTimeMS).toBe(last?.totalTimeMS);
+  });
+
+  test('two workers share the queue, and every backup has an archive of its own', async () => {
+    const started = await Promise.all(Array.from({ length: 6 }, () => stack.startBackup()));
+    const finished = await Promise.all(started.map(({ id }) => stack.finished(id)));
+    expect(finished.map(({ status }) => status)).toEqual(Array(6).fill('COMPLETED'));
+    expect(new Set(finished.map(({ backupUrl }) => backupUrl)).size).toBe(6);
+    const lines = stack.workers.map((worker) => worker.logTail(1000).split('\n').filter((line) => line.includes('"Completed"')));
+    expect(lines[0]?.length).toBeGreaterThan(0);
+    expect(lines[1]?.length).toBeGreaterThan(0);
+    // Each line says whose it is.
+    expect(JSON.parse(lines[0]?.[0] ?? '{}')).toMatchObject({ type: 'BACKUP', attempt: 1, daemon: expect.stringMatching(/^\d+$/) as unknown });
+  });
+
+  test('the API tells of everything again after it was restarted', async () => {
+    const before = await stack.status('1');
+    await stack.api.stop();
+    const restarted = await Stack.start({ env: stack.env, workers: 0 });
+    expect(await restarted.status('1')).toEqual(before);
+    await restarted.stop();
+  });
+
+  test('a worker that is told to stop hands its backup back, and another completes it', async () => {
+    const other = await Stack.start({ env: stack.env, workers: 0 });
+    for (const worker of stack.workers) await worker.stop();
+    const { id } = await other.startBackup();
+    const first = await other.startWorker();
+    await other.watch(id, ({ progresssCurrent }) => progresssCurrent > 0);
+    await first.stop();
+    expect((await other.status(id)).status).toBe('IN_PROGRESS');
+    await other.startWorker();
+    expect(await other.finished(id)).toMatchObject({ status: 'COMPLETED', progresssTotal: 330_001 });
+    expect(first.logTail()).toContain('Handed back to the queue');
+    await other.stop();
+  });
+
+  test('no secret is in any log', () => {
+    const logs = stack.logs();
+    expect(logs).toContain('Completed');
+    const secrets = [
+      stack.sessionToken,
+      Stack.administrator.password,
+      ...[stack.env['DATABASE_URL'], stack.env['QUEUE_URL']].map((url) => new URL(url ?? '').password),
+    ];
+    for (const secret of secrets) expect(logs.includes(secret)).toBe(false);
+  });
+});
+
+test('a worker stays small with rows of 8 MB', async () => {
+  const stack = await Stack.start();
+  await sql(
+    stack.env['DATABASE_URL'] ?? '',
+    `INSERT INTO repository.principal (id, name) VALUES (1, 'p');
+     INSERT INTO repository.node (id, name, type, created_by, etag, description)
+       SELECT i, i, 'file', 1, gen_random_uuid(), repeat(md5(i::text), 262144) FROM generate_series(1, 60) i`,
+  );
+  const { id } = await stack.startBackup();
+  expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', progresssTotal: 61 + 6 });
+  expect(peakMegabytes(stack.workers[0]?.pid)).toBeLessThan(300);
+  await stack.stop();
+});
+
+/** The most memory that a process has had resident, by the kernel's count. */
+function peakMegabytes(pid: number | undefined): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
+}
+
