@@ -7,7 +7,10 @@ export class Client {
   constructor(private readonly url: string) {}
 
   async login(email: string, password: string): Promise<void> {
-    const session = await this.call<{ sessionToken: string }>('POST', '/auth/v1/session', { email, password });
+    const session = await this.call<{ sessionToken: string }>('POST', '/auth/v1/session', {
+      email,
+      password,
+    });
     this.token = session.sessionToken;
   }
 
@@ -26,7 +29,8 @@ export class Client {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const answer: unknown = await response.json();
-    if (!response.ok) throw new Error(`${method} ${path} answers ${response.status}: ${JSON.stringify(answer)}`);
+    if (!response.ok)
+      throw new Error(`${method} ${path} answers ${response.status}: ${JSON.stringify(answer)}`);
     return answer as Answer;
   }
 }

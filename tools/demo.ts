@@ -27,7 +27,9 @@ async function demo(): Promise<void> {
     say('Starting PostgreSQL, an S3 server and a queue on free ports of 127.0.0.1 ...');
     const servers = await startServers({ folder, env: {}, durable: false });
     running.push(servers);
-    say(`  The queue is ${servers.redis ? 'a private redis-server' : "BullMQ's PostgreSQL backend (no redis-server on PATH)"}.`);
+    say(
+      `  The queue is ${servers.redis ? 'a private redis-server' : "BullMQ's PostgreSQL backend (no redis-server on PATH)"}.`,
+    );
 
     say('Starting the API and a worker ...');
     const port = await freePort();
@@ -86,5 +88,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 demo().catch((error: unknown) => {
   process.exitCode = 1;
   if (interrupted.signal.aborted) process.stderr.write('\nStopped.\n');
-  else process.stderr.write(`The demo failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  else
+    process.stderr.write(
+      `The demo failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
 });

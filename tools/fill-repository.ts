@@ -15,7 +15,11 @@ export async function fillRepository(database: DataSource): Promise<void> {
 
     await insert(
       Principal,
-      ['platform', 'ada', 'grace', 'readers'].map((name, i) => ({ id: String(i + 1), name, individual: i < 3 })),
+      ['platform', 'ada', 'grace', 'readers'].map((name, i) => ({
+        id: String(i + 1),
+        name,
+        individual: i < 3,
+      })),
     );
     const nodes = Array.from({ length: 380 }, (_, i) => {
       const id = i + 1;

@@ -86,7 +86,11 @@ function described({ postgres, redis, s3 }: Awaited<ReturnType<typeof startServe
   return [
     postgres ? 'embedded PostgreSQL' : own('DATABASE_URL'),
     s3 ? 'embedded S3' : own('S3_ENDPOINT'),
-    redis ? 'private redis-server' : process.env['QUEUE_URL'] ? own('QUEUE_URL') : "BullMQ's PostgreSQL backend",
+    redis
+      ? 'private redis-server'
+      : process.env['QUEUE_URL']
+        ? own('QUEUE_URL')
+        : "BullMQ's PostgreSQL backend",
   ].join(', ');
 }
 

@@ -36,7 +36,11 @@ export class ApiModule {
         AuthModule,
       ],
       controllers: [DaemonsController, HealthController],
-      providers: [DashboardLogin, { provide: LOGGER, useValue: logger }, { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) }],
+      providers: [
+        DashboardLogin,
+        { provide: LOGGER, useValue: logger },
+        { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) },
+      ],
     };
   }
 }

@@ -57,7 +57,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
       const failure = jobFailure(error);
       if (willRetry(job, failure)) {
-        journal.say(`Attempt ${job.attemptsMade + 1} of ${job.opts.attempts} failed: ${failure.message} Trying again.`);
+        journal.say(
+          `Attempt ${job.attemptsMade + 1} of ${job.opts.attempts} failed: ${failure.message} Trying again.`,
+        );
         await journal.flush();
       }
       throw failure;
@@ -70,7 +72,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   @OnWorkerEvent('lockRenewalFailed')
   onLockLost(ids: string[]): void {
     for (const id of ids)
-      this.running.get(id)?.abort(new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.'));
+      this.running
+        .get(id)
+        ?.abort(new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.'));
   }
 
   @OnWorkerEvent('error')

@@ -13,10 +13,15 @@ async function main(): Promise<void> {
   });
   app.enableShutdownHooks();
   await app.init();
-  logger.info({ version: PRODUCT.version, concurrency: settings.workerConcurrency }, 'The worker takes daemons');
+  logger.info(
+    { version: PRODUCT.version, concurrency: settings.workerConcurrency },
+    'The worker takes daemons',
+  );
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof SettingsError ? error.message : String((error as Error).stack ?? error)}\n`);
+  process.stderr.write(
+    `${error instanceof SettingsError ? error.message : String((error as Error).stack ?? error)}\n`,
+  );
   process.exit(1);
 });

@@ -11,6 +11,8 @@ export function dataEntryName({ schema, name }: { schema: string; name: string }
 
 function encodeName(name: string): string {
   return name.replace(/[^\p{L}\p{N}_-]/gu, (character) =>
-    [...Buffer.from(character)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+    [...Buffer.from(character)]
+      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join(''),
   );
 }

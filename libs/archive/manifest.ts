@@ -6,7 +6,10 @@ import { Failure } from '#contracts';
 export const FORMAT_VERSION = 1;
 const FORMAT_NAME = 'snapshotd-archive';
 
-const name = z.string().min(1).max(63 * 4);
+const name = z
+  .string()
+  .min(1)
+  .max(63 * 4);
 const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 
@@ -96,7 +99,9 @@ export function parseManifest(text: string): Manifest {
   const parsed = manifestSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw invalid(`its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`);
+  throw invalid(
+    `its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`,
+  );
 }
 
 /** SHA-256 over the tables' names and columns: equal fingerprints mean that rows fit. */

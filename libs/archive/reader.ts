@@ -30,7 +30,10 @@ export interface OpenArchive {
 export async function openArchive(source: RangeSource): Promise<OpenArchive> {
   const reader = new WindowedReader(source);
   try {
-    const zip = await fromRandomAccessReaderPromise(reader, source.length, { autoClose: false, strictFileNames: true });
+    const zip = await fromRandomAccessReaderPromise(reader, source.length, {
+      autoClose: false,
+      strictFileNames: true,
+    });
     const entries = await listEntries(zip);
     const manifest = parseManifest(await readManifest(zip, entries));
     for (const { entries: expected } of manifest.tables)

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import { type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import { Checksums } from './checksums.js';
@@ -50,7 +50,10 @@ export class ArchiveWriter {
   finish(facts: ManifestFacts): Manifest {
     const manifest = createManifest(facts);
     const { compressionLevel, modifiedAt: mtime } = this.options;
-    this.zip.addBuffer(Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`), MANIFEST_NAME, { compressionLevel, mtime });
+    this.zip.addBuffer(Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`), MANIFEST_NAME, {
+      compressionLevel,
+      mtime,
+    });
     this.zip.end();
     return manifest;
   }

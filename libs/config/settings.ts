@@ -44,12 +44,18 @@ const trustProxy = z
     (text) => /^(true|false|\d+)$/.test(text) || text.split(',').every(isNetwork),
     'must be true, false, a number of proxies, or a comma-separated list of addresses and networks (10.0.0.0/8)',
   )
-  .transform((text) => (text === 'true' || text === 'false' ? text === 'true' : /^\d+$/.test(text) ? Number(text) : text));
+  .transform((text) =>
+    text === 'true' || text === 'false' ? text === 'true' : /^\d+$/.test(text) ? Number(text) : text,
+  );
 
 function isNetwork(text: string): boolean {
   const [address = '', bits, ...rest] = text.trim().split('/');
   const version = isIP(address);
-  return version !== 0 && rest.length === 0 && (bits === undefined || (/^\d+$/.test(bits) && +bits <= (version === 4 ? 32 : 128)));
+  return (
+    version !== 0 &&
+    rest.length === 0 &&
+    (bits === undefined || (/^\d+$/.test(bits) && +bits <= (version === 4 ? 32 : 128)))
+  );
 }
 
 const schemas = z
@@ -67,36 +73,41 @@ const schemas = z
     }
   });
 
-const postgresUrl = urlWithScheme(['postgres:', 'postgresql:'], 'postgres://user:password@host:5432/database');
+const postgresUrl = urlWithScheme(
+  ['postgres:', 'postgresql:'],
+  'postgres://user:password@host:5432/database',
+);
 const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
 
 const environment = z.object({
-    PORT: integer(0, 65_535).default(8080),
-    HOST: z.string().default('0.0.0.0'),
-    TLS_CERT_FILE: file.optional(),
-    TLS_KEY_FILE: file.optional(),
-    TRUST_PROXY: trustProxy.default(false),
-    DATABASE_URL: postgresUrl,
-    REPOSITORY_URL: postgresUrl.optional(),
-    REPOSITORY_SCHEMAS: schemas.default(['repository']),
-    QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
-    S3_BUCKET: z.string().regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
-    S3_PREFIX: z
-      .string()
-      .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
-      .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
-      .default(''),
-    S3_ENDPOINT: urlWithScheme(['http:', 'https:'], 'https://s3.example.org').optional(),
-    S3_FORCE_PATH_STYLE: boolean.optional(),
-    S3_CHECKSUMS: z
-      .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
-      .optional(),
-    AWS_REGION: z.string().default('us-east-1'),
-    ADMIN_EMAIL: z.email('must be an email address').optional(),
-    ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
-    WORKER_CONCURRENCY: integer(1, 64).default(1),
-    BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
-    LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+  PORT: integer(0, 65_535).default(8080),
+  HOST: z.string().default('0.0.0.0'),
+  TLS_CERT_FILE: file.optional(),
+  TLS_KEY_FILE: file.optional(),
+  TRUST_PROXY: trustProxy.default(false),
+  DATABASE_URL: postgresUrl,
+  REPOSITORY_URL: postgresUrl.optional(),
+  REPOSITORY_SCHEMAS: schemas.default(['repository']),
+  QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
+  S3_BUCKET: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
+  S3_PREFIX: z
+    .string()
+    .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
+    .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
+    .default(''),
+  S3_ENDPOINT: urlWithScheme(['http:', 'https:'], 'https://s3.example.org').optional(),
+  S3_FORCE_PATH_STYLE: boolean.optional(),
+  S3_CHECKSUMS: z
+    .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
+    .optional(),
+  AWS_REGION: z.string().default('us-east-1'),
+  ADMIN_EMAIL: z.email('must be an email address').optional(),
+  ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
+  WORKER_CONCURRENCY: integer(1, 64).default(1),
+  BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
+  LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
 /** Variables that make sense only as a pair. */
@@ -170,7 +181,9 @@ const MISSING: Record<string, string> = {
 
 function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
   const name = String(issue.path[0]);
-  return set[name] === undefined ? `${name} is missing: ${MISSING[name] ?? 'it is required'}` : `${name} ${issue.message}`;
+  return set[name] === undefined
+    ? `${name} is missing: ${MISSING[name] ?? 'it is required'}`
+    : `${name} ${issue.message}`;
 }
 
 function halfPairs(set: Record<string, string | undefined>): string[] {

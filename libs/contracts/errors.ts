@@ -68,7 +68,8 @@ export class Failure extends Error {
 /** One line for errorMessage, whatever was thrown. */
 export function errorSentence(error: unknown): string {
   if (error instanceof Failure) return error.sentence;
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(errorSentence).join('; ');
+  if (error instanceof AggregateError && error.message === '')
+    return error.errors.map(errorSentence).join('; ');
   return oneLine(error instanceof Error ? error.message || error.name : String(error));
 }
 
@@ -84,7 +85,8 @@ export function errorDetails(error: unknown): string {
 }
 
 function stackOf(error: unknown): string {
-  if (error instanceof Failure) return (error.stack ?? error.message).replace(/^Failure/, `Failure [${error.code}]`);
+  if (error instanceof Failure)
+    return (error.stack ?? error.message).replace(/^Failure/, `Failure [${error.code}]`);
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 

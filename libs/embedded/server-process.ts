@@ -85,7 +85,9 @@ export class ServerProcess {
     }
     const state = this.running ? `did not answer within ${withinMs / 1000} s` : 'ended at once';
     await this.stop();
-    throw new Error(`${this.options.name} ${state}. ${this.options.logFile} ends with:\n${this.logTail()}`, { cause: reason });
+    throw new Error(`${this.options.name} ${state}. ${this.options.logFile} ends with:\n${this.logTail()}`, {
+      cause: reason,
+    });
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -97,7 +99,10 @@ export class ServerProcess {
     if (this.running) {
       this.signal(this.options.stopSignal);
       const late = new AbortController();
-      await Promise.race([this.ended(), sleep(STOP_WITHIN_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+      await Promise.race([
+        this.ended(),
+        sleep(STOP_WITHIN_MS, undefined, { signal: late.signal }).catch(() => undefined),
+      ]);
       late.abort();
       this.signal('SIGKILL');
       await this.ended();
@@ -123,9 +128,10 @@ async function endLeftover({ name, pidFile, stopSignal }: ServerProcessOptions):
   for (const signal of [stopSignal, 'SIGKILL'] as const) {
     if (!lives()) return;
     process.kill(left.pid, signal);
-    for (const deadline = Date.now() + KILL_WITHIN_MS; lives() && Date.now() < deadline; ) await sleep(50);
+    for (const deadline = Date.now() + KILL_WITHIN_MS; lives() && Date.now() < deadline;) await sleep(50);
   }
-  if (lives()) throw new Error(`${name} of an earlier run (process ${left.pid}) does not end. End it, then try again.`);
+  if (lives())
+    throw new Error(`${name} of an earlier run (process ${left.pid}) does not end. End it, then try again.`);
 }
 
 /** The command line of a process, or '' when there is none. */
@@ -133,7 +139,10 @@ function commandOf(pid: number): string {
   try {
     return process.platform === 'linux'
       ? readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      : execFileSync('ps', ['-o', 'command=', '-p', String(pid)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+      : execFileSync('ps', ['-o', 'command=', '-p', String(pid)], {
+          encoding: 'utf8',
+          stdio: ['ignore', 'pipe', 'ignore'],
+        });
   } catch {
     return '';
   }

@@ -39,7 +39,11 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   try {
     if (!given['S3_ENDPOINT']) {
       const bucket = given['S3_BUCKET'] || BUCKET;
-      servers.s3 = await EmbeddedS3.start({ folder: join(folder, 's3'), bucket, ...(ports.s3 && { port: ports.s3 }) });
+      servers.s3 = await EmbeddedS3.start({
+        folder: join(folder, 's3'),
+        bucket,
+        ...(ports.s3 && { port: ports.s3 }),
+      });
       started.push(servers.s3);
       Object.assign(env, { S3_ENDPOINT: servers.s3.endpoint, S3_BUCKET: bucket, ...EmbeddedS3.credentials });
     }
@@ -54,7 +58,10 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     }
     if (!given['QUEUE_URL']) {
       if ((options.queue ?? (EmbeddedRedis.available() ? 'redis' : 'postgres')) === 'redis') {
-        servers.redis = await EmbeddedRedis.start({ folder: join(folder, 'redis'), ...(ports.redis && { port: ports.redis }) });
+        servers.redis = await EmbeddedRedis.start({
+          folder: join(folder, 'redis'),
+          ...(ports.redis && { port: ports.redis }),
+        });
         started.push(servers.redis);
         env['QUEUE_URL'] = servers.redis.url;
       } else {

@@ -19,7 +19,9 @@ export class Swift {
 
   /** It needs Debian's packages and, for its file below /etc, root. */
   static available(): boolean {
-    const installed = spawnSync('sh', ['-c', 'command -v swift-proxy-server swift-object-server memcached'], { stdio: 'ignore' });
+    const installed = spawnSync('sh', ['-c', 'command -v swift-proxy-server swift-object-server memcached'], {
+      stdio: 'ignore',
+    });
     return process.getuid?.() === 0 && installed.status === 0;
   }
 
@@ -49,7 +51,8 @@ export class Swift {
     const defaults = `swift_dir = ${folder}\nbind_ip = 127.0.0.1\nuser = root\nworkers = 0\nlog_statsd_host =\n`;
     for (const kind of ['object', 'container', 'account']) {
       const port = await freePort();
-      const ring = (...args: string[]) => execFileSync('swift-ring-builder', [`${kind}.builder`, ...args], { cwd: folder, stdio: 'ignore' });
+      const ring = (...args: string[]) =>
+        execFileSync('swift-ring-builder', [`${kind}.builder`, ...args], { cwd: folder, stdio: 'ignore' });
       ring('create', '4', '1', '0');
       ring('add', `r1z1-127.0.0.1:${port}/d1`, '1');
       ring('rebalance');
@@ -66,11 +69,23 @@ export class Swift {
     const cachePort = await freePort();
     await run('memcached', 'memcached', ['-u', 'root', '-l', '127.0.0.1', '-p', String(cachePort)]);
     const port = await freePort();
-    const filters = ['catch_errors', 'gatekeeper', 'proxy-logging', 'cache', 'listing_formats', 's3api', 'tempauth', 'copy', 'slo', 'dlo'];
+    const filters = [
+      'catch_errors',
+      'gatekeeper',
+      'proxy-logging',
+      'cache',
+      'listing_formats',
+      's3api',
+      'tempauth',
+      'copy',
+      'slo',
+      'dlo',
+    ];
     const options: Record<string, string> = {
       cache: `use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:${cachePort}`,
       'proxy-logging': 'use = egg:swift#proxy_logging',
-      s3api: 'use = egg:swift#s3api\nlocation = us-east-1\nforce_swift_request_proxy_log = false\nmin_segment_size = 1048576',
+      s3api:
+        'use = egg:swift#s3api\nlocation = us-east-1\nforce_swift_request_proxy_log = false\nmin_segment_size = 1048576',
       tempauth: 'use = egg:swift#tempauth\nuser_test_tester = testing .admin\nuser_test_reader = reading',
     };
     const proxy = join(folder, 'proxy.conf');
@@ -89,7 +104,9 @@ export class Swift {
   /** By Swift's own protocol, which needs no S3 client. */
   private async createBucket(name: string): Promise<void> {
     const { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: key } = Swift.owner;
-    const login = await fetch(`${this.endpoint}/auth/v1.0`, { headers: { 'X-Auth-User': user, 'X-Auth-Key': key } });
+    const login = await fetch(`${this.endpoint}/auth/v1.0`, {
+      headers: { 'X-Auth-User': user, 'X-Auth-Key': key },
+    });
     const { status } = await fetch(`${login.headers.get('X-Storage-Url')}/${name}`, {
       method: 'PUT',
       headers: { 'X-Auth-Token': login.headers.get('X-Auth-Token') ?? '' },

@@ -17,7 +17,11 @@ export function createLogger(app: string, level: LogLevel): Logger {
     base: { app, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: {
-      paths: ['sessiontoken', 'authorization', 'cookie', 'password'].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
+      paths: ['sessiontoken', 'authorization', 'cookie', 'password'].flatMap((name) => [
+        name,
+        `*.${name}`,
+        `*.*.${name}`,
+      ]),
       censor: '[secret]',
     },
   });

@@ -19,7 +19,9 @@ export interface CopyOut {
  * https://www.postgresql.org/docs/current/sql-copy.html
  */
 export function copyOut(session: Session, table: Table, serverEncoding: string): CopyOut {
-  const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => quoteIdentifier(name));
+  const columns = table.columns
+    .filter(({ generated }) => !generated)
+    .map(({ name }) => quoteIdentifier(name));
   const stream = session.client.query(
     copyTo(
       `COPY (SELECT ${columns.join(', ')} FROM ONLY ${quoteTable(table)}) TO STDOUT
@@ -31,7 +33,11 @@ export function copyOut(session: Session, table: Table, serverEncoding: string):
 }
 
 /** The stream ends at CopyDone; the server's verdict comes after it. An empty query waits for it in the queue. */
-async function commandTag(session: Session, table: Table, stream: ReturnType<typeof copyTo>): Promise<number> {
+async function commandTag(
+  session: Session,
+  table: Table,
+  stream: ReturnType<typeof copyTo>,
+): Promise<number> {
   try {
     await once(stream, 'end');
     await session.client.query('');

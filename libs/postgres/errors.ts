@@ -1,7 +1,14 @@
 import pg from 'pg';
 import { Failure } from '#contracts';
 
-const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT']);
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+]);
 
 /**
  * Says what a failed connection or statement means, and whether trying again can help. SQLSTATE codes:
@@ -14,10 +21,15 @@ export function postgresFailure(error: unknown, server: string): Failure {
   const code = systemErrorCode(error);
   const cause = error;
   if (code !== undefined && UNREACHABLE.has(code))
-    return new Failure('DATABASE_UNREACHABLE', 'transient', `PostgreSQL at ${server} cannot be reached (${code}).`, {
-      hint: 'Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
-      cause,
-    });
+    return new Failure(
+      'DATABASE_UNREACHABLE',
+      'transient',
+      `PostgreSQL at ${server} cannot be reached (${code}).`,
+      {
+        hint: 'Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
+        cause,
+      },
+    );
   return new Failure(
     'DATABASE_CONNECTION_LOST',
     'transient',
@@ -30,10 +42,15 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
   const { message, code = '' } = error;
   const cause = error;
   if (code === '28P01' || code === '28000')
-    return new Failure('DATABASE_LOGIN_REFUSED', 'permanent', `PostgreSQL at ${server} refused the login: ${message}.`, {
-      hint: 'Check user and password in REPOSITORY_URL or DATABASE_URL, and pg_hba.conf.',
-      cause,
-    });
+    return new Failure(
+      'DATABASE_LOGIN_REFUSED',
+      'permanent',
+      `PostgreSQL at ${server} refused the login: ${message}.`,
+      {
+        hint: 'Check user and password in REPOSITORY_URL or DATABASE_URL, and pg_hba.conf.',
+        cause,
+      },
+    );
   if (code === '3D000')
     return new Failure('DATABASE_MISSING', 'permanent', `PostgreSQL at ${server} says: ${message}.`, {
       hint: 'Check the name of the database in REPOSITORY_URL or DATABASE_URL.',

@@ -45,7 +45,10 @@ export class Observer {
     );
     if (waiting === undefined) return undefined;
     const { relation, schema, blockers } = waiting;
-    const thing = relation !== null && schema !== null ? `table ${displayTable({ schema, name: relation })}` : 'the repository';
+    const thing =
+      relation !== null && schema !== null
+        ? `table ${displayTable({ schema, name: relation })}`
+        : 'the repository';
     return `${thing}, which is locked by ${blockers?.join(', ') ?? 'another session'}`;
   }
 

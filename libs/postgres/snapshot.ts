@@ -70,7 +70,9 @@ export async function takeSnapshot(
 async function lockTables(session: Session, tables: Table[]): Promise<boolean> {
   if (tables.length === 0) return true;
   try {
-    await session.query(`LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN ACCESS SHARE MODE`);
+    await session.query(
+      `LOCK TABLE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')} IN ACCESS SHARE MODE`,
+    );
     return true;
   } catch (error) {
     if (isUndefinedTable(error)) return false;

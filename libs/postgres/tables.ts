@@ -59,7 +59,13 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
   );
   const unreadable = rows.filter((row) => !row.readable);
   if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
-  return rows.map(({ oid, schema, name, bytes, columns }) => ({ oid, schema, name, bytes: Number(bytes), columns }));
+  return rows.map(({ oid, schema, name, bytes, columns }) => ({
+    oid,
+    schema,
+    name,
+    bytes: Number(bytes),
+    columns,
+  }));
 }
 
 async function checkSchemas(session: Session, schemas: string[]): Promise<void> {
@@ -82,12 +88,17 @@ async function checkSchemas(session: Session, schemas: string[]): Promise<void> 
       'DATABASE_PERMISSION_DENIED',
       'permanent',
       `The role ${role} may not use the schema ${closed.join(', ')}.`,
-      { hint: `Run: GRANT USAGE ON SCHEMA ${closed.map(quoteIdentifier).join(', ')} TO ${quoteIdentifier(role)};` },
+      {
+        hint: `Run: GRANT USAGE ON SCHEMA ${closed.map(quoteIdentifier).join(', ')} TO ${quoteIdentifier(role)};`,
+      },
     );
   }
 }
 
-async function missingPrivilege(session: Session, tables: { schema: string; name: string }[]): Promise<Failure> {
+async function missingPrivilege(
+  session: Session,
+  tables: { schema: string; name: string }[],
+): Promise<Failure> {
   const role = await currentRole(session);
   return new Failure(
     'DATABASE_PERMISSION_DENIED',

@@ -49,13 +49,20 @@ async function untilReachable(ask: () => Promise<void>, logger: Logger): Promise
     try {
       return await ask();
     } catch (error) {
-      logger.warn({ reason: error instanceof Error ? error.message : String(error) }, 'Waiting for the queue at QUEUE_URL');
+      logger.warn(
+        { reason: error instanceof Error ? error.message : String(error) },
+        'Waiting for the queue at QUEUE_URL',
+      );
       await sleep(RETRY_EVERY_MS);
     }
 }
 
 async function askRedis(url: Secret): Promise<void> {
-  const client = new Redis(url.reveal(), { lazyConnect: true, retryStrategy: () => null, connectTimeout: 5_000 });
+  const client = new Redis(url.reveal(), {
+    lazyConnect: true,
+    retryStrategy: () => null,
+    connectTimeout: 5_000,
+  });
   let reason: Error | undefined;
   client.on('error', (error) => (reason = error));
   try {

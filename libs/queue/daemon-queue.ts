@@ -58,6 +58,8 @@ async function answered<Result>(request: Promise<Result>): Promise<Result> {
   try {
     return await request;
   } catch (cause) {
-    throw new QueueUnavailable('The queue does not answer. Nothing was started; try again in a moment.', { cause });
+    throw new QueueUnavailable('The queue does not answer. Nothing was started; try again in a moment.', {
+      cause,
+    });
   }
 }

@@ -57,7 +57,11 @@ export class JobJournal {
 
   private async write(): Promise<void> {
     while (this.writing !== undefined) await this.writing.catch(() => undefined); // Its own caller hears of it.
-    const progress: DaemonJobProgress = { ...this.line, attempt: this.job.attemptsStarted, archives: this.entries };
+    const progress: DaemonJobProgress = {
+      ...this.line,
+      attempt: this.job.attemptsStarted,
+      archives: this.entries,
+    };
     this.writing = this.job.updateProgress(progress);
     try {
       await this.writing;

@@ -130,18 +130,32 @@ async function copyTables(
     signal.throwIfAborted();
     progress.say(`Copying ${displayTable(table)} (table ${index + 1} of ${snapshot.tables.length})`);
     const { csv, rows } = copyOut(session, table, snapshot.serverEncoding);
-    const [entry, count] = await Promise.allSettled([writer.addEntry(dataEntryName(table, 1), csv, signal), rows]);
+    const [entry, count] = await Promise.allSettled([
+      writer.addEntry(dataEntryName(table, 1), csv, signal),
+      rows,
+    ]);
     // When COPY failed, the entry failed with it; COPY's error says why.
     if (count.status === 'rejected') throw count.reason;
     if (entry.status === 'rejected') throw entry.reason;
     progress.add(count.value);
     const { schema, name, columns } = table;
-    copied.push({ schema, name, columns, rows: count.value, entries: [{ ...entry.value, rows: count.value }] });
+    copied.push({
+      schema,
+      name,
+      columns,
+      rows: count.value,
+      entries: [{ ...entry.value, rows: count.value }],
+    });
   }
   return copied;
 }
 
-async function describe(request: BackupRequest, session: Session, snapshot: Snapshot, tables: ManifestTable[]) {
+async function describe(
+  request: BackupRequest,
+  session: Session,
+  snapshot: Snapshot,
+  tables: ManifestTable[],
+) {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   return {
@@ -154,7 +168,10 @@ async function describe(request: BackupRequest, session: Session, snapshot: Snap
     tables,
     sequences: await readSequences(session, repository.schemas),
     leftOut: [
-      { what: 'definitions', why: 'the archive holds rows and sequences; tables, indexes and functions are not included' },
+      {
+        what: 'definitions',
+        why: 'the archive holds rows and sequences; tables, indexes and functions are not included',
+      },
       ...(await listLeftOut(session, repository.schemas)),
     ],
   };
@@ -192,7 +209,12 @@ async function stopping<Result>(
 }
 
 /** Removes what a failed backup left in the store, and gives the error to throw. */
-async function discard(store: ObjectStore, key: string, upload: MultipartUpload, error: unknown): Promise<unknown> {
+async function discard(
+  store: ObjectStore,
+  key: string,
+  upload: MultipartUpload,
+  error: unknown,
+): Promise<unknown> {
   try {
     await upload.abort();
     // Completing may have failed in the answer only, with the object in place.

@@ -24,7 +24,13 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
 }
 
 /** @returns how many entities the archive holds, or undefined when it is not whole or not this daemon's */
-async function entitiesOf(store: ObjectStore, key: string, length: number, daemonId: string, signal: AbortSignal) {
+async function entitiesOf(
+  store: ObjectStore,
+  key: string,
+  length: number,
+  daemonId: string,
+  signal: AbortSignal,
+) {
   try {
     const read = (start: number, end: number) => store.read(key, start, end, signal);
     const { manifest } = await openArchive({ length, read });

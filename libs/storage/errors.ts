@@ -33,19 +33,38 @@ export function storeFailure(error: unknown, { bucket, key, permission }: Target
       ...options,
       hint: 'Create it, or check S3_BUCKET and S3_ENDPOINT.',
     });
-  if (['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'ExpiredToken', 'InvalidToken', 'TokenRefreshRequired'].includes(code))
-    return new Failure('STORE_LOGIN_REFUSED', 'permanent', `The object store refused the credentials (${code}).`, {
-      ...options,
-      hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
-    });
+  if (
+    [
+      'InvalidAccessKeyId',
+      'SignatureDoesNotMatch',
+      'ExpiredToken',
+      'InvalidToken',
+      'TokenRefreshRequired',
+    ].includes(code)
+  )
+    return new Failure(
+      'STORE_LOGIN_REFUSED',
+      'permanent',
+      `The object store refused the credentials (${code}).`,
+      {
+        ...options,
+        hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
+      },
+    );
   if (code === 'AccessDenied' || status === 403)
-    return new Failure('STORE_ACCESS_DENIED', 'permanent', `Access Denied: the credentials lack ${permission} on the bucket ${bucket}.`, {
-      ...options,
-      hint: `Grant ${permission}, then start again.`,
-    });
+    return new Failure(
+      'STORE_ACCESS_DENIED',
+      'permanent',
+      `Access Denied: the credentials lack ${permission} on the bucket ${bucket}.`,
+      {
+        ...options,
+        hint: `Grant ${permission}, then start again.`,
+      },
+    );
   if (code === 'NoSuchKey' || status === 404)
     return new Failure('STORE_OBJECT_MISSING', 'permanent', `${object} does not exist.`, options);
-  const transient = status >= 500 || status === 429 || status === 408 || code === 'RequestTimeout' || code === 'SlowDown';
+  const transient =
+    status >= 500 || status === 429 || status === 408 || code === 'RequestTimeout' || code === 'SlowDown';
   return new Failure(
     'STORE_REQUEST_FAILED',
     transient ? 'transient' : 'permanent',
@@ -74,7 +93,8 @@ function statusOf(error: unknown): number | undefined {
 /** HEAD has no body, so that the SDK names such errors after the status: "Forbidden", "NotFound", "Unknown". */
 function codeOf(error: unknown, status: number): string {
   const name = error instanceof S3ServiceException || error instanceof Error ? error.name : 'Unknown';
-  if (status === 403 && (name === 'Forbidden' || name === '403' || name === 'UnknownError')) return 'AccessDenied';
+  if (status === 403 && (name === 'Forbidden' || name === '403' || name === 'UnknownError'))
+    return 'AccessDenied';
   return name;
 }
 

@@ -72,7 +72,7 @@ export class MultipartUpload {
    * @throws Failure as soon as any part has failed for good
    */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let taken = 0; taken < bytes.length; ) {
+    for (let taken = 0; taken < bytes.length;) {
       if (this.filled === this.part.length) await this.nextPart();
       const fits = Math.min(bytes.length - taken, this.part.length - this.filled);
       this.part.set(bytes.subarray(taken, taken + fits), this.filled);
@@ -152,7 +152,13 @@ export class MultipartUpload {
     const { client, bucket, key, signal } = this.options;
     try {
       const { ETag } = await client.send(
-        new UploadPartCommand({ Bucket: bucket, Key: key, UploadId: this.id, PartNumber: number, Body: body }),
+        new UploadPartCommand({
+          Bucket: bucket,
+          Key: key,
+          UploadId: this.id,
+          PartNumber: number,
+          Body: body,
+        }),
         { abortSignal: AbortSignal.any([signal, this.stop.signal]) },
       );
       if (ETag === undefined) throw new Error(`the object store answered part ${number} without an ETag`);
@@ -165,7 +171,9 @@ export class MultipartUpload {
   private async storedLength(): Promise<number | undefined> {
     const { client, bucket, key, signal } = this.options;
     try {
-      const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: signal });
+      const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), {
+        abortSignal: signal,
+      });
       return head.ContentLength;
     } catch (error) {
       throw storeFailure(error, this.target('s3:GetObject'));
@@ -181,7 +189,12 @@ export class MultipartUpload {
  * Has the store forget an unfinished upload. One that is gone already counts as forgotten.
  * @returns false where the store does not know this call
  */
-export async function abortUpload(client: S3Client, bucket: string, key: string, id: string): Promise<boolean> {
+export async function abortUpload(
+  client: S3Client,
+  bucket: string,
+  key: string,
+  id: string,
+): Promise<boolean> {
   try {
     await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: id }));
     return true;

@@ -54,7 +54,8 @@ export class ObjectStore {
       return head.ContentLength ?? 0;
     } catch (error) {
       const failure = storeFailure(error, this.target(key, 's3:GetObject'));
-      if (failure instanceof Error && 'code' in failure && failure.code === 'STORE_OBJECT_MISSING') return undefined;
+      if (failure instanceof Error && 'code' in failure && failure.code === 'STORE_OBJECT_MISSING')
+        return undefined;
       throw failure;
     }
   }

@@ -65,8 +65,14 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     expect(startedOn).toBeLessThanOrEqual(Date.now());
     const finished = await stack.finished('1');
     expect(Object.keys(finished)).toEqual(FIELDS);
-    expect(finished).toMatchObject({ status: 'COMPLETED', progresssMessage: 'Finished: BACKUP', progresssTotal: 0 });
-    expect(finished.backupUrl).toMatch(new RegExp(`^${servers.s3.endpoint}/archives/BackupDaemonJob1-\\d+\\.zip$`));
+    expect(finished).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage: 'Finished: BACKUP',
+      progresssTotal: 0,
+    });
+    expect(finished.backupUrl).toMatch(
+      new RegExp(`^${servers.s3.endpoint}/archives/BackupDaemonJob1-\\d+\\.zip$`),
+    );
   });
 
   test('progress goes up to a total that is exact, and the archive holds it all', async () => {
@@ -74,17 +80,28 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     const { id } = await stack.startBackup();
     const seen = await stack.watch(id);
     const last = seen.at(-1);
-    expect(last).toMatchObject({ status: 'COMPLETED', progresssCurrent: 330_001, progresssTotal: 330_001, errorMessage: null });
+    expect(last).toMatchObject({
+      status: 'COMPLETED',
+      progresssCurrent: 330_001,
+      progresssTotal: 330_001,
+      errorMessage: null,
+    });
 
     const running = seen.filter(({ status }) => status === 'IN_PROGRESS');
     const currents = running.map(({ progresssCurrent }) => progresssCurrent);
     expect(currents).toEqual(currents.toSorted((a, b) => a - b));
     expect(currents.some((current) => current > 0 && current < 300_001)).toBe(true);
     for (const { progresssTotal } of running) expect([0, 330_001]).toContain(progresssTotal);
-    for (const { backupUrl, totalTimeMS } of running) expect({ backupUrl, positive: totalTimeMS > 0 }).toEqual({ backupUrl: null, positive: true });
-    expect(running.map(({ progresssMessage }) => progresssMessage).join()).toMatch(/Copying repository\.\w+ \(table \d of 5\)/);
+    for (const { backupUrl, totalTimeMS } of running)
+      expect({ backupUrl, positive: totalTimeMS > 0 }).toEqual({ backupUrl: null, positive: true });
+    expect(running.map(({ progresssMessage }) => progresssMessage).join()).toMatch(
+      /Copying repository\.\w+ \(table \d of 5\)/,
+    );
 
-    const archive = await DownloadedArchive.of(store, new URL(last?.backupUrl ?? '').pathname.replace('/archives/', ''));
+    const archive = await DownloadedArchive.of(
+      store,
+      new URL(last?.backupUrl ?? '').pathname.replace('/archives/', ''),
+    );
     expect(archive.test()).toContain('No errors detected');
     expect(archive.manifest()).toMatchObject({ daemonId: id, totals: { tables: 5, entities: 300_001 } });
     const again = await stack.status(id);
@@ -96,11 +113,20 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     const finished = await Promise.all(started.map(({ id }) => stack.finished(id)));
     expect(finished.map(({ status }) => status)).toEqual(Array(6).fill('COMPLETED'));
     expect(new Set(finished.map(({ backupUrl }) => backupUrl)).size).toBe(6);
-    const lines = stack.workers.map((worker) => worker.logTail(1000).split('\n').filter((line) => line.includes('"Completed"')));
+    const lines = stack.workers.map((worker) =>
+      worker
+        .logTail(1000)
+        .split('\n')
+        .filter((line) => line.includes('"Completed"')),
+    );
     expect(lines[0]?.length).toBeGreaterThan(0);
     expect(lines[1]?.length).toBeGreaterThan(0);
     // Each line says whose it is.
-    expect(JSON.parse(lines[0]?.[0] ?? '{}')).toMatchObject({ type: 'BACKUP', attempt: 1, daemon: expect.stringMatching(/^\d+$/) as unknown });
+    expect(JSON.parse(lines[0]?.[0] ?? '{}')).toMatchObject({
+      type: 'BACKUP',
+      attempt: 1,
+      daemon: expect.stringMatching(/^\d+$/) as unknown,
+    });
   });
 
   test('the API tells of everything again after it was restarted', async () => {
@@ -156,4 +182,3 @@ function peakMegabytes(pid: number | undefined): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
 }
-

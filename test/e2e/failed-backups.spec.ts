@@ -18,7 +18,8 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
       const { last } = await failedBackup(queueUrl, { S3_ENDPOINT: swift().endpoint, ...swift().reader });
       expect(last).toMatchObject({
         status: 'FAILED',
-        errorMessage: 'Access Denied: the credentials lack s3:PutObject on the bucket archives. Grant s3:PutObject, then start again.',
+        errorMessage:
+          'Access Denied: the credentials lack s3:PutObject on the bucket archives. Grant s3:PutObject, then start again.',
         backupUrl: null,
       });
       expect(last?.errorDetails).toMatch(
@@ -28,9 +29,13 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
   });
 
   test('of a database that is away is tried three times, which its message tells', async () => {
-    const { seen, last, logs } = await failedBackup(queueUrl, { REPOSITORY_URL: 'postgres://someone:hidden-pw@127.0.0.1:1/gone' });
+    const { seen, last, logs } = await failedBackup(queueUrl, {
+      REPOSITORY_URL: 'postgres://someone:hidden-pw@127.0.0.1:1/gone',
+    });
     expect(last).toMatchObject({ status: 'FAILED', backupUrl: null });
-    expect(last?.errorMessage).toMatch(/^PostgreSQL at 127\.0\.0\.1:1\/gone cannot be reached \(ECONNREFUSED\)\. Check that it runs/);
+    expect(last?.errorMessage).toMatch(
+      /^PostgreSQL at 127\.0\.0\.1:1\/gone cannot be reached \(ECONNREFUSED\)\. Check that it runs/,
+    );
     expect(last?.errorDetails).toMatch(/^Failure \[DATABASE_UNREACHABLE\]: [^]*\nCaused by: /);
     const messages = new Set(seen.map(({ progresssMessage }) => progresssMessage));
     expect([...messages].filter((message) => message.startsWith('Attempt'))).toEqual([
@@ -43,13 +48,22 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
 
   test('that may not read one table fails at once and names it', async () => {
     const url = await newDatabase();
-    await sql(url, `CREATE SCHEMA s; CREATE TABLE s.open (); CREATE TABLE s.closed (); CREATE ROLE r_${Date.now()} LOGIN PASSWORD 'pw'`);
-    const [role] = await sql<{ name: string }>(url, "SELECT rolname AS name FROM pg_roles WHERE rolname LIKE 'r\\_%' ORDER BY oid DESC LIMIT 1");
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.open (); CREATE TABLE s.closed (); CREATE ROLE r_${Date.now()} LOGIN PASSWORD 'pw'`,
+    );
+    const [role] = await sql<{ name: string }>(
+      url,
+      "SELECT rolname AS name FROM pg_roles WHERE rolname LIKE 'r\\_%' ORDER BY oid DESC LIMIT 1",
+    );
     await sql(url, `GRANT USAGE ON SCHEMA s TO ${role?.name}; GRANT SELECT ON s.open TO ${role?.name}`);
     const other = new URL(url);
     other.username = role?.name ?? '';
     other.password = 'pw';
-    const { seen, last } = await failedBackup(queueUrl, { REPOSITORY_URL: other.href, REPOSITORY_SCHEMAS: 's' });
+    const { seen, last } = await failedBackup(queueUrl, {
+      REPOSITORY_URL: other.href,
+      REPOSITORY_SCHEMAS: 's',
+    });
     expect(last).toMatchObject({
       status: 'FAILED',
       errorMessage: `The role ${role?.name} may not read s.closed: permission denied. Run: GRANT SELECT ON "s"."closed" TO "${role?.name}";`,
@@ -61,7 +75,11 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
 test('a database of somebody else is not changed', async () => {
   const url = await newDatabase(servers.debianPostgres?.url ?? servers.postgres);
   await sql(url, 'CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT 1 AS a');
-  const objects = () => sql(url, `SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname !~ '^pg_|information_schema'`);
+  const objects = () =>
+    sql(
+      url,
+      `SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname !~ '^pg_|information_schema'`,
+    );
   const before = await objects();
   const stack = await Stack.start({ env: { REPOSITORY_URL: url, REPOSITORY_SCHEMAS: 'mine' } });
   const { id } = await stack.startBackup();

@@ -19,49 +19,75 @@ beforeAll(async () => {
 afterAll(() => stack.stop());
 
 describe('sessions', () => {
-  const session = (method: string, body: unknown, headers = {}) => stack.call(method, '/auth/v1/session', body, headers);
+  const session = (method: string, body: unknown, headers = {}) =>
+    stack.call(method, '/auth/v1/session', body, headers);
 
   test('a login gives a name and a token of 256 bits, of which only the hash is stored', async () => {
-    const { status, body } = await stack.call<{ displayName: string; sessionToken: string }>('POST', '/auth/v1/session', Stack.administrator);
+    const { status, body } = await stack.call<{ displayName: string; sessionToken: string }>(
+      'POST',
+      '/auth/v1/session',
+      Stack.administrator,
+    );
     expect(status).toBe(201);
     expect(Object.keys(body)).toEqual(['displayName', 'sessionToken']);
     expect(body.displayName).toBe(Stack.administrator.email);
     expect(Buffer.from(body.sessionToken, 'base64url').length).toBe(32);
-    const stored = await sql<{ all: string }>(database(), `SELECT (SELECT json_agg(s) FROM snapshotd.session s)::text AS all`);
+    const stored = await sql<{ all: string }>(
+      database(),
+      `SELECT (SELECT json_agg(s) FROM snapshotd.session s)::text AS all`,
+    );
     expect(stored[0]?.all).not.toContain(body.sessionToken);
-    const [{ hash } = { hash: '' }] = await sql<{ hash: string }>(database(), `SELECT password_hash AS hash FROM snapshotd.account`);
+    const [{ hash } = { hash: '' }] = await sql<{ hash: string }>(
+      database(),
+      `SELECT password_hash AS hash FROM snapshotd.account`,
+    );
     expect(hash).toMatch(/^\$argon2id\$v=19\$m=65536,p=4,t=3\$/);
   });
 
   test('a token that is sent along with a login is ignored', async () => {
-    expect(await session('POST', Stack.administrator, { sessionToken: 'YourSessionToken' })).toMatchObject({ status: 201 });
+    expect(await session('POST', Stack.administrator, { sessionToken: 'YourSessionToken' })).toMatchObject({
+      status: 201,
+    });
   });
 
   test('the email may be written in any case', async () => {
-    expect(await session('POST', { ...Stack.administrator, email: 'PLATFORM@Example.org' })).toMatchObject({ status: 201 });
+    expect(await session('POST', { ...Stack.administrator, email: 'PLATFORM@Example.org' })).toMatchObject({
+      status: 201,
+    });
   });
 
   test.each([
     ['a wrong password', { email: Stack.administrator.email, password: 'wrong' }],
     ['an unknown email', { email: 'nobody@example.org', password: 'wrong' }],
   ])('%s gives the same answer', async (_title, body) => {
-    expect(await session('POST', body)).toMatchObject({ status: 401, body: { reason: 'The email or the password is wrong.' } });
+    expect(await session('POST', body)).toMatchObject({
+      status: 401,
+      body: { reason: 'The email or the password is wrong.' },
+    });
   });
 
   test('a session is prolonged by use, ends by DELETE, and ends by itself', async () => {
-    const { body } = await stack.call<{ sessionToken: string }>('POST', '/auth/v1/session', Stack.administrator);
+    const { body } = await stack.call<{ sessionToken: string }>(
+      'POST',
+      '/auth/v1/session',
+      Stack.administrator,
+    );
     const token = body.sessionToken;
-    const asks = async () => (await stack.call('GET', '/repo/v1/daemonStatus/1', undefined, { sessionToken: token })).status;
+    const asks = async () =>
+      (await stack.call('GET', '/repo/v1/daemonStatus/1', undefined, { sessionToken: token })).status;
     const left = async () => {
       const rows = await sql<{ hours: number }>(
         database(),
-        "SELECT extract(epoch FROM expires_on - now())::float8 / 3600 AS hours FROM snapshotd.session WHERE token_hash = sha256($1::text::bytea)",
+        'SELECT extract(epoch FROM expires_on - now())::float8 / 3600 AS hours FROM snapshotd.session WHERE token_hash = sha256($1::text::bytea)',
         [token],
       );
       return Math.round(rows[0]?.hours ?? 0);
     };
     const age = (interval: string) =>
-      sql(database(), `UPDATE snapshotd.session SET expires_on = now() + '${interval}' WHERE token_hash = sha256('${token}')`);
+      sql(
+        database(),
+        `UPDATE snapshotd.session SET expires_on = now() + '${interval}' WHERE token_hash = sha256('${token}')`,
+      );
 
     expect(await left()).toBe(24);
     await age('2 hours');
@@ -85,43 +111,66 @@ describe('sessions', () => {
     ['Authorization', (token: string) => `Bearer ${token}`],
     ['authorization', (token: string) => `bearer ${token}`],
   ])('the header %s carries the token', async (name, value) => {
-    const answer = await stack.call('GET', '/repo/v1/daemonStatus/77', undefined, { [name]: value(stack.sessionToken) });
+    const answer = await stack.call('GET', '/repo/v1/daemonStatus/77', undefined, {
+      [name]: value(stack.sessionToken),
+    });
     expect(answer.status).toBe(404);
   });
 
   test('an account that is no administrator may log in and do nothing', async () => {
     const ada = { email: 'ada@example.org', password: 'analytical engine' };
-    await sql(database(), 'INSERT INTO snapshotd.account (email, display_name, password_hash) VALUES ($1, $2, $3)', [
-      ada.email,
-      'Ada',
-      await hash(ada.password),
-    ]);
-    const { body, status } = await stack.call<{ displayName: string; sessionToken: string }>('POST', '/auth/v1/session', ada);
+    await sql(
+      database(),
+      'INSERT INTO snapshotd.account (email, display_name, password_hash) VALUES ($1, $2, $3)',
+      [ada.email, 'Ada', await hash(ada.password)],
+    );
+    const { body, status } = await stack.call<{ displayName: string; sessionToken: string }>(
+      'POST',
+      '/auth/v1/session',
+      ada,
+    );
     expect({ status, displayName: body.displayName }).toEqual({ status: 201, displayName: 'Ada' });
     const { sessionToken } = body;
-    for (const [method, path] of [['POST', '/repo/v1/startBackupDaemon'], ['GET', '/repo/v1/daemonStatus/1'], ['GET', '/admin/queues']] as const)
-      expect(await stack.call(method, path, undefined, { sessionToken })).toMatchObject({ status: 403, body: { reason: 'Only administrators may do this.' } });
+    for (const [method, path] of [
+      ['POST', '/repo/v1/startBackupDaemon'],
+      ['GET', '/repo/v1/daemonStatus/1'],
+      ['GET', '/admin/queues'],
+    ] as const)
+      expect(await stack.call(method, path, undefined, { sessionToken })).toMatchObject({
+        status: 403,
+        body: { reason: 'Only administrators may do this.' },
+      });
     const basic = `Basic ${Buffer.from(`${ada.email}:${ada.password}`).toString('base64')}`;
-    expect(await stack.call('GET', '/admin/queues', undefined, { authorization: basic })).toMatchObject({ status: 403 });
+    expect(await stack.call('GET', '/admin/queues', undefined, { authorization: basic })).toMatchObject({
+      status: 403,
+    });
   });
 
   test('more than ten tries in a minute are refused for that account and address only', async () => {
     const email = 'guessed@example.org';
     const statuses: number[] = [];
-    for (let i = 0; i < 11; i++) statuses.push((await session('POST', { email, password: `guess ${i}` })).status);
+    for (let i = 0; i < 11; i++)
+      statuses.push((await session('POST', { email, password: `guess ${i}` })).status);
     expect(statuses).toEqual([...(Array(10).fill(401) as number[]), 429]);
     const refused = await session('POST', { email, password: 'again' });
-    expect(refused.body.reason).toMatch(/^Too many logins with this email from this address\. Try again in \d+ seconds\.$/);
+    expect(refused.body.reason).toMatch(
+      /^Too many logins with this email from this address\. Try again in \d+ seconds\.$/,
+    );
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0);
     expect(await session('POST', Stack.administrator)).toMatchObject({ status: 201 });
     const basic = `Basic ${Buffer.from(`${email}:guess`).toString('base64')}`;
-    expect(await stack.call('GET', '/admin/queues', undefined, { authorization: basic })).toMatchObject({ status: 429 });
+    expect(await stack.call('GET', '/admin/queues', undefined, { authorization: basic })).toMatchObject({
+      status: 429,
+    });
   });
 });
 
 describe('requests', () => {
   const start = (body: unknown, headers: Record<string, string> = {}) =>
-    stack.call<DaemonStatus & { reason: string }>('POST', '/repo/v1/startBackupDaemon', body, { sessionToken: stack.sessionToken, ...headers });
+    stack.call<DaemonStatus & { reason: string }>('POST', '/repo/v1/startBackupDaemon', body, {
+      sessionToken: stack.sessionToken,
+      ...headers,
+    });
 
   test.each([
     ['{ }', 'application/json'],
@@ -130,13 +179,24 @@ describe('requests', () => {
     ['', 'text/plain'],
     [undefined, undefined],
   ])('the body %j as %s starts a backup', async (body, type) => {
-    expect(await start(body, type === undefined ? {} : { 'Content-Type': type })).toMatchObject({ status: 201, body: { status: 'STARTED' } });
+    expect(await start(body, type === undefined ? {} : { 'Content-Type': type })).toMatchObject({
+      status: 201,
+      body: { status: 'STARTED' },
+    });
   });
 
   test.each([
     ['{', 'application/json', 'The body is no valid JSON.'],
-    ['{ }', 'text/plain', 'The body must be JSON and be sent with Content-Type: application/json, not text/plain.'],
-    ['{ }', 'application/x-www-form-urlencoded', 'The body must be JSON and be sent with Content-Type: application/json, not application/x-www-form-urlencoded.'],
+    [
+      '{ }',
+      'text/plain',
+      'The body must be JSON and be sent with Content-Type: application/json, not text/plain.',
+    ],
+    [
+      '{ }',
+      'application/x-www-form-urlencoded',
+      'The body must be JSON and be sent with Content-Type: application/json, not application/x-www-form-urlencoded.',
+    ],
     ['[]', 'application/json', 'Invalid input: expected object, received array.'],
     ['"x"', 'application/json', 'Invalid input: expected object, received string.'],
     ['{"comression": 9}', 'application/json', 'Unrecognized key: "comression".'],
@@ -145,16 +205,28 @@ describe('requests', () => {
   });
 
   test('a body over 64 KB is a 413', async () => {
-    expect(await start(`{"a": "${'x'.repeat(70_000)}"}`)).toMatchObject({ status: 413, body: { reason: 'The body is larger than 64 KB.' } });
+    expect(await start(`{"a": "${'x'.repeat(70_000)}"}`)).toMatchObject({
+      status: 413,
+      body: { reason: 'The body is larger than 64 KB.' },
+    });
   });
 
-  test.each(['0', '-1', '1.5', '999999', '__proto__', 'constructor', '1%00', '%2e%2e', 'x'.repeat(90), '1e3', '9'.repeat(30)])(
-    'the id %.20s is a 404',
-    async (id) => {
-      const { status, body } = await stack.call('GET', `/repo/v1/daemonStatus/${id}`);
-      expect({ status, keys: Object.keys(body) }).toEqual({ status: 404, keys: ['reason'] });
-    },
-  );
+  test.each([
+    '0',
+    '-1',
+    '1.5',
+    '999999',
+    '__proto__',
+    'constructor',
+    '1%00',
+    '%2e%2e',
+    'x'.repeat(90),
+    '1e3',
+    '9'.repeat(30),
+  ])('the id %.20s is a 404', async (id) => {
+    const { status, body } = await stack.call('GET', `/repo/v1/daemonStatus/${id}`);
+    expect({ status, keys: Object.keys(body) }).toEqual({ status: 404, keys: ['reason'] });
+  });
 
   test.each([
     ['GET', '/nowhere', 404],
@@ -179,7 +251,10 @@ describe('requests', () => {
 
 describe('health', () => {
   test('live and ready need no session', async () => {
-    expect(await stack.call('GET', '/health/live', undefined, {})).toMatchObject({ status: 200, body: { status: 'up' } });
+    expect(await stack.call('GET', '/health/live', undefined, {})).toMatchObject({
+      status: 200,
+      body: { status: 'up' },
+    });
     expect(await stack.call('GET', '/health/ready', undefined, {})).toMatchObject({
       status: 200,
       body: { status: 'up', database: 'up', queue: 'up', bucket: 'up' },
@@ -188,45 +263,83 @@ describe('health', () => {
 
   test('a bucket that is away is shown, and the API stays ready', async () => {
     const other = await Stack.start({ workers: 0, env: { S3_ENDPOINT: 'http://127.0.0.1:1' } });
-    expect(await other.call('GET', '/health/ready')).toMatchObject({ status: 200, body: { status: 'up', bucket: 'down' } });
+    expect(await other.call('GET', '/health/ready')).toMatchObject({
+      status: 200,
+      body: { status: 'up', bucket: 'down' },
+    });
     await other.stop();
   });
 });
 
-describe.each(queues)("the seed's session of curl commands over HTTPS with the %s queue", (_title, queueUrl) => {
-  test('gives the answers of the seed', async () => {
-    const { cert, private: key } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
-    const [certFile, keyFile] = ['cert', 'key'].map((name) => join(servers.folder, `${name}.pem`)) as [string, string];
-    writeFileSync(certFile, cert);
-    writeFileSync(keyFile, key);
-    const tls = await Stack.start({ queueUrl, wait: false, env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } });
-    const curl = async (...args: string[]) => (await run('curl', ['-sS', '-i', '-k', ...args])).stdout;
-    await tls.api.ready(() => curl(`${tls.url}/health/live`));
-    const { email, password } = Stack.administrator;
+describe.each(queues)(
+  "the seed's session of curl commands over HTTPS with the %s queue",
+  (_title, queueUrl) => {
+    test('gives the answers of the seed', async () => {
+      const { cert, private: key } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
+      const [certFile, keyFile] = ['cert', 'key'].map((name) => join(servers.folder, `${name}.pem`)) as [
+        string,
+        string,
+      ];
+      writeFileSync(certFile, cert);
+      writeFileSync(keyFile, key);
+      const tls = await Stack.start({
+        queueUrl,
+        wait: false,
+        env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile },
+      });
+      const curl = async (...args: string[]) => (await run('curl', ['-sS', '-i', '-k', ...args])).stdout;
+      await tls.api.ready(() => curl(`${tls.url}/health/live`));
+      const { email, password } = Stack.administrator;
 
-    const login = await curl('-H', 'sessionToken:YourSessionToken', '-H', 'Accept:application/json', '-H', 'Content-Type:application/json',
-      '-d', `{ "email": "${email}", "password": "${password}" }`, `${tls.url}/auth/v1/session`);
-    expect(login).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
-    expect(login).toMatch(/^content-type: application\/json/im);
-    const token = /"sessionToken":"([\w-]{43})"/.exec(login)?.[1] ?? '';
+      const login = await curl(
+        '-H',
+        'sessionToken:YourSessionToken',
+        '-H',
+        'Accept:application/json',
+        '-H',
+        'Content-Type:application/json',
+        '-d',
+        `{ "email": "${email}", "password": "${password}" }`,
+        `${tls.url}/auth/v1/session`,
+      );
+      expect(login).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
+      expect(login).toMatch(/^content-type: application\/json/im);
+      const token = /"sessionToken":"([\w-]{43})"/.exec(login)?.[1] ?? '';
 
-    const started = await curl('-H', `sessionToken:${token}`, '-H', 'Accept:application/json', '-H', 'Content-Type:application/json',
-      '-d', '{ }', `${tls.url}/repo/v1/startBackupDaemon`);
-    expect(started).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
-    expect(started).toMatch(
-      /\r\n\r\n\{"id":"1","type":"BACKUP","status":"STARTED","errorMessage":null,"progresssMessage":"Starting\.\.\.","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":null,"totalTimeMS":0,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
-    );
+      const started = await curl(
+        '-H',
+        `sessionToken:${token}`,
+        '-H',
+        'Accept:application/json',
+        '-H',
+        'Content-Type:application/json',
+        '-d',
+        '{ }',
+        `${tls.url}/repo/v1/startBackupDaemon`,
+      );
+      expect(started).toMatch(/^HTTP\/1\.1 201 Created\r\n/);
+      expect(started).toMatch(
+        /\r\n\r\n\{"id":"1","type":"BACKUP","status":"STARTED","errorMessage":null,"progresssMessage":"Starting\.\.\.","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":null,"totalTimeMS":0,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
+      );
 
-    let status = '';
-    while (!/"status":"(COMPLETED|FAILED)"/.test(status)) {
-      await sleep(100);
-      status = await curl('-H', `sessionToken:${token}`, '-H', 'Accept:application/json', '-H', 'Content-Type:application/json',
-        `${tls.url}/repo/v1/daemonStatus/1`);
-    }
-    expect(status).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-    expect(status).toMatch(
-      /\r\n\r\n\{"id":"1","type":"BACKUP","status":"COMPLETED","errorMessage":null,"progresssMessage":"Finished: BACKUP","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":"http:\/\/127\.0\.0\.1:\d+\/archives\/BackupDaemonJob1-\d+\.zip","totalTimeMS":\d+,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
-    );
-    await tls.stop();
-  });
-});
+      let status = '';
+      while (!/"status":"(COMPLETED|FAILED)"/.test(status)) {
+        await sleep(100);
+        status = await curl(
+          '-H',
+          `sessionToken:${token}`,
+          '-H',
+          'Accept:application/json',
+          '-H',
+          'Content-Type:application/json',
+          `${tls.url}/repo/v1/daemonStatus/1`,
+        );
+      }
+      expect(status).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      expect(status).toMatch(
+        /\r\n\r\n\{"id":"1","type":"BACKUP","status":"COMPLETED","errorMessage":null,"progresssMessage":"Finished: BACKUP","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":"http:\/\/127\.0\.0\.1:\d+\/archives\/BackupDaemonJob1-\d+\.zip","totalTimeMS":\d+,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
+      );
+      await tls.stop();
+    });
+  },
+);

@@ -7,29 +7,34 @@ import { Stack } from '../support/stack.js';
 
 const run = promisify(execFile);
 
-test.each(['api', 'worker'])('the %s does not start with wrong settings, and names every fault at once', async (app) => {
-  const env = {
-    PATH: process.env['PATH'],
-    PORT: '99999',
-    QUEUE_URL: 'amqp://user:queue-secret@somewhere',
-    DATABASE_URL: 'postgres://user:database-secret@host/db',
-    REPOSITORY_SCHEMAS: 'repository,snapshotd',
-    ADMIN_EMAIL: 'admin@example.org',
-  };
-  const { code, stderr } = await run(process.execPath, [join('dist', 'apps', app, 'main.js')], { env }).then(
-    () => ({ code: 0, stderr: '' }),
-    (error: { code: number; stderr: string }) => error,
-  );
-  expect(code).toBe(1);
-  expect(stderr).toBe(
-    'The settings are wrong:\n' +
-      '  PORT must be a whole number from 0 to 65535\n' +
-      '  REPOSITORY_SCHEMAS names snapshotd, where snapshotd keeps its own state; it cannot be part of a repository\n' +
-      '  QUEUE_URL must be a URL such as redis://host:6379 or postgres://user:password@host:5432/database\n' +
-      '  S3_BUCKET is missing: the bucket that archives go to\n' +
-      '  ADMIN_PASSWORD is missing: ADMIN_EMAIL and ADMIN_PASSWORD go together\n',
-  );
-});
+test.each(['api', 'worker'])(
+  'the %s does not start with wrong settings, and names every fault at once',
+  async (app) => {
+    const env = {
+      PATH: process.env['PATH'],
+      PORT: '99999',
+      QUEUE_URL: 'amqp://user:queue-secret@somewhere',
+      DATABASE_URL: 'postgres://user:database-secret@host/db',
+      REPOSITORY_SCHEMAS: 'repository,snapshotd',
+      ADMIN_EMAIL: 'admin@example.org',
+    };
+    const { code, stderr } = await run(process.execPath, [join('dist', 'apps', app, 'main.js')], {
+      env,
+    }).then(
+      () => ({ code: 0, stderr: '' }),
+      (error: { code: number; stderr: string }) => error,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      'The settings are wrong:\n' +
+        '  PORT must be a whole number from 0 to 65535\n' +
+        '  REPOSITORY_SCHEMAS names snapshotd, where snapshotd keeps its own state; it cannot be part of a repository\n' +
+        '  QUEUE_URL must be a URL such as redis://host:6379 or postgres://user:password@host:5432/database\n' +
+        '  S3_BUCKET is missing: the bucket that archives go to\n' +
+        '  ADMIN_PASSWORD is missing: ADMIN_EMAIL and ADMIN_PASSWORD go together\n',
+    );
+  },
+);
 
 test('three APIs that start at once on an empty database make one administrator and one set of tables', async () => {
   const first = await Stack.start({ workers: 0, wait: false });
@@ -53,7 +58,12 @@ test('the API and a worker that start before their servers wait, and say for wha
   const [worker] = early.workers;
   if (worker !== undefined) await says(worker, 'Waiting for the queue at QUEUE_URL');
   const folder = join(servers.folder, 'late');
-  const late = await EmbeddedPostgres.start({ folder, durable: false, port, settings: { 'hba_file': await trustAll(folder) } });
+  const late = await EmbeddedPostgres.start({
+    folder,
+    durable: false,
+    port,
+    settings: { hba_file: await trustAll(folder) },
+  });
   await early.api.ready(async () => {
     if ((await fetch(`${early.url}/health/ready`)).status !== 200) throw new Error('not yet');
   });

@@ -1,6 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CreateMultipartUploadCommand, ListMultipartUploadsCommand, ListObjectsV2Command, PutObjectCommand, S3Client, UploadPartCommand } from '@aws-sdk/client-s3';
+import {
+  CreateMultipartUploadCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+  UploadPartCommand,
+} from '@aws-sdk/client-s3';
 import pg from 'pg';
 import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
@@ -20,7 +27,10 @@ async function failureOf(work: Promise<unknown>): Promise<Failure> {
 
 async function tableOf(rows: number): Promise<string> {
   const url = await newDatabase();
-  await sql(url, `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i AS id, sha512(i::text::bytea) AS h FROM generate_series(1, ${rows}) i`);
+  await sql(
+    url,
+    `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i AS id, sha512(i::text::bytea) AS h FROM generate_series(1, ${rows}) i`,
+  );
   return url;
 }
 
@@ -110,7 +120,9 @@ describe('locks that others hold', () => {
     });
     const running = runBackup(store, url, ['s'], { journal });
     await waiting;
-    expect(journal.messages.at(-1)).toMatch(/^Waiting for table s\.t, which is locked by a migration \(pid \d+\)$/);
+    expect(journal.messages.at(-1)).toMatch(
+      /^Waiting for table s\.t, which is locked by a migration \(pid \d+\)$/,
+    );
     await holder.query("INSERT INTO s.t VALUES (4, ''); COMMIT");
     expect((await running).entities).toBe(4);
     await holder.end();
@@ -125,10 +137,16 @@ describe('locks that others hold', () => {
     await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
     const journal = new MemoryJournal();
     const stop = new AbortController();
-    journal.onReport = ({ message }) => message.startsWith('Waiting for table') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
-    await expect(runBackup(store, url, ['s'], { journal, signal: stop.signal })).rejects.toMatchObject({ code: 'TERMINATED' });
+    journal.onReport = ({ message }) =>
+      message.startsWith('Waiting for table') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+    await expect(runBackup(store, url, ['s'], { journal, signal: stop.signal })).rejects.toMatchObject({
+      code: 'TERMINATED',
+    });
     await holder.query('ROLLBACK');
-    const [left] = await sql<{ n: string }>(url, "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup%' AND datname = current_database()");
+    const [left] = await sql<{ n: string }>(
+      url,
+      "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup%' AND datname = current_database()",
+    );
     expect(left?.n).toBe('0');
     await holder.end();
     store.close();
@@ -141,7 +159,10 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
   const bucket = 'archives';
 
   beforeAll(() => {
-    store = openStore({ endpoint: swift().endpoint, credentials: swift().owner }, { checksums: 'when_supported' });
+    store = openStore(
+      { endpoint: swift().endpoint, credentials: swift().owner },
+      { checksums: 'when_supported' },
+    );
     client = new S3Client({ endpoint: swift().endpoint, region: 'us-east-1', forcePathStyle: true });
   });
   afterAll(() => {
@@ -151,7 +172,9 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
 
   async function whatIsThere(prefix: string) {
     const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }));
-    const { Uploads = [] } = await client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }));
+    const { Uploads = [] } = await client.send(
+      new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }),
+    );
     return { objects: Contents.map(({ Key }) => Key), uploads: Uploads.map(({ Key }) => Key) };
   }
   const nothing = { objects: [], uploads: [] };
@@ -166,11 +189,18 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
   });
 
   test('a missing bucket is named', async () => {
-    const other = openStore({ endpoint: swift().endpoint, credentials: swift().owner }, { bucket: 'no-such-bucket' });
+    const other = openStore(
+      { endpoint: swift().endpoint, credentials: swift().owner },
+      { bucket: 'no-such-bucket' },
+    );
     const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
     expect(failure).toMatchObject({ code: 'STORE_BUCKET_MISSING', persistence: 'permanent' });
-    expect(failure.sentence).toBe('There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.');
-    expect(failure.preface).toMatch(/^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/);
+    expect(failure.sentence).toBe(
+      'There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
+    );
+    expect(failure.preface).toMatch(
+      /^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/,
+    );
     other.close();
   });
 
@@ -178,8 +208,12 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const other = openStore({ endpoint: swift().endpoint, credentials: swift().reader });
     const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
     expect(failure).toMatchObject({ code: 'STORE_ACCESS_DENIED', persistence: 'permanent' });
-    expect(failure.sentence).toBe('Access Denied: the credentials lack s3:PutObject on the bucket archives. Grant s3:PutObject, then start again.');
-    expect(failure.preface).toMatch(/^Status Code: 403, AWS Request ID: \w+(-\w+)*, AWS Error Code: AccessDenied$/);
+    expect(failure.sentence).toBe(
+      'Access Denied: the credentials lack s3:PutObject on the bucket archives. Grant s3:PutObject, then start again.',
+    );
+    expect(failure.preface).toMatch(
+      /^Status Code: 403, AWS Request ID: \w+(-\w+)*, AWS Error Code: AccessDenied$/,
+    );
     other.close();
   });
 
@@ -199,7 +233,11 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const journal = new MemoryJournal();
     let killed: Promise<unknown> | undefined;
     journal.onReport = ({ current }) => {
-      if (current > 0) killed ??= sql(url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'snapshotd backup 1' AND datname = current_database()");
+      if (current > 0)
+        killed ??= sql(
+          url,
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'snapshotd backup 1' AND datname = current_database()",
+        );
     };
     const failure = await failureOf(runBackup(store, url, ['s'], { keyPrefix, journal }));
     expect(failure).toMatchObject({ code: 'DATABASE_CONNECTION_LOST', persistence: 'transient' });
@@ -211,8 +249,13 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const keyPrefix = newPrefix();
     const journal = new MemoryJournal();
     const stop = new AbortController();
-    journal.onReport = ({ current }) => current > 0 && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
-    const running = runBackup(store, await tableOf(300_000), ['s'], { keyPrefix, journal, signal: stop.signal });
+    journal.onReport = ({ current }) =>
+      current > 0 && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+    const running = runBackup(store, await tableOf(300_000), ['s'], {
+      keyPrefix,
+      journal,
+      signal: stop.signal,
+    });
     await expect(running).rejects.toMatchObject({ code: 'TERMINATED' });
     expect(await whatIsThere(keyPrefix)).toEqual(nothing);
   });
@@ -221,13 +264,25 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     /** What a worker leaves that dies in the middle of an upload. */
     async function unfinishedUpload(key: string): Promise<string> {
       const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }));
-      await client.send(new UploadPartCommand({ Bucket: bucket, Key: key, UploadId, PartNumber: 1, Body: Buffer.alloc(6 << 20) }));
+      await client.send(
+        new UploadPartCommand({
+          Bucket: bucket,
+          Key: key,
+          UploadId,
+          PartNumber: 1,
+          Body: Buffer.alloc(6 << 20),
+        }),
+      );
       return UploadId ?? '';
     }
 
     test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
-      const [known, unknown, stranger] = ['a.zip', 'b.zip', 'a.zip.too'].map((name) => keyPrefix + name) as [string, string, string];
+      const [known, unknown, stranger] = ['a.zip', 'b.zip', 'a.zip.too'].map((name) => keyPrefix + name) as [
+        string,
+        string,
+        string,
+      ];
       const journal = new MemoryJournal();
       journal.archives = [{ key: known, uploadId: await unfinishedUpload(known) }, { key: unknown }];
       await unfinishedUpload(unknown);
@@ -249,10 +304,15 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
-      const first = await runBackup(store, url, ['s'], { keyPrefix, daemonId: fault === 'cut short' ? '1' : '2' });
+      const first = await runBackup(store, url, ['s'], {
+        keyPrefix,
+        daemonId: fault === 'cut short' ? '1' : '2',
+      });
       if (fault === 'cut short') {
         const { signal } = new AbortController();
-        const Body = Buffer.concat(await (await store.read(first.key, 0, first.bytes - 30, signal)).toArray());
+        const Body = Buffer.concat(
+          await (await store.read(first.key, 0, first.bytes - 30, signal)).toArray(),
+        );
         await client.send(new PutObjectCommand({ Bucket: bucket, Key: first.key, Body }));
       }
       const journal = new MemoryJournal();
@@ -268,7 +328,9 @@ test('an S3 server that does not answer is waited for, and then named', async ()
   const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials: servers.s3.credentials });
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
-  expect(failure.sentence).toMatch(/^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/);
+  expect(failure.sentence).toMatch(
+    /^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
+  );
   store.close();
   await sleep(0);
 });

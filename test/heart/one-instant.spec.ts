@@ -87,7 +87,10 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
 
   async function fiveRows(): Promise<string> {
     const url = await newDatabase(server);
-    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (v text); INSERT INTO s.t SELECT i FROM generate_series(1, 5) i');
+    await sql(
+      url,
+      'CREATE SCHEMA s; CREATE TABLE s.t (v text); INSERT INTO s.t SELECT i FROM generate_series(1, 5) i',
+    );
     return url;
   }
 
@@ -97,10 +100,16 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     ['listed', true, 'new'],
     ['locked', false, OLD],
     ['exported', false, OLD],
-  ])('a TRUNCATE and reload thrown in once it has %s the tables shows one state or the other', async (step, done, rows) => {
-    const url = await fiveRows();
-    expect(await rowsSeen(url, step, "TRUNCATE s.t; INSERT INTO s.t VALUES ('new')")).toEqual({ done, seen: { t: rows } });
-  });
+  ])(
+    'a TRUNCATE and reload thrown in once it has %s the tables shows one state or the other',
+    async (step, done, rows) => {
+      const url = await fiveRows();
+      expect(await rowsSeen(url, step, "TRUNCATE s.t; INSERT INTO s.t VALUES ('new')")).toEqual({
+        done,
+        seen: { t: rows },
+      });
+    },
+  );
 
   test.each<[SnapshotStep, boolean, Record<string, string>]>([
     ['listed', true, { u: '' }],
@@ -119,12 +128,19 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     ['exported', { t: OLD }],
   ])('a table that is added once it has %s the tables', async (step, seen) => {
     const url = await fiveRows();
-    expect(await rowsSeen(url, step, "CREATE TABLE s.u (v text); INSERT INTO s.u VALUES ('x')")).toEqual({ done: true, seen });
+    expect(await rowsSeen(url, step, "CREATE TABLE s.u (v text); INSERT INTO s.u VALUES ('x')")).toEqual({
+      done: true,
+      seen,
+    });
   });
 
   test('a column whose type is changed while it is listed', async () => {
     const url = await fiveRows();
-    const { done, seen } = await rowsSeen(url, 'listed', "ALTER TABLE s.t ALTER v TYPE int USING v::int, ADD w text DEFAULT 'w'");
+    const { done, seen } = await rowsSeen(
+      url,
+      'listed',
+      "ALTER TABLE s.t ALTER v TYPE int USING v::int, ADD w text DEFAULT 'w'",
+    );
     expect({ done, seen }).toEqual({ done: true, seen: { t: '1,w 2,w 3,w 4,w 5,w' } });
   });
 });

@@ -21,7 +21,9 @@ async function expectEqualRows(url: string, archive: DownloadedArchive): Promise
   try {
     for (const { schema, name, rows, columns, entries } of archive.manifest().tables) {
       const live = quoteTable({ schema, name });
-      const names = columns.filter(({ generated }) => !generated).map((column) => quoteIdentifier(column.name));
+      const names = columns
+        .filter(({ generated }) => !generated)
+        .map((column) => quoteIdentifier(column.name));
       await client.query(`DROP TABLE IF EXISTS loaded; CREATE TEMP TABLE loaded (LIKE ${live})`);
       for (const entry of entries)
         await pipeline(
@@ -144,6 +146,10 @@ test('what cannot be in an archive is named in its manifest', async () => {
      SELECT lo_from_bytea(0, 'x');`,
   );
   const archive = await DownloadedArchive.of(store, (await runBackup(store, url, ['s'])).key);
-  expect(archive.manifest().leftOut.map(({ what }) => what)).toEqual(['definitions', 's.remote', '1 large objects']);
+  expect(archive.manifest().leftOut.map(({ what }) => what)).toEqual([
+    'definitions',
+    's.remote',
+    '1 large objects',
+  ]);
   expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
 });

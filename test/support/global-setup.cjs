@@ -4,7 +4,13 @@
  */
 const { existsSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
-const { EmbeddedPostgres, EmbeddedRedis, EmbeddedS3, Swift, throwAwayFolder } = require('../../dist/libs/embedded/index.js');
+const {
+  EmbeddedPostgres,
+  EmbeddedRedis,
+  EmbeddedS3,
+  Swift,
+  throwAwayFolder,
+} = require('../../dist/libs/embedded/index.js');
 
 const DEBIAN = '/usr/lib/postgresql';
 
@@ -26,7 +32,8 @@ module.exports = async () => {
     s3: { endpoint: s3.endpoint, credentials: EmbeddedS3.credentials },
   };
 
-  if (EmbeddedRedis.available()) servers.redis = (await start(EmbeddedRedis.start({ folder: join(folder, 'redis') }))).url;
+  if (EmbeddedRedis.available())
+    servers.redis = (await start(EmbeddedRedis.start({ folder: join(folder, 'redis') }))).url;
   else lacks.push('redis-server is not on PATH: nothing runs on the Redis queue.');
 
   const major = existsSync(DEBIAN) ? readdirSync(DEBIAN).sort((a, b) => b - a)[0] : undefined;
@@ -42,7 +49,10 @@ module.exports = async () => {
   if (Swift.available()) {
     const swift = await start(Swift.start(join(folder, 'swift'), ['archives']));
     servers.swift = { endpoint: swift.endpoint, owner: Swift.owner, reader: Swift.reader };
-  } else lacks.push('OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.');
+  } else
+    lacks.push(
+      'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
+    );
 
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
   process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(servers);

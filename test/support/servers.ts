@@ -23,7 +23,9 @@ export const servers = JSON.parse(process.env['SNAPSHOTD_TEST_SERVERS'] ?? '{}')
 /** Both PostgreSQL majors where both can be had: titles and URLs for describe.each. */
 export const postgresMajors: [string, string][] = [
   ['the embedded PostgreSQL', servers.postgres],
-  ...(servers.debianPostgres ? [["Debian's PostgreSQL", servers.debianPostgres.url] as [string, string]] : []),
+  ...(servers.debianPostgres
+    ? [["Debian's PostgreSQL", servers.debianPostgres.url] as [string, string]]
+    : []),
 ];
 
 /** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
@@ -53,7 +55,11 @@ export async function newDatabase(server = servers.postgres): Promise<string> {
 }
 
 /** Runs statements on a connection of their own and gives the rows of the last one. */
-export async function sql<Row extends pg.QueryResultRow>(url: string, text: string, values?: unknown[]): Promise<Row[]> {
+export async function sql<Row extends pg.QueryResultRow>(
+  url: string,
+  text: string,
+  values?: unknown[],
+): Promise<Row[]> {
   const client = new pg.Client(url);
   await client.connect();
   try {
@@ -78,7 +84,10 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
 }
 
 /** A store at an endpoint; the credentials go where the SDK's chain looks first. */
-export function openStore({ endpoint, credentials }: S3Access, more: Partial<Settings['store']> = {}): ObjectStore {
+export function openStore(
+  { endpoint, credentials }: S3Access,
+  more: Partial<Settings['store']> = {},
+): ObjectStore {
   Object.assign(process.env, credentials);
   return new ObjectStore(storeSettings(endpoint, more));
 }

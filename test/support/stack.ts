@@ -37,7 +37,12 @@ export class Stack {
 
   static readonly administrator = { email: 'platform@example.org', password: 'correct horse battery' };
 
-  static async start({ queueUrl, workers = 1, env: more = {}, wait = true }: StackOptions = {}): Promise<Stack> {
+  static async start({
+    queueUrl,
+    workers = 1,
+    env: more = {},
+    wait = true,
+  }: StackOptions = {}): Promise<Stack> {
     const folder = join(servers.folder, `stack-${randomBytes(4).toString('hex')}`);
     mkdirSync(folder);
     const database = more['DATABASE_URL'] ?? (await newDatabase());
@@ -96,7 +101,11 @@ export class Stack {
     });
     const text = await response.text();
     const json = (response.headers.get('content-type') ?? '').includes('json');
-    return { status: response.status, headers: response.headers, body: (json && text !== '' ? JSON.parse(text) : text) as Body };
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (json && text !== '' ? JSON.parse(text) : text) as Body,
+    };
   }
 
   async startBackup(): Promise<DaemonStatus> {

@@ -19,7 +19,11 @@ declare module 'fastify' {
  * no guard of Nest's, because it must also stand before the routes that Nest does not know: the dashboard's.
  * It runs before a body is read.
  */
-export function guardAllRoutes(fastify: FastifyInstance, sessions: Sessions, dashboardLogin: DashboardLogin): void {
+export function guardAllRoutes(
+  fastify: FastifyInstance,
+  sessions: Sessions,
+  dashboardLogin: DashboardLogin,
+): void {
   fastify.decorateRequest('account');
   fastify.addHook('onRequest', async (request, reply) => {
     if (request.is404 || isOpen(request)) return;

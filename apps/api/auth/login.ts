@@ -42,7 +42,10 @@ export class Login {
     } catch (error) {
       if (!(error instanceof RateLimiterRes)) throw error;
       const seconds = Math.ceil(error.msBeforeNext / 1000);
-      throw new TooManyRequests(`Too many logins with this email from this address. Try again in ${seconds} seconds.`, seconds);
+      throw new TooManyRequests(
+        `Too many logins with this email from this address. Try again in ${seconds} seconds.`,
+        seconds,
+      );
     }
     const account = await this.accounts.withPassword(email, password);
     if (account === undefined) throw new UnauthorizedException('The email or the password is wrong.');

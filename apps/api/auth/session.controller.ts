@@ -4,7 +4,10 @@ import { validated } from '../http/validated.js';
 import { Login } from './login.js';
 import { Sessions } from './sessions.js';
 
-const credentials = z.strictObject({ email: z.string().min(1).max(320), password: z.string().min(1).max(1024) });
+const credentials = z.strictObject({
+  email: z.string().min(1).max(320),
+  password: z.string().min(1).max(1024),
+});
 const token = z.strictObject({ sessionToken: z.string().min(1).max(1024) });
 
 @Controller('auth/v1/session')

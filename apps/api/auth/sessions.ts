@@ -17,7 +17,11 @@ export class Sessions {
   async open(account: Account): Promise<string> {
     const token = randomBytes(32).toString('base64url');
     await this.sessions.delete({ expiresOn: LessThan(new Date()) });
-    await this.sessions.insert({ tokenHash: hashToken(token), account: { id: account.id }, expiresOn: expiry() });
+    await this.sessions.insert({
+      tokenHash: hashToken(token),
+      account: { id: account.id },
+      expiresOn: expiry(),
+    });
     return token;
   }
 

@@ -15,7 +15,10 @@ const CONTENT_SECURITY_POLICY =
 const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
 
 /** Shows the queue to administrators, read-only. Whoever may see it is decided where all routes are guarded. */
-export async function registerDashboard(fastify: FastifyInstance, queue: DaemonQueue['queue']): Promise<void> {
+export async function registerDashboard(
+  fastify: FastifyInstance,
+  queue: DaemonQueue['queue'],
+): Promise<void> {
   const serverAdapter = new FastifyAdapter();
   serverAdapter.setBasePath(DASHBOARD_PATH);
   createBullBoard({

@@ -12,7 +12,11 @@ export function acceptBodies(fastify: FastifyInstance): void {
     if (text.trim() === '') return done(null, {});
     const type = request.headers['content-type'] ?? '';
     if (!/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
-      return done(new BadRequestException(`The body must be JSON and be sent with Content-Type: application/json, not ${type}.`));
+      return done(
+        new BadRequestException(
+          `The body must be JSON and be sent with Content-Type: application/json, not ${type}.`,
+        ),
+      );
     try {
       done(null, JSON.parse(text));
     } catch {

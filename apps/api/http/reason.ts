@@ -26,7 +26,8 @@ function answerFor(error: unknown): { status: number; reason: string } {
   if (error instanceof HttpException)
     return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
   if (error instanceof QueueUnavailable) return { status: 503, reason: error.message };
-  if (isDatabaseAway(error)) return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
+  if (isDatabaseAway(error))
+    return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
   // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
   if (status === 413) return { status, reason: TOO_LARGE };

@@ -1,0 +1,143 @@
+import { inspect } from 'node:util';
+import { Secret } from './secret.js';
+import { readSettings, SettingsError } from './settings.js';
+
+const MINIMAL = {
+  DATABASE_URL: 'postgres://user:pass%20word@db.example.org/app',
+  QUEUE_URL: 'redis://:queue-pass@redis:6379',
+  S3_BUCKET: 'archives',
+};
+
+function faultsOf(env: NodeJS.ProcessEnv): string[] {
+  try {
+    readSettings(env);
+    return [];
+  } catch (error) {
+    if (error instanceof SettingsError) return error.faults;
+    throw error;
+  }
+}
+
+test('the defaults are those that the README lists', () => {
+  const settings = readSettings(MINIMAL);
+  expect(settings).toMatchObject({
+    port: 8080,
+    host: '0.0.0.0',
+    trustProxy: false,
+    repository: { schemas: ['repository'] },
+    store: { prefix: '', forcePathStyle: false, checksums: 'when_supported', region: 'us-east-1' },
+    workerConcurrency: 1,
+    compressionLevel: 1,
+    logLevel: 'info',
+  });
+  expect(settings.repository.url.reveal()).toBe(MINIMAL.DATABASE_URL);
+  expect([settings.tls, settings.firstAdministrator, settings.store.endpoint]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+});
+
+test('an endpoint other than AWS changes the defaults of path style and checksums', () => {
+  expect(readSettings({ ...MINIMAL, S3_ENDPOINT: 'https://s3.example.org/' }).store).toMatchObject({
+    endpoint: 'https://s3.example.org',
+    forcePathStyle: true,
+    checksums: 'when_required',
+  });
+  expect(
+    readSettings({
+      ...MINIMAL,
+      S3_ENDPOINT: 'https://s3.example.org',
+      S3_FORCE_PATH_STYLE: 'false',
+      S3_CHECKSUMS: 'when_supported',
+    }).store,
+  ).toMatchObject({ forcePathStyle: false, checksums: 'when_supported' });
+});
+
+test('an empty variable counts as unset', () => {
+  expect(
+    readSettings({ ...MINIMAL, PORT: '', REPOSITORY_URL: '', ADMIN_EMAIL: '', ADMIN_PASSWORD: '' }).port,
+  ).toBe(8080);
+  expect(faultsOf({ ...MINIMAL, S3_BUCKET: '' })).toEqual([
+    'S3_BUCKET is missing: the bucket that archives go to',
+  ]);
+});
+
+test('nothing set at all names everything that is required', () => {
+  expect(faultsOf({}).map((fault) => fault.split(' ')[0])).toEqual([
+    'DATABASE_URL',
+    'QUEUE_URL',
+    'S3_BUCKET',
+  ]);
+});
+
+test.each([
+  ['PORT', '80a', 'PORT must be a whole number from 0 to 65535'],
+  [
+    'DATABASE_URL',
+    'mysql://host/db',
+    'DATABASE_URL must be a URL such as postgres://user:password@host:5432/database',
+  ],
+  [
+    'REPOSITORY_URL',
+    'no url',
+    'REPOSITORY_URL must be a URL such as postgres://user:password@host:5432/database',
+  ],
+  ['REPOSITORY_SCHEMAS', 'a,,b', 'REPOSITORY_SCHEMAS has an empty name between its commas'],
+  [
+    'REPOSITORY_SCHEMAS',
+    'snapshotd_queue',
+    'REPOSITORY_SCHEMAS names snapshotd_queue, where snapshotd keeps its own state; it cannot be part of a repository',
+  ],
+  [
+    'REPOSITORY_SCHEMAS',
+    'pg_catalog',
+    "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog, which cannot be backed up",
+  ],
+  ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, and no more than that'],
+  ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
+  ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],
+  ['S3_ENDPOINT', 'ftp://host', 'S3_ENDPOINT must be a URL such as https://s3.example.org'],
+  ['S3_CHECKSUMS', 'never', 'S3_CHECKSUMS must be when_supported or when_required'],
+  [
+    'TRUST_PROXY',
+    'everyone',
+    'TRUST_PROXY must be true, false, a number of proxies, or a comma-separated list of addresses and networks (10.0.0.0/8)',
+  ],
+  [
+    'TRUST_PROXY',
+    '10.0.0.0/40',
+    'TRUST_PROXY must be true, false, a number of proxies, or a comma-separated list of addresses and networks (10.0.0.0/8)',
+  ],
+  ['ADMIN_EMAIL', 'nobody', 'ADMIN_EMAIL must be an email address'],
+  [
+    'TLS_CERT_FILE',
+    '/no/such/file',
+    "TLS_CERT_FILE cannot be read: ENOENT: no such file or directory, open '/no/such/file'",
+  ],
+  ['WORKER_CONCURRENCY', '0', 'WORKER_CONCURRENCY must be a whole number from 1 to 64'],
+  ['BACKUP_COMPRESSION_LEVEL', '10', 'BACKUP_COMPRESSION_LEVEL must be a whole number from 0 to 9'],
+  ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'],
+])('%s=%s is refused', (name, value, fault) => {
+  expect(faultsOf({ ...MINIMAL, [name]: value })).toContain(fault);
+});
+
+test.each([
+  ['true', true],
+  ['2', 2],
+  ['10.0.0.0/8, ::1', '10.0.0.0/8, ::1'],
+])('TRUST_PROXY=%s is understood', (value, meaning) => {
+  expect(readSettings({ ...MINIMAL, TRUST_PROXY: value }).trustProxy).toEqual(meaning);
+});
+
+test('secrets show in no way that logs or errors print', () => {
+  const settings = readSettings({ ...MINIMAL, ADMIN_EMAIL: 'a@example.org', ADMIN_PASSWORD: 'first-pass' });
+  const printed = [
+    JSON.stringify(settings),
+    inspect(settings, { depth: 9, showHidden: true }),
+    String(settings.databaseUrl),
+    `${settings.queueUrl.toString()}`,
+  ].join();
+  for (const secret of ['pass%20word', 'queue-pass', 'first-pass']) expect(printed).not.toContain(secret);
+  expect(new Secret('x').reveal()).toBe('x');
+});

@@ -1,0 +1,74 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { freePort } from '#embedded';
+
+const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
+
+test('the demo backs 785 entities up and leaves nothing running', async () => {
+  const demo = spawn(process.execPath, ['--no-warnings', tool('demo')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [output, [code]] = await Promise.all([text(demo.stdout), once(demo, 'exit')]);
+  expect(code).toBe(0);
+  expect(output).toContain('100% 863/863 Finished: BACKUP');
+  expect(output).toMatch(/"status": "COMPLETED",[^]*"progresssTotal": 863,/);
+  expect(output).toMatch(/data\/repository\.node\/000001\.csv +380 rows/);
+  expect(output).not.toContain('\x1b');
+});
+
+test('start runs everything, stops at a signal, and starts again after a crash on the same data', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'snapshotd-start-'));
+  chmodSync(folder, 0o711);
+  const port = String(await freePort());
+  const begin = async () => {
+    const started = spawn(process.execPath, ['--no-warnings', tool('start')], {
+      cwd: folder,
+      env: { ...process.env, PORT: port },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let output = '';
+    started.stdout.setEncoding('utf8').on('data', (more: string) => (output += more));
+    while (!output.includes('Ctrl-C')) {
+      if (started.exitCode !== null) throw new Error(`start ended: ${output}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    const password = /password +(\S+)/.exec(output)?.[1] ?? '';
+    const login = await fetch(`http://127.0.0.1:${port}/auth/v1/session`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ email: 'admin@example.org', password }),
+    });
+    expect(login.status).toBe(201);
+    const { sessionToken } = (await login.json()) as { sessionToken: string };
+    return { started, password, sessionToken, output: () => output };
+  };
+  const ask = (token: string, method: string, path: string) =>
+    fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { sessionToken: token } }).then((response) =>
+      response.json(),
+    );
+
+  const first = await begin();
+  expect(await ask(first.sessionToken, 'POST', '/repo/v1/startBackupDaemon')).toMatchObject({ id: '1' });
+  let status: unknown;
+  while (
+    !JSON.stringify((status = await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1'))).includes(
+      'COMPLETED',
+    )
+  );
+  first.started.kill('SIGKILL');
+  await once(first.started, 'exit');
+
+  const second = await begin();
+  expect(second.password).toBe(first.password);
+  // The session and the daemon are where the crashed run left them.
+  expect(await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1')).toEqual(status);
+  second.started.kill('SIGTERM');
+  expect(await once(second.started, 'exit')).toEqual([0, null]);
+  expect(second.output()).toContain('Stopped.');
+  await expect(fetch(`http://127.0.0.1:${port}/health/live`)).rejects.toThrow();
+  rmSync(folder, { recursive: true });
+});
