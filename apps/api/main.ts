@@ -22,6 +22,7 @@ async function main(): Promise<void> {
   const adapter = new FastifyAdapter(serverOptions(settings, logger));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(settings, logger), adapter, {
     logger: new NestLogger(logger),
+    abortOnError: false,
     bodyParser: false,
   });
   const fastify = adapter.getInstance();

@@ -10,6 +10,7 @@ async function main(): Promise<void> {
   const logger = createLogger('worker', settings.logLevel);
   const app = await NestFactory.createApplicationContext(WorkerModule.with(settings, logger), {
     logger: new NestLogger(logger),
+    abortOnError: false,
   });
   app.enableShutdownHooks();
   await app.init();

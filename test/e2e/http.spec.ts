@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { hash } from 'argon2';
+import { hash } from '@node-rs/argon2';
 import { generate } from 'selfsigned';
 import type { DaemonStatus } from '#contracts';
 import { queues, servers, sql } from '../support/servers.js';
@@ -41,7 +41,7 @@ describe('sessions', () => {
       database(),
       `SELECT password_hash AS hash FROM snapshotd.account`,
     );
-    expect(hash).toMatch(/^\$argon2id\$v=19\$m=65536,p=4,t=3\$/);
+    expect(hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$/);
   });
 
   test('a token that is sent along with a login is ignored', async () => {
