@@ -4,12 +4,9 @@ import type { ObjectStore } from '#storage';
 /** The entries of an archive by its manifest, a line each: name, rows, bytes. */
 export async function listEntries(store: ObjectStore, url: string): Promise<string[]> {
   const key = decodeURIComponent(url.slice(store.url('').length));
-  const { signal } = new AbortController();
-  const length = (await store.length(key, signal)) ?? 0;
-  const { manifest } = await openArchive({
-    length,
-    read: (start, end) => store.read(key, start, end, signal),
-  });
+  const object = await store.open(key, new AbortController().signal);
+  if (object === undefined) throw new Error(`There is no object ${key}`);
+  const { manifest } = await openArchive(object);
   const entries = manifest.tables.flatMap(({ entries }) => entries);
   const width = Math.max(...entries.map(({ name }) => name.length));
   return [

@@ -10,6 +10,7 @@ import { AuthModule } from './auth/auth.module.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
+import { SETTINGS } from './settings.js';
 
 const RETRY_EVERY_MS = 2_000;
 
@@ -38,6 +39,7 @@ export class ApiModule {
       controllers: [DaemonsController, HealthController],
       providers: [
         DashboardLogin,
+        { provide: SETTINGS, useValue: settings },
         { provide: LOGGER, useValue: logger },
         { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) },
       ],

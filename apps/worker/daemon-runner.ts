@@ -1,7 +1,7 @@
 import type { Settings } from '#config';
 import { PRODUCT } from '#contracts';
 import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
-import { backup } from '#snapshot';
+import { backup, restore, verify } from '#snapshot';
 import type { ObjectStore } from '#storage';
 
 /** Hands a daemon to the procedure that does its work. */
@@ -11,18 +11,40 @@ export class DaemonRunner {
     private readonly store: ObjectStore,
   ) {}
 
+  urlOf(key: string): string {
+    return this.store.url(key);
+  }
+
   /** @throws Failure, or the signal's reason */
   async run(job: DaemonJob, journal: JobJournal, signal: AbortSignal): Promise<DaemonJobResult> {
-    const { key, entities } = await backup({
+    const { repository, store: storeSettings, compressionLevel } = this.settings;
+    const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
-      repository: this.settings.repository,
+      repository,
       store: this.store,
-      keyPrefix: this.settings.store.prefix,
-      compressionLevel: this.settings.compressionLevel,
+      keyPrefix: storeSettings.prefix,
+      compressionLevel,
       journal,
       signal,
-    });
-    return { backupUrl: this.store.url(key), entities };
+    };
+    if (job.name === 'BACKUP') {
+      const { key, entities } = await backup(request);
+      return { backupUrl: this.urlOf(key), entities };
+    }
+    const { archive } = job.data;
+    if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
+    const { key, url, allowExtraTables = false, backupFirst = false, restoreDrill = false } = archive;
+    if (job.name === 'VERIFY') {
+      const { entities } = await verify({ ...request, key, restoreDrill });
+      return { backupUrl: url, entities };
+    }
+    const { entities } = await restore({ ...request, key, allowExtraTables, backupFirst });
+    const { safetyKey } = journal.notes;
+    return {
+      backupUrl: url,
+      entities,
+      ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
+    };
   }
 }

@@ -3,7 +3,15 @@ import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/
 import { UnrecoverableError, WaitingError } from 'bullmq';
 import { errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
-import { DAEMON_QUEUE, type DaemonJob, type DaemonJobResult, jobFailure, JobJournal } from '#queue';
+import {
+  DAEMON_QUEUE,
+  type DaemonJob,
+  type DaemonJobResult,
+  type DaemonQueue,
+  jobFailure,
+  JobJournal,
+  termination,
+} from '#queue';
 import type { DaemonRunner } from './daemon-runner.js';
 
 /**
@@ -11,6 +19,9 @@ import type { DaemonRunner } from './daemon-runner.js';
  * and again is no reason to give a daemon up before the tenth time.
  */
 const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 10 };
+
+/** How often a worker looks whether its daemon was told to end. */
+const LOOK_EVERY_MS = 500;
 
 /** Takes daemons off the queue and has them run. */
 @Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER })
@@ -20,6 +31,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
 
   constructor(
     private readonly runner: DaemonRunner,
+    private readonly daemons: DaemonQueue,
     private readonly concurrency: number,
     private readonly logger: Logger,
   ) {
@@ -38,10 +50,16 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
     const id = job.id ?? '';
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
-    const journal = new JobJournal(job, (error) => log.warn({ err: error }, 'Progress could not be written'));
+    const urlOf = (key: string) => this.runner.urlOf(key);
+    const journal = new JobJournal(job, urlOf, (error) =>
+      log.warn({ err: error }, 'Progress could not be written'),
+    );
+    // One that was told to end while it waited never starts, and leaves no trace of having done so.
+    if (job.data.terminatedOn !== undefined) throw jobFailure(termination(job.name));
     const stop = new AbortController();
     this.running.set(id, stop);
     log.info('Started');
+    const watching = this.watchForTermination(job, stop, log);
     try {
       const result = await this.runner.run(job, journal, stop.signal);
       await journal.flush();
@@ -49,7 +67,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       return result;
     } catch (error) {
       await journal.flush();
-      if (this.stopping && token !== undefined) {
+      if (this.stopping && token !== undefined && !isTermination(error)) {
         log.info('Handed back to the queue');
         await job.moveToWait(token);
         throw new WaitingError();
@@ -64,8 +82,27 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       }
       throw failure;
     } finally {
+      watching.close();
       this.running.delete(id);
     }
+  }
+
+  /** Looks whether the daemon was told to end: by another process, so that there is nothing to wait for. */
+  private watchForTermination(job: DaemonJob, stop: AbortController, log: Logger): { close(): void } {
+    let asking = false;
+    const ask = async () => {
+      if (asking || stop.signal.aborted) return;
+      asking = true;
+      try {
+        if (await this.daemons.isTerminated(job.id ?? '')) stop.abort(termination(job.name));
+      } catch (error) {
+        log.warn({ reason: errorSentence(error) }, 'Cannot see whether the daemon was told to end');
+      } finally {
+        asking = false;
+      }
+    };
+    const timer = setInterval(() => void ask(), LOOK_EVERY_MS);
+    return { close: () => clearInterval(timer) };
   }
 
   /** Another worker may have the daemon by now: whatever this one does on is in its way. */
@@ -94,4 +131,8 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
 /** Whether BullMQ will have the daemon tried again after this failure. */
 function willRetry(job: DaemonJob, failure: Error): boolean {
   return !(failure instanceof UnrecoverableError) && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
+}
+
+function isTermination(error: unknown): boolean {
+  return error instanceof Failure && error.code === 'TERMINATED';
 }

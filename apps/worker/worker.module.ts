@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
 import type { Logger } from '#logging';
-import { QueueModule } from '#queue';
+import { DaemonQueue, QueueModule } from '#queue';
 import { ObjectStore } from '#storage';
 import { DaemonProcessor } from './daemon.processor.js';
 import { DaemonRunner } from './daemon-runner.js';
@@ -16,9 +16,14 @@ export class WorkerModule {
       providers: [
         {
           provide: DaemonProcessor,
-          inject: [],
-          useFactory: () =>
-            new DaemonProcessor(new DaemonRunner(settings, store), settings.workerConcurrency, logger),
+          inject: [DaemonQueue],
+          useFactory: (daemons: DaemonQueue) =>
+            new DaemonProcessor(
+              new DaemonRunner(settings, store),
+              daemons,
+              settings.workerConcurrency,
+              logger,
+            ),
         },
       ],
     };

@@ -8,6 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { fromBufferPromise } from 'yauzl';
 import { ZipFile } from 'yazl';
+import { Failure } from '#contracts';
 import {
   ArchiveWriter,
   createManifest,
@@ -20,7 +21,7 @@ import {
 } from './index.js';
 
 const never = new AbortController().signal;
-const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:06Z') };
+const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:05.678Z') };
 
 const FACTS: ManifestFacts = {
   product: { name: 'snapshotd', version: '0.0.0' },
@@ -180,7 +181,7 @@ describe('opening', () => {
   test.each<[string, () => Promise<Buffer>, RegExp]>([
     ['nothing', async () => Buffer.alloc(0), /no whole snapshotd archive/],
     ['text', async () => Buffer.from('hello'.repeat(100)), /no whole snapshotd archive/],
-    ['another zip', () => zipOf({ 'a.txt': 'x' }), /it holds no manifest\.json/],
+    ['another zip', () => zipOf({ 'a.txt': 'x' }), /its last entry is no manifest\.json/],
     ['a manifest that is no JSON', () => zipOf({ 'manifest.json': '{' }), /its manifest\.json is no JSON/],
     [
       "another product's manifest",
@@ -207,24 +208,80 @@ describe('opening', () => {
     [
       'an entry of another length',
       async () => zipOf({ 'data/s.one/000001.csv': 'a\nxx\n', 'manifest.json': await whole() }),
-      /is not the one that the manifest describes/,
+      /its records are not those that its manifest describes/,
     ],
     [
       'an entry with other content',
       async () => zipOf({ 'data/s.one/000001.csv': 'a\ny\n', 'manifest.json': await whole() }),
-      /is not the one that the manifest describes/,
+      /its records are not those that its manifest describes/,
     ],
   ])('refuses %s', async (_title, make, reason) => {
     expect(await refusalOf(await make())).toMatch(reason);
   });
 
-  test('refuses an archive that was cut anywhere', async () => {
+  /** Opens the archive and reads every entry to its end. */
+  async function readWhole(bytes: Buffer): Promise<string> {
+    try {
+      const archive = await openArchive(source(bytes));
+      for (const { entries } of archive.manifest.tables)
+        for (const entry of entries) await buffer(archive.readEntry(entry));
+      return 'accepted';
+    } catch (error) {
+      return (error as Failure).code;
+    }
+  }
+
+  test('accepts what was written, stored or deflated, in one read of the data', async () => {
+    for (const compressionLevel of [0, 1, 9]) {
+      const { bytes } = await archiveOf(
+        { one: 'a\nx\n', empty: '', two: `a\n${'y'.repeat(300_000)}\n` },
+        { ...OPTIONS, compressionLevel },
+      );
+      expect(await readWhole(bytes)).toBe('accepted');
+      const reads: [number, number][] = [];
+      const archive = await openArchive(source(bytes, reads));
+      reads.length = 0;
+      for (const { entries } of archive.manifest.tables)
+        for (const entry of entries) await buffer(archive.readEntry(entry));
+      expect(reads.length).toBe(1);
+    }
+  });
+
+  test.each([0, 1])(
+    'refuses an archive of level %i in which any one byte was flipped',
+    async (compressionLevel) => {
+      const { bytes } = await archiveOf(
+        { one: 'a\nx\n', two: 'a\nsome longer text, some longer text\n' },
+        { ...OPTIONS, compressionLevel },
+      );
+      const accepted: number[] = [];
+      for (let at = 0; at < bytes.length; at++) {
+        const flipped = Buffer.from(bytes);
+        flipped.writeUInt8(flipped.readUInt8(at) ^ 0xff, at);
+        if ((await readWhole(flipped)) !== 'ARCHIVE_INVALID') accepted.push(at);
+      }
+      expect(accepted).toEqual([]);
+    },
+  );
+
+  test('refuses an archive that was cut anywhere, or has more at its end', async () => {
     const { bytes } = await archiveOf({ one: 'a\nx\n', two: 'a\ny\n' });
-    for (let length = 0; length < bytes.length; length += 7)
-      expect({ length, refused: (await refusalOf(bytes.subarray(0, length))) !== 'accepted' }).toEqual({
-        length,
-        refused: true,
-      });
+    const accepted: number[] = [];
+    for (let length = 0; length < bytes.length; length++)
+      if ((await readWhole(bytes.subarray(0, length))) !== 'ARCHIVE_INVALID') accepted.push(length);
+    expect(accepted).toEqual([]);
+    expect(await readWhole(Buffer.concat([bytes, Buffer.from('x')]))).toBe('ARCHIVE_INVALID');
+  });
+
+  test('tells a broken source from a broken archive', async () => {
+    const { bytes } = await archiveOf({ one: 'a\nx\n' });
+    const away = new Failure('STORE_UNREACHABLE', 'transient', 'gone');
+    let reads = 0;
+    const failing: RangeSource = {
+      length: bytes.length,
+      read: (start, end) => (++reads > 2 ? Promise.reject(away) : source(bytes).read(start, end)),
+    };
+    await expect(openArchive(failing)).rejects.toBe(away);
   });
 });
 

@@ -1,69 +1,189 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader, type ZipFile } from 'yauzl';
+import { crc32, createInflateRaw } from 'node:zlib';
+import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { Failure } from '#contracts';
+import { Checksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
-import { invalid, type Manifest, parseManifest } from './manifest.js';
-
-/** Something that bytes can be read from by range, such as an object in a store. */
-export interface RangeSource {
-  /** Bytes in all. */
-  length: number;
-  /** The bytes from `start` to just before `end`. */
-  read(start: number, end: number): Promise<Readable>;
-}
+import { invalid, type Manifest, type ManifestEntry, parseManifest } from './manifest.js';
+import { type RangeSource, SequentialReader } from './range-source.js';
+import {
+  centralDirectory,
+  dataDescriptor,
+  type EntryRecord,
+  type EntryTime,
+  extent,
+  localHeader,
+} from './zip-records.js';
 
 /** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+/** Likewise for the number of entries. */
+const MAX_ENTRIES = 1_000_000;
 /** The central directory is read in pieces of this size instead of record by record. */
 const WINDOW_BYTES = 512 * 1024;
+const INFLATE_CHUNK_BYTES = 256 * 1024;
 
-export interface OpenArchive {
-  manifest: Manifest;
+/** An archive whose every byte outside the entries' data has been held against its manifest. */
+export class OpenArchive {
+  private readonly reader: SequentialReader;
+
+  constructor(
+    source: RangeSource,
+    readonly manifest: Manifest,
+    private readonly records: Map<string, EntryRecord>,
+    private readonly time: EntryTime,
+    dataEnd: number,
+  ) {
+    this.reader = new SequentialReader(source, dataEnd);
+  }
+
+  /**
+   * The CSV of an entry. Read entries in the order of the manifest, each to its end before the next: then the
+   * whole archive is one read. The stream fails with ARCHIVE_INVALID when anything about the entry is not
+   * as the manifest says; what came before must then be thrown away.
+   */
+  readEntry(entry: ManifestEntry): Readable {
+    return Readable.from(this.verifiedBytes(entry), { objectMode: false, highWaterMark: 1 << 20 });
+  }
+
+  async close(): Promise<void> {
+    await this.reader.close();
+  }
+
+  private async *verifiedBytes(entry: ManifestEntry): AsyncGenerator<Buffer> {
+    const record = this.records.get(entry.name);
+    if (record === undefined) throw invalid(`the entry ${entry.name} is missing`);
+    const { reader } = this;
+    await reader.seek(record.offset);
+    const header = localHeader(record, this.time);
+    if (!header.equals(await reader.take(header.length))) throw damaged(entry);
+
+    const checksums = new Checksums();
+    for await (const chunk of inflated(record, reader)) {
+      checksums.update(chunk);
+      if (checksums.length > entry.length) throw damaged(entry);
+      yield chunk;
+    }
+    const { length, crc32, sha256 } = checksums.result();
+    if (length !== entry.length || crc32 !== entry.crc32 || sha256 !== entry.sha256) throw damaged(entry);
+
+    const descriptor = dataDescriptor(record);
+    if (!descriptor.equals(await reader.take(descriptor.length))) throw damaged(entry);
+  }
+}
+
+async function* inflated(record: EntryRecord, reader: SequentialReader): AsyncGenerator<Buffer> {
+  if (record.method === 0) return yield* reader.bytes(record.compressedLength);
+  const inflate = createInflateRaw({ chunkSize: INFLATE_CHUNK_BYTES });
+  const compressed = Readable.from(reader.bytes(record.compressedLength), { objectMode: false });
+  compressed.on('error', (error) => inflate.destroy(error)).pipe(inflate);
+  try {
+    yield* inflate as AsyncIterable<Buffer>;
+    // What the deflate stream did not need is not ours.
+    if (inflate.bytesWritten !== record.compressedLength)
+      throw invalid(`the entry ${record.name} is longer than its data`);
+  } catch (error) {
+    throw error instanceof Failure || (error as Error).name === 'AbortError' ? error : broken(record, error);
+  } finally {
+    compressed.destroy();
+    inflate.destroy();
+  }
+}
+
+/** zlib's errors are the archive's fault; others came through from the source. */
+function broken(record: EntryRecord, error: unknown): unknown {
+  const code = (error as { code?: unknown }).code;
+  return typeof code === 'string' && code.startsWith('Z_')
+    ? invalid(`the entry ${record.name} is damaged`, error)
+    : error;
+}
+
+function damaged({ name }: ManifestEntry): Failure {
+  return invalid(`the entry ${name} is damaged`);
 }
 
 /**
- * Opens an archive where it lies: reads the central directory and the manifest, and checks that every entry
- * of the manifest is there with the length and the CRC-32 that the manifest gives.
+ * Opens an archive where it lies. Reads the central directory and the manifest, and checks that the archive
+ * holds exactly the entries of the manifest, one after the other, with their lengths and checksums, and
+ * nothing else.
  * @throws Failure ARCHIVE_INVALID, or what the source fails with
  */
 export async function openArchive(source: RangeSource): Promise<OpenArchive> {
-  const reader = new WindowedReader(source);
+  const windowed = new WindowedReader(source);
   try {
-    const zip = await fromRandomAccessReaderPromise(reader, source.length, {
+    const zip = await fromRandomAccessReaderPromise(windowed, source.length, {
       autoClose: false,
       strictFileNames: true,
     });
-    const entries = await listEntries(zip);
-    const manifest = parseManifest(await readManifest(zip, entries));
-    for (const { entries: expected } of manifest.tables)
-      for (const { name, length, crc32 } of expected) {
-        const entry = entries.get(name);
-        if (entry === undefined) throw invalid(`the entry ${name} is missing`);
-        if (entry.uncompressedSize !== length || entry.crc32 !== parseInt(crc32, 16))
-          throw invalid(`the entry ${name} is not the one that the manifest describes`);
-      }
-    return { manifest };
+    if (zip.entryCount > MAX_ENTRIES) throw invalid(`it claims to hold ${zip.entryCount} entries`);
+    const listed: Entry[] = [];
+    for await (const entry of zip.eachEntry()) listed.push(entry);
+
+    const last = listed.at(-1);
+    if (last === undefined || last.fileName !== MANIFEST_NAME)
+      throw invalid(`its last entry is no ${MANIFEST_NAME}`);
+    if (last.uncompressedSize > MAX_MANIFEST_BYTES) throw invalid(`its ${MANIFEST_NAME} is too long`);
+    const text = await buffer(await zip.openReadStreamPromise(last));
+    if (crc32(text) !== last.crc32) throw invalid(`its ${MANIFEST_NAME} is damaged`);
+    const manifest = parseManifest(text.toString('utf8'));
+
+    const records = expectedRecords(manifest, listed);
+    const time = {
+      dosTime: last.lastModFileTime,
+      dosDate: last.lastModFileDate,
+      unix: Math.floor(Date.parse(manifest.takenAt) / 1000),
+    };
+    const directoryOffset = records.reduce((offset, record) => offset + extent(record), 0);
+    await expectBytes(source, directoryOffset, centralDirectory(records, time, directoryOffset));
+    const manifestRecord = records.at(-1);
+    if (manifestRecord !== undefined)
+      await expectBytes(source, manifestRecord.offset, localHeader(manifestRecord, time), true);
+    const byName = new Map(records.map((record) => [record.name, record]));
+    return new OpenArchive(source, manifest, byName, time, directoryOffset);
   } catch (error) {
-    const failure = reader.failure ?? error;
-    throw failure instanceof Failure ? failure : invalid((failure as Error).message, failure);
+    const failure = windowed.failure ?? error;
+    throw failure instanceof Failure || (failure as Error).name === 'AbortError'
+      ? failure
+      : invalid((failure as Error).message, failure);
   }
 }
 
-async function listEntries(zip: ZipFile): Promise<Map<string, Entry>> {
-  const entries = new Map<string, Entry>();
-  for await (const entry of zip.eachEntry()) {
-    if (entries.has(entry.fileName)) throw invalid(`the entry ${entry.fileName} is there twice`);
-    entries.set(entry.fileName, entry);
+/** The entries as the manifest wants them; of the zip's own list only the packed lengths and methods are used. */
+function expectedRecords(manifest: Manifest, listed: Entry[]): EntryRecord[] {
+  const wanted = manifest.tables.flatMap(({ entries }) => entries);
+  const last = listed.at(-1);
+  const records: EntryRecord[] = [];
+  let offset = 0;
+  const place = (name: string, length: number, crc: number, entry: Entry, streamed: boolean) => {
+    const { compressionMethod: method, compressedSize: compressedLength } = entry;
+    const record = { name, method, crc32: crc, compressedLength, length, offset, streamed };
+    records.push(record);
+    offset += extent(record);
+  };
+  for (const [index, { name, length, crc32 }] of wanted.entries()) {
+    const entry = listed[index];
+    if (entry === undefined || entry === last || entry.fileName !== name)
+      throw invalid(`the entry ${name} is missing`);
+    place(name, length, parseInt(crc32, 16), entry, true);
   }
-  return entries;
+  if (last === undefined || listed.length !== wanted.length + 1)
+    throw invalid('it holds entries that its manifest does not know');
+  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, last, false);
+  return records;
 }
 
-async function readManifest(zip: ZipFile, entries: Map<string, Entry>): Promise<string> {
-  const entry = entries.get(MANIFEST_NAME);
-  if (entry === undefined) throw invalid(`it holds no ${MANIFEST_NAME}`);
-  if (entry.uncompressedSize > MAX_MANIFEST_BYTES) throw invalid(`its ${MANIFEST_NAME} is too long`);
-  return (await buffer(await zip.openReadStreamPromise(entry))).toString('utf8');
+/** @param more whether other bytes may follow; otherwise the source must end here */
+async function expectBytes(
+  source: RangeSource,
+  offset: number,
+  expected: Buffer,
+  more = false,
+): Promise<void> {
+  const end = offset + expected.length;
+  const fits = more ? end <= source.length : end === source.length;
+  if (!fits || !expected.equals(await buffer(await source.read(offset, end))))
+    throw invalid('its records are not those that its manifest describes');
 }
 
 /** Gives yauzl bytes by range: small reads out of a window that moves along, so that few requests are made. */
@@ -94,7 +214,7 @@ class WindowedReader extends RandomAccessReader {
 
   override _readStreamForRange(start: number, end: number): Readable {
     const read = async function* (source: RangeSource) {
-      yield* await source.read(start, end);
+      yield* (await source.read(start, end)) as AsyncIterable<Buffer>;
     };
     return Readable.from(read(this.source), { objectMode: false });
   }
@@ -107,9 +227,7 @@ class WindowedReader extends RandomAccessReader {
       const atEnd = end === this.source.length;
       const from = atEnd ? Math.max(0, end - Math.max(length, WINDOW_BYTES)) : position;
       const to = Math.min(this.source.length, Math.max(end, from + WINDOW_BYTES));
-      const bytes = await buffer(await this.source.read(from, to));
-      if (bytes.length !== to - from) throw new Error(`a read of ${to - from} bytes gave ${bytes.length}`);
-      this.window = { start: from, bytes };
+      this.window = { start: from, bytes: await buffer(await this.source.read(from, to)) };
     }
     this.window.bytes.copy(target, offset, position - this.window.start, end - this.window.start);
   }

@@ -1,4 +1,4 @@
-import { type Readable } from 'node:stream';
+import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import { Checksums } from './checksums.js';
@@ -35,10 +35,16 @@ export class ArchiveWriter {
    */
   async addEntry(name: string, source: Readable, signal: AbortSignal): Promise<Omit<ManifestEntry, 'rows'>> {
     const checksums = new Checksums();
+    const checked = new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        checksums.update(chunk);
+        done(null, chunk);
+      },
+    });
     const { compressionLevel, modifiedAt: mtime } = this.options;
-    this.zip.addReadStream(checksums, name, { compressionLevel, mtime });
+    this.zip.addReadStream(checked, name, { compressionLevel, mtime });
     try {
-      await pipeline(source, checksums, { signal });
+      await pipeline(source, checked, { signal });
     } catch (error) {
       this.output.destroy(error as Error);
       throw error;

@@ -20,7 +20,7 @@ export interface DaemonStatus {
   progresssTotal: number;
   /** The stack of the failure, preceded by the object store's own words where it was the one that failed. */
   errorDetails: string | null;
-  /** Where the archive is: set when a backup is COMPLETED, and never before. */
+  /** Where the archive is: of a backup when it is COMPLETED and never before, of a restore and a verify always. */
   backupUrl: string | null;
   /** Milliseconds from `startedOn` until now, or until the end. */
   totalTimeMS: number;
@@ -28,6 +28,8 @@ export interface DaemonStatus {
   startedBy: string;
   /** When it was asked for: milliseconds since 1970. */
   startedOn: number;
+  /** Where the archive is that was made before a restore: only a daemon that was asked for one has this. */
+  safetyBackupUrl?: string | null;
 }
 
 /**

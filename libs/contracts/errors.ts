@@ -1,6 +1,8 @@
 /** Stable names of everything that can go wrong in a daemon. They are logged, and tests and callers rely on them. */
 export type ErrorCode =
+  | 'ARCHIVE_DOES_NOT_FIT'
   | 'ARCHIVE_INVALID'
+  | 'ARCHIVE_URL_REFUSED'
   | 'DATABASE_CONNECTION_LOST'
   | 'DATABASE_LOGIN_REFUSED'
   | 'DATABASE_MISSING'
@@ -8,7 +10,10 @@ export type ErrorCode =
   | 'DATABASE_QUERY_FAILED'
   | 'DATABASE_UNREACHABLE'
   | 'OBJECT_INCOMPLETE'
+  | 'OWNERSHIP_MISSING'
+  | 'REPOSITORY_BUSY'
   | 'REPOSITORY_CHANGING'
+  | 'RESTORE_OUTCOME_UNKNOWN'
   | 'ROW_SECURITY'
   | 'SCHEMA_MISSING'
   | 'STORE_ACCESS_DENIED'
@@ -17,6 +22,7 @@ export type ErrorCode =
   | 'STORE_OBJECT_MISSING'
   | 'STORE_REQUEST_FAILED'
   | 'STORE_UNREACHABLE'
+  | 'TABLE_LOCKED'
   | 'TERMINATED'
   | 'WORKER_LOST_LOCK'
   | 'WORKER_STOPPING';

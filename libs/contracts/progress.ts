@@ -19,3 +19,19 @@ export interface StartedArchive {
   /** Missing where the attempt ended before the store had answered. */
   uploadId?: string;
 }
+
+/** A session in which an attempt of a restore wrote. */
+export interface WritingSession {
+  /** Its application_name, which no other session has. */
+  name: string;
+  /** Its transaction's id, on record before it changed anything. */
+  transaction?: string;
+}
+
+/** What attempts of a daemon leave for later ones, should they die. */
+export interface AttemptNotes {
+  archives: readonly StartedArchive[];
+  sessions: readonly WritingSession[];
+  /** The key of a safety archive that is complete. */
+  safetyKey?: string;
+}

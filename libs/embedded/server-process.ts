@@ -45,7 +45,7 @@ export class ServerProcess {
     closeSync(log);
     await once(child, 'spawn');
     child.stdin?.end(options.input);
-    writeFileSync(options.pidFile, JSON.stringify({ pid: child.pid, command: commandOf(child.pid ?? 0) }));
+    writeFileSync(options.pidFile, JSON.stringify({ pid: child.pid, began: beginningOf(child.pid ?? 0) }));
     const server = new ServerProcess(options, child);
     // A program that ends without having stopped its servers must not leave them behind.
     process.once('exit', server.orphan);
@@ -118,13 +118,14 @@ export class ServerProcess {
 
 /** Ends the process of a run that crashed, if it still lives and is really that one. */
 async function endLeftover({ name, pidFile, stopSignal }: ServerProcessOptions): Promise<void> {
-  let left: { pid: number; command: string };
+  let left: { pid: number; began: string };
   try {
     left = JSON.parse(readFileSync(pidFile, 'utf8')) as typeof left;
   } catch {
     return; // No file, or one that the crash cut short: nothing to go by.
   }
-  const lives = () => left.command !== '' && commandOf(left.pid) === left.command;
+  // A process id may have gone to another process since; its beginning tells them apart.
+  const lives = () => left.began !== '' && beginningOf(left.pid) === left.began;
   for (const signal of [stopSignal, 'SIGKILL'] as const) {
     if (!lives()) return;
     process.kill(left.pid, signal);
@@ -134,15 +135,17 @@ async function endLeftover({ name, pidFile, stopSignal }: ServerProcessOptions):
     throw new Error(`${name} of an earlier run (process ${left.pid}) does not end. End it, then try again.`);
 }
 
-/** The command line of a process, or '' when there is none. */
-function commandOf(pid: number): string {
+/** When a process began, in whatever unit the system tells it, or '' when there is none. */
+function beginningOf(pid: number): string {
   try {
-    return process.platform === 'linux'
-      ? readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      : execFileSync('ps', ['-o', 'command=', '-p', String(pid)], {
-          encoding: 'utf8',
-          stdio: ['ignore', 'pipe', 'ignore'],
-        });
+    if (process.platform !== 'linux')
+      return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+    // proc(5): starttime is the 22nd field; the 2nd is in parentheses and may hold blanks.
+    const [state, ...fields] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+    return state === 'Z' ? '' : (fields[18] ?? '');
   } catch {
     return '';
   }

@@ -43,8 +43,6 @@ async function commandTag(
     await session.client.query('');
     return stream.rowCount;
   } catch (error) {
-    const failure = postgresFailure(error, session.server);
-    failure.message = `Copying ${displayTable(table)}: ${failure.message}`;
-    throw failure;
+    throw postgresFailure(error, session.server, `copying ${displayTable(table)}`);
   }
 }

@@ -14,10 +14,12 @@ const UNREACHABLE = new Set([
  * Says what a failed connection or statement means, and whether trying again can help. SQLSTATE codes:
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  * @param server host and database, without credentials, for the sentence
+ * @param doing what failed, such as "Loading s.t"
  */
-export function postgresFailure(error: unknown, server: string): Failure {
+export function postgresFailure(error: unknown, server: string, doing?: string): Failure {
   if (error instanceof Failure) return error;
-  if (error instanceof pg.DatabaseError) return statementFailure(error, server);
+  if (error instanceof pg.DatabaseError)
+    return statementFailure(error, doing === undefined ? server : `${server}, ${doing},`);
   const code = systemErrorCode(error);
   const cause = error;
   if (code !== undefined && UNREACHABLE.has(code))
@@ -73,7 +75,11 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
     lost ? 'DATABASE_CONNECTION_LOST' : 'DATABASE_QUERY_FAILED',
     transient ? 'transient' : 'permanent',
     `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
-    { cause },
+    // Class 22: values that their columns do not take.
+    {
+      cause,
+      ...(code.startsWith('22') && { hint: 'If this was a restore, verify the archive: it may be damaged.' }),
+    },
   );
 }
 

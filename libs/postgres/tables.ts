@@ -22,18 +22,6 @@ export interface Table {
   columns: Column[];
 }
 
-export interface Sequence {
-  schema: string;
-  name: string;
-}
-
-/** A sequence's state. It is no part of any snapshot: a sequence never goes back, not even on ROLLBACK. */
-export interface SequenceState extends Sequence {
-  /** As text: a bigint does not fit a JavaScript number. */
-  lastValue: string;
-  isCalled: boolean;
-}
-
 /**
  * The repository's tables, sorted by name: every table of the schemas that holds rows, but for temporary ones
  * and those that belong to an extension.
@@ -111,64 +99,4 @@ async function missingPrivilege(
 async function currentRole(session: Session): Promise<string> {
   const rows = await session.query<{ role: string }>('SELECT current_user AS role');
   return rows[0]?.role ?? '';
-}
-
-/** The repository's sequences with their present states, sorted by name. */
-export async function readSequences(session: Session, schemas: string[]): Promise<SequenceState[]> {
-  const sequences = await session.query<Sequence>(
-    `SELECT n.nspname AS schema, c.relname AS name
-       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'S' AND c.relpersistence <> 't'
-        AND NOT EXISTS (SELECT FROM pg_depend d
-                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
-    [schemas],
-  );
-  const states: SequenceState[] = [];
-  for (const sequence of sequences) {
-    const rows = await session.query<{ lastValue: string; isCalled: boolean }>(
-      `SELECT last_value AS "lastValue", is_called AS "isCalled" FROM ${quoteTable(sequence)}`,
-    );
-    for (const state of rows) states.push({ ...sequence, ...state });
-  }
-  return states;
-}
-
-/** Counting more rows than this costs more than an exact total is worth. */
-const COUNT_LIMIT = 1_000_000;
-
-/**
- * How many rows the tables hold in this transaction's snapshot: exact up to a million, smallest tables first,
- * and the planner's estimate for what would go beyond.
- * @returns rows by the table's OID
- */
-export async function countRows(session: Session, tables: Table[]): Promise<Map<number, number>> {
-  const counts = new Map<number, number>();
-  let left = COUNT_LIMIT;
-  for (const table of tables.toSorted((a, b) => a.bytes - b.bytes)) {
-    let rows = left > 0 ? await countUpTo(session, table, left + 1) : Infinity;
-    if (rows > left) {
-      left = 0;
-      rows = await estimateRows(session, table);
-    } else {
-      left -= rows;
-    }
-    counts.set(table.oid, rows);
-  }
-  return counts;
-}
-
-async function countUpTo(session: Session, table: Table, limit: number): Promise<number> {
-  const rows = await session.query<{ count: string }>(
-    `SELECT count(*) FROM (SELECT FROM ONLY ${quoteTable(table)} LIMIT ${limit}) AS counted`,
-  );
-  return Number(rows[0]?.count ?? 0);
-}
-
-/** The planner looks at the table's present size, so this is good even where ANALYZE never ran. */
-async function estimateRows(session: Session, table: Table): Promise<number> {
-  const rows = await session.query<{ 'QUERY PLAN': [{ Plan: { 'Plan Rows': number } }] }>(
-    `EXPLAIN (FORMAT JSON) SELECT FROM ONLY ${quoteTable(table)}`,
-  );
-  return rows[0]?.['QUERY PLAN'][0].Plan['Plan Rows'] ?? 0;
 }

@@ -1,8 +1,22 @@
 import type { Job, Queue } from 'bullmq';
-import type { DaemonType, Progress, StartedArchive } from '#contracts';
+import type { AttemptNotes, DaemonType, Progress } from '#contracts';
 
 /** The queue of all daemons. */
 export const DAEMON_QUEUE = 'daemons';
+
+/** What a restore or a verification was asked to do. */
+export interface ArchiveRequest {
+  /** The archive's key in the bucket. */
+  key: string;
+  /** As the status shows it. */
+  url: string;
+  /** Restore: leave tables alone that the archive does not hold. */
+  allowExtraTables?: boolean;
+  /** Restore: make an archive of what is there first. */
+  backupFirst?: boolean;
+  /** Verify: load the archive into scratch tables too. */
+  restoreDrill?: boolean;
+}
 
 /** What was asked for. Only the API writes it; it holds no secrets. */
 export interface DaemonJobData {
@@ -10,19 +24,26 @@ export interface DaemonJobData {
   startedBy: string;
   /** Milliseconds since 1970. */
   startedOn: number;
+  /** For RESTORE and VERIFY. */
+  archive?: ArchiveRequest;
+  /** When it was told to end: milliseconds since 1970. */
+  terminatedOn?: number;
 }
 
 /** How far it is. Only the worker writes it. */
 export interface DaemonJobProgress extends Progress {
   /** Which attempt wrote this, from 1. */
   attempt: number;
-  archives: StartedArchive[];
+  notes: AttemptNotes;
+  /** The URL of the complete safety archive. */
+  safetyBackupUrl?: string;
 }
 
 /** What a completed daemon leaves. */
 export interface DaemonJobResult {
   backupUrl: string;
   entities: number;
+  safetyBackupUrl?: string;
 }
 
 export type DaemonJob = Job<DaemonJobData, DaemonJobResult, DaemonType, DaemonJobProgress>;

@@ -1,7 +1,7 @@
 import type { Job, JobsOptions } from 'bullmq';
 import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
-import type { DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
+import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
@@ -32,15 +32,43 @@ export class DaemonQueue {
   }
 
   /** @throws QueueUnavailable */
-  async start(type: DaemonType, startedBy: string): Promise<DaemonStatus> {
-    const data: DaemonJobData = { startedBy, startedOn: Date.now() };
+  async start(type: DaemonType, startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
+    const data: DaemonJobData = {
+      startedBy,
+      startedOn: Date.now(),
+      ...(archive !== undefined && { archive }),
+    };
     return daemonStatus(asDaemonJob(await answered(this.queue.add(type, data, JOB_OPTIONS))));
   }
 
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */
   async status(id: string): Promise<DaemonStatus | undefined> {
     const job = await answered(this.queue.getJob(id));
-    return job === undefined ? undefined : daemonStatus(asDaemonJob(job));
+    if (job === undefined) return undefined;
+    if (job.data.terminatedOn === undefined || job.finishedOn !== undefined)
+      return daemonStatus(asDaemonJob(job));
+    // Told to end, and not ended: it depends on whether a worker had taken it before.
+    const state = await answered(job.getState());
+    if (state === 'completed' || state === 'failed') return this.status(id);
+    return daemonStatus(asDaemonJob(job), { neverRuns: state !== 'active' || !takenBefore(job) });
+  }
+
+  /**
+   * Tells a daemon to end. What a worker has taken, it stops; what waits never starts, whenever a worker comes.
+   * One that has ended already stays as it is.
+   * @returns false when there is no such daemon. @throws QueueUnavailable
+   */
+  async terminate(id: string): Promise<boolean> {
+    const job = await answered(this.queue.getJob(id));
+    if (job === undefined) return false;
+    if (job.finishedOn === undefined && job.data.terminatedOn === undefined)
+      await answered(job.updateData({ ...job.data, terminatedOn: Date.now() }));
+    return true;
+  }
+
+  /** Whether a daemon was told to end. @throws QueueUnavailable */
+  async isTerminated(id: string): Promise<boolean> {
+    return (await answered(this.queue.getJob(id)))?.data.terminatedOn !== undefined;
   }
 
   /** @throws QueueUnavailable */
@@ -52,6 +80,11 @@ export class DaemonQueue {
 /** BullMQ's Queue has no type parameter for what its jobs' progress is. */
 function asDaemonJob(job: Job): DaemonJob {
   return job as DaemonJob;
+}
+
+/** Whether a worker took the job before it was told to end: one that takes it later ends it at once. */
+function takenBefore(job: Job<DaemonJobData>): boolean {
+  return (job.processedOn ?? Infinity) < (job.data.terminatedOn ?? Infinity);
 }
 
 async function answered<Result>(request: Promise<Result>): Promise<Result> {

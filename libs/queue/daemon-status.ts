@@ -1,40 +1,53 @@
 import { type DaemonStatus, progressTotal } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
+import { terminationMessage } from './termination.js';
+
+export interface JobSituation {
+  /** It was told to end while it waited, so that no worker will do its work. */
+  neverRuns: boolean;
+}
 
 /** How a job looks to a client. Reads the job as it was fetched, so that all fields are of one moment. */
-export function daemonStatus(job: DaemonJob): DaemonStatus {
-  const { startedBy, startedOn } = job.data;
+export function daemonStatus(
+  job: DaemonJob,
+  { neverRuns }: JobSituation = { neverRuns: false },
+): DaemonStatus {
+  const { startedBy, startedOn, archive, terminatedOn } = job.data;
   const progress = typeof job.progress === 'object' ? job.progress : undefined;
+  // Ended before it began, whether a worker has come by since to see that or not: the same to a client.
+  const endedWaiting =
+    terminatedOn !== undefined && progress === undefined && (neverRuns || job.finishedOn !== undefined);
+  const completed = job.finishedOn !== undefined && job.returnvalue !== null && job.returnvalue !== undefined;
+  const failed = neverRuns || (job.finishedOn !== undefined && !completed);
+  const until = endedWaiting || neverRuns ? terminatedOn : job.finishedOn;
   const status: DaemonStatus = {
     id: job.id ?? '',
     type: job.name,
-    status: progress === undefined ? 'STARTED' : 'IN_PROGRESS',
-    errorMessage: null,
+    status: completed ? 'COMPLETED' : failed ? 'FAILED' : progress === undefined ? 'STARTED' : 'IN_PROGRESS',
+    errorMessage: !failed
+      ? null
+      : endedWaiting || neverRuns
+        ? terminationMessage(job.name)
+        : job.failedReason,
     progresssMessage: progress?.message ?? 'Starting...',
     progresssCurrent: progress?.current ?? 0,
     progresssTotal: progress?.total ?? 0,
-    errorDetails: null,
-    backupUrl: null,
-    totalTimeMS: progress === undefined ? 0 : Math.max(0, Date.now() - startedOn),
+    errorDetails: failed && !endedWaiting && !neverRuns ? (job.stacktrace?.at(-1) ?? null) : null,
+    backupUrl: archive?.url ?? null,
+    totalTimeMS:
+      until === undefined && progress === undefined ? 0 : Math.max(0, (until ?? Date.now()) - startedOn),
     startedBy,
     startedOn,
   };
-  if (job.finishedOn === undefined) return status;
-  status.totalTimeMS = Math.max(0, job.finishedOn - startedOn);
-  // BullMQ keeps the reason of an earlier attempt's failure; the result is what only a completed job has.
-  if (job.returnvalue === null || job.returnvalue === undefined) {
-    status.status = 'FAILED';
-    status.errorMessage = job.failedReason;
-    status.errorDetails = job.stacktrace?.at(-1) ?? null;
-  } else {
+  if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    Object.assign(status, {
-      status: 'COMPLETED',
-      progresssMessage: `Finished: ${job.name}`,
-      progresssCurrent: total,
-      progresssTotal: total,
-      backupUrl: job.returnvalue.backupUrl,
-    } satisfies Partial<DaemonStatus>);
+    status.progresssMessage = `Finished: ${job.name}`;
+    status.progresssCurrent = total;
+    status.progresssTotal = total;
+    status.backupUrl = job.returnvalue.backupUrl;
   }
+  if (archive?.backupFirst === true)
+    status.safetyBackupUrl =
+      (completed ? job.returnvalue.safetyBackupUrl : undefined) ?? progress?.safetyBackupUrl ?? null;
   return status;
 }

@@ -3,3 +3,4 @@ export * from './daemon-queue.js';
 export * from './job-failure.js';
 export * from './job-journal.js';
 export * from './queue.module.js';
+export * from './termination.js';

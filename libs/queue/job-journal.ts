@@ -1,4 +1,4 @@
-import type { Progress, ReportProgress, StartedArchive } from '#contracts';
+import type { AttemptNotes, Progress, ReportProgress } from '#contracts';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 
 /** Progress leaves the process at most this often. */
@@ -6,18 +6,22 @@ const WRITE_EVERY_MS = 500;
 
 /** A daemon's progress, kept in its job. One write at a time; in between the latest line wins. */
 export class JobJournal {
-  private entries: StartedArchive[];
+  private kept: AttemptNotes;
   private line: Progress;
   private writing: Promise<void> | undefined;
   private pending: NodeJS.Timeout | undefined;
 
-  /** @param onError is told of progress that could not be written: no reason to stop the work */
+  /**
+   * @param urlOf gives the address of a key, for the status
+   * @param onError is told of progress that could not be written: no reason to stop the work
+   */
   constructor(
     private readonly job: DaemonJob,
+    private readonly urlOf: (key: string) => string,
     private readonly onError: (error: unknown) => void,
   ) {
     const earlier = typeof job.progress === 'object' ? job.progress : undefined;
-    this.entries = earlier?.archives ?? [];
+    this.kept = earlier?.notes ?? { archives: [], sessions: [] };
     this.line = {
       message: 'Starting...',
       current: earlier?.current ?? 0,
@@ -25,8 +29,8 @@ export class JobJournal {
     };
   }
 
-  get archives(): readonly StartedArchive[] {
-    return this.entries;
+  get notes(): Readonly<AttemptNotes> {
+    return this.kept;
   }
 
   readonly report: ReportProgress = (progress) => {
@@ -43,8 +47,8 @@ export class JobJournal {
   }
 
   /** Durable once it resolves. */
-  async recordArchive(archive: StartedArchive): Promise<void> {
-    this.entries = [...this.entries.filter(({ key }) => key !== archive.key), archive];
+  async note(change: Partial<AttemptNotes>): Promise<void> {
+    this.kept = { ...this.kept, ...change };
     await this.write();
   }
 
@@ -57,10 +61,12 @@ export class JobJournal {
 
   private async write(): Promise<void> {
     while (this.writing !== undefined) await this.writing.catch(() => undefined); // Its own caller hears of it.
+    const { safetyKey } = this.kept;
     const progress: DaemonJobProgress = {
       ...this.line,
       attempt: this.job.attemptsStarted,
-      archives: this.entries,
+      notes: this.kept,
+      ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
     this.writing = this.job.updateProgress(progress);
     try {

@@ -8,9 +8,8 @@ import {
   countRows,
   displayTable,
   listLeftOut,
-  Observer,
   readSequences,
-  Session,
+  type Session,
   type Snapshot,
   takeRepositoryLock,
   takeSnapshot,
@@ -18,7 +17,8 @@ import {
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
 import { clearEarlierAttempts } from './earlier-attempts.js';
-import type { Journal } from './journal.js';
+import { type Journal, noteArchive } from './journal.js';
+import { withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
 
 export interface BackupRequest {
@@ -32,6 +32,8 @@ export interface BackupRequest {
   /** zlib's, from 0 to 9. */
   compressionLevel: number;
   journal: Journal;
+  /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
+  lockIsHeld?: boolean;
   /** Stops the backup; what is thrown then is the signal's reason. */
   signal: AbortSignal;
 }
@@ -52,16 +54,16 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
   const { store, journal, signal } = request;
 
   // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
-  const adopted = await clearEarlierAttempts(request);
-  if (adopted !== undefined) return adopted;
+  const finished = await clearEarlierAttempts(request);
+  if (finished !== undefined && !request.lockIsHeld) return finished;
 
   // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
   const key = archiveKey(request);
-  await journal.recordArchive({ key });
+  await noteArchive(journal, { key });
   const upload = await store.startUpload(key, signal);
   try {
-    await journal.recordArchive({ key, uploadId: upload.id });
+    await noteArchive(journal, { key, uploadId: upload.id });
     const manifest = await copyRepository(request, upload);
     await upload.complete();
     report(request, `Finished: BACKUP`, manifest.totals.entities);
@@ -73,48 +75,39 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
 
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
 async function copyRepository(request: BackupRequest, upload: MultipartUpload): Promise<Manifest> {
-  const { daemonId, repository, journal } = request;
+  const { daemonId, repository, journal, signal } = request;
   const progress = new CopyProgress(journal.report);
-  progress.say('Connecting to PostgreSQL');
   const applicationName = `snapshotd backup ${daemonId}`;
-  const session = await Session.open(repository.url.reveal(), { applicationName });
-  const observer = await Observer.open(repository.url.reveal(), `${applicationName} observer`);
-  try {
-    const [manifest] = await together(request.signal, [
-      (signal) =>
-        stopping(session, observer, signal, async () => {
-          // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would
-          // show the repository as it was before the restore.
-          progress.say('Waiting for the repository lock');
-          await takeRepositoryLock(session, 'shared');
+  const url = repository.url.reveal();
+  return withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
+    // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the
+    // repository as it was before the restore.
+    if (!request.lockIsHeld) {
+      progress.say('Waiting for the repository lock');
+      await takeRepositoryLock(session, 'shared');
+    }
 
-          progress.say('Taking the snapshot');
-          const snapshot = await takeSnapshot(session, repository.schemas);
-          upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
-          const counts = await countRows(session, snapshot.tables);
-          progress.expect([...counts.values()].reduce((total, rows) => total + rows, 0));
+    progress.say('Taking the snapshot');
+    const snapshot = await takeSnapshot(session, repository.schemas);
+    upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
+    const counts = await countRows(session, snapshot.tables);
+    progress.expect([...counts.values()].reduce((total, rows) => total + rows, 0));
 
-          const writer = new ArchiveWriter({
-            compressionLevel: request.compressionLevel,
-            modifiedAt: snapshot.takenAt,
-          });
-          const [manifest] = await together(signal, [
-            async (signal) => {
-              const tables = await copyTables(session, snapshot, writer, progress, signal);
-              const manifest = writer.finish(await describe(request, session, snapshot, tables));
-              progress.allCopied(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
-              return manifest;
-            },
-            (signal) => sendToStore(writer.output, upload, signal),
-          ]);
-          return manifest;
-        }),
-      (signal) => progress.watch(observer, session.pid, signal),
+    const writer = new ArchiveWriter({
+      compressionLevel: request.compressionLevel,
+      modifiedAt: snapshot.takenAt,
+    });
+    const [manifest] = await together(signal, [
+      async (signal) => {
+        const tables = await copyTables(session, snapshot, writer, progress, signal);
+        const manifest = writer.finish(await describe(request, session, snapshot, tables));
+        progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
+        return manifest;
+      },
+      (signal) => sendToStore(writer.output, upload, signal),
     ]);
     return manifest;
-  } finally {
-    await Promise.all([session.close(), observer.close()]);
-  }
+  });
 }
 
 /** Copies one table after the other into the archive. */
@@ -183,26 +176,6 @@ async function sendToStore(output: Readable, upload: MultipartUpload, signal: Ab
   signal.addEventListener('abort', stop, { once: true });
   try {
     for await (const bytes of output) await upload.write(bytes as Buffer);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-}
-
-/**
- * Sees to it that the server stops too when the signal says so: a statement that waits for a lock would not
- * notice for hours that nobody waits for it any more.
- */
-async function stopping<Result>(
-  session: Session,
-  observer: Observer,
-  signal: AbortSignal,
-  work: () => Promise<Result>,
-): Promise<Result> {
-  const stop = () => void observer.cancel(session.pid).catch(() => session.destroy());
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    signal.throwIfAborted();
-    return await work();
   } finally {
     signal.removeEventListener('abort', stop);
   }

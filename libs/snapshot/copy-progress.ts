@@ -11,8 +11,8 @@ const LOOK_EVERY_MS = 500;
 export class CopyProgress {
   private message = '';
   private rowsDone = 0;
+  private rowsInside = 0;
   private rowsExpected = 0;
-  private readonly end = new AbortController();
 
   constructor(private readonly report: ReportProgress) {}
 
@@ -26,35 +26,40 @@ export class CopyProgress {
     this.rowsExpected = rows;
   }
 
-  /** Counts a finished COPY by its command tag. */
+  /** Tells how far the present entry is, for work that the server does not see. */
+  inside(rows: number): void {
+    this.rowsInside = rows;
+    this.tell(0);
+  }
+
+  /** Counts what is finished: a COPY by its command tag, or an entry. */
   add(rows: number): void {
     this.rowsDone += rows;
+    this.rowsInside = 0;
     this.tell(0);
   }
 
   /** All rows are there: from now on the total is exact. */
-  allCopied(message: string): void {
+  allRows(message: string): void {
     this.rowsExpected = this.rowsDone;
-    this.end.abort();
     this.say(message);
   }
 
-  /** Looks at a backend until `allCopied`, or until the signal stops it: tells its rows and whom it waits for. */
+  /** Looks at a backend until the signal stops it: tells its rows and whom it waits for. */
   async watch(observer: Observer, pid: number, signal: AbortSignal): Promise<void> {
-    const stop = AbortSignal.any([signal, this.end.signal]);
-    while (!stop.aborted) {
-      await sleep(LOOK_EVERY_MS, undefined, { signal: stop }).catch(() => undefined);
-      if (stop.aborted) return;
+    for (;;) {
+      await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
       const waitsFor = await observer.waitingFor(pid);
       const inFlight = await observer.rowsInFlight([pid]);
-      if (stop.aborted) return;
+      if (signal.aborted) return;
       if (waitsFor === undefined) this.tell(inFlight);
       else this.tell(inFlight, `Waiting for ${waitsFor}`);
     }
   }
 
   private tell(inFlight: number, message = this.message): void {
-    const current = this.rowsDone + inFlight;
+    const current = this.rowsDone + this.rowsInside + inFlight;
     this.report({ message, current, total: progressTotal(Math.max(this.rowsExpected, current)) });
   }
 }

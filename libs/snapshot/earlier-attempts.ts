@@ -1,39 +1,32 @@
 import { openArchive } from '#archive';
 import { Failure } from '#contracts';
-import type { ObjectStore } from '#storage';
+import type { StoredObject } from '#storage';
 import type { BackupRequest, BackupResult } from './backup.js';
 
 /**
  * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
  * no whole archive. Only keys that those attempts put on record are touched, never others that look alike:
  * ids begin at 1 again after a queue was lost, and another life's archives are not ours.
- * @returns an archive that an earlier attempt had finished; the daemon's work is then done
+ * @returns an archive that an earlier attempt had finished
  */
 export async function clearEarlierAttempts(request: BackupRequest): Promise<BackupResult | undefined> {
   const { store, journal, daemonId, signal } = request;
-  let adopted: BackupResult | undefined;
-  for (const { key, uploadId } of journal.archives) {
+  let finished: BackupResult | undefined;
+  for (const { key, uploadId } of journal.notes.archives) {
     await store.abortUploads(key, uploadId);
-    const bytes = await store.length(key, signal);
-    if (bytes === undefined) continue;
-    const entities = await entitiesOf(store, key, bytes, daemonId, signal);
+    const object = await store.open(key, signal);
+    if (object === undefined) continue;
+    const entities = await entitiesOf(object, daemonId);
     if (entities === undefined) await store.delete(key);
-    else adopted = { key, entities, bytes };
+    else finished = { key, entities, bytes: object.length };
   }
-  return adopted;
+  return finished;
 }
 
 /** @returns how many entities the archive holds, or undefined when it is not whole or not this daemon's */
-async function entitiesOf(
-  store: ObjectStore,
-  key: string,
-  length: number,
-  daemonId: string,
-  signal: AbortSignal,
-) {
+async function entitiesOf(object: StoredObject, daemonId: string): Promise<number | undefined> {
   try {
-    const read = (start: number, end: number) => store.read(key, start, end, signal);
-    const { manifest } = await openArchive({ length, read });
+    const { manifest } = await openArchive(object);
     return manifest.daemonId === daemonId ? manifest.totals.entities : undefined;
   } catch (error) {
     if (error instanceof Failure && error.code === 'ARCHIVE_INVALID') return undefined;

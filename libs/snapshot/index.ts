@@ -1,2 +1,4 @@
 export * from './backup.js';
 export * from './journal.js';
+export * from './restore.js';
+export * from './verify.js';

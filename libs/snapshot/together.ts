@@ -4,7 +4,8 @@ type Results<Tasks extends readonly Task<unknown>[]> = { [I in keyof Tasks]: Awa
 
 /**
  * Runs tasks side by side that need each other. The first one that fails stops the others through the signal;
- * when all have ended, its error is thrown. An abort from outside stops all, and its reason is thrown.
+ * when all have ended, its error is thrown. An abort from outside reaches the tasks through the signal too;
+ * those that had ended by then have ended well.
  * @returns the tasks' results, in their order
  */
 export async function together<const Tasks extends readonly Task<unknown>[]>(
@@ -23,7 +24,7 @@ export async function together<const Tasks extends readonly Task<unknown>[]>(
       }
     }),
   );
-  if (signal.aborted) throw signal.reason;
-  // Promise.all keeps the order, and without an abort every task has returned its own result.
+  if (scope.signal.aborted) throw scope.signal.reason;
+  // Promise.all keeps the order, and without a failure every task has returned its own result.
   return results as Results<Tasks>;
 }

@@ -63,6 +63,13 @@ export function storeFailure(error: unknown, { bucket, key, permission }: Target
     );
   if (code === 'NoSuchKey' || status === 404)
     return new Failure('STORE_OBJECT_MISSING', 'permanent', `${object} does not exist.`, options);
+  if (status === 412)
+    return new Failure(
+      'STORE_REQUEST_FAILED',
+      'permanent',
+      `${object} was replaced while it was read.`,
+      options,
+    );
   const transient =
     status >= 500 || status === 429 || status === 408 || code === 'RequestTimeout' || code === 'SlowDown';
   return new Failure(

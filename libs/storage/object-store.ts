@@ -1,21 +1,32 @@
 import {
   DeleteObjectCommand,
-  GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Settings } from '#config';
+import { Failure } from '#contracts';
+import { storeBase } from './archive-address.js';
 import { isUnsupported, storeFailure, type Target } from './errors.js';
 import { abortUpload, MultipartUpload } from './multipart-upload.js';
+import { readRange } from './range-read.js';
 
 /** A connection that is silent for so long is taken for dead; the SDK then tries again. */
 const SILENCE_MS = 60_000;
 const CONNECT_MS = 5_000;
 /** The first try and the SDK's own retries with growing pauses. */
 const TRIES_PER_REQUEST = 5;
+
+/** An object that bytes can be read from by range. */
+export interface StoredObject {
+  /** Bytes in all. */
+  length: number;
+  /** The bytes from `start` to just before `end`; the stream fails rather than end early. */
+  read(start: number, end: number): Promise<Readable>;
+}
 
 /** The bucket that archives live in: the only way from here to the AWS SDK. */
 export class ObjectStore {
@@ -38,39 +49,49 @@ export class ObjectStore {
 
   /** The address that a status shows and that a restore takes. */
   url(key: string): string {
-    return `${this.settings.endpoint ?? 'https://s3.amazonaws.com'}/${this.bucket}/${key}`;
+    return storeBase(this.settings) + key;
   }
 
   startUpload(key: string, signal: AbortSignal): Promise<MultipartUpload> {
     return MultipartUpload.start({ client: this.client, bucket: this.bucket, key, signal });
   }
 
-  /** @returns the object's length in bytes, or undefined when there is none. @throws Failure STORE_* */
-  async length(key: string, signal: AbortSignal): Promise<number | undefined> {
+  /**
+   * An object to be read by range. Should it be replaced meanwhile, reading fails.
+   * @returns undefined when there is none. @throws Failure STORE_*
+   */
+  async open(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     try {
-      const head = await this.client.send(new HeadObjectCommand({ Bucket: this.bucket, Key: key }), {
-        abortSignal: signal,
-      });
-      return head.ContentLength ?? 0;
+      const command = new HeadObjectCommand({ Bucket: this.bucket, Key: key });
+      const { ContentLength, ETag } = await this.client.send(command, { abortSignal: signal });
+      const object = { client: this.client, bucket: this.bucket, key, etag: ETag };
+      return {
+        length: ContentLength ?? 0,
+        // Wrapped, so that a reader has a stream at once and errors arrive in it.
+        read: async (start, end) =>
+          Readable.from(readRange(object, start, end, signal), { objectMode: false }),
+      };
     } catch (error) {
       const failure = storeFailure(error, this.target(key, 's3:GetObject'));
-      if (failure instanceof Error && 'code' in failure && failure.code === 'STORE_OBJECT_MISSING')
-        return undefined;
+      if (failure instanceof Failure && failure.code === 'STORE_OBJECT_MISSING') return undefined;
       throw failure;
     }
   }
 
-  /** Reads the bytes from `start` to just before `end`. @throws Failure STORE_* */
-  async read(key: string, start: number, end: number, signal: AbortSignal): Promise<Readable> {
+  /** Writes a small object in one request. @throws Failure STORE_* */
+  async put(key: string, body: string, contentType: string, signal: AbortSignal): Promise<void> {
     try {
-      const { Body } = await this.client.send(
-        new GetObjectCommand({ Bucket: this.bucket, Key: key, Range: `bytes=${start}-${end - 1}` }),
+      await this.client.send(
+        new PutObjectCommand({
+          Bucket: this.bucket,
+          Key: key,
+          Body: Buffer.from(body),
+          ContentType: contentType,
+        }),
         { abortSignal: signal },
       );
-      // In Node the SDK's body is always a Readable; its type also covers browsers.
-      return Body as Readable;
     } catch (error) {
-      throw storeFailure(error, this.target(key, 's3:GetObject'));
+      throw storeFailure(error, this.target(key, 's3:PutObject'));
     }
   }
 

@@ -13,10 +13,10 @@ export class DownloadedArchive {
   private constructor(private readonly file: string) {}
 
   static async of(store: ObjectStore, key: string): Promise<DownloadedArchive> {
-    const length = await store.length(key, never);
-    if (length === undefined) throw new Error(`there is no object ${key}`);
+    const object = await store.open(key, never);
+    if (object === undefined) throw new Error(`there is no object ${key}`);
     const file = join(servers.folder, key.replaceAll('/', '_'));
-    writeFileSync(file, await buffer(await store.read(key, 0, length, never)));
+    writeFileSync(file, await buffer(await object.read(0, object.length)));
     return new DownloadedArchive(file);
   }
 

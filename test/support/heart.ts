@@ -1,12 +1,23 @@
-import type { Progress, StartedArchive } from '#contracts';
+import type { AttemptNotes, Progress } from '#contracts';
 import { Secret } from '#config';
-import { backup, type BackupRequest, type BackupResult, type Journal } from '#snapshot';
+import {
+  backup,
+  type BackupRequest,
+  type BackupResult,
+  type Journal,
+  restore,
+  type RestoreRequest,
+  type RestoreResult,
+  verify,
+  type VerifyRequest,
+  type VerifyResult,
+} from '#snapshot';
 import type { ObjectStore } from '#storage';
 
 /** A journal that lives in memory and remembers everything. */
 export class MemoryJournal implements Journal {
   readonly lines: Progress[] = [];
-  archives: StartedArchive[] = [];
+  notes: AttemptNotes = { archives: [], sessions: [] };
   onReport: (progress: Progress) => void = () => {};
 
   readonly report = (progress: Progress) => {
@@ -14,8 +25,8 @@ export class MemoryJournal implements Journal {
     this.onReport(progress);
   };
 
-  async recordArchive(archive: StartedArchive): Promise<void> {
-    this.archives = [...this.archives.filter(({ key }) => key !== archive.key), archive];
+  async note(change: Partial<AttemptNotes>): Promise<void> {
+    this.notes = { ...this.notes, ...change };
   }
 
   get messages(): string[] {
@@ -30,7 +41,37 @@ export function runBackup(
   schemas: string[],
   more: Partial<BackupRequest> = {},
 ): Promise<BackupResult> {
-  return backup({
+  return backup({ ...common(store, url, schemas), ...more });
+}
+
+export function runRestore(
+  store: ObjectStore,
+  url: string,
+  schemas: string[],
+  key: string,
+  more: Partial<RestoreRequest> = {},
+): Promise<RestoreResult> {
+  return restore({
+    ...common(store, url, schemas),
+    key,
+    allowExtraTables: false,
+    backupFirst: false,
+    ...more,
+  });
+}
+
+export function runVerify(
+  store: ObjectStore,
+  url: string,
+  schemas: string[],
+  key: string,
+  more: Partial<VerifyRequest> = {},
+): Promise<VerifyResult> {
+  return verify({ ...common(store, url, schemas), key, restoreDrill: false, ...more });
+}
+
+function common(store: ObjectStore, url: string, schemas: string[]): BackupRequest {
+  return {
     daemonId: '1',
     version: '0.0.0',
     repository: { url: new Secret(url), schemas },
@@ -39,6 +80,5 @@ export function runBackup(
     compressionLevel: 1,
     journal: new MemoryJournal(),
     signal: new AbortController().signal,
-    ...more,
-  });
+  };
 }

@@ -1,0 +1,2 @@
+/** Under which Nest's providers ask for the settings. */
+export const SETTINGS = Symbol('SETTINGS');

@@ -1,0 +1,147 @@
+import { Failure } from '#contracts';
+import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import type { Session } from './session.js';
+import type { Table } from './tables.js';
+
+/** Something that must be out of the way while tables are loaded, and that comes back exactly as it was. */
+export interface Obstacle {
+  /** For messages: "the foreign key node_parent_id_fkey of repository.node". */
+  what: string;
+  /** The table that the statements alter. */
+  table: { schema: string; name: string };
+  owned: boolean;
+  remove: string;
+  putBack: string[];
+}
+
+/**
+ * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers; and
+ * forced row security. In the order in which they must be put back: foreign keys by their OIDs, because the
+ * cascades of several keys fire in the order of names that hold the OIDs.
+ */
+export async function listObstacles(session: Session, tables: Table[]): Promise<Obstacle[]> {
+  const oids = tables.map(({ oid }) => oid);
+  return [
+    ...(await listForcedRowSecurity(session, oids)),
+    ...(await listTriggers(session, oids)),
+    ...(await listForeignKeys(session, oids)),
+  ];
+}
+
+/** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
+const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
+
+async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{
+    schema: string;
+    table: string;
+    name: string;
+    owned: boolean;
+    definition: string;
+    comment: string | null;
+  }>(
+    // A key of a partitioned table stands once, at the root; those of its partitions follow it.
+    `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+      ORDER BY k.oid`,
+    [oids],
+  );
+  return rows.map(({ schema, table: name, name: key, owned, definition, comment }) => {
+    const table = { schema, name };
+    const quoted = quoteTable(table);
+    return {
+      what: `the foreign key ${key} of ${displayTable(table)}`,
+      table,
+      owned,
+      remove: `ALTER TABLE ${quoted} DROP CONSTRAINT ${quoteIdentifier(key)}`,
+      putBack: [
+        `ALTER TABLE ${quoted} ADD CONSTRAINT ${quoteIdentifier(key)} ${definition}`,
+        ...(comment === null
+          ? []
+          : [`COMMENT ON CONSTRAINT ${quoteIdentifier(key)} ON ${quoted} IS ${quoteLiteral(comment)}`]),
+      ],
+    };
+  });
+}
+
+/** pg_trigger.tgenabled: https://www.postgresql.org/docs/current/catalog-pg-trigger.html */
+const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
+
+async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{
+    schema: string;
+    table: string;
+    name: string;
+    owned: boolean;
+    enabled: string;
+  }>(
+    `SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+            t.tgenabled AS enabled
+       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE t.tgrelid IN ${SCOPE} AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+      ORDER BY t.oid`,
+    [oids],
+  );
+  return rows.map(({ schema, table: name, name: trigger, owned, enabled }) => {
+    const table = { schema, name };
+    // ONLY, because each partition's trigger has a state of its own, which is saved by itself.
+    const alter = `ALTER TABLE ONLY ${quoteTable(table)}`;
+    return {
+      what: `the trigger ${trigger} of ${displayTable(table)}`,
+      table,
+      owned,
+      remove: `${alter} DISABLE TRIGGER ${quoteIdentifier(trigger)}`,
+      putBack: [`${alter} ${ENABLE[enabled] ?? 'ENABLE'} TRIGGER ${quoteIdentifier(trigger)}`],
+    };
+  });
+}
+
+async function listForcedRowSecurity(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{ schema: string; name: string; owned: boolean }>(
+    `SELECT n.nspname AS schema, c.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.oid = ANY ($1::oid[]) AND c.relforcerowsecurity`,
+    [oids],
+  );
+  return rows.map(({ owned, ...table }) => ({
+    what: `the forced row security of ${displayTable(table)}`,
+    table,
+    owned,
+    remove: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
+    putBack: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
+  }));
+}
+
+/**
+ * Whether the role may do what a restore does: it must own the tables, the sequences, and the tables whose
+ * foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
+ * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
+ */
+export async function checkOwnership(
+  session: Session,
+  relations: { schema: string; name: string }[],
+  obstacles: Obstacle[],
+): Promise<void> {
+  const rows = await session.query<{ name: string; role: string }>(
+    `SELECT wanted.name, current_user AS role
+       FROM unnest($1::text[]) AS wanted (name) JOIN pg_class c ON c.oid = wanted.name::regclass
+      WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
+    [relations.map(quoteTable)],
+  );
+  const names = new Set([
+    ...rows.map(({ name }) => name),
+    ...obstacles.filter(({ owned }) => !owned).map(({ table }) => quoteTable(table)),
+  ]);
+  if (names.size === 0) return;
+  const [{ role } = { role: '' }] = await session.query<{ role: string }>('SELECT current_user AS role');
+  throw new Failure(
+    'OWNERSHIP_MISSING',
+    'permanent',
+    `The role ${role} must own ${[...names].join(', ')} to restore them.`,
+    {
+      hint: `Run as their owner: ${[...names].map((name) => `ALTER TABLE ${name} OWNER TO ${quoteIdentifier(role)};`).join(' ')}`,
+    },
+  );
+}

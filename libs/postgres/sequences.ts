@@ -1,0 +1,51 @@
+import { quoteTable } from './identifiers.js';
+import type { Session } from './session.js';
+
+export interface Sequence {
+  schema: string;
+  name: string;
+}
+
+/** A sequence's state. It is no part of any snapshot: a sequence never goes back, not even on ROLLBACK. */
+export interface SequenceState extends Sequence {
+  /** As text: a bigint does not fit a JavaScript number. */
+  lastValue: string;
+  isCalled: boolean;
+}
+
+/** The repository's sequences with their present states, sorted by name. */
+export async function readSequences(session: Session, schemas: string[]): Promise<SequenceState[]> {
+  const states: SequenceState[] = [];
+  for (const sequence of await listSequences(session, schemas)) {
+    const rows = await session.query<{ lastValue: string; isCalled: boolean }>(
+      `SELECT last_value AS "lastValue", is_called AS "isCalled" FROM ${quoteTable(sequence)}`,
+    );
+    for (const state of rows) states.push({ ...sequence, ...state });
+  }
+  return states;
+}
+
+/** The repository's sequences, sorted by name, but for those that belong to an extension. */
+export function listSequences(session: Session, schemas: string[]): Promise<Sequence[]> {
+  return session.query<Sequence>(
+    `SELECT n.nspname AS schema, c.relname AS name
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'S' AND c.relpersistence <> 't'
+        AND NOT EXISTS (SELECT FROM pg_depend d
+                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+}
+
+/**
+ * Sets sequences in a way that a rollback undoes: setval alone survives it, but RESTART gives the sequence a
+ * new file that belongs to the transaction.
+ * https://www.postgresql.org/docs/current/sql-altersequence.html
+ */
+export async function setSequences(session: Session, states: SequenceState[]): Promise<void> {
+  for (const { lastValue, isCalled, ...sequence } of states) {
+    await session.query(`ALTER SEQUENCE ${quoteTable(sequence)} RESTART`);
+    await session.query('SELECT setval($1::regclass, $2, $3)', [quoteTable(sequence), lastValue, isCalled]);
+  }
+}

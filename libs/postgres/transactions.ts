@@ -1,0 +1,55 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Failure } from '#contracts';
+import type { Session } from './session.js';
+
+export type TransactionOutcome = 'committed' | 'aborted';
+
+const LOOK_EVERY_MS = 100;
+const GONE_WITHIN_MS = 10_000;
+
+/** The present transaction's id, which stays known after its end: assigned here, if it had none. */
+export async function transactionId(session: Session): Promise<string> {
+  const rows = await session.query<{ id: string }>('SELECT pg_current_xact_id()::text AS id');
+  return rows[0]?.id ?? '';
+}
+
+/**
+ * How a transaction of an earlier session ended. That session must be gone, or this waits for it in vain.
+ * https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
+ * @throws Failure RESTORE_OUTCOME_UNKNOWN when the server does not remember, or it does not end
+ */
+export async function transactionOutcome(session: Session, id: string): Promise<TransactionOutcome> {
+  for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
+    const rows = await session.query<{ status: string | null }>('SELECT pg_xact_status($1::xid8) AS status', [
+      id,
+    ]);
+    const status = rows[0]?.status;
+    if (status === 'committed' || status === 'aborted') return status;
+    if (status !== 'in progress' || Date.now() > deadline)
+      throw new Failure(
+        'RESTORE_OUTCOME_UNKNOWN',
+        'permanent',
+        `An earlier attempt wrote in transaction ${id}, and the server does not tell how it ended (${status ?? 'too long ago'}).`,
+        { hint: 'Look whether the repository is as the archive has it, and restore again if not.' },
+      );
+  }
+}
+
+/**
+ * Ends every session of this name in the database, and waits until they are gone: a worker that only seems
+ * dead must not go on writing.
+ * @throws Failure when one does not go
+ */
+export async function endSessions(session: Session, applicationName: string): Promise<void> {
+  const left = `FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()`;
+  for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
+    const rows = await session.query(`SELECT pg_terminate_backend(pid) ${left}`, [applicationName]);
+    if (rows.length === 0) return;
+    if (Date.now() > deadline)
+      throw new Failure(
+        'REPOSITORY_BUSY',
+        'transient',
+        `The session "${applicationName}" of an earlier attempt does not end.`,
+      );
+  }
+}

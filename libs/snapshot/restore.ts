@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { type Manifest, openArchive } from '#archive';
+import { Failure } from '#contracts';
+import {
+  beginWithExclusiveLocks,
+  checkOwnership,
+  endSessions,
+  listObstacles,
+  type Obstacle,
+  quoteTable,
+  Session,
+  setSequences,
+  type Table,
+  takeRepositoryLock,
+  transactionId,
+  transactionOutcome,
+} from '#postgres';
+import { backup, type BackupRequest } from './backup.js';
+import { CopyProgress } from './copy-progress.js';
+import { matchingTables } from './definitions.js';
+import { noteSession } from './journal.js';
+import { loadTables } from './load-tables.js';
+import { withRepositorySession } from './repository-session.js';
+
+/** What a backup needs, for the safety net, and what is to be restored. */
+export interface RestoreRequest extends Omit<BackupRequest, 'lockIsHeld'> {
+  /** The archive's key. */
+  key: string;
+  /** Leave tables alone that the archive does not hold, instead of refusing. */
+  allowExtraTables: boolean;
+  /** First make an archive of what is there, and go on only when it is complete. */
+  backupFirst: boolean;
+}
+
+export interface RestoreResult {
+  entities: number;
+}
+
+/**
+ * Puts an archive's rows back in place of what the repository holds: all of them, in one transaction, or none.
+ * Refuses before it changes anything when the archive is not whole or does not fit.
+ * @throws Failure, or the signal's reason
+ */
+export async function restore(request: RestoreRequest): Promise<RestoreResult> {
+  const { key, store, repository, journal, daemonId, signal } = request;
+  const progress = new CopyProgress(journal.report);
+
+  progress.say(`Opening the archive ${key}`);
+  const object = await store.open(key, signal);
+  if (object === undefined)
+    throw new Failure(
+      'STORE_OBJECT_MISSING',
+      'permanent',
+      `There is no archive ${key} in the bucket ${store.bucket}.`,
+      {
+        hint: 'Check its name.',
+      },
+    );
+  const archive = await openArchive(object);
+  const { manifest } = archive;
+  const { entities } = manifest.totals;
+  progress.expect(entities);
+
+  // A session's name is on record before it can write, and its transaction before it does. So whoever takes
+  // over can end a session that only seemed dead, and knows whether its transaction was committed.
+  if (await earlierAttemptCommitted(request)) return { entities };
+  const applicationName = `snapshotd restore ${daemonId} ${randomBytes(4).toString('hex')}`;
+  await noteSession(journal, { name: applicationName });
+
+  let committed = false;
+  try {
+    const url = repository.url.reveal();
+    return await withRepositorySession(
+      { url, applicationName, progress, signal },
+      async (session, signal) => {
+        progress.say('Waiting for the repository lock');
+        await takeRepositoryLock(session, 'exclusive');
+
+        checkSchemas(manifest, repository.schemas);
+        const tables = await matchingTables(session, manifest, request);
+        const obstacles = await listObstacles(session, tables);
+        await checkOwnership(session, [...tables, ...manifest.sequences], obstacles);
+
+        if (request.backupFirst) await makeSafetyArchive(request, signal);
+
+        progress.say('Waiting for the locks of the tables');
+        await beginWithExclusiveLocks(session, lockedTables(tables, obstacles), async () =>
+          progress.say('Waiting for the locks of the tables: others use them'),
+        );
+        // Definitions could change until the locks were there.
+        const locked = await matchingTables(session, manifest, request);
+        const inTheWay = await listObstacles(session, locked);
+
+        const transaction = await transactionId(session);
+        await noteSession(journal, { name: applicationName, transaction });
+        signal.throwIfAborted();
+
+        for (const { remove } of inTheWay) await session.query(remove);
+        if (locked.length > 0)
+          await session.query(`TRUNCATE ${locked.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
+        // Defaults, checks and generated columns may call functions by their bare names.
+        await session.query('SET LOCAL search_path TO DEFAULT');
+        await loadTables(session, archive, ({ schema, name }) => ({ schema, name }), progress, signal);
+        progress.allRows('Setting sequences and statistics');
+        await setSequences(session, manifest.sequences);
+        for (const { what, putBack } of inTheWay) {
+          progress.allRows(`Putting back ${what}`);
+          for (const statement of putBack) await session.query(statement);
+        }
+        if (locked.length > 0) await session.query(`ANALYZE ${locked.map(quoteTable).join(', ')}`);
+
+        signal.throwIfAborted();
+        progress.allRows('Committing');
+        await commit(session, transaction, url);
+        committed = true;
+        return { entities };
+      },
+    );
+  } catch (error) {
+    // Whatever failed after the commit, the repository is restored.
+    if (committed) return { entities };
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    await archive.close();
+  }
+}
+
+/** The archive must be of this repository: its schemas are those that the settings name, or some of them. */
+function checkSchemas(manifest: Manifest, schemas: string[]): void {
+  const strangers = manifest.schemas.filter((schema) => !schemas.includes(schema));
+  if (strangers.length > 0)
+    throw new Failure(
+      'ARCHIVE_DOES_NOT_FIT',
+      'permanent',
+      `The archive holds the schemas ${strangers.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
+      { hint: 'Nothing was changed. Choose an archive of this repository.' },
+    );
+}
+
+/** The tables to be loaded, and those outside whose foreign keys point to them. */
+function lockedTables(tables: Table[], obstacles: Obstacle[]): { schema: string; name: string }[] {
+  const all = [...tables, ...obstacles.map(({ table }) => table)];
+  return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
+}
+
+/** Makes an archive of what is there now. The lock is held already, by the session of the restore. */
+async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): Promise<void> {
+  const { journal } = request;
+  const report = (progress: Parameters<typeof journal.report>[0]) =>
+    journal.report({ ...progress, message: `Safety backup: ${progress.message}` });
+  const { key } = await backup({
+    ...request,
+    lockIsHeld: true,
+    signal,
+    journal: {
+      report,
+      get notes() {
+        return journal.notes;
+      },
+      note: (change) => journal.note(change),
+    },
+  });
+  await journal.note({ safetyKey: key });
+}
+
+/**
+ * Ends the sessions of earlier attempts, in case a worker only seemed dead, and finds out whether one of them
+ * had committed. Restoring once more would undo what was written since.
+ */
+async function earlierAttemptCommitted({ journal, repository }: RestoreRequest): Promise<boolean> {
+  if (journal.notes.sessions.length === 0) return false;
+  const session = await Session.open(repository.url.reveal(), { applicationName: 'snapshotd takeover' });
+  try {
+    for (const { name, transaction } of journal.notes.sessions) {
+      await endSessions(session, name);
+      if (transaction !== undefined && (await transactionOutcome(session, transaction)) === 'committed')
+        return true;
+    }
+    return false;
+  } finally {
+    await session.close();
+  }
+}
+
+/** Commits; when the connection breaks before the answer is there, asks for the outcome on another one. */
+async function commit(session: Session, transaction: string, url: string): Promise<void> {
+  try {
+    await session.query('COMMIT');
+  } catch (error) {
+    const other = await Session.open(url, { applicationName: 'snapshotd outcome' }).catch(() => {
+      throw error; // A later attempt asks.
+    });
+    try {
+      if ((await transactionOutcome(other, transaction)) !== 'committed') throw error;
+    } finally {
+      await other.close();
+    }
+  }
+}

@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto';
+import { openArchive, type OpenArchive } from '#archive';
+import { errorSentence, Failure, progressTotal } from '#contracts';
+import { quoteIdentifier, quoteTable, type Session } from '#postgres';
+import type { BackupRequest } from './backup.js';
+import { CopyProgress } from './copy-progress.js';
+import { matchingTables } from './definitions.js';
+import { loadTables } from './load-tables.js';
+import { withRepositorySession } from './repository-session.js';
+
+export interface VerifyRequest extends Omit<BackupRequest, 'lockIsHeld' | 'keyPrefix' | 'compressionLevel'> {
+  /** The archive's key. */
+  key: string;
+  /** Load the rows into scratch tables as well. */
+  restoreDrill: boolean;
+}
+
+export interface VerifyResult {
+  entities: number;
+}
+
+/** What is kept beside an archive as `<key>.verified.json`. */
+export interface VerificationRecord {
+  archive: string;
+  whole: boolean;
+  /** What is wrong with it, in one line. */
+  reason?: string;
+  /** Whether its rows were loaded, or read and checked only. */
+  restoreDrill: boolean;
+  entities?: number;
+  daemonId: string;
+  /** ISO 8601. */
+  verifiedAt: string;
+}
+
+/**
+ * Reads a whole archive and checks all that a restore would check, and that it fits the repository, without
+ * changing the repository. Keeps the result beside the archive.
+ * @throws Failure saying what is wrong, or the signal's reason
+ */
+export async function verify(request: VerifyRequest): Promise<VerifyResult> {
+  const { key, store, signal, journal } = request;
+  journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
+  const object = await store.open(key, signal);
+  if (object === undefined)
+    throw new Failure(
+      'STORE_OBJECT_MISSING',
+      'permanent',
+      `There is no archive ${key} in the bucket ${store.bucket}.`,
+      {
+        hint: 'Check its name.',
+      },
+    );
+  try {
+    const archive = await openArchive(object);
+    try {
+      await check(request, archive);
+    } finally {
+      await archive.close();
+    }
+    const { entities } = archive.manifest.totals;
+    await keep(request, { whole: true, entities });
+    return { entities };
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    // Only what is wrong with the archive says something about it; a network that is away does not.
+    if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
+      await keep(request, { whole: false, reason: errorSentence(error) });
+    throw error;
+  }
+}
+
+async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
+  const { repository, daemonId, journal, signal, restoreDrill } = request;
+  const progress = new CopyProgress(journal.report);
+  progress.expect(archive.manifest.totals.entities);
+  const applicationName = `snapshotd verify ${daemonId}`;
+  const url = repository.url.reveal();
+  await withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
+    await matchingTables(session, archive.manifest, { allowExtraTables: true });
+    if (restoreDrill) await drill(session, archive, progress, signal);
+    else await readAll(archive, progress, signal);
+    progress.allRows('Keeping the result');
+  });
+}
+
+/** Reads every entry to its end: its length and checksums are held against the manifest on the way. */
+async function readAll(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
+  for (const { entries } of archive.manifest.tables)
+    for (const entry of entries) {
+      progress.say(`Checking ${entry.name}`);
+      let read = 0;
+      for await (const chunk of archive.readEntry(entry) as AsyncIterable<Buffer>) {
+        signal.throwIfAborted();
+        read += chunk.length;
+        progress.inside(Math.floor((entry.rows * read) / entry.length));
+      }
+      progress.add(entry.rows);
+    }
+}
+
+/**
+ * Loads everything into tables like the live ones, in a schema that no other session ever sees: all is one
+ * transaction that is rolled back, by us or by a crash.
+ */
+async function drill(
+  session: Session,
+  archive: OpenArchive,
+  progress: CopyProgress,
+  signal: AbortSignal,
+): Promise<void> {
+  const schema = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
+  await session.query('BEGIN');
+  try {
+    await session.query(`CREATE SCHEMA ${quoteIdentifier(schema)}`);
+    const scratch = (index: number) => ({ schema, name: `table_${index + 1}` });
+    for (const [index, table] of archive.manifest.tables.entries())
+      await session.query(
+        `CREATE TABLE ${quoteTable(scratch(index))} (LIKE ${quoteTable(table)} INCLUDING GENERATED INCLUDING CONSTRAINTS)`,
+      );
+    await session.query('SET LOCAL search_path TO DEFAULT');
+    await loadTables(session, archive, (_table, index) => scratch(index), progress, signal);
+  } finally {
+    await session.query('ROLLBACK').catch(() => session.destroy());
+  }
+}
+
+async function keep(
+  request: VerifyRequest,
+  result: Pick<VerificationRecord, 'whole' | 'reason' | 'entities'>,
+): Promise<void> {
+  const { key, restoreDrill, daemonId, store, signal, journal } = request;
+  const record: VerificationRecord = {
+    archive: key,
+    ...result,
+    restoreDrill,
+    daemonId,
+    verifiedAt: new Date().toISOString(),
+  };
+  await store.put(`${key}.verified.json`, `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
+  const total = progressTotal(result.entities ?? 0);
+  if (result.whole) journal.report({ message: 'Finished: VERIFY', current: total, total });
+}
