@@ -8,7 +8,7 @@ import { freePort } from '#embedded';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 
-test('the demo backs 785 entities up and leaves nothing running', async () => {
+test('the demo backs 785 entities up, deletes them, and brings them back', async () => {
   const demo = spawn(process.execPath, ['--no-warnings', tool('demo')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -17,6 +17,9 @@ test('the demo backs 785 entities up and leaves nothing running', async () => {
   expect(output).toContain('100% 863/863 Finished: BACKUP');
   expect(output).toMatch(/"status": "COMPLETED",[^]*"progresssTotal": 863,/);
   expect(output).toMatch(/data\/repository\.node\/000001\.csv +380 rows/);
+  expect(output).toMatch(
+    / 0 entities are left\.[^]*100% 863\/863 Finished: RESTORE\n {2}785 entities are back\./,
+  );
   expect(output).not.toContain('\x1b');
 });
 

@@ -18,6 +18,10 @@ export class Client {
     return this.call('POST', '/repo/v1/startBackupDaemon', {});
   }
 
+  startRestore(url: string): Promise<DaemonStatus> {
+    return this.call('POST', '/repo/v1/startRestoreDaemon', { url });
+  }
+
   status(id: string): Promise<DaemonStatus> {
     return this.call('GET', `/repo/v1/daemonStatus/${id}`);
   }

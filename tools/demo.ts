@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Secret, readSettings } from '#config';
+import { readSettings, Secret } from '#config';
+import type { DaemonStatus } from '#contracts';
 import { databaseOptions, openDatabase } from '#database';
 import { apiReady, freePort, type ServerProcess, startApp, startServers, throwAwayFolder } from '#embedded';
 import { ObjectStore } from '#storage';
 import { Client } from './client.js';
-import { fillRepository } from './fill-repository.js';
+import { countEntities, emptyRepository, fillRepository } from './fill-repository.js';
 import { listEntries } from './list-entries.js';
 import { ProgressBar } from './progress-bar.js';
 
@@ -17,6 +18,20 @@ const interrupted = new AbortController();
 function say(text: string): void {
   interrupted.signal.throwIfAborted();
   process.stdout.write(`${text}\n`);
+}
+
+/** Draws a daemon's progress until it has ended. */
+async function watched(client: Client, started: DaemonStatus): Promise<DaemonStatus> {
+  const bar = new ProgressBar(process.stdout);
+  let status = started;
+  while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
+    bar.draw(status);
+    await sleep(100, undefined, { signal: interrupted.signal });
+    status = await client.status(status.id);
+  }
+  bar.draw(status);
+  bar.end();
+  return status;
 }
 
 /** Does the main job once, from nothing: everything is started, used and stopped again. */
@@ -49,32 +64,28 @@ async function demo(): Promise<void> {
 
     say('Filling the repository with 785 entities ...');
     const database = await openDatabase(databaseOptions(new Secret(env['DATABASE_URL'] ?? '')));
-    try {
-      await fillRepository(database);
-    } finally {
-      await database.destroy();
-    }
+    running.push({ stop: () => database.destroy() });
+    await fillRepository(database);
 
     say('Logging in as an administrator and starting a backup ...');
     const client = new Client(url);
     await client.login(administrator.email, administrator.password);
-    let status = await client.startBackup();
-    const bar = new ProgressBar(process.stdout);
-    while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
-      bar.draw(status);
-      await sleep(100, undefined, { signal: interrupted.signal });
-      status = await client.status(status.id);
-    }
-    bar.draw(status);
-    bar.end();
+    const status = await watched(client, await client.startBackup());
     say(JSON.stringify(status, null, 2));
-    if (status.backupUrl === null) throw new Error('The backup failed.');
+    if (status.status !== 'COMPLETED' || status.backupUrl === null) throw new Error('The backup failed.');
 
     say('\nThe archive holds:');
     Object.assign(process.env, servers.env);
     const store = new ObjectStore(readSettings({ ...process.env, ...env }).store);
     for (const line of await listEntries(store, status.backupUrl)) say(`  ${line}`);
     store.close();
+
+    say('\nDeleting everything ...');
+    await emptyRepository(database);
+    say(`  ${await countEntities(database)} entities are left. Restoring the archive ...`);
+    const restored = await watched(client, await client.startRestore(status.backupUrl));
+    if (restored.status !== 'COMPLETED') throw new Error(`The restore failed: ${restored.errorMessage}`);
+    say(`  ${await countEntities(database)} entities are back.`);
 
     say('\nTo look further: `npm start` runs all this to stay, and prints where. README.md has the calls.');
   } finally {

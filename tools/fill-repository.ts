@@ -84,3 +84,17 @@ export async function fillRepository(database: DataSource): Promise<void> {
 function depthOf(id: number): 0 | 1 | 2 | 3 {
   return id <= 4 ? 0 : id <= 20 ? 1 : id <= 84 ? 2 : 3;
 }
+
+const TABLES = ['principal', 'node', 'revision', 'access_control_list', 'access_grant'].map(
+  (name) => `repository.${name}`,
+);
+
+export async function emptyRepository(database: DataSource): Promise<void> {
+  await database.query(`TRUNCATE ${TABLES.join(', ')}`);
+}
+
+export async function countEntities(database: DataSource): Promise<number> {
+  const counts = TABLES.map((table) => `(SELECT count(*) FROM ${table})`);
+  const rows = await database.query<{ entities: string }[]>(`SELECT ${counts.join(' + ')} AS entities`);
+  return Number(rows[0]?.entities);
+}

@@ -63,7 +63,7 @@ async function archiveOf(
 function source(bytes: Buffer, reads: [number, number][] = []): RangeSource {
   return {
     length: bytes.length,
-    read: async (start, end) => {
+    read: (start, end) => {
       reads.push([start, end]);
       return Readable.from([bytes.subarray(start, end)]);
     },
@@ -279,7 +279,14 @@ describe('opening', () => {
     let reads = 0;
     const failing: RangeSource = {
       length: bytes.length,
-      read: (start, end) => (++reads > 2 ? Promise.reject(away) : source(bytes).read(start, end)),
+      read: (start, end) =>
+        ++reads > 2
+          ? new Readable({
+              read() {
+                this.destroy(away);
+              },
+            })
+          : source(bytes).read(start, end),
     };
     await expect(openArchive(failing)).rejects.toBe(away);
   });

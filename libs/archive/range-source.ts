@@ -6,7 +6,7 @@ export interface RangeSource {
   /** Bytes in all. */
   length: number;
   /** The bytes from `start` to just before `end`; the stream fails rather than end early. */
-  read(start: number, end: number): Promise<Readable>;
+  read(start: number, end: number): Readable;
 }
 
 /**
@@ -58,11 +58,11 @@ export class SequentialReader {
 
   private async next(): Promise<Buffer> {
     if (this.position >= this.end) throw invalid('it ends too early');
-    this.stream ??= (await this.source.read(this.position, this.end))[
-      Symbol.asyncIterator
-    ]() as AsyncIterator<Buffer>;
-    const { done, value } = await this.stream.next();
-    if (done === true) throw invalid('it ends too early');
-    return value;
+    this.stream ??= this.source
+      .read(this.position, this.end)
+      [Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    const result = await this.stream.next();
+    if (result.done === true) throw invalid('it ends too early');
+    return result.value;
   }
 }

@@ -74,7 +74,10 @@ export class OpenArchive {
 }
 
 async function* inflated(record: EntryRecord, reader: SequentialReader): AsyncGenerator<Buffer> {
-  if (record.method === 0) return yield* reader.bytes(record.compressedLength);
+  if (record.method === 0) {
+    yield* reader.bytes(record.compressedLength);
+    return;
+  }
   const inflate = createInflateRaw({ chunkSize: INFLATE_CHUNK_BYTES });
   const compressed = Readable.from(reader.bytes(record.compressedLength), { objectMode: false });
   compressed.on('error', (error) => inflate.destroy(error)).pipe(inflate);
@@ -182,7 +185,7 @@ async function expectBytes(
 ): Promise<void> {
   const end = offset + expected.length;
   const fits = more ? end <= source.length : end === source.length;
-  if (!fits || !expected.equals(await buffer(await source.read(offset, end))))
+  if (!fits || !expected.equals(await buffer(source.read(offset, end))))
     throw invalid('its records are not those that its manifest describes');
 }
 
@@ -213,10 +216,7 @@ class WindowedReader extends RandomAccessReader {
   }
 
   override _readStreamForRange(start: number, end: number): Readable {
-    const read = async function* (source: RangeSource) {
-      yield* (await source.read(start, end)) as AsyncIterable<Buffer>;
-    };
-    return Readable.from(read(this.source), { objectMode: false });
+    return this.source.read(start, end);
   }
 
   private async readInto(target: Buffer, offset: number, length: number, position: number): Promise<void> {
@@ -227,7 +227,7 @@ class WindowedReader extends RandomAccessReader {
       const atEnd = end === this.source.length;
       const from = atEnd ? Math.max(0, end - Math.max(length, WINDOW_BYTES)) : position;
       const to = Math.min(this.source.length, Math.max(end, from + WINDOW_BYTES));
-      this.window = { start: from, bytes: await buffer(await this.source.read(from, to)) };
+      this.window = { start: from, bytes: await buffer(this.source.read(from, to)) };
     }
     this.window.bytes.copy(target, offset, position - this.window.start, end - this.window.start);
   }

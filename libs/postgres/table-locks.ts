@@ -15,7 +15,7 @@ const TRIES = 15;
 export async function beginWithExclusiveLocks(
   session: Session,
   tables: { schema: string; name: string }[],
-  onWait: () => Promise<void>,
+  onWait: () => void,
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
@@ -38,7 +38,7 @@ export async function beginWithExclusiveLocks(
             cause: error,
           },
         );
-      await onWait();
+      onWait();
     }
   }
 }

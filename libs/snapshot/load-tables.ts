@@ -1,4 +1,5 @@
-import { invalid, type ManifestTable, type OpenArchive } from '#archive';
+import { invalid, type ManifestEntry, type ManifestTable, type OpenArchive } from '#archive';
+import { Failure } from '#contracts';
 import { copyIn, displayTable, type Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 
@@ -20,11 +21,32 @@ export async function loadTables(
     progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
     const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
     for (const entry of table.entries) {
-      const csv = archive.readEntry(entry);
-      const rows = await copyIn(session, { ...nameOf(table, index), columns }, csv, server.encoding, signal);
+      const target = { ...nameOf(table, index), columns };
+      const rows = await copyIn(session, target, archive.readEntry(entry), server.encoding, signal).catch(
+        async (error: unknown) => {
+          // A damaged row may reach PostgreSQL before the entry's checksums are through: say what it is.
+          if (error instanceof Failure && error.code === 'DATABASE_QUERY_FAILED')
+            await readToEnd(archive, entry, signal);
+          throw error;
+        },
+      );
       if (rows !== entry.rows)
         throw invalid(`the entry ${entry.name} gives ${rows} rows where its manifest says ${entry.rows}`);
       progress.add(rows);
     }
+  }
+}
+
+/** Reads an entry without using it: for its checksums. @throws Failure ARCHIVE_INVALID */
+export async function readToEnd(
+  archive: OpenArchive,
+  entry: ManifestEntry,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<void> {
+  let bytes = 0;
+  for await (const chunk of archive.readEntry(entry) as AsyncIterable<Buffer>) {
+    signal.throwIfAborted();
+    onBytes((bytes += chunk.length));
   }
 }

@@ -84,7 +84,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         if (request.backupFirst) await makeSafetyArchive(request, signal);
 
         progress.say('Waiting for the locks of the tables');
-        await beginWithExclusiveLocks(session, lockedTables(tables, obstacles), async () =>
+        await beginWithExclusiveLocks(session, lockedTables(tables, obstacles), () =>
           progress.say('Waiting for the locks of the tables: others use them'),
         );
         // Definitions could change until the locks were there.

@@ -5,7 +5,7 @@ import { quoteIdentifier, quoteTable, type Session } from '#postgres';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { matchingTables } from './definitions.js';
-import { loadTables } from './load-tables.js';
+import { loadTables, readToEnd } from './load-tables.js';
 import { withRepositorySession } from './repository-session.js';
 
 export interface VerifyRequest extends Omit<BackupRequest, 'lockIsHeld' | 'keyPrefix' | 'compressionLevel'> {
@@ -89,12 +89,9 @@ async function readAll(archive: OpenArchive, progress: CopyProgress, signal: Abo
   for (const { entries } of archive.manifest.tables)
     for (const entry of entries) {
       progress.say(`Checking ${entry.name}`);
-      let read = 0;
-      for await (const chunk of archive.readEntry(entry) as AsyncIterable<Buffer>) {
-        signal.throwIfAborted();
-        read += chunk.length;
-        progress.inside(Math.floor((entry.rows * read) / entry.length));
-      }
+      await readToEnd(archive, entry, signal, (bytes) =>
+        progress.inside(Math.floor((entry.rows * bytes) / entry.length)),
+      );
       progress.add(entry.rows);
     }
 }

@@ -25,7 +25,7 @@ export interface StoredObject {
   /** Bytes in all. */
   length: number;
   /** The bytes from `start` to just before `end`; the stream fails rather than end early. */
-  read(start: number, end: number): Promise<Readable>;
+  read(start: number, end: number): Readable;
 }
 
 /** The bucket that archives live in: the only way from here to the AWS SDK. */
@@ -68,8 +68,7 @@ export class ObjectStore {
       return {
         length: ContentLength ?? 0,
         // Wrapped, so that a reader has a stream at once and errors arrive in it.
-        read: async (start, end) =>
-          Readable.from(readRange(object, start, end, signal), { objectMode: false }),
+        read: (start, end) => Readable.from(readRange(object, start, end, signal), { objectMode: false }),
       };
     } catch (error) {
       const failure = storeFailure(error, this.target(key, 's3:GetObject'));

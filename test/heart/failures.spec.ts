@@ -313,7 +313,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       });
       if (fault === 'cut short') {
         const object = await store.open(first.key, new AbortController().signal);
-        const Body = Buffer.concat((await (await object?.read(0, first.bytes - 30))?.toArray()) ?? []);
+        const Body = Buffer.concat((await object?.read(0, first.bytes - 30).toArray()) ?? []);
         await client.send(new PutObjectCommand({ Bucket: bucket, Key: first.key, Body }));
       }
       const journal = new MemoryJournal();

@@ -16,7 +16,7 @@ export class DownloadedArchive {
     const object = await store.open(key, never);
     if (object === undefined) throw new Error(`there is no object ${key}`);
     const file = join(servers.folder, key.replaceAll('/', '_'));
-    writeFileSync(file, await buffer(await object.read(0, object.length)));
+    writeFileSync(file, await buffer(object.read(0, object.length)));
     return new DownloadedArchive(file);
   }
 

@@ -1,0 +1,433 @@
+import type { DaemonStatus } from '#contracts';
+import { EmbeddedRedis, type ServerProcess } from '#embedded';
+import type { ObjectStore } from '#storage';
+import { newDatabase, openStore, queues, servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+import { pgDump, stateOf } from '../support/state.js';
+import { join } from 'node:path';
+import pg from 'pg';
+
+const NODES = (count: number) => `
+  INSERT INTO repository.principal (id, name) VALUES (1, 'platform');
+  INSERT INTO repository.node (id, name, description, parent_id, type, created_by, etag, benefactor_id)
+    SELECT i, 'node ' || i, CASE WHEN i % 3 = 0 THEN E'two\\nlines, "quoted"' END, nullif(i / 10, 0), 'file', 1, gen_random_uuid(), i
+      FROM generate_series(1, ${count}) i;
+  INSERT INTO repository.revision (node_id, number, modified_by, annotations)
+    SELECT i, n, 1, jsonb_build_object('string', jsonb_build_object('hash', ARRAY[sha512((i * n)::text::bytea)::text]))
+      FROM generate_series(1, ${count}) i, generate_series(1, 2) n;
+  INSERT INTO repository.access_control_list (node_id, etag) SELECT id, etag FROM repository.node WHERE id < 50;
+  INSERT INTO repository.access_grant SELECT node_id, 1, '{READ,UPDATE}' FROM repository.access_control_list;
+  SELECT setval('repository.node_id_seq', ${count});`;
+
+const EMPTY =
+  'TRUNCATE repository.principal, repository.node, repository.revision, repository.access_control_list, repository.access_grant';
+
+const start = (stack: Stack, type: 'Restore' | 'Verify', body: object) =>
+  stack.call<DaemonStatus & { reason: string }>('POST', `/repo/v1/start${type}Daemon`, body);
+const terminate = (stack: Stack, id: string) => stack.call('DELETE', `/repo/v1/terminateDaemon/${id}`);
+const databaseOf = (stack: Stack) => stack.env['DATABASE_URL'] ?? '';
+
+async function backedUp(stack: Stack): Promise<DaemonStatus & { backupUrl: string }> {
+  const { id } = await stack.startBackup();
+  const status = await stack.finished(id);
+  expect(status).toMatchObject({ status: 'COMPLETED' });
+  return { ...status, backupUrl: status.backupUrl ?? '' };
+}
+
+describe.each(queues)('with the %s queue', (_title, queueUrl) => {
+  let stack: Stack;
+  let store: ObjectStore;
+  let url: string;
+  beforeAll(async () => {
+    store = openStore(servers.s3);
+    stack = await Stack.start({
+      queueUrl,
+      env: { DATABASE_URL: await newDatabase(servers.debianPostgres?.url) },
+    });
+    await sql(databaseOf(stack), NODES(10_000));
+    url = (await backedUp(stack)).backupUrl;
+  });
+  afterAll(async () => {
+    store.close();
+    await stack.stop();
+  });
+
+  test.each([
+    ['was emptied', EMPTY],
+    [
+      'was changed',
+      "UPDATE repository.node SET name = name || '?', parent_id = NULL; DELETE FROM repository.revision WHERE number = 2",
+    ],
+    [
+      'was filled with other rows',
+      `${EMPTY}; INSERT INTO repository.principal (name) SELECT 'p' || i FROM generate_series(1, 99) i`,
+    ],
+  ])('10,000 nodes come back exactly after the repository %s', async (_what, spoil) => {
+    const before = await stateOf(databaseOf(stack), ['repository']);
+    const dump = servers.debianPostgres ? pgDump(databaseOf(stack), ['repository']) : '';
+    await sql(databaseOf(stack), spoil);
+    const started = await start(stack, 'Restore', { url });
+    expect(started).toMatchObject({
+      status: 201,
+      body: { type: 'RESTORE', status: 'STARTED', progresssMessage: 'Starting...', backupUrl: url },
+    });
+    expect(started.body).not.toHaveProperty('safetyBackupUrl');
+    const seen = await stack.watch(started.body.id);
+    const entities = 1 + 10_000 + 20_000 + 49 + 49;
+    const total = entities + Math.floor(entities / 10);
+    expect(seen.at(-1)).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage: 'Finished: RESTORE',
+      progresssCurrent: total,
+      progresssTotal: total,
+      backupUrl: url,
+    });
+    expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
+    if (servers.debianPostgres) expect(pgDump(databaseOf(stack), ['repository'])).toBe(dump);
+  });
+
+  test('a bare file name does as well as the URL', async () => {
+    const name = url.split('/').at(-1) ?? '';
+    const { body } = await start(stack, 'Restore', { url: name });
+    expect(body.backupUrl).toBe(url);
+    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  test('a safety net is made first, under the same lock, and told', async () => {
+    await sql(databaseOf(stack), "UPDATE repository.node SET name = 'changed ' || id");
+    const { body } = await start(stack, 'Restore', { url, backupFirst: true });
+    expect(body.safetyBackupUrl).toBeNull();
+    const seen = await stack.watch(body.id);
+    const last = seen.at(-1);
+    expect(last).toMatchObject({
+      status: 'COMPLETED',
+      backupUrl: url,
+      safetyBackupUrl: expect.stringMatching(/BackupDaemonJob\d+-\d+\.zip$/) as unknown,
+    });
+    expect(last?.safetyBackupUrl).not.toBe(url);
+    // The archive of what was there undoes the restore.
+    const undone = await start(stack, 'Restore', { url: last?.safetyBackupUrl });
+    expect(await stack.finished(undone.body.id)).toMatchObject({ status: 'COMPLETED' });
+    expect(
+      await sql(databaseOf(stack), "SELECT count(*) FROM repository.node WHERE name LIKE 'changed %'"),
+    ).toEqual([{ count: '10000' }]);
+    await stack.finished((await start(stack, 'Restore', { url })).body.id);
+  });
+
+  async function verificationOf(key: string): Promise<unknown> {
+    const record = await store.open(`${key}.verified.json`, new AbortController().signal);
+    return JSON.parse(Buffer.concat((await record?.read(0, record.length).toArray()) ?? []).toString());
+  }
+
+  test('a verification reads everything, changes nothing and keeps its result', async () => {
+    const before = await stateOf(databaseOf(stack), ['repository']);
+    for (const restoreDrill of [false, true]) {
+      const { body } = await start(stack, 'Verify', { url, restoreDrill });
+      expect(await stack.finished(body.id)).toMatchObject({
+        type: 'VERIFY',
+        status: 'COMPLETED',
+        progresssMessage: 'Finished: VERIFY',
+        backupUrl: url,
+      });
+      const key = new URL(url).pathname.replace('/archives/', '');
+      expect(await verificationOf(key)).toMatchObject({
+        archive: key,
+        whole: true,
+        restoreDrill,
+        entities: 30_099,
+        daemonId: body.id,
+      });
+    }
+    expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
+    expect(
+      await sql(databaseOf(stack), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'snapshotd_drill%'"),
+    ).toEqual([]);
+  });
+
+  test('an archive that is damaged fails both, and its record says so', async () => {
+    const key = new URL(url).pathname.replace('/archives/', '');
+    const object = await store.open(key, new AbortController().signal);
+    const bytes = Buffer.concat((await object?.read(0, object.length).toArray()) ?? []);
+    bytes.writeUInt8(bytes.readUInt8(5_000) ^ 0xff, 5_000);
+    await putBytes('damaged.zip', bytes);
+    const before = await stateOf(databaseOf(stack), ['repository']);
+    for (const type of ['Verify', 'Restore'] as const) {
+      const { body } = await start(stack, type, { url: 'damaged.zip' });
+      const last = await stack.finished(body.id);
+      expect(last).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringMatching(
+          /^This is no whole snapshotd archive: the entry data\/repository\.\w+\/000001\.csv is damaged\./,
+        ) as unknown,
+      });
+      expect(last.errorDetails).toMatch(/^Failure \[ARCHIVE_INVALID\]/);
+    }
+    expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
+    expect(await verificationOf('damaged.zip')).toMatchObject({
+      whole: false,
+      reason: expect.stringContaining('is damaged') as unknown,
+    });
+  });
+
+  test('a backup waits while a restore has the repository, and says for what', async () => {
+    const holder = new pg.Client({
+      connectionString: databaseOf(stack),
+      application_name: 'snapshotd restore 99 elsewhere',
+    });
+    await holder.connect();
+    await holder.query("SELECT pg_advisory_lock('8317692697400340340')");
+    const { id } = await stack.startBackup();
+    const waiting = (
+      await stack.watch(id, ({ progresssMessage }) =>
+        progresssMessage.startsWith('Waiting for the repository,'),
+      )
+    ).at(-1);
+    expect(waiting?.progresssMessage).toMatch(
+      /^Waiting for the repository, which is locked by snapshotd restore 99 elsewhere \(pid \d+\)$/,
+    );
+    await holder.end();
+    expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  describe('terminating', () => {
+    const NAMES = { Backup: 'Backup', Restore: 'Restore', Verify: 'Verify' } as const;
+
+    test('a queued one never starts, and looks ended at once', async () => {
+      for (const worker of stack.workers.splice(0)) await worker.stop();
+      const { id } = await stack.startBackup();
+      expect(await terminate(stack, id)).toMatchObject({ status: 204, body: '' });
+      const ended = await stack.status(id);
+      expect(ended).toMatchObject({
+        status: 'FAILED',
+        errorMessage: 'Backup terminated by the user',
+        progresssMessage: 'Starting...',
+        backupUrl: null,
+      });
+      await stack.startWorker();
+      const next = await stack.startBackup();
+      expect(await stack.finished(next.id)).toMatchObject({ status: 'COMPLETED' });
+      expect(await stack.status(id)).toEqual(ended);
+    });
+
+    test('one that has ended stays as it is, and an unknown one is a 404', async () => {
+      const finished = await backedUp(stack);
+      expect((await terminate(stack, finished.id)).status).toBe(204);
+      expect((await terminate(stack, finished.id)).status).toBe(204);
+      expect(await stack.status(finished.id)).toEqual(finished);
+      for (const id of ['999999', '0', 'x', '__proto__'])
+        expect(await terminate(stack, id)).toMatchObject({
+          status: 404,
+          body: { reason: 'There is no daemon of this id.' },
+        });
+      expect(
+        (await stack.call('DELETE', `/repo/v1/terminateDaemon/${finished.id}`, undefined, {})).status,
+      ).toBe(401);
+    });
+
+    /** Starts it while somebody holds a table, so that it is sure to be running when it is told to end. */
+    test.each(['Backup', 'Restore'] as const)(
+      'a %s that waits for a lock stops within two seconds, and the worker takes the next',
+      async (type) => {
+        const holder = new pg.Client(databaseOf(stack));
+        await holder.connect();
+        await holder.query('BEGIN; LOCK TABLE repository.revision IN ACCESS EXCLUSIVE MODE');
+        const { id } =
+          type === 'Backup' ? await stack.startBackup() : (await start(stack, 'Restore', { url })).body;
+        await stack.watch(id, ({ progresssMessage }) => progresssMessage.startsWith('Waiting for table'));
+        const told = Date.now();
+        expect((await terminate(stack, id)).status).toBe(204);
+        const last = await stack.finished(id);
+        expect(last).toMatchObject({
+          status: 'FAILED',
+          errorMessage: `${NAMES[type]} terminated by the user`,
+        });
+        expect(last.errorDetails).toMatch(/^Failure \[TERMINATED\]/);
+        expect(Date.now() - told).toBeLessThan(10_000); // Two seconds, and room for a slow machine.
+        await holder.end();
+        await backedUp(stack);
+      },
+    );
+
+    test.each(['Backup', 'Restore', 'Verify'] as const)(
+      'a %s in the middle of its rows stops, and leaves nothing',
+      async (type) => {
+        // One long table, so that there is a middle.
+        await sql(
+          databaseOf(stack),
+          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 30) AS t FROM generate_series(1, 300000) i',
+        );
+        const { backupUrl } = await backedUp(stack);
+        await sql(databaseOf(stack), 'DELETE FROM repository.long WHERE i > 10');
+        const before = await stateOf(databaseOf(stack), ['repository']);
+        if (type === 'Backup')
+          await sql(
+            databaseOf(stack),
+            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 30) FROM generate_series(11, 300000) i',
+          );
+        const { id } =
+          type === 'Backup'
+            ? await stack.startBackup()
+            : (await start(stack, type, { url: backupUrl, ...(type === 'Verify' && { restoreDrill: true }) }))
+                .body;
+        await stack.watch(id, ({ progresssCurrent }) => progresssCurrent > 30);
+        await terminate(stack, id);
+        const last = await stack.finished(id);
+        expect(last).toMatchObject({
+          status: 'FAILED',
+          errorMessage: `${NAMES[type]} terminated by the user`,
+        });
+        if (type !== 'Backup') expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
+        const [left] = await sql<{ n: string }>(
+          databaseOf(stack),
+          "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd %' || $1 || '%' AND datname = current_database() AND state <> 'idle'",
+          [id],
+        );
+        expect(left?.n).toBe('0');
+        await sql(databaseOf(stack), 'DROP TABLE repository.long');
+      },
+    );
+
+    test('one that races with the end is one of the two', async () => {
+      for (let delay = 0; delay < 200; delay += 20) {
+        const { id } = await stack.startBackup();
+        await new Promise((resolve) => setTimeout(resolve, delay));
+        await terminate(stack, id);
+        const last = await stack.finished(id);
+        if (last.status === 'COMPLETED')
+          expect(last).toMatchObject({
+            errorMessage: null,
+            errorDetails: null,
+            backupUrl: expect.any(String) as unknown,
+          });
+        else
+          expect(last).toMatchObject({
+            status: 'FAILED',
+            errorMessage: 'Backup terminated by the user',
+            backupUrl: null,
+          });
+        expect(await stack.status(id)).toEqual(last);
+      }
+    });
+  });
+});
+
+describe('addresses that are refused', () => {
+  let stack: Stack;
+  beforeAll(async () => {
+    stack = await Stack.start({ workers: 0, env: { S3_PREFIX: 'nightly/' } });
+  });
+  afterAll(() => stack.stop());
+
+  test.each<[unknown, RegExp]>([
+    [undefined, /^url: the url must be a text/],
+    [7, /^url: the url must be a text/],
+    ['', /^url: the url must be a text/],
+    ['../secret.zip', /it is neither a URL nor the name of a \.zip file/],
+    ['a/b.zip', /it is neither a URL nor the name of a \.zip file/],
+    ['archive.tar', /it is neither a URL nor the name of a \.zip file/],
+    ['https://example.org/archives/a.zip', /it leads to another host or bucket/],
+    ['ENDPOINT/other/a.zip', /it leads to another host or bucket/],
+    ['ENDPOINT/archives/../other/a.zip', /its path leads to no \.zip file in the bucket/],
+    ['ENDPOINT/archives/%2e%2e/other/a.zip', /its path leads to no \.zip file in the bucket/],
+    ['ENDPOINT/archives/nightly//a.zip', /its path leads to no \.zip file in the bucket/],
+    ['ENDPOINT/archives/a.zip?versionId=1', /it has a query or a fragment/],
+    ['ENDPOINT/archives/%zz.zip', /its percent-encoding is broken/],
+    ['http://user:pw@127.0.0.1/archives/a.zip', /it holds credentials/],
+    ['file:///etc/passwd', /it leads to another host or bucket/],
+  ])('%j', async (address, reason) => {
+    const url = typeof address === 'string' ? address.replace('ENDPOINT', servers.s3.endpoint) : address;
+    for (const type of ['Restore', 'Verify'] as const) {
+      const { status, body } = await start(stack, type, { url });
+      expect({ status, reason: body.reason }).toEqual({
+        status: 400,
+        reason: expect.stringMatching(reason) as unknown,
+      });
+    }
+  });
+
+  test('a bare name is looked for where backups go', async () => {
+    const { body } = await start(stack, 'Verify', { url: 'a.zip' });
+    expect(body.backupUrl).toBe(`${servers.s3.endpoint}/archives/nightly/a.zip`);
+  });
+
+  test('unknown options', async () => {
+    expect(await start(stack, 'Restore', { url: 'a.zip', allowExtraTable: true })).toMatchObject({
+      status: 400,
+      body: { reason: 'Unrecognized key: "allowExtraTable".' },
+    });
+    expect(await start(stack, 'Verify', { url: 'a.zip', backupFirst: true })).toMatchObject({ status: 400 });
+  });
+});
+
+describe('a worker that is killed', () => {
+  /** Kills a worker when a restore has got so far, starts another one, and waits for the end. */
+  test.each(queues)(
+    'in the middle of a restore on the %s queue: rolled back, taken over, equal',
+    async (_title, queueUrl) => {
+      const stack = await Stack.start({ queueUrl });
+      const database = databaseOf(stack);
+      await sql(database, NODES(60_000));
+      const { backupUrl } = await backedUp(stack);
+      const before = await stateOf(database, ['repository']);
+      await sql(database, EMPTY);
+      const { body } = await start(stack, 'Restore', { url: backupUrl });
+      await stack.watch(body.id, ({ progresssCurrent }) => progresssCurrent > 0);
+      stack.workers[0]?.signal('SIGKILL');
+      await stack.workers[0]?.ended();
+      expect((await stack.status(body.id)).status).toBe('IN_PROGRESS');
+      await stack.startWorker();
+      expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+      expect(await stateOf(database, ['repository'])).toEqual(before);
+      await stack.stop();
+    },
+    120_000,
+  );
+
+  (servers.redis ? test : test.skip)(
+    'between COMMIT and completion: COMPLETED, with the writes made since',
+    async () => {
+      // While the queue is frozen the worker can commit, but tell nobody.
+      const redis = await EmbeddedRedis.start({ folder: join(servers.folder, 'frozen-redis') });
+      const stack = await Stack.start({ queueUrl: redis.url });
+      const database = databaseOf(stack);
+      await sql(database, NODES(40_000));
+      const { backupUrl } = await backedUp(stack);
+      await sql(database, EMPTY);
+      const { body } = await start(stack, 'Restore', { url: backupUrl });
+      await stack.watch(body.id, ({ progresssCurrent }) => progresssCurrent > 0);
+      redis.process.signal('SIGSTOP');
+      // An empty table is what everybody sees until the commit; reading it waits for the locks.
+      const [counted] = await sql<{ count: string }>(database, 'SELECT count(*) FROM repository.node');
+      expect(counted?.count).toBe('40000');
+      await kill(stack.workers[0]);
+      redis.process.signal('SIGCONT');
+      await sql(database, "UPDATE repository.node SET name = 'written since' WHERE id = 1");
+      await stack.startWorker();
+      const last = await stack.finished(body.id);
+      expect(last).toMatchObject({ status: 'COMPLETED', progresssMessage: 'Finished: RESTORE', backupUrl });
+      expect(await sql(database, 'SELECT name FROM repository.node WHERE id = 1')).toEqual([
+        { name: 'written since' },
+      ]);
+      await stack.stop();
+      await redis.stop();
+    },
+    120_000,
+  );
+});
+
+async function kill(worker: ServerProcess | undefined): Promise<void> {
+  worker?.signal('SIGKILL');
+  await worker?.ended();
+}
+
+async function putBytes(key: string, bytes: Buffer): Promise<void> {
+  const { S3Client, PutObjectCommand } = await import('@aws-sdk/client-s3');
+  const client = new S3Client({
+    endpoint: servers.s3.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+  });
+  await client.send(new PutObjectCommand({ Bucket: 'archives', Key: key, Body: bytes }));
+  client.destroy();
+}
