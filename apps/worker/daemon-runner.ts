@@ -1,5 +1,6 @@
 import type { Settings } from '#config';
-import { PRODUCT } from '#contracts';
+import { errorSentence, PRODUCT } from '#contracts';
+import type { Logger } from '#logging';
 import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
 import type { ObjectStore } from '#storage';
@@ -9,6 +10,7 @@ export class DaemonRunner {
   constructor(
     private readonly settings: Settings,
     private readonly store: ObjectStore,
+    private readonly logger: Logger,
   ) {}
 
   urlOf(key: string): string {
@@ -26,6 +28,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       journal,
+      finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,
     };
     if (job.name === 'BACKUP') {
@@ -46,5 +49,13 @@ export class DaemonRunner {
       entities,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
+  }
+
+  private finishLater(what: string, work: Promise<void>): void {
+    this.logger.warn(`${what} goes on by itself`);
+    work.then(
+      () => this.logger.info(`${what} is done`),
+      (error: unknown) => this.logger.error({ err: error }, `${what} failed: ${errorSentence(error)}`),
+    );
   }
 }

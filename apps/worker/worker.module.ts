@@ -19,7 +19,7 @@ export class WorkerModule {
           inject: [DaemonQueue],
           useFactory: (daemons: DaemonQueue) =>
             new DaemonProcessor(
-              new DaemonRunner(settings, store),
+              new DaemonRunner(settings, store, logger),
               daemons,
               settings.workerConcurrency,
               logger,

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ArchiveWriter, dataEntryName, type Manifest, type ManifestTable } from '#archive';
 import type { Secret } from '#config';
 import { errorSentence, Failure, progressTotal } from '#contracts';
@@ -34,9 +35,14 @@ export interface BackupRequest {
   journal: Journal;
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
   lockIsHeld?: boolean;
+  /** Takes on work that goes on after the backup has failed; told what it is, and to be told how it ended. */
+  finishLater: (what: string, work: Promise<void>) => void;
   /** Stops the backup; what is thrown then is the signal's reason. */
   signal: AbortSignal;
 }
+
+/** How long a backup that was ended waits for the store to forget its upload. */
+const PATIENCE_MS = 1_000;
 
 export interface BackupResult {
   key: string;
@@ -69,7 +75,7 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
     report(request, `Finished: BACKUP`, manifest.totals.entities);
     return { key, entities: manifest.totals.entities, bytes: upload.length };
   } catch (error) {
-    throw await discard(store, key, upload, signal.aborted ? signal.reason : error);
+    throw await discard(request, key, upload, signal.aborted ? signal.reason : error);
   }
 }
 
@@ -181,17 +187,23 @@ async function sendToStore(output: Readable, upload: MultipartUpload, signal: Ab
   }
 }
 
-/** Removes what a failed backup left in the store, and gives the error to throw. */
+/**
+ * Removes what a failed backup left in the store, and gives the error to throw. Whoever ended the backup does
+ * not wait for a store that stalls: the removal then goes on by itself.
+ */
 async function discard(
-  store: ObjectStore,
+  { store, signal, finishLater }: BackupRequest,
   key: string,
   upload: MultipartUpload,
   error: unknown,
 ): Promise<unknown> {
+  const removing = removeRemains(store, key, upload);
+  if (signal.aborted && !(await settlesWithin(removing, PATIENCE_MS))) {
+    finishLater(`Removing the unfinished upload ${key}`, removing);
+    return error;
+  }
   try {
-    await upload.abort();
-    // Completing may have failed in the answer only, with the object in place.
-    if (upload.completing) await store.delete(key);
+    await removing;
     return error;
   } catch (cleanupError) {
     const remains = `Its unfinished upload ${key} could not be removed: ${errorSentence(cleanupError)}`;
@@ -199,6 +211,24 @@ async function discard(
       ? error.and(remains)
       : new AggregateError([error, cleanupError], `${errorSentence(error)} ${remains}`);
   }
+}
+
+async function removeRemains(store: ObjectStore, key: string, upload: MultipartUpload): Promise<void> {
+  await upload.abort();
+  // Completing may have failed in the answer only, with the object in place.
+  if (upload.completing) await store.delete(key);
+}
+
+async function settlesWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  const done = new AbortController();
+  const settled = work.then(
+    () => true,
+    () => true,
+  );
+  const late = sleep(milliseconds, false, { signal: done.signal }).catch(() => false);
+  const result = await Promise.race([settled, late]);
+  done.abort();
+  return result;
 }
 
 /** Random digits keep one life of the queue, whose ids begin at 1 again, from meeting the archives of another. */

@@ -13,11 +13,11 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
   const { store, journal, daemonId, signal } = request;
   let finished: BackupResult | undefined;
   for (const { key, uploadId } of journal.notes.archives) {
-    await store.abortUploads(key, uploadId);
+    await store.abortUploads(key, uploadId, signal);
     const object = await store.open(key, signal);
     if (object === undefined) continue;
     const entities = await entitiesOf(object, daemonId);
-    if (entities === undefined) await store.delete(key);
+    if (entities === undefined) await store.delete(key, signal);
     else finished = { key, entities, bytes: object.length };
   }
   return finished;

@@ -8,7 +8,10 @@ import { matchingTables } from './definitions.js';
 import { loadTables, readToEnd } from './load-tables.js';
 import { withRepositorySession } from './repository-session.js';
 
-export interface VerifyRequest extends Omit<BackupRequest, 'lockIsHeld' | 'keyPrefix' | 'compressionLevel'> {
+export interface VerifyRequest extends Omit<
+  BackupRequest,
+  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'finishLater'
+> {
   /** The archive's key. */
   key: string;
   /** Load the rows into scratch tables as well. */

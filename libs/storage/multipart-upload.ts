@@ -194,9 +194,13 @@ export async function abortUpload(
   bucket: string,
   key: string,
   id: string,
+  signal?: AbortSignal,
 ): Promise<boolean> {
   try {
-    await client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: id }));
+    await client.send(
+      new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: id }),
+      signal === undefined ? {} : { abortSignal: signal },
+    );
     return true;
   } catch (error) {
     if (isUnsupported(error)) return false;

@@ -95,9 +95,9 @@ export class ObjectStore {
   }
 
   /** Deletes the object; one that does not exist counts as deleted. @throws Failure STORE_* */
-  async delete(key: string): Promise<void> {
+  async delete(key: string, signal?: AbortSignal): Promise<void> {
     try {
-      await this.client.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key }));
+      await this.client.send(new DeleteObjectCommand({ Bucket: this.bucket, Key: key }), options(signal));
     } catch (error) {
       throw storeFailure(error, this.target(key, 's3:DeleteObject'));
     }
@@ -108,18 +108,19 @@ export class ObjectStore {
    * @param knownUploadId asked for by name, for stores that cannot list uploads
    * @throws Failure STORE_*
    */
-  async abortUploads(key: string, knownUploadId: string | undefined): Promise<void> {
+  async abortUploads(key: string, knownUploadId: string | undefined, signal: AbortSignal): Promise<void> {
     const ids = new Set(knownUploadId === undefined ? [] : [knownUploadId]);
     try {
       // Sorted by key, and the key itself sorts before all that it is a prefix of: one page is enough.
       const { Uploads = [] } = await this.client.send(
         new ListMultipartUploadsCommand({ Bucket: this.bucket, Prefix: key }),
+        options(signal),
       );
       for (const { Key, UploadId } of Uploads) if (Key === key && UploadId !== undefined) ids.add(UploadId);
     } catch (error) {
       if (!isUnsupported(error)) throw storeFailure(error, this.target(key, 's3:ListBucketMultipartUploads'));
     }
-    for (const id of ids) await abortUpload(this.client, this.bucket, key, id);
+    for (const id of ids) await abortUpload(this.client, this.bucket, key, id, signal);
   }
 
   /** Asks whether the bucket is there and readable. @throws Failure STORE_* */
@@ -138,4 +139,8 @@ export class ObjectStore {
   private target(key: string, permission: string): Target {
     return { bucket: this.bucket, key, permission };
   }
+}
+
+function options(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
+  return signal === undefined ? {} : { abortSignal: signal };
 }

@@ -386,5 +386,5 @@ const RESTORING_PROCESS = `
   const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required' });
   let notes = { archives: [], sessions: [] };
   const journal = { report: ({ message }) => message.startsWith('Waiting') && console.log(message), get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; } };
-  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'] }, store, keyPrefix: '', compressionLevel: 1, journal, signal: new AbortController().signal, key, allowExtraTables: false, backupFirst: false })
+  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'] }, store, keyPrefix: '', compressionLevel: 1, journal, finishLater: () => {}, signal: new AbortController().signal, key, allowExtraTables: false, backupFirst: false })
     .then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });`;

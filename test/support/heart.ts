@@ -79,6 +79,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
     keyPrefix: '',
     compressionLevel: 1,
     journal: new MemoryJournal(),
+    finishLater: () => undefined,
     signal: new AbortController().signal,
   };
 }

@@ -1,0 +1,70 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+
+/** A network between a client and a server that can stall, and that can break. */
+export class Proxy {
+  private readonly pairs = new Set<[Socket, Socket]>();
+  private stalled = false;
+  /** Breaks every connection after so many bytes from the server. */
+  breakAfterBytes = Infinity;
+  /** How many connections were broken. */
+  broken = 0;
+
+  private constructor(
+    private readonly server: Server,
+    readonly url: string,
+  ) {}
+
+  static async to(target: string): Promise<Proxy> {
+    const { hostname, port } = new URL(target);
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const proxy = new Proxy(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    server.on('connection', (client) => proxy.join(client, connect(Number(port), hostname)));
+    return proxy;
+  }
+
+  private join(client: Socket, server: Socket): void {
+    const pair: [Socket, Socket] = [client, server];
+    this.pairs.add(pair);
+    const end = () => {
+      this.pairs.delete(pair);
+      for (const socket of pair) socket.destroy();
+    };
+    for (const socket of pair) socket.on('error', end).on('close', end);
+    let passed = 0;
+    server.on('data', (bytes: Buffer) => {
+      passed += bytes.length;
+      if (passed <= this.breakAfterBytes) return;
+      this.broken++;
+      end();
+    });
+    client.pipe(server);
+    server.pipe(client);
+    if (this.stalled) for (const socket of pair) socket.pause();
+  }
+
+  /** From now on nothing passes, and nothing is refused either. */
+  stall(): void {
+    this.stalled = true;
+    for (const [client, server] of this.pairs) {
+      client.unpipe(server).pause();
+      server.unpipe(client).pause();
+    }
+  }
+
+  resume(): void {
+    this.stalled = false;
+    for (const [client, server] of this.pairs) {
+      client.pipe(server);
+      server.pipe(client);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const pair of this.pairs) for (const socket of pair) socket.destroy();
+    this.server.close();
+    await once(this.server, 'close');
+  }
+}
