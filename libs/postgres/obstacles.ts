@@ -7,29 +7,37 @@ import type { Table } from './tables.js';
 export interface Obstacle {
   /** For messages: "the foreign key node_parent_id_fkey of repository.node". */
   what: string;
-  /** The table that the statements alter. */
-  table: { schema: string; name: string };
+  /** The table that the statements alter; a domain's check alters none. */
+  table?: { schema: string; name: string };
+  /** What must be owned, as SQL names it. */
+  relation: string;
   owned: boolean;
   remove: string;
   putBack: string[];
 }
 
 /**
- * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers; and
- * forced row security. In the order in which they must be put back: foreign keys by their OIDs, because the
- * cascades of several keys fire in the order of names that hold the OIDs.
+ * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers;
+ * forced row security; and checks that were never validated, which old rows may break. In the order in which
+ * they must be put back, which is the reverse of the order to remove them in.
  */
 export async function listObstacles(session: Session, tables: Table[]): Promise<Obstacle[]> {
   const oids = tables.map(({ oid }) => oid);
   return [
     ...(await listForcedRowSecurity(session, oids)),
     ...(await listTriggers(session, oids)),
+    ...(await listUnvalidatedChecks(session, oids)),
+    ...(await listUnvalidatedDomainChecks(session, oids)),
     ...(await listForeignKeys(session, oids)),
   ];
 }
 
 /** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
 const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
+
+/**
+ * Foreign keys by their OIDs: the cascades of several keys fire in the order of names that hold the OIDs.
+ */
 
 async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
   const rows = await session.query<{
@@ -54,13 +62,12 @@ async function listForeignKeys(session: Session, oids: number[]): Promise<Obstac
     return {
       what: `the foreign key ${key} of ${displayTable(table)}`,
       table,
+      relation: quoted,
       owned,
       remove: `ALTER TABLE ${quoted} DROP CONSTRAINT ${quoteIdentifier(key)}`,
       putBack: [
         `ALTER TABLE ${quoted} ADD CONSTRAINT ${quoteIdentifier(key)} ${definition}`,
-        ...(comment === null
-          ? []
-          : [`COMMENT ON CONSTRAINT ${quoteIdentifier(key)} ON ${quoted} IS ${quoteLiteral(comment)}`]),
+        ...commentOn(`CONSTRAINT ${quoteIdentifier(key)} ON ${quoted}`, comment),
       ],
     };
   });
@@ -91,6 +98,7 @@ async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[
     return {
       what: `the trigger ${trigger} of ${displayTable(table)}`,
       table,
+      relation: quoteTable(table),
       owned,
       remove: `${alter} DISABLE TRIGGER ${quoteIdentifier(trigger)}`,
       putBack: [`${alter} ${ENABLE[enabled] ?? 'ENABLE'} TRIGGER ${quoteIdentifier(trigger)}`],
@@ -108,10 +116,99 @@ async function listForcedRowSecurity(session: Session, oids: number[]): Promise<
   return rows.map(({ owned, ...table }) => ({
     what: `the forced row security of ${displayTable(table)}`,
     table,
+    relation: quoteTable(table),
     owned,
     remove: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
     putBack: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
   }));
+}
+
+/**
+ * Checks, and from PostgreSQL 18 on NOT NULL, that were added NOT VALID: they refuse the very rows that they
+ * had spared. A check that is inherited goes and comes with its parent's; where a table has it by itself too,
+ * it must be there before its parent's, which then merges with it.
+ */
+async function listUnvalidatedChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{
+    schema: string;
+    table: string;
+    name: string;
+    owned: boolean;
+    definition: string;
+    comment: string | null;
+  }>(
+    `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE k.contype IN ('c', 'n') AND NOT k.convalidated AND k.conislocal AND k.conrelid IN ${SCOPE}
+      ORDER BY k.coninhcount DESC, k.oid`,
+    [oids],
+  );
+  return rows.map(({ schema, table: name, name: check, owned, definition, comment }) => {
+    const table = { schema, name };
+    const quoted = quoteTable(table);
+    const constraint = quoteIdentifier(check);
+    return {
+      what: `the check ${check} of ${displayTable(table)}`,
+      table,
+      relation: quoted,
+      owned,
+      remove: `ALTER TABLE ${quoted} DROP CONSTRAINT ${constraint}`,
+      putBack: [
+        `ALTER TABLE ${quoted} ADD CONSTRAINT ${constraint} ${definition}`,
+        ...commentOn(`CONSTRAINT ${constraint} ON ${quoted}`, comment),
+      ],
+    };
+  });
+}
+
+/** The same for the domains that the tables' columns are made of, through arrays, composites and ranges. */
+async function listUnvalidatedDomainChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{
+    schema: string;
+    name: string;
+    check: string;
+    owned: boolean;
+    definition: string;
+    comment: string | null;
+  }>(
+    `WITH RECURSIVE used (oid) AS (
+       SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped
+       UNION
+       SELECT part.oid
+         FROM used JOIN pg_type t ON t.oid = used.oid
+         CROSS JOIN LATERAL (
+           SELECT t.typelem UNION ALL SELECT t.typbasetype
+           UNION ALL SELECT a.atttypid FROM pg_attribute a
+                      WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped
+           UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+         ) AS part (oid)
+        WHERE part.oid <> 0)
+     SELECT n.nspname AS schema, t.typname AS name, k.conname AS check, pg_has_role(t.typowner, 'USAGE') AS owned,
+            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+       FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
+      WHERE NOT k.convalidated AND t.oid IN (SELECT oid FROM used)
+      ORDER BY k.oid`,
+    [oids],
+  );
+  return rows.map(({ schema, name, check, owned, definition, comment }) => {
+    const domain = quoteTable({ schema, name });
+    const constraint = quoteIdentifier(check);
+    return {
+      what: `the check ${check} of the domain ${displayTable({ schema, name })}`,
+      relation: domain,
+      owned,
+      remove: `ALTER DOMAIN ${domain} DROP CONSTRAINT ${constraint}`,
+      putBack: [
+        `ALTER DOMAIN ${domain} ADD CONSTRAINT ${constraint} ${definition}`,
+        ...commentOn(`CONSTRAINT ${constraint} ON DOMAIN ${domain}`, comment),
+      ],
+    };
+  });
+}
+
+function commentOn(what: string, comment: string | null): string[] {
+  return comment === null ? [] : [`COMMENT ON ${what} IS ${quoteLiteral(comment)}`];
 }
 
 /**
@@ -132,7 +229,7 @@ export async function checkOwnership(
   );
   const names = new Set([
     ...rows.map(({ name }) => name),
-    ...obstacles.filter(({ owned }) => !owned).map(({ table }) => quoteTable(table)),
+    ...obstacles.filter(({ owned }) => !owned).map(({ relation }) => relation),
   ]);
   if (names.size === 0) return;
   const [{ role } = { role: '' }] = await session.query<{ role: string }>('SELECT current_user AS role');

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { postgresFailure } from './errors.js';
 
@@ -29,6 +30,7 @@ const EXACT_TEXT = {
 } as const;
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface SessionOptions {
   /** Shown in pg_stat_activity; at most 63 bytes. */
@@ -95,7 +97,14 @@ export class Session {
 
   /** Ends the connection, and with it its transaction and its locks. Never fails: a broken one is gone already. */
   async close(): Promise<void> {
+    const ended = new AbortController();
+    // A server that cannot be reached any more says no goodbye either.
+    sleep(CLOSE_TIMEOUT_MS, undefined, { signal: ended.signal }).then(
+      () => this.destroy(),
+      () => undefined,
+    );
     await this.client.end().catch(() => undefined);
+    ended.abort();
   }
 
   /** Drops the connection at once, without a word to the server; for a COPY that nobody reads any more. */

@@ -3,11 +3,14 @@ import { type Manifest, openArchive } from '#archive';
 import { Failure } from '#contracts';
 import {
   beginWithExclusiveLocks,
+  checkEventTriggers,
   checkOwnership,
   endSessions,
+  listMaterializedViews,
   listObstacles,
   type Obstacle,
   quoteTable,
+  refreshMaterializedViews,
   Session,
   setSequences,
   type Table,
@@ -79,7 +82,13 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         checkSchemas(manifest, repository.schemas);
         const tables = await matchingTables(session, manifest, request);
         const obstacles = await listObstacles(session, tables);
-        await checkOwnership(session, [...tables, ...manifest.sequences], obstacles);
+        const views = await listMaterializedViews(session, manifest.schemas, tables);
+        await checkOwnership(session, [...tables, ...manifest.sequences, ...views], obstacles);
+        await checkEventTriggers(session, [
+          ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
+          ...manifest.sequences.map(() => 'ALTER SEQUENCE'),
+          ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
+        ]);
 
         if (request.backupFirst) await makeSafetyArchive(request, signal);
 
@@ -95,18 +104,20 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await noteSession(journal, { name: applicationName, transaction });
         signal.throwIfAborted();
 
-        for (const { remove } of inTheWay) await session.query(remove);
+        for (const { remove } of inTheWay.toReversed()) await session.query(remove);
         if (locked.length > 0)
           await session.query(`TRUNCATE ${locked.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
         // Defaults, checks and generated columns may call functions by their bare names.
         await session.query('SET LOCAL search_path TO DEFAULT');
         await loadTables(session, archive, ({ schema, name }) => ({ schema, name }), progress, signal);
-        progress.allRows('Setting sequences and statistics');
+        progress.allRows('Setting sequences');
         await setSequences(session, manifest.sequences);
         for (const { what, putBack } of inTheWay) {
           progress.allRows(`Putting back ${what}`);
           for (const statement of putBack) await session.query(statement);
         }
+        progress.allRows('Refreshing materialized views and statistics');
+        await refreshMaterializedViews(session, views);
         if (locked.length > 0) await session.query(`ANALYZE ${locked.map(quoteTable).join(', ')}`);
 
         signal.throwIfAborted();
@@ -139,7 +150,7 @@ function checkSchemas(manifest: Manifest, schemas: string[]): void {
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
 function lockedTables(tables: Table[], obstacles: Obstacle[]): { schema: string; name: string }[] {
-  const all = [...tables, ...obstacles.map(({ table }) => table)];
+  const all = [...tables, ...obstacles.flatMap(({ table }) => table ?? [])];
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }
 
