@@ -32,8 +32,8 @@ export class DaemonRunner {
       signal,
     };
     if (job.name === 'BACKUP') {
-      const { key, entities } = await backup(request);
-      return { backupUrl: this.urlOf(key), entities };
+      const { key, entities, leftOut } = await backup(request);
+      return { backupUrl: this.urlOf(key), entities, leftOut };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);

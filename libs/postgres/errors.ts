@@ -68,6 +68,16 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
           hint: 'Grant the role in REPOSITORY_URL what it lacks, then start again.',
           cause,
         });
+  if (code === '53200' && /out of shared memory/.test(message))
+    return new Failure(
+      'DATABASE_QUERY_FAILED',
+      'permanent',
+      `PostgreSQL at ${server} has no room for so many locks.`,
+      {
+        hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
+        cause,
+      },
+    );
   // Classes 08 (connection), 53 (resources), 55P03 (lock timeout), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code) || code === '55P03';
   const lost = /^(08|57P0)/.test(code);

@@ -41,7 +41,7 @@ export async function takeSnapshot(
   pause: (step: SnapshotStep) => Promise<void> = async () => {},
 ): Promise<Snapshot> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const listed = await listTables(session, schemas);
+    const listed = await listTables(session, schemas, { toRead: true });
     await pause('listed');
     await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
     if (await lockTables(session, listed)) {
@@ -53,7 +53,7 @@ export async function takeSnapshot(
                 current_setting('server_encoding') AS "serverEncoding", current_database() AS database`,
       );
       await pause('exported');
-      const tables = await listTables(session, schemas);
+      const tables = await listTables(session, schemas, { toRead: true });
       if (instant !== undefined && sameTables(listed, tables)) return { ...instant, tables };
     }
     await session.query('ROLLBACK');

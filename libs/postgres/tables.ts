@@ -25,13 +25,21 @@ export interface Table {
 /**
  * The repository's tables, sorted by name: every table of the schemas that holds rows, but for temporary ones
  * and those that belong to an extension.
- * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED naming all that is missing at once
+ * @param toRead whether the role must be able to read all of their rows
+ * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
  */
-export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
+export async function listTables(
+  session: Session,
+  schemas: string[],
+  { toRead }: { toRead: boolean },
+): Promise<Table[]> {
   await checkSchemas(session, schemas);
-  const rows = await session.query<Omit<Table, 'bytes'> & { bytes: string; readable: boolean }>(
+  const rows = await session.query<
+    Omit<Table, 'bytes'> & { bytes: string; readable: boolean; hidden: boolean }
+  >(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             pg_table_size(c.oid) AS bytes, has_table_privilege(c.oid, 'SELECT') AS readable,
+            row_security_active(c.oid) AS hidden,
             coalesce((SELECT json_agg(json_build_object(
                                'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
                                'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
@@ -45,8 +53,10 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );
-  const unreadable = rows.filter((row) => !row.readable);
+  const unreadable = rows.filter((row) => toRead && !row.readable);
   if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
+  const hidden = rows.filter((row) => toRead && row.hidden);
+  if (hidden.length > 0) throw await hiddenRows(session, hidden);
   return rows.map(({ oid, schema, name, bytes, columns }) => ({
     oid,
     schema,
@@ -93,6 +103,17 @@ async function missingPrivilege(
     'permanent',
     `The role ${role} may not read ${tables.map(displayTable).join(', ')}: permission denied.`,
     { hint: `Run: GRANT SELECT ON ${tables.map(quoteTable).join(', ')} TO ${quoteIdentifier(role)};` },
+  );
+}
+
+/** A policy makes rows invisible instead of refusing them: an archive without them would look whole. */
+async function hiddenRows(session: Session, tables: { schema: string; name: string }[]): Promise<Failure> {
+  const role = await currentRole(session);
+  return new Failure(
+    'ROW_SECURITY',
+    'permanent',
+    `Row security may hide rows of ${tables.map(displayTable).join(', ')} from the role ${role}.`,
+    { hint: `Have a superuser run: ALTER ROLE ${quoteIdentifier(role)} BYPASSRLS;` },
   );
 }
 

@@ -43,6 +43,8 @@ export interface DaemonJobProgress extends Progress {
 export interface DaemonJobResult {
   backupUrl: string;
   entities: number;
+  /** What the archive of a backup does not hold, by name. */
+  leftOut?: string[];
   safetyBackupUrl?: string;
 }
 

@@ -41,7 +41,8 @@ export function daemonStatus(
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    status.progresssMessage = `Finished: ${job.name}`;
+    const { leftOut = [] } = job.returnvalue;
+    status.progresssMessage = `Finished: ${job.name}${leftOut.length > 0 ? ` (left out: ${named(leftOut)})` : ''}`;
     status.progresssCurrent = total;
     status.progresssTotal = total;
     status.backupUrl = job.returnvalue.backupUrl;
@@ -50,4 +51,11 @@ export function daemonStatus(
     status.safetyBackupUrl =
       (completed ? job.returnvalue.safetyBackupUrl : undefined) ?? progress?.safetyBackupUrl ?? null;
   return status;
+}
+
+const NAMED = 10;
+
+function named(things: string[]): string {
+  const more = things.length > NAMED ? ` and ${things.length - NAMED} more` : '';
+  return things.slice(0, NAMED).join(', ') + more;
 }

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArchiveWriter, dataEntryName, type Manifest, type ManifestTable } from '#archive';
 import type { Secret } from '#config';
-import { errorSentence, Failure, progressTotal } from '#contracts';
+import { errorSentence, Failure } from '#contracts';
 import {
   copyOut,
   countRows,
@@ -41,11 +41,15 @@ export interface BackupRequest {
   signal: AbortSignal;
 }
 
+const DEFINITIONS = 'definitions';
+
 /** How long a backup that was ended waits for the store to forget its upload. */
 const PATIENCE_MS = 1_000;
 
 export interface BackupResult {
   key: string;
+  /** What an archive cannot hold and this repository has, by name. */
+  leftOut: string[];
   entities: number;
   /** The archive's length. */
   bytes: number;
@@ -72,8 +76,7 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
     await noteArchive(journal, { key, uploadId: upload.id });
     const manifest = await copyRepository(request, upload);
     await upload.complete();
-    report(request, `Finished: BACKUP`, manifest.totals.entities);
-    return { key, entities: manifest.totals.entities, bytes: upload.length };
+    return { key, entities: manifest.totals.entities, bytes: upload.length, leftOut: leftOutOf(manifest) };
   } catch (error) {
     throw await discard(request, key, upload, signal.aborted ? signal.reason : error);
   }
@@ -168,7 +171,7 @@ async function describe(
     sequences: await readSequences(session, repository.schemas),
     leftOut: [
       {
-        what: 'definitions',
+        what: DEFINITIONS,
         why: 'the archive holds rows and sequences; tables, indexes and functions are not included',
       },
       ...(await listLeftOut(session, repository.schemas)),
@@ -237,6 +240,7 @@ function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
 }
 
-function report({ journal }: BackupRequest, message: string, entities: number): void {
-  journal.report({ message, current: progressTotal(entities), total: progressTotal(entities) });
+/** The definitions are never there, so that only the rest is news. */
+export function leftOutOf({ leftOut }: Manifest): string[] {
+  return leftOut.map(({ what }) => what).filter((what) => what !== DEFINITIONS);
 }

@@ -15,7 +15,7 @@ export async function matchingTables(
   manifest: Manifest,
   { allowExtraTables }: { allowExtraTables: boolean },
 ): Promise<Table[]> {
-  const live = await listTables(session, manifest.schemas);
+  const live = await listTables(session, manifest.schemas, { toRead: false });
   const sequences = await listSequences(session, manifest.schemas);
   const differences: string[] = [];
   const matching: Table[] = [];

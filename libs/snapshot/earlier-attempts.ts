@@ -1,7 +1,7 @@
-import { openArchive } from '#archive';
+import { type Manifest, openArchive } from '#archive';
 import { Failure } from '#contracts';
 import type { StoredObject } from '#storage';
-import type { BackupRequest, BackupResult } from './backup.js';
+import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
 
 /**
  * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
@@ -16,18 +16,24 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
     await store.abortUploads(key, uploadId, signal);
     const object = await store.open(key, signal);
     if (object === undefined) continue;
-    const entities = await entitiesOf(object, daemonId);
-    if (entities === undefined) await store.delete(key, signal);
-    else finished = { key, entities, bytes: object.length };
+    const manifest = await manifestOf(object, daemonId);
+    if (manifest === undefined) await store.delete(key, signal);
+    else
+      finished = {
+        key,
+        entities: manifest.totals.entities,
+        bytes: object.length,
+        leftOut: leftOutOf(manifest),
+      };
   }
   return finished;
 }
 
-/** @returns how many entities the archive holds, or undefined when it is not whole or not this daemon's */
-async function entitiesOf(object: StoredObject, daemonId: string): Promise<number | undefined> {
+/** @returns undefined when the archive is not whole or not this daemon's */
+async function manifestOf(object: StoredObject, daemonId: string): Promise<Manifest | undefined> {
   try {
     const { manifest } = await openArchive(object);
-    return manifest.daemonId === daemonId ? manifest.totals.entities : undefined;
+    return manifest.daemonId === daemonId ? manifest : undefined;
   } catch (error) {
     if (error instanceof Failure && error.code === 'ARCHIVE_INVALID') return undefined;
     throw error;

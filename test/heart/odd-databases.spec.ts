@@ -1,0 +1,192 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { Failure } from '#contracts';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { runBackup, runRestore } from '../support/heart.js';
+import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { stateOf } from '../support/state.js';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+async function encodedDatabase(server: string, encoding: string): Promise<string> {
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await sql(
+    server,
+    `CREATE DATABASE ${name} TEMPLATE template0 ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`,
+  );
+  return server.replace(/\/\w+$/, `/${name}`);
+}
+
+describe.each(postgresMajors)('on %s', (_title, server) => {
+  test('a LATIN1 database comes back byte for byte', async () => {
+    const url = await encodedDatabase(server, 'LATIN1');
+    await sql(
+      url,
+      'CREATE SCHEMA s; CREATE TABLE s."größe" ("ü" text); INSERT INTO s."größe" VALUES (\'äöüß£©\'), (chr(255))',
+    );
+    const before = await stateOf(url, ['s']);
+    const { key } = await runBackup(store, url, ['s']);
+    const archive = await DownloadedArchive.of(store, key);
+    expect(archive.manifest().server.encoding).toBe('LATIN1');
+    expect(archive.read('data/s.größe/000001.csv').includes(Buffer.from('äöüß£©', 'latin1'))).toBe(true);
+    await sql(url, 'DELETE FROM s."größe"');
+    await runRestore(store, url, ['s'], key);
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
+  test('an SQL_ASCII database comes back byte for byte, whatever its bytes mean', async () => {
+    const url = await encodedDatabase(server, 'SQL_ASCII');
+    await sql(
+      url,
+      "CREATE SCHEMA s; CREATE TABLE s.t (a text); INSERT INTO s.t SELECT convert_from(decode('fffe41c3', 'hex'), 'SQL_ASCII') FROM generate_series(1, 2); INSERT INTO s.t VALUES ('é')",
+    );
+    const bytes = () =>
+      sql(url, "SELECT encode(convert_to(a, 'SQL_ASCII'), 'hex') AS hex FROM s.t ORDER BY 1");
+    const before = await bytes();
+    expect(before).toEqual([{ hex: 'c3a9' }, { hex: 'fffe41c3' }, { hex: 'fffe41c3' }]);
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(url, 'TRUNCATE s.t');
+    await runRestore(store, url, ['s'], key);
+    expect(await bytes()).toEqual(before);
+  });
+
+  test('an archive of another encoding is refused', async () => {
+    const [from, to] = [await encodedDatabase(server, 'LATIN1'), await newDatabase(server)];
+    for (const url of [from, to]) await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a text)');
+    const { key } = await runBackup(store, from, ['s']);
+    await expect(runRestore(store, to, ['s'], key)).rejects.toThrow(
+      "the database's encoding is UTF8 here and LATIN1 in the archive",
+    );
+  });
+
+  test('an event trigger that would fire is a refusal, and one that would not is none', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.p (a int PRIMARY KEY); CREATE TABLE s.c (a int REFERENCES s.p); INSERT INTO s.p VALUES (1);
+      CREATE FUNCTION public.f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'I fired'; END $$`,
+    );
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(
+      url,
+      "DELETE FROM s.p; CREATE EVENT TRIGGER on_drop_table ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION public.f()",
+    );
+    await runRestore(store, url, ['s'], key);
+    await sql(url, 'CREATE EVENT TRIGGER on_all ON ddl_command_end EXECUTE FUNCTION public.f()');
+    const failure = (await runRestore(store, url, ['s'], key).catch((error: unknown) => error)) as Failure;
+    expect(failure).toMatchObject({ code: 'EVENT_TRIGGER', persistence: 'permanent' });
+    expect(failure.sentence).toMatch(
+      /^The event trigger on_all would fire during the restore\. Nothing was changed\./,
+    );
+    expect(await sql(url, 'SELECT a FROM s.p')).toEqual([{ a: 1 }]);
+  });
+
+  test('tables that force row security need BYPASSRLS for a backup, and ownership for a restore', async () => {
+    const admin = await newDatabase(server);
+    const role = `owner_${randomBytes(4).toString('hex')}`;
+    await sql(
+      admin,
+      `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
+    );
+    const url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.a (x int); INSERT INTO s.a VALUES (1), (2); CREATE TABLE s.b (x int);
+      ALTER TABLE s.a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; ALTER TABLE s.b ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+      CREATE POLICY p ON s.a USING (x = 1)`,
+    );
+    const failure = (await runBackup(store, url, ['s']).catch((error: unknown) => error)) as Failure;
+    expect(failure).toMatchObject({ code: 'ROW_SECURITY', persistence: 'permanent' });
+    expect(failure.sentence).toBe(
+      `Row security may hide rows of s.a, s.b from the role ${role}. Have a superuser run: ALTER ROLE "${role}" BYPASSRLS;`,
+    );
+    await sql(admin, `ALTER ROLE ${role} BYPASSRLS`);
+    const before = await stateOf(admin, ['s']);
+    const { key, entities } = await runBackup(store, url, ['s']);
+    expect(entities).toBe(2);
+    await sql(admin, `ALTER ROLE ${role} NOBYPASSRLS; TRUNCATE s.a`);
+    await runRestore(store, url, ['s'], key);
+    expect(await stateOf(admin, ['s'])).toEqual(before);
+  });
+
+  test('tables of extensions are left out and named; types of extensions come back', async () => {
+    const url = await newDatabase(server);
+    const available = await sql<{ name: string }>(
+      url,
+      "SELECT name FROM pg_available_extensions WHERE name IN ('citext', 'hstore') ORDER BY 1",
+    );
+    await sql(url, 'CREATE SCHEMA s');
+    for (const { name } of available)
+      await sql(
+        url,
+        `CREATE EXTENSION ${name} SCHEMA s; CREATE TABLE s.with_${name} (a s.${name}); INSERT INTO s.with_${name} VALUES ('a=>1'), (NULL)`,
+      );
+    const before = await stateOf(url, ['s']);
+    const { key } = await runBackup(store, url, ['s']);
+    for (const { name } of available) await sql(url, `TRUNCATE s.with_${name}`);
+    await runRestore(store, url, ['s'], key);
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
+  test('keys from and to schemas outside stay, and hold', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE SCHEMA o; CREATE TABLE o.up (a int PRIMARY KEY); CREATE TABLE s.t (a int PRIMARY KEY REFERENCES o.up); CREATE TABLE o.down (a int REFERENCES s.t ON DELETE CASCADE);
+      INSERT INTO o.up VALUES (1), (2); INSERT INTO s.t VALUES (1); INSERT INTO o.down VALUES (1)`,
+    );
+    const before = await stateOf(url, ['s', 'o']);
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(url, 'INSERT INTO s.t VALUES (2)');
+    await runRestore(store, url, ['s'], key);
+    expect(await stateOf(url, ['s', 'o'])).toEqual(before);
+    await sql(url, 'TRUNCATE s.t, o.down; DELETE FROM o.up');
+    await expect(runRestore(store, url, ['s'], key)).rejects.toThrow(
+      'violates foreign key constraint "t_a_fkey"',
+    );
+  });
+
+  test('2,000 tables', async () => {
+    const url = await newDatabase(server);
+    const client = new pg.Client(url);
+    await client.connect();
+    await client.query('CREATE SCHEMA s');
+    for (let i = 0; i < 2_000; i += 100)
+      await client.query(
+        Array.from({ length: 100 }, (_, j) => `CREATE TABLE s.t${i + j} AS SELECT ${i + j} AS a`).join(';'),
+      );
+    await client.end();
+    const { key, entities } = await runBackup(store, url, ['s']);
+    expect(entities).toBe(2_000);
+    expect((await DownloadedArchive.of(store, key)).manifest().tables.length).toBe(2_000);
+    await sql(url, 'UPDATE s.t7 SET a = -1; DELETE FROM s.t1999');
+    const outcome = await runRestore(store, url, ['s'], key).catch(
+      (error: unknown) => (error as Failure).sentence,
+    );
+    if (typeof outcome === 'string')
+      expect(outcome).toMatch(/has no room for so many locks\. Raise max_locks_per_transaction/);
+    else
+      expect(await sql(url, 'SELECT (SELECT a FROM s.t7) AS seven, (SELECT a FROM s.t1999) AS last')).toEqual(
+        [{ seven: 7, last: 1999 }],
+      );
+  }, 120_000);
+});
+
+test('a row of 200 MB goes out and comes back', async () => {
+  const url = await newDatabase();
+  await sql(
+    url,
+    "CREATE SCHEMA s; CREATE TABLE s.t (a int, b text); INSERT INTO s.t VALUES (1, repeat('0123456789abcdef', 13107200)), (2, 'small')",
+  );
+  const hash = () => sql(url, 'SELECT a, length(b) AS length, md5(b) AS md5 FROM s.t ORDER BY a');
+  const before = await hash();
+  const { key } = await runBackup(store, url, ['s']);
+  await sql(url, 'TRUNCATE s.t');
+  await runRestore(store, url, ['s'], key);
+  expect(await hash()).toEqual(before);
+}, 120_000);
