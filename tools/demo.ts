@@ -66,6 +66,8 @@ async function demo(): Promise<void> {
     const database = await openDatabase(databaseOptions(new Secret(env['DATABASE_URL'] ?? '')));
     running.push({ stop: () => database.destroy() });
     await fillRepository(database);
+    if ((await countEntities(database)) !== 785)
+      throw new Error('The repository does not hold 785 entities.');
 
     say('Logging in as an administrator and starting a backup ...');
     const client = new Client(url);
@@ -76,7 +78,7 @@ async function demo(): Promise<void> {
 
     say('\nThe archive holds:');
     Object.assign(process.env, servers.env);
-    const store = new ObjectStore(readSettings({ ...process.env, ...env }).store);
+    const store = new ObjectStore(readSettings(env).store);
     for (const line of await listEntries(store, status.backupUrl)) say(`  ${line}`);
     store.close();
 
@@ -85,7 +87,9 @@ async function demo(): Promise<void> {
     say(`  ${await countEntities(database)} entities are left. Restoring the archive ...`);
     const restored = await watched(client, await client.startRestore(status.backupUrl));
     if (restored.status !== 'COMPLETED') throw new Error(`The restore failed: ${restored.errorMessage}`);
-    say(`  ${await countEntities(database)} entities are back.`);
+    const back = await countEntities(database);
+    if (back !== 785) throw new Error(`${back} entities are back instead of 785.`);
+    say(`  ${back} entities are back.`);
 
     say('\nTo look further: `npm start` runs all this to stay, and prints where. README.md has the calls.');
   } finally {

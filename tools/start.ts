@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { apiReady, type ServerProcess, startApp, startServers } from '#embedded';
+import { apiReady, claimFolder, type ServerProcess, startApp, startServers } from '#embedded';
 
 const DIST = join(__dirname, '..');
 const FOLDER = resolve('.data');
+const withWorker = !process.argv.includes('--no-worker');
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 /** Runs everything on a folder that stays, until it is told to stop. */
@@ -16,18 +17,25 @@ async function start(): Promise<void> {
   // PostgreSQL may have to run as another user, who must be able to enter but not to look around.
   chmodSync(FOLDER, 0o711);
 
+  const release = claimFolder(FOLDER);
   const running: { stop(): Promise<void> }[] = [];
   try {
     const servers = await startServers({
       folder: FOLDER,
       env: process.env,
       durable: true,
-      ports: { postgres: port('POSTGRES_PORT'), redis: port('REDIS_PORT'), s3: port('S3_PORT') },
+      ports: {
+        postgres: port('POSTGRES_PORT'),
+        redis: port('REDIS_PORT'),
+        s3: port('S3_PORT') ?? rememberedS3Port(),
+      },
     });
     running.push(servers);
+    if (servers.s3) writeFileSync(join(FOLDER, 's3-port'), new URL(servers.s3.endpoint).port);
 
     const administrator = rememberedAdministrator();
-    const env: Record<string, string> = {
+    const env: NodeJS.ProcessEnv = {
+      ...process.env,
       ...servers.env,
       PORT: process.env['PORT'] || '8080',
       HOST: process.env['HOST'] || '127.0.0.1',
@@ -36,8 +44,10 @@ async function start(): Promise<void> {
     };
     const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env });
     running.push(api);
-    const worker = await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env });
-    running.push(worker);
+    const worker = withWorker
+      ? await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env })
+      : undefined;
+    if (worker !== undefined) running.push(worker);
     const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
     const url = `${scheme}://127.0.0.1:${env['PORT']}`;
     if (scheme === 'http') await apiReady(api, url);
@@ -48,14 +58,22 @@ async function start(): Promise<void> {
     say(`password             ${administrator.password}`);
     say(`data and logs        ${FOLDER}`);
     say(`in use               ${described(servers)}`);
+    if (worker === undefined) {
+      say('No worker was started. One of your own needs:');
+      for (const [name, value] of Object.entries(servers.env)) say(`  export ${name}='${value}'`);
+    }
     say('Ctrl-C stops it.');
 
-    const ended = Promise.race([endOf(api, 'API'), endOf(worker, 'worker')]);
+    const ended = Promise.race([
+      endOf(api, 'API'),
+      ...(worker === undefined ? [] : [endOf(worker, 'worker')]),
+    ]);
     const reason = await Promise.race([stopped, ended]);
     say(`\n${reason}: stopping ...`);
     if (!reason.startsWith('SIG')) process.exitCode = 1;
   } finally {
     for (const part of running.toReversed()) await part.stop();
+    release();
   }
   say('Stopped.');
 }
@@ -63,6 +81,12 @@ async function start(): Promise<void> {
 async function endOf(app: ServerProcess, name: string): Promise<string> {
   await app.ended();
   return `The ${name} ended by itself; its log ends with:\n${app.logTail()}\n`;
+}
+
+/** The S3 server's address is part of every backupUrl, so that it must stay. */
+function rememberedS3Port(): number | undefined {
+  const file = join(FOLDER, 's3-port');
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
 }
 
 /** Generated once and kept for later starts, for the present user's eyes only. */

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
-import { errorSentence, PRODUCT } from '#contracts';
+import { errorSentence, type Failure, PRODUCT } from '#contracts';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
@@ -7,6 +8,8 @@ import type { ObjectStore } from '#storage';
 
 /** Hands a daemon to the procedure that does its work. */
 export class DaemonRunner {
+  private readonly unfinished = new Set<Promise<void>>();
+
   constructor(
     private readonly settings: Settings,
     private readonly store: ObjectStore,
@@ -17,8 +20,17 @@ export class DaemonRunner {
     return this.store.url(key);
   }
 
-  /** @throws Failure, or the signal's reason */
-  async run(job: DaemonJob, journal: JobJournal, signal: AbortSignal): Promise<DaemonJobResult> {
+  /**
+   * @param endAfterSettling set for a daemon that was ended between its attempts: what they left is settled, and
+   * this thrown unless one of them had finished
+   * @throws Failure, or the signal's reason
+   */
+  async run(
+    job: DaemonJob,
+    journal: JobJournal,
+    signal: AbortSignal,
+    endAfterSettling?: Failure,
+  ): Promise<DaemonJobResult> {
     const { repository, store: storeSettings, compressionLevel } = this.settings;
     const request = {
       daemonId: job.id ?? '',
@@ -30,6 +42,7 @@ export class DaemonRunner {
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,
+      ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
       const { key, entities, leftOut } = await backup(request);
@@ -39,7 +52,7 @@ export class DaemonRunner {
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
     const { key, url, allowExtraTables = false, backupFirst = false, restoreDrill = false } = archive;
     if (job.name === 'VERIFY') {
-      const { entities } = await verify({ ...request, key, restoreDrill });
+      const { entities } = await verify({ ...request, key, allowExtraTables, restoreDrill });
       return { backupUrl: url, entities };
     }
     const { entities } = await restore({ ...request, key, allowExtraTables, backupFirst });
@@ -51,11 +64,20 @@ export class DaemonRunner {
     };
   }
 
+  /** Waits for what goes on after its daemon has failed, but not for long. */
+  async finish(withinMs: number): Promise<void> {
+    const late = sleep(withinMs, undefined, { ref: false });
+    await Promise.race([Promise.allSettled(this.unfinished), late]);
+  }
+
   private finishLater(what: string, work: Promise<void>): void {
     this.logger.warn(`${what} goes on by itself`);
-    work.then(
-      () => this.logger.info(`${what} is done`),
-      (error: unknown) => this.logger.error({ err: error }, `${what} failed: ${errorSentence(error)}`),
-    );
+    const told = work
+      .then(
+        () => this.logger.info(`${what} is done`),
+        (error: unknown) => this.logger.error({ err: error }, `${what} failed: ${errorSentence(error)}`),
+      )
+      .finally(() => this.unfinished.delete(told));
+    this.unfinished.add(told);
   }
 }

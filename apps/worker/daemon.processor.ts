@@ -20,13 +20,16 @@ import type { DaemonRunner } from './daemon-runner.js';
  */
 const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 10 };
 
+/** How long a worker that stops waits for what its failed daemons still clean up. */
+const FINISH_WITHIN_MS = 3_000;
+
 /** How often a worker looks whether its daemon was told to end. */
 const LOOK_EVERY_MS = 500;
 
 /** Takes daemons off the queue and has them run. */
 @Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER })
 export class DaemonProcessor extends WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly running = new Map<string, AbortController>();
+  private readonly running = new Map<string, { stop: AbortController; journal: JobJournal }>();
   private stopping = false;
 
   constructor(
@@ -50,18 +53,20 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
     const id = job.id ?? '';
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
-    const urlOf = (key: string) => this.runner.urlOf(key);
-    const journal = new JobJournal(job, urlOf, (error) =>
-      log.warn({ err: error }, 'Progress could not be written'),
-    );
-    // One that was told to end while it waited never starts, and leaves no trace of having done so.
-    if (job.data.terminatedOn !== undefined) throw jobFailure(termination(job.name));
+    const ended = job.data.terminatedOn === undefined ? undefined : termination(job.name);
+    // One that was told to end before it began never starts, and leaves no trace of having done so.
+    if (ended !== undefined && typeof job.progress !== 'object') throw jobFailure(ended);
+    const journal = new JobJournal(job, {
+      urlOf: (key) => this.runner.urlOf(key),
+      reload: () => this.daemons.find(id),
+      onError: (error) => log.warn({ err: error }, 'Progress could not be written'),
+    });
     const stop = new AbortController();
-    this.running.set(id, stop);
+    this.running.set(id, { stop, journal });
     log.info('Started');
-    const watching = this.watchForTermination(job, stop, log);
+    const watching = ended === undefined ? this.watchForTermination(job, stop, log) : undefined;
     try {
-      const result = await this.runner.run(job, journal, stop.signal);
+      const result = await this.runner.run(job, journal, stop.signal, ended);
       await journal.flush();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
       return result;
@@ -82,7 +87,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       }
       throw failure;
     } finally {
-      watching.close();
+      watching?.close();
       this.running.delete(id);
     }
   }
@@ -108,10 +113,13 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   /** Another worker may have the daemon by now: whatever this one does on is in its way. */
   @OnWorkerEvent('lockRenewalFailed')
   onLockLost(ids: string[]): void {
-    for (const id of ids)
-      this.running
-        .get(id)
-        ?.abort(new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.'));
+    for (const id of ids) {
+      const daemon = this.running.get(id);
+      daemon?.journal.close();
+      daemon?.stop.abort(
+        new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.'),
+      );
+    }
   }
 
   @OnWorkerEvent('error')
@@ -123,8 +131,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping = true;
     await this.worker.pause(true);
-    for (const stop of this.running.values())
+    for (const { stop } of this.running.values())
       stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
+    await this.runner.finish(FINISH_WITHIN_MS);
   }
 }
 

@@ -131,6 +131,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     if (crc32(text) !== last.crc32) throw invalid(`its ${MANIFEST_NAME} is damaged`);
     const manifest = parseManifest(text.toString('utf8'));
 
+    expectConsistentNumbers(manifest);
     const records = expectedRecords(manifest, listed);
     const time = {
       dosTime: last.lastModFileTime,
@@ -150,6 +151,18 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
       ? failure
       : invalid((failure as Error).message, failure);
   }
+}
+
+/** The numbers that people are shown must be the sums of what is checked. */
+function expectConsistentNumbers({ tables, totals }: Manifest): void {
+  const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
+  const entries = tables.flatMap((table) => table.entries);
+  const consistent =
+    tables.every((table) => table.rows === sum(table.entries.map(({ rows }) => rows))) &&
+    totals.tables === tables.length &&
+    totals.entities === sum(tables.map(({ rows }) => rows)) &&
+    totals.bytes === sum(entries.map(({ length }) => length));
+  if (!consistent) throw invalid('the numbers in its manifest contradict each other');
 }
 
 /** The entries as the manifest wants them; of the zip's own list only the packed lengths and methods are used. */

@@ -98,6 +98,11 @@ test.each([
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],
   ['S3_ENDPOINT', 'ftp://host', 'S3_ENDPOINT must be a URL such as https://s3.example.org'],
+  [
+    'S3_ENDPOINT',
+    'https://user:pw@s3.example.org',
+    'S3_ENDPOINT must hold no credentials, query or fragment',
+  ],
   ['S3_CHECKSUMS', 'never', 'S3_CHECKSUMS must be when_supported or when_required'],
   [
     'TRUST_PROXY',

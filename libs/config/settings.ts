@@ -79,6 +79,12 @@ const postgresUrl = urlWithScheme(
 );
 const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
 
+/** It becomes part of every backupUrl: an origin, and maybe a path. */
+const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').refine(
+  (text) => !/[@?#]/.test(text),
+  'must hold no credentials, query or fragment',
+);
+
 const environment = z.object({
   PORT: integer(0, 65_535).default(8080),
   HOST: z.string().default('0.0.0.0'),
@@ -97,7 +103,7 @@ const environment = z.object({
     .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
     .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
     .default(''),
-  S3_ENDPOINT: urlWithScheme(['http:', 'https:'], 'https://s3.example.org').optional(),
+  S3_ENDPOINT: endpoint.optional(),
   S3_FORCE_PATH_STYLE: boolean.optional(),
   S3_CHECKSUMS: z
     .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')

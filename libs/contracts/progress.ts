@@ -26,6 +26,8 @@ export interface WritingSession {
   name: string;
   /** Its transaction's id, on record before it changed anything. */
   transaction?: string;
+  /** How many entities it restores. */
+  entities?: number;
 }
 
 /** What attempts of a daemon leave for later ones, should they die. */

@@ -10,6 +10,7 @@ export interface AppOptions {
   dist: string;
   /** Where its log goes. */
   folder: string;
+  /** All of its settings: nothing else is inherited, so that no variable of a shell leads it astray. */
   env: NodeJS.ProcessEnv;
 }
 
@@ -20,11 +21,19 @@ export async function startApp({ app, name = app, dist, folder, env }: AppOption
     name: `The ${name}`,
     command: process.execPath,
     args: [join(dist, 'apps', app, 'main.js')],
-    env: { ...process.env, NODE_NO_WARNINGS: '1', ...env },
+    env: { ...bareEnvironment(), NODE_NO_WARNINGS: '1', ...env },
     logFile: join(folder, `${name}.log`),
     pidFile: join(folder, `${name}.pid`),
     stopSignal: 'SIGTERM',
   });
+}
+
+/** What a program needs to run at all. */
+function bareEnvironment(): NodeJS.ProcessEnv {
+  const names = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'TZ', 'SystemRoot'];
+  return Object.fromEntries(
+    names.flatMap((name) => (name in process.env ? [[name, process.env[name]]] : [])),
+  );
 }
 
 /** Waits until an API at this address is ready for work. */

@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -55,12 +56,16 @@ export class EmbeddedPostgres {
             'Move the checkout to a folder that every user may enter, or do not run this as root.',
         );
     }
-    if (!existsSync(join(data, 'PG_VERSION'))) {
-      rmSync(data, { recursive: true, force: true });
+    if (!existsSync(data)) {
+      // Made aside and then renamed: what a crash leaves of it is no cluster.
+      const unfinished = `${data}.new`;
+      rmSync(unfinished, { recursive: true, force: true });
       writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
-      mkdirSync(data, { mode: 0o700 });
-      if (owner !== undefined) for (const path of [data, passwordFile]) chownSync(path, owner.uid, owner.gid);
-      initialise(binaries, data, passwordFile, owner);
+      mkdirSync(unfinished, { mode: 0o700 });
+      if (owner !== undefined)
+        for (const path of [unfinished, passwordFile]) chownSync(path, owner.uid, owner.gid);
+      initialise(binaries, unfinished, passwordFile, owner);
+      renameSync(unfinished, data);
     }
     const password = readFileSync(passwordFile, 'utf8');
     const port = options.port ?? (await freePort());

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface ServerProcessOptions {
@@ -134,6 +135,29 @@ async function endLeftover({ name, pidFile, stopSignal }: ServerProcessOptions):
   if (lives())
     throw new Error(`${name} of an earlier run (process ${left.pid}) does not end. End it, then try again.`);
 }
+
+/**
+ * Makes a folder this process's own for as long as it lives.
+ * @returns what gives it free again
+ * @throws Error when another process has it that still lives
+ */
+export function claimFolder(folder: string): () => void {
+  const file = join(folder, 'owner.json');
+  try {
+    const owner = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; began: string };
+    if (owner.began !== '' && beginningOf(owner.pid) === owner.began)
+      throw new FolderTaken(
+        `${folder} is in use by process ${owner.pid}, which runs already. Stop it first.`,
+      );
+  } catch (error) {
+    if (error instanceof FolderTaken) throw error;
+    // No file, or one that a crash cut short: nobody has it.
+  }
+  writeFileSync(file, JSON.stringify({ pid: process.pid, began: beginningOf(process.pid) }));
+  return () => rmSync(file, { force: true });
+}
+
+class FolderTaken extends Error {}
 
 /** When a process began, in whatever unit the system tells it, or '' when there is none. */
 function beginningOf(pid: number): string {

@@ -78,8 +78,13 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
         cause,
       },
     );
-  // Classes 08 (connection), 53 (resources), 55P03 (lock timeout), 57 (operator intervention), 40 (rollback).
-  const transient = /^(08|53|57|40)/.test(code) || code === '55P03';
+  if (code === '55P03')
+    return new Failure('TABLE_LOCKED', 'transient', `PostgreSQL at ${server} says: ${message}.`, {
+      hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
+      cause,
+    });
+  // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
+  const transient = /^(08|53|57|40)/.test(code);
   const lost = /^(08|57P0)/.test(code);
   return new Failure(
     lost ? 'DATABASE_CONNECTION_LOST' : 'DATABASE_QUERY_FAILED',

@@ -1,5 +1,5 @@
 import { displayTable } from './identifiers.js';
-import { Session } from './session.js';
+import { Session, type SessionOptions } from './session.js';
 
 interface Waiting {
   relation: string | null;
@@ -14,8 +14,8 @@ interface Waiting {
 export class Observer {
   private constructor(private readonly session: Session) {}
 
-  static async open(url: string, applicationName: string): Promise<Observer> {
-    return new Observer(await Session.open(url, { applicationName }));
+  static async open(url: string, options: SessionOptions): Promise<Observer> {
+    return new Observer(await Session.open(url, options));
   }
 
   /**
@@ -55,6 +55,11 @@ export class Observer {
   /** Stops what a backend is doing; its statement fails with "canceling statement due to user request". */
   async cancel(pid: number): Promise<void> {
     await this.session.query('SELECT pg_cancel_backend($1)', [pid]);
+  }
+
+  /** Drops the connection at once. */
+  destroy(): void {
+    this.session.destroy();
   }
 
   async close(): Promise<void> {

@@ -35,10 +35,7 @@ export async function listObstacles(session: Session, tables: Table[]): Promise<
 /** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
 const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
 
-/**
- * Foreign keys by their OIDs: the cascades of several keys fire in the order of names that hold the OIDs.
- */
-
+/** By their OIDs: the cascades of several keys fire in the order of names that hold the OIDs. */
 async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
   const rows = await session.query<{
     schema: string;

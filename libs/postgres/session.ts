@@ -35,6 +35,8 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export interface SessionOptions {
   /** Shown in pg_stat_activity; at most 63 bytes. */
   applicationName: string;
+  /** Gives connecting up. */
+  signal?: AbortSignal;
 }
 
 /** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
@@ -53,10 +55,10 @@ export class Session {
    * Connects and fixes the session's settings.
    * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING
    */
-  static async open(url: string, { applicationName }: SessionOptions): Promise<Session> {
+  static async open(url: string, { applicationName, signal }: SessionOptions): Promise<Session> {
     const server = displayServer(url);
     const client = new pg.Client({
-      connectionString: url,
+      connectionString: withoutSessionParameters(url),
       // From the first statement on, whatever the database or the role set; the rest follows below.
       options: '-c statement_timeout=0',
       application_name: applicationName,
@@ -64,11 +66,14 @@ export class Session {
       keepAlive: true,
     });
     let session: Session | undefined;
+    const giveUp = () => destroySocket(client);
+    signal?.addEventListener('abort', giveUp, { once: true });
     // An idle connection that breaks is told here only; without a listener it would end the process.
     client.on('error', (error) => {
       if (session !== undefined) session.broken = error;
     });
     try {
+      signal?.throwIfAborted();
       await client.connect();
       await client.query(
         `SELECT set_config(known.name, wanted.value, false)
@@ -80,8 +85,10 @@ export class Session {
       session = new Session(client, server, rows[0]?.pid ?? 0);
       return session;
     } catch (error) {
-      await client.end().catch(() => undefined);
-      throw postgresFailure(error, server);
+      giveUp();
+      throw signal?.aborted === true ? signal.reason : postgresFailure(error, server);
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
     }
   }
 
@@ -109,9 +116,31 @@ export class Session {
 
   /** Drops the connection at once, without a word to the server; for a COPY that nobody reads any more. */
   destroy(): void {
-    // pg types do not show the connection; its stream is the documented way to drop it.
-    (this.client as pg.Client & { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    destroySocket(this.client);
   }
+
+  /** Commits the transaction. @throws Failure also when the server rolled it back instead, having failed before */
+  async commit(): Promise<void> {
+    try {
+      const { command } = await this.client.query('COMMIT');
+      if (command !== 'COMMIT') throw new Error(`COMMIT ended in ${command}`);
+    } catch (error) {
+      throw postgresFailure(this.broken ?? error, this.server);
+    }
+  }
+}
+
+function destroySocket(client: pg.Client): void {
+  // pg's types do not show the connection; its stream is how to drop it without waiting for anybody.
+  (client as pg.Client & { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
+
+/** What the URL says of the session would go before what is said here: a takeover relies on the session's name. */
+function withoutSessionParameters(url: string): string {
+  const address = new URL(url);
+  for (const name of ['options', 'application_name', 'fallback_application_name'])
+    address.searchParams.delete(name);
+  return address.href;
 }
 
 function displayServer(url: string): string {

@@ -24,6 +24,8 @@ export async function beginWithExclusiveLocks(
       await session.query(`SET LOCAL lock_timeout = '${ONE_TRY}'`);
       const names = tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ');
       await session.query(`LOCK TABLE ${names} IN ACCESS EXCLUSIVE MODE`);
+      // What is still to be locked on the way, such as sequences, no reader queues behind.
+      await session.query(`SET LOCAL lock_timeout = '30s'`);
       return;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;

@@ -10,7 +10,7 @@ export interface ArchiveRequest {
   key: string;
   /** As the status shows it. */
   url: string;
-  /** Restore: leave tables alone that the archive does not hold. */
+  /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables?: boolean;
   /** Restore: make an archive of what is there first. */
   backupFirst?: boolean;

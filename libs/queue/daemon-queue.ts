@@ -43,14 +43,25 @@ export class DaemonQueue {
 
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */
   async status(id: string): Promise<DaemonStatus | undefined> {
-    const job = await answered(this.queue.getJob(id));
+    const job = await this.find(id);
     if (job === undefined) return undefined;
-    if (job.data.terminatedOn === undefined || job.finishedOn !== undefined)
-      return daemonStatus(asDaemonJob(job));
-    // Told to end, and not ended: it depends on whether a worker had taken it before.
+    // An attempt has begun: how it ends is for a worker to say, whoever asked for an end in between.
+    if (
+      job.data.terminatedOn === undefined ||
+      job.finishedOn !== undefined ||
+      typeof job.progress === 'object'
+    )
+      return daemonStatus(job);
+    // Told to end before it began. It never will, unless a worker had taken it just before.
     const state = await answered(job.getState());
     if (state === 'completed' || state === 'failed') return this.status(id);
-    return daemonStatus(asDaemonJob(job), { neverRuns: state !== 'active' || !takenBefore(job) });
+    return daemonStatus(job, { neverRuns: state !== 'active' || !takenBefore(job) });
+  }
+
+  /** @returns the job as it is now. @throws QueueUnavailable */
+  async find(id: string): Promise<DaemonJob | undefined> {
+    const job = await answered(this.queue.getJob(id));
+    return job === undefined ? undefined : asDaemonJob(job);
   }
 
   /**
@@ -59,7 +70,7 @@ export class DaemonQueue {
    * @returns false when there is no such daemon. @throws QueueUnavailable
    */
   async terminate(id: string): Promise<boolean> {
-    const job = await answered(this.queue.getJob(id));
+    const job = await this.find(id);
     if (job === undefined) return false;
     if (job.finishedOn === undefined && job.data.terminatedOn === undefined)
       await answered(job.updateData({ ...job.data, terminatedOn: Date.now() }));
@@ -68,7 +79,7 @@ export class DaemonQueue {
 
   /** Whether a daemon was told to end. @throws QueueUnavailable */
   async isTerminated(id: string): Promise<boolean> {
-    return (await answered(this.queue.getJob(id)))?.data.terminatedOn !== undefined;
+    return (await this.find(id))?.data.terminatedOn !== undefined;
   }
 
   /** @throws QueueUnavailable */

@@ -35,6 +35,11 @@ export interface BackupRequest {
   journal: Journal;
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
   lockIsHeld?: boolean;
+  /**
+   * Settle only what earlier attempts left, then fail with this, unless one of them had finished: for a daemon
+   * that was ended before its next attempt.
+   */
+  endAfterSettling?: Failure;
   /** Takes on work that goes on after the backup has failed; told what it is, and to be told how it ended. */
   finishLater: (what: string, work: Promise<void>) => void;
   /** Stops the backup; what is thrown then is the signal's reason. */
@@ -66,6 +71,7 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
   // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
   const finished = await clearEarlierAttempts(request);
   if (finished !== undefined && !request.lockIsHeld) return finished;
+  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
 
   // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
@@ -200,7 +206,7 @@ async function discard(
   upload: MultipartUpload,
   error: unknown,
 ): Promise<unknown> {
-  const removing = removeRemains(store, key, upload);
+  const removing = removeRemains(store, key, upload, signal);
   if (signal.aborted && !(await settlesWithin(removing, PATIENCE_MS))) {
     finishLater(`Removing the unfinished upload ${key}`, removing);
     return error;
@@ -216,10 +222,22 @@ async function discard(
   }
 }
 
-async function removeRemains(store: ObjectStore, key: string, upload: MultipartUpload): Promise<void> {
+async function removeRemains(
+  store: ObjectStore,
+  key: string,
+  upload: MultipartUpload,
+  signal: AbortSignal,
+): Promise<void> {
   await upload.abort();
-  // Completing may have failed in the answer only, with the object in place.
-  if (upload.completing) await store.delete(key);
+  // Completing may have failed in the answer only, with the object in place. Where another worker may have the
+  // daemon by now, the object is left to it: it knows the key, and may have found the archive whole.
+  if (upload.completing && !isHandedOver(signal)) await store.delete(key);
+}
+
+function isHandedOver({ reason }: AbortSignal): boolean {
+  return (
+    reason instanceof Failure && (reason.code === 'WORKER_STOPPING' || reason.code === 'WORKER_LOST_LOCK')
+  );
 }
 
 async function settlesWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {

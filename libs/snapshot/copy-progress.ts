@@ -12,6 +12,7 @@ export class CopyProgress {
   private message = '';
   private rowsDone = 0;
   private rowsInside = 0;
+  private silent = false;
   private rowsExpected = 0;
 
   constructor(private readonly report: ReportProgress) {}
@@ -50,15 +51,29 @@ export class CopyProgress {
     for (;;) {
       await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
+      const before = this.rowsDone;
       const waitsFor = await observer.waitingFor(pid);
       const inFlight = await observer.rowsInFlight([pid]);
       if (signal.aborted) return;
+      // A COPY that ended meanwhile is counted already.
+      if (this.rowsDone !== before) continue;
       if (waitsFor === undefined) this.tell(inFlight);
       else this.tell(inFlight, `Waiting for ${waitsFor}`);
     }
   }
 
+  /** Says nothing while something else tells its own progress. */
+  async silently<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.silent = true;
+    try {
+      return await work();
+    } finally {
+      this.silent = false;
+    }
+  }
+
   private tell(inFlight: number, message = this.message): void {
+    if (this.silent) return;
     const current = this.rowsDone + this.rowsInside + inFlight;
     this.report({ message, current, total: progressTotal(Math.max(this.rowsExpected, current)) });
   }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Observer, Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
@@ -19,9 +20,9 @@ export async function withRepositorySession<Result>(
   work: (session: Session, signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
   progress.say('Connecting to PostgreSQL');
-  const session = await Session.open(url, { applicationName });
+  const session = await Session.open(url, { applicationName, signal });
   try {
-    const observer = await Observer.open(url, `${applicationName} observer`);
+    const observer = await Observer.open(url, { applicationName: `${applicationName} observer`, signal });
     try {
       const watching = new AbortController();
       const [result] = await together(signal, [
@@ -53,12 +54,34 @@ async function stopping<Result>(
   signal: AbortSignal,
   work: () => Promise<Result>,
 ): Promise<Result> {
-  const stop = () => void observer.cancel(session.pid).catch(() => session.destroy());
+  const settled = new AbortController();
+  const stop = () => void cancelUntil(settled.signal, session, observer);
   signal.addEventListener('abort', stop, { once: true });
   try {
     signal.throwIfAborted();
     return await work();
   } finally {
+    settled.abort();
     signal.removeEventListener('abort', stop);
+  }
+}
+
+const CANCEL_EVERY_MS = 200;
+const DROP_AFTER_MS = 1_000;
+
+/**
+ * Cancels the session's statements again and again, since one cancel may fall between two of them. A server
+ * that does not react is left alone: both connections are dropped.
+ */
+async function cancelUntil(settled: AbortSignal, session: Session, observer: Observer): Promise<void> {
+  const drop = setTimeout(() => {
+    session.destroy();
+    observer.destroy();
+  }, DROP_AFTER_MS);
+  settled.addEventListener('abort', () => clearTimeout(drop), { once: true });
+  while (!settled.aborted) {
+    // An observer that fails is dropped with the session, a moment later.
+    await observer.cancel(session.pid).catch(() => undefined);
+    await sleep(CANCEL_EVERY_MS, undefined, { signal: settled }).catch(() => undefined);
   }
 }

@@ -1,12 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { type Manifest, openArchive } from '#archive';
-import { Failure } from '#contracts';
+import { openArchive } from '#archive';
 import {
   beginWithExclusiveLocks,
-  checkEventTriggers,
-  checkOwnership,
   endSessions,
-  listMaterializedViews,
   listObstacles,
   type Obstacle,
   quoteTable,
@@ -21,8 +17,10 @@ import {
 import { backup, type BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { matchingTables } from './definitions.js';
+import { checkFit } from './fit.js';
 import { noteSession } from './journal.js';
 import { loadTables } from './load-tables.js';
+import { openStored } from './open-stored.js';
 import { withRepositorySession } from './repository-session.js';
 
 /** What a backup needs, for the safety net, and what is to be restored. */
@@ -48,25 +46,17 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const { key, store, repository, journal, daemonId, signal } = request;
   const progress = new CopyProgress(journal.report);
 
+  // A session's name is on record before it can write, and its transaction before it does. So whoever takes
+  // over can end a session that only seemed dead, and knows whether its transaction was committed.
+  const earlier = await committedEarlier(request);
+  if (earlier !== undefined) return earlier;
+  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+
   progress.say(`Opening the archive ${key}`);
-  const object = await store.open(key, signal);
-  if (object === undefined)
-    throw new Failure(
-      'STORE_OBJECT_MISSING',
-      'permanent',
-      `There is no archive ${key} in the bucket ${store.bucket}.`,
-      {
-        hint: 'Check its name.',
-      },
-    );
-  const archive = await openArchive(object);
+  const archive = await openArchive(await openStored(store, key, signal));
   const { manifest } = archive;
   const { entities } = manifest.totals;
   progress.expect(entities);
-
-  // A session's name is on record before it can write, and its transaction before it does. So whoever takes
-  // over can end a session that only seemed dead, and knows whether its transaction was committed.
-  if (await earlierAttemptCommitted(request)) return { entities };
   const applicationName = `snapshotd restore ${daemonId} ${randomBytes(4).toString('hex')}`;
   await noteSession(journal, { name: applicationName });
 
@@ -79,18 +69,12 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         progress.say('Waiting for the repository lock');
         await takeRepositoryLock(session, 'exclusive');
 
-        checkSchemas(manifest, repository.schemas);
-        const tables = await matchingTables(session, manifest, request);
-        const obstacles = await listObstacles(session, tables);
-        const views = await listMaterializedViews(session, manifest.schemas, tables);
-        await checkOwnership(session, [...tables, ...manifest.sequences, ...views], obstacles);
-        await checkEventTriggers(session, [
-          ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
-          ...manifest.sequences.map(() => 'ALTER SEQUENCE'),
-          ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
-        ]);
+        const { tables, obstacles, views } = await checkFit(session, manifest, {
+          schemas: repository.schemas,
+          allowExtraTables: request.allowExtraTables,
+        });
 
-        if (request.backupFirst) await makeSafetyArchive(request, signal);
+        if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
 
         progress.say('Waiting for the locks of the tables');
         await beginWithExclusiveLocks(session, lockedTables(tables, obstacles), () =>
@@ -101,17 +85,20 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const inTheWay = await listObstacles(session, locked);
 
         const transaction = await transactionId(session);
-        await noteSession(journal, { name: applicationName, transaction });
+        await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
 
-        for (const { remove } of inTheWay.toReversed()) await session.query(remove);
+        for (const { what, remove } of inTheWay.toReversed()) {
+          progress.say(`Putting ${what} out of the way`);
+          await session.query(remove);
+        }
         if (locked.length > 0)
           await session.query(`TRUNCATE ${locked.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
+        // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
+        await setSequences(session, manifest.sequences);
         // Defaults, checks and generated columns may call functions by their bare names.
         await session.query('SET LOCAL search_path TO DEFAULT');
         await loadTables(session, archive, ({ schema, name }) => ({ schema, name }), progress, signal);
-        progress.allRows('Setting sequences');
-        await setSequences(session, manifest.sequences);
         for (const { what, putBack } of inTheWay) {
           progress.allRows(`Putting back ${what}`);
           for (const statement of putBack) await session.query(statement);
@@ -122,7 +109,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
         signal.throwIfAborted();
         progress.allRows('Committing');
-        await commit(session, transaction, url);
+        await commit(session, applicationName, transaction, url);
         committed = true;
         return { entities };
       },
@@ -134,18 +121,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   } finally {
     await archive.close();
   }
-}
-
-/** The archive must be of this repository: its schemas are those that the settings name, or some of them. */
-function checkSchemas(manifest: Manifest, schemas: string[]): void {
-  const strangers = manifest.schemas.filter((schema) => !schemas.includes(schema));
-  if (strangers.length > 0)
-    throw new Failure(
-      'ARCHIVE_DOES_NOT_FIT',
-      'permanent',
-      `The archive holds the schemas ${strangers.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
-      { hint: 'Nothing was changed. Choose an archive of this repository.' },
-    );
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
@@ -178,30 +153,38 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
  * Ends the sessions of earlier attempts, in case a worker only seemed dead, and finds out whether one of them
  * had committed. Restoring once more would undo what was written since.
  */
-async function earlierAttemptCommitted({ journal, repository }: RestoreRequest): Promise<boolean> {
-  if (journal.notes.sessions.length === 0) return false;
-  const session = await Session.open(repository.url.reveal(), { applicationName: 'snapshotd takeover' });
+async function committedEarlier(request: RestoreRequest): Promise<RestoreResult | undefined> {
+  const { journal, repository, signal } = request;
+  if (journal.notes.sessions.length === 0) return undefined;
+  const url = repository.url.reveal();
+  const session = await Session.open(url, { applicationName: 'snapshotd takeover', signal });
   try {
-    for (const { name, transaction } of journal.notes.sessions) {
+    for (const { name, transaction, entities = 0 } of journal.notes.sessions) {
       await endSessions(session, name);
       if (transaction !== undefined && (await transactionOutcome(session, transaction)) === 'committed')
-        return true;
+        return { entities };
     }
-    return false;
+    return undefined;
   } finally {
     await session.close();
   }
 }
 
 /** Commits; when the connection breaks before the answer is there, asks for the outcome on another one. */
-async function commit(session: Session, transaction: string, url: string): Promise<void> {
+async function commit(
+  session: Session,
+  applicationName: string,
+  transaction: string,
+  url: string,
+): Promise<void> {
   try {
-    await session.query('COMMIT');
+    await session.commit();
   } catch (error) {
     const other = await Session.open(url, { applicationName: 'snapshotd outcome' }).catch(() => {
       throw error; // A later attempt asks.
     });
     try {
+      await endSessions(other, applicationName);
       if ((await transactionOutcome(other, transaction)) !== 'committed') throw error;
     } finally {
       await other.close();

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
-import { quoteIdentifier, quoteTable, type Session } from '#postgres';
+import { type Obstacle, quoteIdentifier, quoteTable, type Session, takeRepositoryLock } from '#postgres';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
-import { matchingTables } from './definitions.js';
+import { checkFit } from './fit.js';
 import { loadTables, readToEnd } from './load-tables.js';
+import { openStored } from './open-stored.js';
 import { withRepositorySession } from './repository-session.js';
 
 export interface VerifyRequest extends Omit<
@@ -14,6 +15,8 @@ export interface VerifyRequest extends Omit<
 > {
   /** The archive's key. */
   key: string;
+  /** Whether tables that the archive does not hold may be there, as a restore could be told. */
+  allowExtraTables: boolean;
   /** Load the rows into scratch tables as well. */
   restoreDrill: boolean;
 }
@@ -43,17 +46,9 @@ export interface VerificationRecord {
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal } = request;
+  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
-  const object = await store.open(key, signal);
-  if (object === undefined)
-    throw new Failure(
-      'STORE_OBJECT_MISSING',
-      'permanent',
-      `There is no archive ${key} in the bucket ${store.bucket}.`,
-      {
-        hint: 'Check its name.',
-      },
-    );
+  const object = await openStored(store, key, signal);
   try {
     const archive = await openArchive(object);
     try {
@@ -80,8 +75,15 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const applicationName = `snapshotd verify ${daemonId}`;
   const url = repository.url.reveal();
   await withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
-    await matchingTables(session, archive.manifest, { allowExtraTables: true });
-    if (restoreDrill) await drill(session, archive, progress, signal);
+    // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
+    progress.say('Waiting for the repository lock');
+    await takeRepositoryLock(session, 'shared');
+    const { schemas } = repository;
+    const { obstacles } = await checkFit(session, archive.manifest, {
+      schemas,
+      allowExtraTables: request.allowExtraTables,
+    });
+    if (restoreDrill) await drill(session, archive, obstacles, progress, signal);
     else await readAll(archive, progress, signal);
     progress.allRows('Keeping the result');
   });
@@ -106,6 +108,7 @@ async function readAll(archive: OpenArchive, progress: CopyProgress, signal: Abo
 async function drill(
   session: Session,
   archive: OpenArchive,
+  obstacles: Obstacle[],
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -116,8 +119,11 @@ async function drill(
     const scratch = (index: number) => ({ schema, name: `table_${index + 1}` });
     for (const [index, table] of archive.manifest.tables.entries())
       await session.query(
-        `CREATE TABLE ${quoteTable(scratch(index))} (LIKE ${quoteTable(table)} INCLUDING GENERATED INCLUDING CONSTRAINTS)`,
+        `CREATE TABLE ${quoteTable(scratch(index))} (LIKE ${quoteTable(table)} INCLUDING GENERATED)`,
       );
+    // A domain's check that was never validated would refuse the rows that it had spared.
+    for (const { table, remove } of obstacles.toReversed())
+      if (table === undefined) await session.query(remove);
     await session.query('SET LOCAL search_path TO DEFAULT');
     await loadTables(session, archive, (_table, index) => scratch(index), progress, signal);
   } finally {

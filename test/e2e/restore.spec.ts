@@ -383,17 +383,21 @@ describe('a worker that is killed', () => {
     120_000,
   );
 
-  (servers.redis ? test : test.skip)(
-    'between COMMIT and completion: COMPLETED, with the writes made since',
-    async () => {
+  (servers.redis ? test : test.skip).each([
+    ['COMPLETED, with the writes made since', false],
+    ['COMPLETED all the same when it is told to end before it is taken over', true],
+  ])(
+    'between COMMIT and completion: %s',
+    async (_title, terminated) => {
       // While the queue is frozen the worker can commit, but tell nobody.
-      const redis = await EmbeddedRedis.start({ folder: join(servers.folder, 'frozen-redis') });
+      const redis = await EmbeddedRedis.start({ folder: join(servers.folder, `frozen-redis-${terminated}`) });
       const stack = await Stack.start({ queueUrl: redis.url });
       const database = databaseOf(stack);
       await sql(database, NODES(40_000));
       const { backupUrl } = await backedUp(stack);
       await sql(database, EMPTY);
       const { body } = await start(stack, 'Restore', { url: backupUrl });
+      // Its transaction is on record before the first row is loaded; the last note is written by then.
       await stack.watch(body.id, ({ progresssCurrent }) => progresssCurrent > 0);
       redis.process.signal('SIGSTOP');
       // An empty table is what everybody sees until the commit; reading it waits for the locks.
@@ -402,9 +406,19 @@ describe('a worker that is killed', () => {
       await kill(stack.workers[0]);
       redis.process.signal('SIGCONT');
       await sql(database, "UPDATE repository.node SET name = 'written since' WHERE id = 1");
+      if (terminated) {
+        while ((await terminate(stack, body.id)).status === 503);
+        expect((await stack.status(body.id)).status).toBe('IN_PROGRESS');
+      }
       await stack.startWorker();
       const last = await stack.finished(body.id);
-      expect(last).toMatchObject({ status: 'COMPLETED', progresssMessage: 'Finished: RESTORE', backupUrl });
+      expect(last).toMatchObject({
+        status: 'COMPLETED',
+        errorMessage: null,
+        progresssMessage: 'Finished: RESTORE',
+        progresssTotal: 40_000 * 3 + 49 * 2 + 1 + Math.floor((40_000 * 3 + 49 * 2 + 1) / 10),
+        backupUrl,
+      });
       expect(await sql(database, 'SELECT name FROM repository.node WHERE id = 1')).toEqual([
         { name: 'written since' },
       ]);

@@ -67,7 +67,13 @@ export function runVerify(
   key: string,
   more: Partial<VerifyRequest> = {},
 ): Promise<VerifyResult> {
-  return verify({ ...common(store, url, schemas), key, restoreDrill: false, ...more });
+  return verify({
+    ...common(store, url, schemas),
+    key,
+    allowExtraTables: false,
+    restoreDrill: false,
+    ...more,
+  });
 }
 
 function common(store: ObjectStore, url: string, schemas: string[]): BackupRequest {

@@ -27,7 +27,11 @@ const restoreRequest = z.strictObject({
   allowExtraTables: z.boolean().default(false),
   backupFirst: z.boolean().default(false),
 });
-const verifyRequest = z.strictObject({ url, restoreDrill: z.boolean().default(false) });
+const verifyRequest = z.strictObject({
+  url,
+  allowExtraTables: z.boolean().default(false),
+  restoreDrill: z.boolean().default(false),
+});
 
 @Controller('repo/v1')
 export class DaemonsController {
