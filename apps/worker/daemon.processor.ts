@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { UnrecoverableError, WaitingError } from 'bullmq';
@@ -20,8 +21,11 @@ import type { DaemonRunner } from './daemon-runner.js';
  */
 const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 10 };
 
+/** How long a worker that stops waits until its daemons are back in the queue. */
+const HAND_BACK_WITHIN_MS = 4_000;
+
 /** How long a worker that stops waits for what its failed daemons still clean up. */
-const FINISH_WITHIN_MS = 3_000;
+const FINISH_WITHIN_MS = 1_000;
 
 /** How often a worker looks whether its daemon was told to end. */
 const LOOK_EVERY_MS = 500;
@@ -133,6 +137,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     await this.worker.pause(true);
     for (const { stop } of this.running.values())
       stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
+    // Nest closes the queue next, which handing a daemon back still needs.
+    for (const deadline = Date.now() + HAND_BACK_WITHIN_MS; this.running.size > 0 && Date.now() < deadline;)
+      await sleep(20);
     await this.runner.finish(FINISH_WITHIN_MS);
   }
 }

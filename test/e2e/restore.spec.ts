@@ -254,7 +254,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
         // One long table, so that there is a middle.
         await sql(
           databaseOf(stack),
-          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 30) AS t FROM generate_series(1, 300000) i',
+          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 30) AS t FROM generate_series(1, 150000) i',
         );
         const { backupUrl } = await backedUp(stack);
         await sql(databaseOf(stack), 'DELETE FROM repository.long WHERE i > 10');
@@ -262,7 +262,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
         if (type === 'Backup')
           await sql(
             databaseOf(stack),
-            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 30) FROM generate_series(11, 300000) i',
+            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 30) FROM generate_series(11, 150000) i',
           );
         const { id } =
           type === 'Backup'

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
-import { runBackup, runRestore } from '../support/heart.js';
+import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
@@ -283,6 +284,19 @@ line" int); INSERT INTO s."a""b.c/d,e%f\\g h" VALUES (1, 2, 3); CREATE SEQUENCE 
   },
 ];
 
+/** Ends a restore when all is loaded and put back, just before it would be committed. */
+async function expectFailureToChangeNothing(admin: string, url: string, key: string): Promise<void> {
+  const spoiled = await stateOf(admin, ['s']);
+  const journal = new MemoryJournal();
+  const stop = new AbortController();
+  journal.onReport = ({ message }) =>
+    message.startsWith('Refreshing') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+  await expect(runRestore(store, url, ['s'], key, { journal, signal: stop.signal })).rejects.toMatchObject({
+    code: 'TERMINATED',
+  });
+  expect(await stateOf(admin, ['s'])).toEqual(spoiled);
+}
+
 /** Something of everything: rows gone, rows added twice, sequences moved. */
 const SPOIL = `
   DO $$ DECLARE r record; BEGIN
@@ -318,6 +332,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       const { key } = await runBackup(store, url, ['s']);
       expect(await stateOf(admin, ['s'])).toEqual(before);
       await sql(url, SPOIL);
+      if (server === servers.postgres && who === 'an ordinary owner')
+        await expectFailureToChangeNothing(admin, url, key);
       await runRestore(store, url, ['s'], key);
       expect(await stateOf(admin, ['s'])).toEqual(before);
       if (compared) expect(pgDump(admin, ['s'])).toBe(dump);
