@@ -35,39 +35,66 @@ export async function listObstacles(session: Session, tables: Table[]): Promise<
 /** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
 const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
 
+/** A constraint of a table, as the catalogue gives it back. */
+interface TableConstraint {
+  schema: string;
+  table: string;
+  name: string;
+  owned: boolean;
+  definition: string;
+  comment: string | null;
+}
+
+const TABLE_CONSTRAINT = `
+  SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+         pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace`;
+
 /** By their OIDs: the cascades of several keys fire in the order of names that hold the OIDs. */
 async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
-  const rows = await session.query<{
-    schema: string;
-    table: string;
-    name: string;
-    owned: boolean;
-    definition: string;
-    comment: string | null;
-  }>(
+  const rows = await session.query<TableConstraint>(
     // A key of a partitioned table stands once, at the root; those of its partitions follow it.
-    `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
-            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    `${TABLE_CONSTRAINT}
       WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
       ORDER BY k.oid`,
     [oids],
   );
-  return rows.map(({ schema, table: name, name: key, owned, definition, comment }) => {
-    const table = { schema, name };
-    const quoted = quoteTable(table);
-    return {
-      what: `the foreign key ${key} of ${displayTable(table)}`,
-      table,
-      relation: quoted,
-      owned,
-      remove: `ALTER TABLE ${quoted} DROP CONSTRAINT ${quoteIdentifier(key)}`,
-      putBack: [
-        `ALTER TABLE ${quoted} ADD CONSTRAINT ${quoteIdentifier(key)} ${definition}`,
-        ...commentOn(`CONSTRAINT ${quoteIdentifier(key)} ON ${quoted}`, comment),
-      ],
-    };
-  });
+  return rows.map((row) => constraintObstacle('foreign key', row));
+}
+
+/**
+ * Checks, and from PostgreSQL 18 on NOT NULL, that were added NOT VALID: they refuse the very rows that they
+ * had spared. A check that is inherited goes and comes with its parent's; where a table has it by itself too,
+ * it must be there before its parent's, which then merges with it.
+ */
+async function listUnvalidatedChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<TableConstraint>(
+    `${TABLE_CONSTRAINT}
+      WHERE k.contype IN ('c', 'n') AND NOT k.convalidated AND k.conislocal AND k.conrelid IN ${SCOPE}
+      ORDER BY k.coninhcount DESC, k.oid`,
+    [oids],
+  );
+  return rows.map((row) => constraintObstacle('check', row));
+}
+
+function constraintObstacle(
+  kind: string,
+  { schema, table: tableName, name, owned, definition, comment }: TableConstraint,
+): Obstacle {
+  const table = { schema, name: tableName };
+  const relation = quoteTable(table);
+  const constraint = quoteIdentifier(name);
+  return {
+    what: `the ${kind} ${name} of ${displayTable(table)}`,
+    table,
+    relation,
+    owned,
+    remove: `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint}`,
+    putBack: [
+      `ALTER TABLE ${relation} ADD CONSTRAINT ${constraint} ${definition}`,
+      ...commentOn(`CONSTRAINT ${constraint} ON ${relation}`, comment),
+    ],
+  };
 }
 
 /** pg_trigger.tgenabled: https://www.postgresql.org/docs/current/catalog-pg-trigger.html */
@@ -120,46 +147,7 @@ async function listForcedRowSecurity(session: Session, oids: number[]): Promise<
   }));
 }
 
-/**
- * Checks, and from PostgreSQL 18 on NOT NULL, that were added NOT VALID: they refuse the very rows that they
- * had spared. A check that is inherited goes and comes with its parent's; where a table has it by itself too,
- * it must be there before its parent's, which then merges with it.
- */
-async function listUnvalidatedChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
-  const rows = await session.query<{
-    schema: string;
-    table: string;
-    name: string;
-    owned: boolean;
-    definition: string;
-    comment: string | null;
-  }>(
-    `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
-            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE k.contype IN ('c', 'n') AND NOT k.convalidated AND k.conislocal AND k.conrelid IN ${SCOPE}
-      ORDER BY k.coninhcount DESC, k.oid`,
-    [oids],
-  );
-  return rows.map(({ schema, table: name, name: check, owned, definition, comment }) => {
-    const table = { schema, name };
-    const quoted = quoteTable(table);
-    const constraint = quoteIdentifier(check);
-    return {
-      what: `the check ${check} of ${displayTable(table)}`,
-      table,
-      relation: quoted,
-      owned,
-      remove: `ALTER TABLE ${quoted} DROP CONSTRAINT ${constraint}`,
-      putBack: [
-        `ALTER TABLE ${quoted} ADD CONSTRAINT ${constraint} ${definition}`,
-        ...commentOn(`CONSTRAINT ${constraint} ON ${quoted}`, comment),
-      ],
-    };
-  });
-}
-
-/** The same for the domains that the tables' columns are made of, through arrays, composites and ranges. */
+/** Checks that were never validated of the domains that the tables' columns are made of, through arrays, composites and ranges. */
 async function listUnvalidatedDomainChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
   const rows = await session.query<{
     schema: string;

@@ -17,6 +17,7 @@ import {
 import { backup, type BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { matchingTables } from './definitions.js';
+import { clearEarlierAttempts } from './earlier-attempts.js';
 import { checkFit } from './fit.js';
 import { noteSession } from './journal.js';
 import { loadTables } from './load-tables.js';
@@ -50,7 +51,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   // over can end a session that only seemed dead, and knows whether its transaction was committed.
   const earlier = await committedEarlier(request);
   if (earlier !== undefined) return earlier;
-  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  if (request.endAfterSettling !== undefined) {
+    await clearEarlierAttempts(request); // Of the safety archive.
+    throw request.endAfterSettling;
+  }
 
   progress.say(`Opening the archive ${key}`);
   const archive = await openArchive(await openStored(store, key, signal));

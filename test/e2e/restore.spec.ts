@@ -1,7 +1,7 @@
 import type { DaemonStatus } from '#contracts';
 import { EmbeddedRedis, type ServerProcess } from '#embedded';
 import type { ObjectStore } from '#storage';
-import { newDatabase, openStore, queues, servers, sql } from '../support/servers.js';
+import { newDatabase, openStore, queues, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { pgDump, stateOf } from '../support/state.js';
 import { join } from 'node:path';
@@ -432,16 +432,4 @@ describe('a worker that is killed', () => {
 async function kill(worker: ServerProcess | undefined): Promise<void> {
   worker?.signal('SIGKILL');
   await worker?.ended();
-}
-
-async function putBytes(key: string, bytes: Buffer): Promise<void> {
-  const { S3Client, PutObjectCommand } = await import('@aws-sdk/client-s3');
-  const client = new S3Client({
-    endpoint: servers.s3.endpoint,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-  });
-  await client.send(new PutObjectCommand({ Bucket: 'archives', Key: key, Body: bytes }));
-  client.destroy();
 }

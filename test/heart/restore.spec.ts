@@ -6,7 +6,7 @@ import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { Proxy } from '../support/proxy.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, openStore, postgresMajors, putBytes, servers, sql } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 const never = new AbortController().signal;
@@ -254,18 +254,6 @@ test('an archive with a flipped byte or a missing end anywhere changes nothing: 
   await runRestore(store, url, ['s'], key);
   expect(await sql(url, 'SELECT count(*) FROM s.a')).toEqual([{ count: '40' }]);
 }, 120_000);
-
-async function putBytes(key: string, bytes: Buffer): Promise<void> {
-  const { S3Client, PutObjectCommand } = await import('@aws-sdk/client-s3');
-  const client = new S3Client({
-    endpoint: servers.s3.endpoint,
-    region: 'us-east-1',
-    forcePathStyle: true,
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-  });
-  await client.send(new PutObjectCommand({ Bucket: 'archives', Key: key, Body: bytes }));
-  client.destroy();
-}
 
 describe('never twice', () => {
   async function restoredOnce() {

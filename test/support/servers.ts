@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import type { Settings } from '#config';
 import { ObjectStore } from '#storage';
@@ -90,4 +91,16 @@ export function openStore(
 ): ObjectStore {
   Object.assign(process.env, credentials);
   return new ObjectStore(storeSettings(endpoint, more));
+}
+
+/** Puts an object into the embedded S3 server that no backup would make. */
+export async function putBytes(key: string, bytes: Buffer): Promise<void> {
+  const client = new S3Client({
+    endpoint: servers.s3.endpoint,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+  });
+  await client.send(new PutObjectCommand({ Bucket: 'archives', Key: key, Body: bytes }));
+  client.destroy();
 }
