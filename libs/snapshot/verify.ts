@@ -28,8 +28,9 @@ export interface VerifyResult {
 /** What is kept beside an archive as `<key>.verified.json`. */
 export interface VerificationRecord {
   archive: string;
-  whole: boolean;
-  /** What is wrong with it, in one line. */
+  /** Whether it could be restored here and then: it was whole, and it fitted the repository. */
+  restorable: boolean;
+  /** Why not, in one line. */
   reason?: string;
   /** Whether its rows were loaded, or read and checked only. */
   restoreDrill: boolean;
@@ -57,13 +58,13 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
       await archive.close();
     }
     const { entities } = archive.manifest.totals;
-    await keep(request, { whole: true, entities });
+    await keep(request, { restorable: true, entities });
     return { entities };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    // Only what is wrong with the archive says something about it; a network that is away does not.
+    // Damage, and definitions that differ, say something of the archive; a network that is away does not.
     if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
-      await keep(request, { whole: false, reason: errorSentence(error) });
+      await keep(request, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
@@ -133,7 +134,7 @@ async function drill(
 
 async function keep(
   request: VerifyRequest,
-  result: Pick<VerificationRecord, 'whole' | 'reason' | 'entities'>,
+  result: Pick<VerificationRecord, 'restorable' | 'reason' | 'entities'>,
 ): Promise<void> {
   const { key, restoreDrill, daemonId, store, signal, journal } = request;
   const record: VerificationRecord = {
@@ -145,5 +146,5 @@ async function keep(
   };
   await store.put(`${key}.verified.json`, `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
   const total = progressTotal(result.entities ?? 0);
-  if (result.whole) journal.report({ message: 'Finished: VERIFY', current: total, total });
+  if (result.restorable) journal.report({ message: 'Finished: VERIFY', current: total, total });
 }

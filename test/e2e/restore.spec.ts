@@ -132,7 +132,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
       const key = new URL(url).pathname.replace('/archives/', '');
       expect(await verificationOf(key)).toMatchObject({
         archive: key,
-        whole: true,
+        restorable: true,
         restoreDrill,
         entities: 30_099,
         daemonId: body.id,
@@ -164,7 +164,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     }
     expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
     expect(await verificationOf('damaged.zip')).toMatchObject({
-      whole: false,
+      restorable: false,
       reason: expect.stringContaining('is damaged') as unknown,
     });
   });
