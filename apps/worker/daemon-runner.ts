@@ -31,7 +31,7 @@ export class DaemonRunner {
     signal: AbortSignal,
     endAfterSettling?: Failure,
   ): Promise<DaemonJobResult> {
-    const { repository, store: storeSettings, compressionLevel } = this.settings;
+    const { repository, store: storeSettings, compressionLevel, definitions } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -39,6 +39,7 @@ export class DaemonRunner {
       store: this.store,
       keyPrefix: storeSettings.prefix,
       compressionLevel,
+      definitions,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,
@@ -50,12 +51,13 @@ export class DaemonRunner {
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
-    const { key, url, allowExtraTables = false, backupFirst = false, restoreDrill = false } = archive;
+    const { key, url, ...options } = archive;
+    const { allowExtraTables = false, backupFirst = false, restoreDrill = false } = options;
     if (job.name === 'VERIFY') {
       const { entities } = await verify({ ...request, key, allowExtraTables, restoreDrill });
       return { backupUrl: url, entities };
     }
-    const { entities } = await restore({ ...request, key, allowExtraTables, backupFirst });
+    const { entities } = await restore({ ...request, ...options, key, allowExtraTables, backupFirst });
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,

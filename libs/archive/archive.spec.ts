@@ -32,6 +32,7 @@ const FACTS: ManifestFacts = {
   schemas: ['s'],
   tables: [],
   sequences: [{ schema: 's', name: 'q', lastValue: '9223372036854775807', isCalled: true }],
+  extensions: [],
   leftOut: [],
 };
 

@@ -1,4 +1,6 @@
 export const MANIFEST_NAME = 'manifest.json';
+/** What makes the tables anew, where the archive holds it. */
+export const DEFINITIONS_NAME = 'schema.sql';
 
 /**
  * The name of a chunk of a table's rows: `data/<schema>.<table>/000001.csv`. Letters and digits of any script,

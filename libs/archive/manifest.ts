@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#contracts';
+import { DEFINITIONS_NAME } from './entry-names.js';
 
 /** Raised when an older reader could no longer read what a newer writer writes. */
 export const FORMAT_VERSION = 1;
@@ -20,14 +21,15 @@ const columnSchema = z.object({
   generated: z.boolean(),
 });
 
-const entrySchema = z.object({
+const fileSchema = z.object({
   name: z.string(),
-  /** Bytes of the CSV, unpacked. */
+  /** Bytes, unpacked. */
   length: count,
   crc32: z.string().regex(/^[0-9a-f]{8}$/),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  rows: count,
 });
+
+const entrySchema = fileSchema.extend({ rows: count });
 
 const tableSchema = z.object({
   schema: name,
@@ -50,12 +52,19 @@ const manifestSchema = z.object({
   schemaFingerprint: z.string(),
   tables: z.array(tableSchema),
   sequences: z.array(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
+  /** Those that types of columns belong to. */
+  extensions: z.array(z.object({ name, version: z.string() })).default([]),
+  /** `schema.sql`, where it could be made. */
+  definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
   leftOut: z.array(z.object({ what: z.string(), why: z.string() })),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestTable = z.infer<typeof tableSchema>;
+/** An entry of the zip as the manifest describes it. */
+export type ManifestFile = z.infer<typeof fileSchema>;
+/** One that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
@@ -102,6 +111,11 @@ export function parseManifest(text: string): Manifest {
   throw invalid(
     `its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`,
   );
+}
+
+/** Every entry but the manifest itself, in the archive's order. */
+export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
+  return [...tables.flatMap(({ entries }) => entries), ...(definitions === undefined ? [] : [definitions])];
 }
 
 /** SHA-256 over the tables' names and columns: equal fingerprints mean that rows fit. */

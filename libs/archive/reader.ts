@@ -5,7 +5,7 @@ import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'y
 import { Failure } from '#contracts';
 import { Checksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
-import { invalid, type Manifest, type ManifestEntry, parseManifest } from './manifest.js';
+import { filesOf, invalid, type Manifest, type ManifestFile, parseManifest } from './manifest.js';
 import { type RangeSource, SequentialReader } from './range-source.js';
 import {
   centralDirectory,
@@ -39,11 +39,11 @@ export class OpenArchive {
   }
 
   /**
-   * The CSV of an entry. Read entries in the order of the manifest, each to its end before the next: then the
+   * The bytes of an entry. Read entries in the order of the manifest, each to its end before the next: then the
    * whole archive is one read. The stream fails with ARCHIVE_INVALID when anything about the entry is not
    * as the manifest says; what came before must then be thrown away.
    */
-  readEntry(entry: ManifestEntry): Readable {
+  readEntry(entry: ManifestFile): Readable {
     return Readable.from(this.verifiedBytes(entry), { objectMode: false, highWaterMark: 1 << 20 });
   }
 
@@ -51,7 +51,7 @@ export class OpenArchive {
     await this.reader.close();
   }
 
-  private async *verifiedBytes(entry: ManifestEntry): AsyncGenerator<Buffer> {
+  private async *verifiedBytes(entry: ManifestFile): AsyncGenerator<Buffer> {
     const record = this.records.get(entry.name);
     if (record === undefined) throw invalid(`the entry ${entry.name} is missing`);
     const { reader } = this;
@@ -102,7 +102,7 @@ function broken(record: EntryRecord, error: unknown): unknown {
     : error;
 }
 
-function damaged({ name }: ManifestEntry): Failure {
+function damaged({ name }: ManifestFile): Failure {
   return invalid(`the entry ${name} is damaged`);
 }
 
@@ -167,7 +167,7 @@ function expectConsistentNumbers({ tables, totals }: Manifest): void {
 
 /** The entries as the manifest wants them; of the zip's own list only the packed lengths and methods are used. */
 function expectedRecords(manifest: Manifest, listed: Entry[]): EntryRecord[] {
-  const wanted = manifest.tables.flatMap(({ entries }) => entries);
+  const wanted = filesOf(manifest);
   const last = listed.at(-1);
   const records: EntryRecord[] = [];
   let offset = 0;

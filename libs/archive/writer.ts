@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import { Checksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
-import { createManifest, type Manifest, type ManifestEntry, type ManifestFacts } from './manifest.js';
+import { createManifest, type Manifest, type ManifestFacts, type ManifestFile } from './manifest.js';
 
 export interface ArchiveWriterOptions {
   /** zlib's, from 0 (stored) to 9. */
@@ -33,7 +33,7 @@ export class ArchiveWriter {
    * Adds one entry and waits until its source has been read to the end. The signal gives it up.
    * @throws what the source fails with; the archive is then beyond repair and `output` fails too
    */
-  async addEntry(name: string, source: Readable, signal: AbortSignal): Promise<Omit<ManifestEntry, 'rows'>> {
+  async addEntry(name: string, source: Readable, signal: AbortSignal): Promise<ManifestFile> {
     const checksums = new Checksums();
     const checked = new Transform({
       transform(chunk: Buffer, _encoding, done) {

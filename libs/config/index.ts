@@ -1,2 +1,3 @@
+export * from './program-environment.js';
 export * from './secret.js';
 export * from './settings.js';

@@ -92,7 +92,7 @@ test.each([
   [
     'REPOSITORY_SCHEMAS',
     'pg_catalog',
-    "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog, which cannot be backed up",
+    "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog",
   ],
   ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, and no more than that'],
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],

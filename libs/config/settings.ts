@@ -65,13 +65,22 @@ const schemas = z
     const refuse = (message: string) => context.addIssue({ code: 'custom', message });
     for (const name of names) {
       if (name === '') refuse('has an empty name between its commas');
-      else if (Buffer.byteLength(name) > 63) refuse(`holds a name of over 63 bytes: ${name}`);
-      else if (name.startsWith('pg_') || name === 'information_schema')
-        refuse(`names PostgreSQL's own schema ${name}, which cannot be backed up`);
-      else if (Object.values<string>(OWN_SCHEMAS).includes(name))
-        refuse(`names ${name}, where snapshotd keeps its own state; it cannot be part of a repository`);
+      else {
+        const fault = schemaNameFault(name);
+        if (fault !== undefined) refuse(fault);
+      }
     }
   });
+
+/** What is wrong with the name of a schema that rows are to be read from or restored into. */
+export function schemaNameFault(name: string): string | undefined {
+  if (name === '' || name.includes('\0') || Buffer.byteLength(name) > 63)
+    return `holds a name that is empty or over 63 bytes long: ${name}`;
+  if (name.startsWith('pg_') || name === 'information_schema') return `names PostgreSQL's own schema ${name}`;
+  if (Object.values<string>(OWN_SCHEMAS).includes(name))
+    return `names ${name}, where snapshotd keeps its own state; it cannot be part of a repository`;
+  return undefined;
+}
 
 const postgresUrl = urlWithScheme(
   ['postgres:', 'postgresql:'],
@@ -113,6 +122,7 @@ const environment = z.object({
   ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
   WORKER_CONCURRENCY: integer(1, 64).default(1),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
+  BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
@@ -174,6 +184,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         : undefined,
     workerConcurrency: value.WORKER_CONCURRENCY,
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
+    definitions: value.BACKUP_DEFINITIONS,
     logLevel: value.LOG_LEVEL,
   };
 }

@@ -98,6 +98,12 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
   );
 }
 
+/** Whether rows would be left without those that they refer to. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof pg.DatabaseError && cause.code === '23503';
+}
+
 function systemErrorCode(error: unknown): string | undefined {
   // Node tries every address of a host, and gives one error for each.
   const { errors, code } = error as { errors?: unknown[]; code?: unknown };

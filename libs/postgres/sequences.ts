@@ -39,6 +39,24 @@ export function listSequences(session: Session, schemas: string[]): Promise<Sequ
 }
 
 /**
+ * The sequences that belong to columns of these tables, and to those of partitioned tables all of whose
+ * partitions are among them.
+ */
+export function listOwnedSequences(session: Session, tables: { oid: number }[]): Promise<Sequence[]> {
+  return session.query<Sequence>(
+    `SELECT n.nspname AS schema, c.relname AS name
+       FROM pg_depend d JOIN pg_class c ON c.oid = d.objid JOIN pg_namespace n ON n.oid = c.relnamespace
+       JOIN pg_class owner ON owner.oid = d.refobjid
+      WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+        AND d.deptype IN ('a', 'i') AND c.relkind = 'S'
+        AND CASE WHEN owner.relkind = 'p'
+                 THEN NOT EXISTS (SELECT FROM pg_partition_tree(owner.oid) WHERE isleaf AND relid <> ALL ($1::oid[]))
+                 ELSE owner.oid = ANY ($1::oid[]) END`,
+    [tables.map(({ oid }) => oid)],
+  );
+}
+
+/**
  * Sets sequences in a way that a rollback undoes: setval alone survives it, but RESTART gives the sequence a
  * new file that belongs to the transaction.
  * https://www.postgresql.org/docs/current/sql-altersequence.html

@@ -14,6 +14,12 @@ export interface ArchiveRequest {
   allowExtraTables?: boolean;
   /** Restore: make an archive of what is there first. */
   backupFirst?: boolean;
+  /** Restore: only these tables, as "schema.table". */
+  tables?: string[] | undefined;
+  /** Restore: into other schemas than their own. */
+  intoSchemas?: Record<string, string> | undefined;
+  /** Restore: make the tables there. */
+  create?: boolean | undefined;
   /** Verify: load the archive into scratch tables too. */
   restoreDrill?: boolean;
 }

@@ -1,13 +1,15 @@
 import { randomInt } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, dataEntryName, type Manifest, type ManifestTable } from '#archive';
+import { ArchiveWriter, dataEntryName, DEFINITIONS_NAME, type Manifest, type ManifestTable } from '#archive';
 import type { Secret } from '#config';
 import { errorSentence, Failure } from '#contracts';
 import {
   copyOut,
   countRows,
+  type Definitions,
   displayTable,
+  listExtensions,
   listLeftOut,
   readSequences,
   type Session,
@@ -17,6 +19,7 @@ import {
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
+import { type DefinitionsMode, startDefinitions } from './definitions-dump.js';
 import { clearEarlierAttempts } from './earlier-attempts.js';
 import { type Journal, noteArchive } from './journal.js';
 import { withRepositorySession } from './repository-session.js';
@@ -32,6 +35,7 @@ export interface BackupRequest {
   keyPrefix: string;
   /** zlib's, from 0 to 9. */
   compressionLevel: number;
+  definitions: DefinitionsMode;
   journal: Journal;
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
   lockIsHeld?: boolean;
@@ -45,8 +49,6 @@ export interface BackupRequest {
   /** Stops the backup; what is thrown then is the signal's reason. */
   signal: AbortSignal;
 }
-
-const DEFINITIONS = 'definitions';
 
 /** How long a backup that was ended waits for the store to forget its upload. */
 const PATIENCE_MS = 1_000;
@@ -114,8 +116,16 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     });
     const [manifest] = await together(signal, [
       async (signal) => {
+        // pg_dump reads while the rows are copied, and is written after them.
+        const { definitions, leftOut } = await startDefinitions(request, session, snapshot, signal);
         const tables = await copyTables(session, snapshot, writer, progress, signal);
-        const manifest = writer.finish(await describe(request, session, snapshot, tables));
+        const facts = await describe(request, session, snapshot, tables);
+        facts.leftOut.unshift(...leftOut);
+        const manifest = writer.finish(
+          definitions === undefined
+            ? facts
+            : { ...facts, definitions: await addDefinitions(definitions, writer, progress, signal) },
+        );
         progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
         return manifest;
       },
@@ -123,6 +133,17 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     ]);
     return manifest;
   });
+}
+
+async function addDefinitions(
+  { sql, ended }: Definitions,
+  writer: ArchiveWriter,
+  progress: CopyProgress,
+  signal: AbortSignal,
+): Promise<Manifest['definitions']> {
+  progress.allRows('Copying the definitions');
+  const [file] = await Promise.all([writer.addEntry(DEFINITIONS_NAME, sql, signal), ended]);
+  return { ...file, name: DEFINITIONS_NAME };
 }
 
 /** Copies one table after the other into the archive. */
@@ -175,13 +196,8 @@ async function describe(
     schemas: repository.schemas,
     tables,
     sequences: await readSequences(session, repository.schemas),
-    leftOut: [
-      {
-        what: DEFINITIONS,
-        why: 'the archive holds rows and sequences; tables, indexes and functions are not included',
-      },
-      ...(await listLeftOut(session, repository.schemas)),
-    ],
+    extensions: await listExtensions(session, snapshot.tables),
+    leftOut: await listLeftOut(session, repository.schemas),
   };
 }
 
@@ -258,7 +274,6 @@ function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
 }
 
-/** The definitions are never there, so that only the rest is news. */
 export function leftOutOf({ leftOut }: Manifest): string[] {
-  return leftOut.map(({ what }) => what).filter((what) => what !== DEFINITIONS);
+  return leftOut.map(({ what }) => what);
 }

@@ -1,77 +1,110 @@
-import type { Manifest } from '#archive';
+import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
-import { displayTable, listSequences, listTables, type Session, type Table } from '#postgres';
+import {
+  displayTable,
+  listSequences,
+  listTables,
+  type Sequence,
+  serverFacts,
+  type Session,
+  type Table,
+} from '#postgres';
+import type { Place } from './destination.js';
 
 /** So many differences are told one by one. */
 const TOLD = 10;
 
+/** What of an archive must fit, and where. */
+export interface Expected {
+  /** Schemas of the archive. */
+  schemas: string[];
+  /** Tables of the archive. */
+  tables: ManifestTable[];
+  /** Sequences of the archive that must be there. */
+  sequences: Sequence[];
+  place: Place;
+  /** Whether the schemas may hold tables that are not expected. */
+  allowExtraTables: boolean;
+}
+
 /**
  * Holds the live tables' definitions against those that the archive's rows came from.
- * @returns the live tables that the archive holds rows for, in the archive's order
+ * @returns the live tables that the rows go to, in the order of the expected ones
  * @throws Failure ARCHIVE_DOES_NOT_FIT naming what differs
  */
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { allowExtraTables }: { allowExtraTables: boolean },
+  { schemas: archivedSchemas, tables, sequences, place, allowExtraTables }: Expected,
 ): Promise<Table[]> {
-  const live = await listTables(session, manifest.schemas, { toRead: false });
-  const sequences = await listSequences(session, manifest.schemas);
+  const schemas = [...new Set(archivedSchemas.map((schema) => place({ schema, name: '' }).schema))];
+  const live = await listTables(session, schemas, { toRead: false });
+  const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
   const differences: string[] = [];
-  const matching: Table[] = [];
-  const named = (relations: { schema: string; name: string }[]) =>
-    new Map(relations.map((one) => [displayKey(one), one]));
+  if (here.encoding !== manifest.server.encoding)
+    differences.push(
+      `the database's encoding is ${here.encoding} here and ${manifest.server.encoding} in the archive`,
+    );
+  for (const { name } of manifest.extensions)
+    if (!here.extensions.includes(name)) differences.push(`the extension ${name} is missing here`);
 
-  const liveByName = new Map(live.map((table) => [displayKey(table), table]));
-  for (const archived of manifest.tables) {
-    const table = liveByName.get(displayKey(archived));
-    if (table === undefined) differences.push(`the table ${displayTable(archived)} is missing here`);
+  const matching: Table[] = [];
+  const liveByName = named(live);
+  for (const archived of tables) {
+    const target = place(archived);
+    const table = liveByName.get(key(target));
+    if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
       matching.push(table);
-      differences.push(...columnDifferences(archived, table));
+      differences.push(...columnDifferences(archived, table, here.quoted));
     }
   }
-  const liveSequences = named(sequences);
-  for (const sequence of manifest.sequences)
-    if (!liveSequences.has(displayKey(sequence)))
-      differences.push(`the sequence ${displayTable(sequence)} is missing here`);
+  const liveSequences = named(await listSequences(session, schemas));
+  for (const sequence of sequences)
+    if (!liveSequences.has(key(place(sequence))))
+      differences.push(`the sequence ${displayTable(place(sequence))} is missing here`);
   if (!allowExtraTables) {
-    const archivedTables = named(manifest.tables);
+    const expected = named(tables.map(place));
     for (const table of live)
-      if (!archivedTables.has(displayKey(table)))
+      if (!expected.has(key(table)))
         differences.push(
           `the archive holds no table ${displayTable(table)} (allowExtraTables leaves it alone)`,
         );
   }
-  const [encoding] = await session.query<{ name: string }>(
-    "SELECT current_setting('server_encoding') AS name",
-  );
-  if (encoding?.name !== manifest.server.encoding)
-    differences.push(
-      `the database's encoding is ${encoding?.name ?? 'unknown'} here and ${manifest.server.encoding} in the archive`,
-    );
+  if (differences.length > 0) throw doesNotFit(differences, manifest, here.version);
+  return matching;
+}
 
-  if (differences.length === 0) return matching;
+function doesNotFit(differences: string[], manifest: Manifest, version: string): Failure {
   const more = differences.length > TOLD ? `; and ${differences.length - TOLD} more` : '';
-  throw new Failure(
+  const newer =
+    parseInt(manifest.server.version) > parseInt(version)
+      ? ` It is of PostgreSQL ${manifest.server.version}, and this server is ${version}: types that it does not know cannot be restored.`
+      : '';
+  return new Failure(
     'ARCHIVE_DOES_NOT_FIT',
     'permanent',
     `The archive does not fit the repository: ${differences.slice(0, TOLD).join('; ')}${more}.`,
-    { hint: 'Nothing was changed. Bring the definitions to the state that the archive was made with.' },
+    {
+      hint: `Nothing was changed. Bring the definitions to the state that the archive was made with.${newer}`,
+    },
   );
 }
 
-type Columns = Pick<Table, 'columns'>;
-
 /** The order of columns does not matter: rows are loaded by name. */
-function columnDifferences(archived: Columns & { schema: string; name: string }, live: Columns): string[] {
-  const table = displayTable(archived);
+function columnDifferences(archived: ManifestTable, live: Table, quoted: Map<string, string>): string[] {
+  const table = displayTable(live);
   const differences: string[] = [];
+  // A copy of a schema may have copies of its types, too.
+  const relative = (type: string, { schema }: { schema: string }) => {
+    const prefix = `${quoted.get(schema) ?? schema}.`;
+    return type.startsWith(prefix) ? `*.${type.slice(prefix.length)}` : type;
+  };
   const liveByName = new Map(live.columns.map((column) => [column.name, column]));
   for (const column of archived.columns) {
     const here = liveByName.get(column.name);
     if (here === undefined) differences.push(`the column ${table}.${column.name} is missing here`);
-    else if (here.type !== column.type)
+    else if (here.type !== column.type && relative(here.type, live) !== relative(column.type, archived))
       differences.push(
         `the column ${table}.${column.name} is ${here.type} here and ${column.type} in the archive`,
       );
@@ -86,7 +119,13 @@ function columnDifferences(archived: Columns & { schema: string; name: string },
   return differences;
 }
 
+function named<Relation extends { schema: string; name: string }>(
+  relations: Relation[],
+): Map<string, Relation> {
+  return new Map(relations.map((relation) => [key(relation), relation]));
+}
+
 /** Unlike the name that people read, this is different for different tables whatever they are called. */
-function displayKey({ schema, name }: { schema: string; name: string }): string {
+function key({ schema, name }: { schema: string; name: string }): string {
   return JSON.stringify([schema, name]);
 }

@@ -1,49 +1,104 @@
-import type { Manifest } from '#archive';
+import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
 import {
   checkEventTriggers,
+  checkMayCreate,
   checkOwnership,
+  copyStatements,
   listMaterializedViews,
   listObstacles,
+  listOwnedSequences,
+  listSequences,
   type MaterializedView,
   type Obstacle,
+  type SequenceState,
   type Session,
   type Table,
+  type TableCopy,
 } from '#postgres';
 import { matchingTables } from './definitions.js';
+import { chooseTables, type Destination, type Place, placeOf } from './destination.js';
 
+export interface FitOptions extends Destination {
+  /** What the settings name: an archive of other schemas is not of this repository. */
+  schemas: string[];
+  /** Leave tables alone that the archive does not hold, instead of refusing. */
+  allowExtraTables: boolean;
+}
+
+/** What a restore is about to do, as far as that is known before it changes anything. */
 export interface Fit {
-  /** The live tables that the archive holds rows for. */
+  /** What of the archive is loaded. */
+  archived: ManifestTable[];
+  /** Where that goes. */
+  place: Place;
+  /** Tables to be made first. */
+  copies: TableCopy[];
+  /** The tables that are there already and that the rows go to. */
   tables: Table[];
+  /** In their new place. */
+  sequences: SequenceState[];
   obstacles: Obstacle[];
   views: MaterializedView[];
+  /** Whether rows are there to be replaced. Elsewhere the tables must be empty. */
+  replace: boolean;
 }
 
 /**
  * All that a restore demands of the repository before it changes anything, and that a verification checks.
- * @throws Failure ARCHIVE_DOES_NOT_FIT, OWNERSHIP_MISSING, EVENT_TRIGGER
+ * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
+ * EVENT_TRIGGER
  */
-export async function checkFit(
-  session: Session,
-  manifest: Manifest,
-  { schemas, allowExtraTables }: { schemas: string[]; allowExtraTables: boolean },
-): Promise<Fit> {
-  checkSchemas(manifest, schemas);
-  const tables = await matchingTables(session, manifest, { allowExtraTables });
-  const obstacles = await listObstacles(session, tables);
-  const views = await listMaterializedViews(session, manifest.schemas, tables);
-  await checkOwnership(session, [...tables, ...manifest.sequences, ...views], obstacles);
+export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
+  const archived = await chooseTables(session, manifest, options);
+  const place = placeOf(options, archived);
+  const all = options.tables === undefined;
+  const elsewhere = options.intoSchemas !== undefined;
+  const create = options.create === true;
+  const archivedSchemas = all ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
+  checkSchemas(archivedSchemas, options.schemas);
+
+  const matching = await matchingTables(session, manifest, {
+    schemas: archivedSchemas,
+    tables: archived,
+    sequences: all && !elsewhere ? manifest.sequences : [],
+    // What is to be made like the live tables must fit those.
+    place: create ? (relation) => relation : place,
+    allowExtraTables: options.allowExtraTables || elsewhere || !all,
+  });
+  const tables = create ? [] : matching;
+  const copies = create ? archived.map((table) => ({ like: table, copy: place(table) })) : [];
+  // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
+  const obstacles = (await listObstacles(session, matching)).filter(({ table }) => !create || !table);
+  const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
+  const there = all
+    ? await listSequences(
+        session,
+        archivedSchemas.map((schema) => place({ schema, name: '' }).schema),
+      )
+    : await listOwnedSequences(session, tables);
+  const sequences = manifest.sequences
+    .map((sequence) => ({ ...sequence, ...place(sequence) }))
+    .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
+
+  await checkOwnership(session, [...tables, ...sequences, ...views], obstacles);
+  if (create)
+    await checkMayCreate(
+      session,
+      copies.map(({ copy }) => copy),
+    );
   await checkEventTriggers(session, [
+    ...copyStatements(copies),
     ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
-    ...manifest.sequences.map(() => 'ALTER SEQUENCE'),
+    ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ]);
-  return { tables, obstacles, views };
+  return { archived, place, copies, tables, sequences, obstacles, views, replace: !elsewhere };
 }
 
-/** The archive must be of this repository: its schemas are those that the settings name, or some of them. */
-function checkSchemas(manifest: Manifest, schemas: string[]): void {
-  const strangers = manifest.schemas.filter((schema) => !schemas.includes(schema));
+/** What is restored must be of this repository: its schemas are those that the settings name, or some of them. */
+function checkSchemas(archived: string[], schemas: string[]): void {
+  const strangers = archived.filter((schema) => !schemas.includes(schema));
   if (strangers.length > 0)
     throw new Failure(
       'ARCHIVE_DOES_NOT_FIT',

@@ -1,27 +1,29 @@
-import { invalid, type ManifestEntry, type ManifestTable, type OpenArchive } from '#archive';
+import { invalid, type ManifestFile, type ManifestTable, type OpenArchive } from '#archive';
 import { Failure } from '#contracts';
 import { copyIn, displayTable, type Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
+import type { Place } from './destination.js';
 
 /**
- * Loads all rows of the archive, table by table, checking them on the way: every entry's length and checksums
+ * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
  * against the manifest, and every table's number of rows.
- * @param nameOf where a table's rows go
+ * @param place where a table's rows go
  * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
  */
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  nameOf: (table: ManifestTable, index: number) => { schema: string; name: string },
+  tables: ManifestTable[],
+  place: Place,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  const { tables, server } = archive.manifest;
+  const { server } = archive.manifest;
   for (const [index, table] of tables.entries()) {
     progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
     const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
     for (const entry of table.entries) {
-      const target = { ...nameOf(table, index), columns };
+      const target = { ...place(table), columns };
       const rows = await copyIn(session, target, archive.readEntry(entry), server.encoding, signal).catch(
         async (error: unknown) => {
           // A damaged row may reach PostgreSQL before the entry's checksums are through: say what it is.
@@ -40,7 +42,7 @@ export async function loadTables(
 /** Reads an entry without using it: for its checksums. @throws Failure ARCHIVE_INVALID */
 export async function readToEnd(
   archive: OpenArchive,
-  entry: ManifestEntry,
+  entry: ManifestFile,
   signal: AbortSignal,
   onBytes: (bytes: number) => void = () => {},
 ): Promise<void> {

@@ -3,29 +3,24 @@ import { openArchive } from '#archive';
 import {
   beginWithExclusiveLocks,
   endSessions,
-  listObstacles,
-  type Obstacle,
   quoteTable,
-  refreshMaterializedViews,
   Session,
-  setSequences,
-  type Table,
   takeRepositoryLock,
   transactionId,
   transactionOutcome,
 } from '#postgres';
 import { backup, type BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
-import { matchingTables } from './definitions.js';
+import type { Destination } from './destination.js';
 import { clearEarlierAttempts } from './earlier-attempts.js';
-import { checkFit } from './fit.js';
+import { checkFit, type Fit } from './fit.js';
 import { noteSession } from './journal.js';
-import { loadTables } from './load-tables.js';
 import { openStored } from './open-stored.js';
+import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
 
-/** What a backup needs, for the safety net, and what is to be restored. */
-export interface RestoreRequest extends Omit<BackupRequest, 'lockIsHeld'> {
+/** What a backup needs, for the safety net, and what is to be restored and where. */
+export interface RestoreRequest extends Omit<BackupRequest, 'lockIsHeld'>, Destination {
   /** The archive's key. */
   key: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
@@ -39,8 +34,8 @@ export interface RestoreResult {
 }
 
 /**
- * Puts an archive's rows back in place of what the repository holds: all of them, in one transaction, or none.
- * Refuses before it changes anything when the archive is not whole or does not fit.
+ * Puts an archive's rows back in place of what the repository holds, or beside it: all of them, in one
+ * transaction, or none. Refuses before it changes anything when the archive is not whole or does not fit.
  * @throws Failure, or the signal's reason
  */
 export async function restore(request: RestoreRequest): Promise<RestoreResult> {
@@ -59,7 +54,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   progress.say(`Opening the archive ${key}`);
   const archive = await openArchive(await openStored(store, key, signal));
   const { manifest } = archive;
-  const { entities } = manifest.totals;
+  let entities = manifest.totals.entities;
   progress.expect(entities);
   const applicationName = `snapshotd restore ${daemonId} ${randomBytes(4).toString('hex')}`;
   await noteSession(journal, { name: applicationName });
@@ -71,45 +66,26 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
       { url, applicationName, progress, signal },
       async (session, signal) => {
         progress.say('Waiting for the repository lock');
-        await takeRepositoryLock(session, 'exclusive');
+        await takeRepositoryLock(session, request.intoSchemas === undefined ? 'exclusive' : 'shared');
 
-        const { tables, obstacles, views } = await checkFit(session, manifest, {
-          schemas: repository.schemas,
-          allowExtraTables: request.allowExtraTables,
-        });
+        const options = { ...request, schemas: repository.schemas };
+        const fit = await checkFit(session, manifest, options);
+        entities = fit.archived.reduce((total, { rows }) => total + rows, 0);
+        progress.expect(entities);
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
 
         progress.say('Waiting for the locks of the tables');
-        await beginWithExclusiveLocks(session, lockedTables(tables, obstacles), () =>
+        await beginWithExclusiveLocks(session, lockedTables(fit), () =>
           progress.say('Waiting for the locks of the tables: others use them'),
         );
         // Definitions could change until the locks were there.
-        const locked = await matchingTables(session, manifest, request);
-        const inTheWay = await listObstacles(session, locked);
+        const locked = await checkFit(session, manifest, options);
 
         const transaction = await transactionId(session);
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
-
-        for (const { what, remove } of inTheWay.toReversed()) {
-          progress.say(`Putting ${what} out of the way`);
-          await session.query(remove);
-        }
-        if (locked.length > 0)
-          await session.query(`TRUNCATE ${locked.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
-        // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
-        await setSequences(session, manifest.sequences);
-        // Defaults, checks and generated columns may call functions by their bare names.
-        await session.query('SET LOCAL search_path TO DEFAULT');
-        await loadTables(session, archive, ({ schema, name }) => ({ schema, name }), progress, signal);
-        for (const { what, putBack } of inTheWay) {
-          progress.allRows(`Putting back ${what}`);
-          for (const statement of putBack) await session.query(statement);
-        }
-        progress.allRows('Refreshing materialized views and statistics');
-        await refreshMaterializedViews(session, views);
-        if (locked.length > 0) await session.query(`ANALYZE ${locked.map(quoteTable).join(', ')}`);
+        await replaceRows(session, archive, locked, progress, signal);
 
         signal.throwIfAborted();
         progress.allRows('Committing');
@@ -128,7 +104,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
-function lockedTables(tables: Table[], obstacles: Obstacle[]): { schema: string; name: string }[] {
+function lockedTables({ tables, obstacles }: Fit): { schema: string; name: string }[] {
   const all = [...tables, ...obstacles.flatMap(({ table }) => table ?? [])];
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }

@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
-import { type Obstacle, quoteIdentifier, quoteTable, type Session, takeRepositoryLock } from '#postgres';
+import { type Session, takeRepositoryLock } from '#postgres';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { checkFit } from './fit.js';
-import { loadTables, readToEnd } from './load-tables.js';
+import { readToEnd } from './load-tables.js';
 import { openStored } from './open-stored.js';
+import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
 
 export interface VerifyRequest extends Omit<
   BackupRequest,
-  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'finishLater'
+  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'definitions' | 'finishLater'
 > {
   /** The archive's key. */
   key: string;
@@ -79,19 +80,19 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
     progress.say('Waiting for the repository lock');
     await takeRepositoryLock(session, 'shared');
-    const { schemas } = repository;
-    const { obstacles } = await checkFit(session, archive.manifest, {
-      schemas,
-      allowExtraTables: request.allowExtraTables,
-    });
-    if (restoreDrill) await drill(session, archive, obstacles, progress, signal);
-    else await readAll(archive, progress, signal);
+    const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
+    await checkFit(session, archive.manifest, options);
+    if (restoreDrill) await drill(session, archive, repository.schemas, progress, signal);
+    else await readRows(archive, progress, signal);
+    // No restore reads them: they are for people, on the day when the database is gone.
+    if (archive.manifest.definitions !== undefined)
+      await readToEnd(archive, archive.manifest.definitions, signal);
     progress.allRows('Keeping the result');
   });
 }
 
-/** Reads every entry to its end: its length and checksums are held against the manifest on the way. */
-async function readAll(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
+/** Reads all rows to their end: its length and checksums are held against the manifest on the way. */
+async function readRows(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
   for (const { entries } of archive.manifest.tables)
     for (const entry of entries) {
       progress.say(`Checking ${entry.name}`);
@@ -103,30 +104,24 @@ async function readAll(archive: OpenArchive, progress: CopyProgress, signal: Abo
 }
 
 /**
- * Loads everything into tables like the live ones, in a schema that no other session ever sees: all is one
+ * Restores everything into copies of the live tables, in schemas that no other session ever sees: all is one
  * transaction that is rolled back, by us or by a crash.
  */
 async function drill(
   session: Session,
   archive: OpenArchive,
-  obstacles: Obstacle[],
+  schemas: string[],
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  const schema = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
+  const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
+  const intoSchemas = Object.fromEntries(
+    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+  );
   await session.query('BEGIN');
   try {
-    await session.query(`CREATE SCHEMA ${quoteIdentifier(schema)}`);
-    const scratch = (index: number) => ({ schema, name: `table_${index + 1}` });
-    for (const [index, table] of archive.manifest.tables.entries())
-      await session.query(
-        `CREATE TABLE ${quoteTable(scratch(index))} (LIKE ${quoteTable(table)} INCLUDING GENERATED)`,
-      );
-    // A domain's check that was never validated would refuse the rows that it had spared.
-    for (const { table, remove } of obstacles.toReversed())
-      if (table === undefined) await session.query(remove);
-    await session.query('SET LOCAL search_path TO DEFAULT');
-    await loadTables(session, archive, (_table, index) => scratch(index), progress, signal);
+    const options = { schemas, allowExtraTables: true, intoSchemas, create: true };
+    await replaceRows(session, archive, await checkFit(session, archive.manifest, options), progress, signal);
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

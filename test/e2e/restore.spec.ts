@@ -114,6 +114,42 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     await stack.finished((await start(stack, 'Restore', { url })).body.id);
   });
 
+  test('some tables come back, or all of them beside the live ones', async () => {
+    const database = databaseOf(stack);
+    await sql(database, 'TRUNCATE repository.access_grant; DELETE FROM repository.revision WHERE number = 2');
+    const some = await start(stack, 'Restore', { url, tables: ['repository.access_grant'] });
+    expect(await stack.finished(some.body.id)).toMatchObject({
+      status: 'COMPLETED',
+      progresssCurrent: 53,
+      progresssTotal: 53,
+    });
+    const beside = await start(stack, 'Restore', {
+      url,
+      intoSchemas: { repository: 'repository_copy' },
+      create: true,
+    });
+    expect(await stack.finished(beside.body.id)).toMatchObject({ status: 'COMPLETED' });
+    expect(
+      await sql(
+        database,
+        `SELECT (SELECT count(*) FROM repository.access_grant) AS grants, (SELECT count(*) FROM repository.revision) AS live,
+                (SELECT count(*) FROM repository_copy.revision) AS copied`,
+      ),
+    ).toEqual([{ grants: '49', live: '10000', copied: '20000' }]);
+    await sql(database, 'DROP SCHEMA repository_copy CASCADE');
+
+    const dangling = await start(stack, 'Restore', {
+      url,
+      tables: ['repository.principal', 'repository.nobody'],
+    });
+    expect(await stack.finished(dangling.body.id)).toMatchObject({
+      status: 'FAILED',
+      errorMessage:
+        'This cannot be restored: the archive holds no table repository.nobody. Nothing was changed.',
+    });
+    await stack.finished((await start(stack, 'Restore', { url })).body.id);
+  });
+
   async function verificationOf(key: string): Promise<unknown> {
     const record = await store.open(`${key}.verified.json`, new AbortController().signal);
     return JSON.parse(Buffer.concat((await record?.read(0, record.length).toArray()) ?? []).toString());
@@ -356,6 +392,26 @@ describe('addresses that are refused', () => {
       body: { reason: 'Unrecognized key: "allowExtraTable".' },
     });
     expect(await start(stack, 'Verify', { url: 'a.zip', backupFirst: true })).toMatchObject({ status: 400 });
+    for (const [body, reason] of [
+      [{ tables: [] }, /^tables: name one table at least/],
+      [{ create: true }, /^create: tables are made in other schemas only/],
+      [{ intoSchemas: {} }, /^intoSchemas: name one schema at least/],
+      [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],
+      [
+        { intoSchemas: { repository: 'snapshotd' } },
+        /^intoSchemas\.repository: names snapshotd, where snapshotd keeps/,
+      ],
+      [
+        { intoSchemas: { repository: 'pg_catalog' } },
+        /^intoSchemas\.repository: names PostgreSQL's own schema/,
+      ],
+      [{ intoSchemas: { repository: 'a\0b' } }, /^intoSchemas\.repository: holds a name/],
+      [{ intoSchemas: { repository: 'a' }, backupFirst: true }, /^backupFirst: a restore into other schemas/],
+    ] as const) {
+      const answer = await start(stack, 'Restore', { url: 'a.zip', ...body });
+      expect(answer.status).toBe(400);
+      expect(answer.body.reason).toMatch(reason);
+    }
   });
 });
 

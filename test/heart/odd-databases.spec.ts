@@ -147,7 +147,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     expect(await stateOf(url, ['s', 'o'])).toEqual(before);
     await sql(url, 'TRUNCATE s.t, o.down; DELETE FROM o.up');
     await expect(runRestore(store, url, ['s'], key)).rejects.toThrow(
-      'violates foreign key constraint "t_a_fkey"',
+      'the foreign key t_a_fkey of s.t is violated',
     );
   });
 

@@ -118,9 +118,9 @@ describe.each(postgresMajors)('a restore into %s, by an ordinary owner,', (_titl
     );
     const spoiled = await stateOf(admin, [...SCHEMAS, 'outside']);
     await expect(runRestore(store, url, SCHEMAS, key)).rejects.toMatchObject({
-      code: 'DATABASE_QUERY_FAILED',
+      code: 'FOREIGN_KEY_DANGLING',
       persistence: 'permanent',
-      message: expect.stringContaining('violates foreign key constraint "watcher_parent_fkey"') as unknown,
+      message: expect.stringContaining('the foreign key watcher_parent_fkey of outside.watcher') as unknown,
     });
     expect(await stateOf(admin, [...SCHEMAS, 'outside'])).toEqual(spoiled);
   });

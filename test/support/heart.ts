@@ -84,6 +84,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
     store,
     keyPrefix: '',
     compressionLevel: 1,
+    definitions: 'auto',
     journal: new MemoryJournal(),
     finishLater: () => undefined,
     signal: new AbortController().signal,

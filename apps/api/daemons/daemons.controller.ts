@@ -13,7 +13,7 @@ import {
 } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import type { Settings } from '#config';
+import { schemaNameFault, type Settings } from '#config';
 import { type DaemonStatus, Failure } from '#contracts';
 import { DaemonQueue } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
@@ -22,16 +22,37 @@ import { SETTINGS } from '../settings.js';
 
 const nothing = z.strictObject({});
 const url = z.string('the url must be a text').min(1).max(2048);
-const restoreRequest = z.strictObject({
-  url,
-  allowExtraTables: z.boolean().default(false),
-  backupFirst: z.boolean().default(false),
-});
+const table = z.string('a table is a text such as "schema.table"').min(3).max(512);
+const restoreRequest = z
+  .strictObject({
+    url,
+    allowExtraTables: z.boolean().default(false),
+    backupFirst: z.boolean().default(false),
+    tables: z.array(table).min(1, 'name one table at least, or leave tables away for all').optional(),
+    intoSchemas: z
+      .record(z.string(), z.string().superRefine(schemaName))
+      .refine((schemas) => Object.keys(schemas).length > 0, 'name one schema at least')
+      .optional(),
+    create: z.boolean().optional(),
+  })
+  .refine(({ create, intoSchemas }) => create !== true || intoSchemas !== undefined, {
+    path: ['create'],
+    message: 'tables are made in other schemas only: say which with intoSchemas',
+  })
+  .refine(({ backupFirst, intoSchemas }) => !backupFirst || intoSchemas === undefined, {
+    path: ['backupFirst'],
+    message: 'a restore into other schemas changes nothing that an archive would be made of',
+  });
 const verifyRequest = z.strictObject({
   url,
   allowExtraTables: z.boolean().default(false),
   restoreDrill: z.boolean().default(false),
 });
+
+function schemaName(name: string, context: z.core.$RefinementCtx): void {
+  const fault = schemaNameFault(name);
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+}
 
 @Controller('repo/v1')
 export class DaemonsController {
@@ -50,6 +71,7 @@ export class DaemonsController {
   @Post('startRestoreDaemon')
   startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     const { url, ...options } = validated(restoreRequest, body);
+    this.keepOutOfRepository(options.intoSchemas);
     return this.daemons.start('RESTORE', startedBy(request), { ...this.archiveAt(url), ...options });
   }
 
@@ -70,6 +92,17 @@ export class DaemonsController {
   @HttpCode(204)
   async terminate(@Param('id') id: string): Promise<void> {
     if (!isId(id) || !(await this.daemons.terminate(id))) throw noSuchDaemon();
+  }
+
+  /** Tables beside the live ones are no part of the repository, or the next backup would hold them too. */
+  private keepOutOfRepository(intoSchemas: Record<string, string> = {}): void {
+    const inside = Object.values(intoSchemas).filter((name) =>
+      this.settings.repository.schemas.includes(name),
+    );
+    if (inside.length > 0)
+      throw new BadRequestException(
+        `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS; choose another schema.`,
+      );
   }
 
   /** Only a key of our own bucket goes on from here, never an address that a client chose. */

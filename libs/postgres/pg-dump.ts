@@ -1,0 +1,145 @@
+import { execFile, spawn } from 'node:child_process';
+import { PassThrough, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { promisify } from 'node:util';
+import { programEnvironment } from '#config';
+import { Failure } from '#contracts';
+import { quoteIdentifier } from './identifiers.js';
+import type { Session } from './session.js';
+
+const PROGRAM = 'pg_dump';
+/** Others may wait for a lock that we keep from them; pg_dump would wait behind them, for us. */
+const LOCK_WAIT_MS = 5_000;
+/** pg_dump writes at its end, when it may not be its turn yet. What is longer waits in its pipe. */
+const BUFFERED_BYTES = 16 * 1024 * 1024;
+const STDERR_KEPT = 4_000;
+
+/** A pg_dump that can read a server, or why there is none. */
+export type PgDump = { usable: true } | { usable: false; reason: string };
+
+/**
+ * Looks for pg_dump on PATH. It must be of the server's major version or newer.
+ * https://www.postgresql.org/docs/current/app-pgdump.html
+ */
+export async function findPgDump(serverVersion: string): Promise<PgDump> {
+  let output: string;
+  try {
+    output = (await promisify(execFile)(PROGRAM, ['--version'], { env: programEnvironment() })).stdout;
+  } catch {
+    return { usable: false, reason: 'there is no pg_dump on PATH' };
+  }
+  const [, version = '', major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
+  return Number(major) >= parseInt(serverVersion)
+    ? { usable: true }
+    : {
+        usable: false,
+        reason: `pg_dump on PATH is of version ${version}, and the server is ${serverVersion}`,
+      };
+}
+
+/**
+ * Schemas whose definitions this role cannot read as pg_dump does, which locks their tables: those that it may not
+ * use, and those with a table that it may not read.
+ */
+export async function listClosedSchemas(session: Session): Promise<string[]> {
+  const rows = await session.query<{ name: string }>(
+    `SELECT n.nspname AS name FROM pg_namespace n
+      WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND (NOT has_schema_privilege(n.oid, 'USAGE')
+             OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+                           AND NOT has_table_privilege(c.oid, 'SELECT')))
+      ORDER BY n.nspname COLLATE "C"`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+export interface DefinitionsOptions {
+  url: string;
+  /** Shown in pg_stat_activity. */
+  applicationName: string;
+  /** An exported snapshot, whose transaction stays open. */
+  snapshot: string;
+  /** Schemas that are none of the repository's business, or that the role may not read. */
+  exclude: string[];
+  signal: AbortSignal;
+}
+
+export interface Definitions {
+  /** SQL that makes the database's objects anew, without their rows. */
+  sql: Readable;
+  /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that has its own words. */
+  ended: Promise<void>;
+}
+
+/** Starts `pg_dump --schema-only` on an exported snapshot. The password goes by its environment: argv is public. */
+export function dumpDefinitions({
+  url,
+  applicationName,
+  snapshot,
+  exclude,
+  signal,
+}: DefinitionsOptions): Definitions {
+  const { address, password } = withoutPassword(url);
+  const child = spawn(
+    PROGRAM,
+    [
+      '--schema-only',
+      '--no-password',
+      `--snapshot=${snapshot}`,
+      `--lock-wait-timeout=${LOCK_WAIT_MS}`,
+      ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
+      `--dbname=${address}`,
+    ],
+    {
+      env: {
+        ...programEnvironment(),
+        PGAPPNAME: applicationName,
+        ...(password !== '' && { PGPASSWORD: password }),
+      },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      signal,
+    },
+  );
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(0, STDERR_KEPT);
+  });
+  const exit = new Promise<void>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => (code === 0 ? resolve() : reject(failed(stderr, code))));
+  });
+  const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+  // What it wrote is whole only if it ended well: until then the stream must not end either.
+  const ended = Promise.all([exit, pipeline(child.stdout, sql, { end: false })]).then(
+    () => void sql.end(),
+    (error: unknown) => {
+      const reason: unknown = signal.aborted ? signal.reason : error;
+      sql.destroy(reason as Error);
+      throw reason;
+    },
+  );
+  ended.catch(() => undefined); // Whoever reads the stream may hear of it first.
+  return { sql, ended };
+}
+
+function failed(stderr: string, code: number | null): Failure {
+  const said = stderr.replace(/^pg_dump: (error: )?/gm, '').trim();
+  const permanent = /permission denied|unrecognized|invalid/.test(said);
+  return new Failure(
+    'DEFINITIONS_FAILED',
+    permanent ? 'permanent' : 'transient',
+    `pg_dump could not read the definitions: ${said === '' ? `it ended with ${code}` : said}.`,
+    { hint: 'Mend that, or set BACKUP_DEFINITIONS=off for archives without definitions.' },
+  );
+}
+
+/** libpq does not know all parameters that node-postgres takes in a URL. */
+function withoutPassword(url: string): { address: string; password: string } {
+  const address = new URL(url);
+  const password = decodeURIComponent(address.password);
+  address.password = '';
+  for (const name of ['ssl', 'uselibpqcompat', 'options', 'application_name', 'fallback_application_name'])
+    address.searchParams.delete(name);
+  if (address.searchParams.get('sslmode') === 'no-verify') address.searchParams.set('sslmode', 'require');
+  return { address: address.href, password };
+}

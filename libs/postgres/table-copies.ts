@@ -1,0 +1,93 @@
+import { Failure } from '#contracts';
+import { quoteIdentifier, quoteTable } from './identifiers.js';
+import type { Session } from './session.js';
+
+interface Relation {
+  schema: string;
+  name: string;
+}
+
+export interface TableCopy {
+  like: Relation;
+  copy: Relation;
+}
+
+/**
+ * The statements that make empty tables like others, and their schemas where they are missing: with columns,
+ * generated columns, keys, indexes, statistics and comments. Not with what would tie the copy to the live
+ * tables or refuse old rows: defaults and identities (they draw from live sequences), checks, foreign keys,
+ * triggers, policies and rights.
+ * https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-PARMS-LIKE
+ */
+export function copyStatements(copies: TableCopy[]): string[] {
+  const schemas = [...new Set(copies.map(({ copy }) => copy.schema))];
+  return [
+    ...schemas.map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`),
+    ...copies.map(
+      ({ like, copy }) =>
+        `CREATE TABLE ${quoteTable(copy)} (LIKE ${quoteTable(like)} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY EXCLUDING CONSTRAINTS)`,
+    ),
+  ];
+}
+
+/** Makes the copies, empty. @throws Failure of PostgreSQL, such as for a table that exists already */
+export async function createCopies(session: Session, copies: TableCopy[]): Promise<void> {
+  for (const statement of copyStatements(copies)) await session.query(statement);
+  // NOT NULL comes along with a column. From PostgreSQL 18 on it may be one that was never validated, which
+  // old rows may break.
+  const unvalidated = await session.query<{ number: number; column: string }>(
+    `SELECT likes.number::int, a.attname AS column
+       FROM unnest($1::text[]) WITH ORDINALITY AS likes (name, number)
+       JOIN pg_constraint k ON k.conrelid = likes.name::regclass AND k.contype = 'n' AND NOT k.convalidated
+       JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]`,
+    [copies.map(({ like }) => quoteTable(like))],
+  );
+  for (const { number, column } of unvalidated) {
+    const copy = copies[number - 1]?.copy;
+    if (copy !== undefined)
+      await session.query(`ALTER TABLE ${quoteTable(copy)} ALTER ${quoteIdentifier(column)} DROP NOT NULL`);
+  }
+}
+
+/**
+ * Whether these tables can be made, and their schemas where they are missing.
+ * @throws Failure DESTINATION_REFUSED when one is there already; DATABASE_PERMISSION_DENIED naming all that is
+ * missing at once, with what helps
+ */
+export async function checkMayCreate(session: Session, copies: Relation[]): Promise<void> {
+  const taken = await session.query<{ name: string }>(
+    'SELECT name FROM unnest($1::text[]) AS wanted (name) WHERE to_regclass(name) IS NOT NULL',
+    [copies.map(quoteTable)],
+  );
+  if (taken.length > 0)
+    throw new Failure(
+      'DESTINATION_REFUSED',
+      'permanent',
+      `There are tables ${taken.map(({ name }) => name).join(', ')} already.`,
+      { hint: 'Nothing was changed. Drop them, or restore into them as they are, without "create".' },
+    );
+  const schemas = [...new Set(copies.map(({ schema }) => schema))];
+  const closed = await session.query<{ role: string; database: string; schema: string; there: boolean }>(
+    `SELECT current_user AS role, current_database() AS database, wanted.name AS schema, n.oid IS NOT NULL AS there
+       FROM unnest($1::text[]) AS wanted (name) LEFT JOIN pg_namespace n ON n.nspname = wanted.name
+      WHERE CASE WHEN n.oid IS NULL THEN NOT has_database_privilege(current_database(), 'CREATE')
+                 ELSE NOT has_schema_privilege(n.oid, 'CREATE') END`,
+    [schemas],
+  );
+  const [first] = closed;
+  if (first === undefined) return;
+  const role = quoteIdentifier(first.role);
+  const existing = closed.filter(({ there }) => there).map(({ schema }) => quoteIdentifier(schema));
+  const grants = [
+    ...(existing.length < closed.length
+      ? [`GRANT CREATE ON DATABASE ${quoteIdentifier(first.database)} TO ${role};`]
+      : []),
+    ...(existing.length > 0 ? [`GRANT CREATE ON SCHEMA ${existing.join(', ')} TO ${role};`] : []),
+  ];
+  throw new Failure(
+    'DATABASE_PERMISSION_DENIED',
+    'permanent',
+    `The role ${first.role} may not make tables in ${closed.map(({ schema }) => schema).join(', ')}.`,
+    { hint: `Run: ${grants.join(' ')}` },
+  );
+}

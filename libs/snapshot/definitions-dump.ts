@@ -1,0 +1,64 @@
+import { OWN_SCHEMAS } from '#config';
+import { Failure } from '#contracts';
+import {
+  type Definitions,
+  dumpDefinitions,
+  findPgDump,
+  type LeftOut,
+  listClosedSchemas,
+  type Session,
+  type Snapshot,
+} from '#postgres';
+import type { BackupRequest } from './backup.js';
+
+/** `auto`: where there is a pg_dump that can read the server. `required`: or there is no backup at all. */
+export type DefinitionsMode = 'auto' | 'required' | 'off';
+
+export interface DefinitionsDump {
+  /** Missing where the archive is to hold none. */
+  definitions?: Definitions;
+  leftOut: LeftOut[];
+}
+
+/**
+ * Starts to read the definitions of the whole database, as far as the role may read them: tables may need types,
+ * functions and extensions from other schemas than their own.
+ * @throws Failure DEFINITIONS_FAILED
+ */
+export async function startDefinitions(
+  { definitions: mode, repository, daemonId }: BackupRequest,
+  session: Session,
+  snapshot: Snapshot,
+  signal: AbortSignal,
+): Promise<DefinitionsDump> {
+  if (mode === 'off') return { leftOut: [without('BACKUP_DEFINITIONS is off')] };
+  const program = await findPgDump(snapshot.serverVersion);
+  if (!program.usable && mode === 'required')
+    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${program.reason}.`, {
+      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+    });
+  if (!program.usable) return { leftOut: [without(program.reason)] };
+
+  const closed = await listClosedSchemas(session);
+  const own = Object.values<string>(OWN_SCHEMAS);
+  const definitions = dumpDefinitions({
+    url: repository.url.reveal(),
+    applicationName: `snapshotd backup ${daemonId} definitions`,
+    snapshot: snapshot.exportedName,
+    exclude: [...new Set([...own, ...closed])],
+    signal,
+  });
+  return {
+    definitions,
+    leftOut: closed
+      .filter((schema) => !own.includes(schema))
+      .map((schema) => ({
+        what: `definitions of the schema ${schema}`,
+        why: 'the role may not read all of its tables',
+      })),
+  };
+}
+
+function without(reason: string): LeftOut {
+  return { what: 'definitions', why: `tables, indexes and functions are not included: ${reason}` };
+}
