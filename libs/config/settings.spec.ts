@@ -89,11 +89,7 @@ test.each([
     'snapshotd_queue',
     'REPOSITORY_SCHEMAS names snapshotd_queue, where snapshotd keeps its own state; it cannot be part of a repository',
   ],
-  [
-    'REPOSITORY_SCHEMAS',
-    'pg_catalog',
-    "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog",
-  ],
+  ['REPOSITORY_SCHEMAS', 'pg_catalog', "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog"],
   ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, and no more than that'],
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],

@@ -10,7 +10,7 @@ const never = new AbortController().signal;
 
 /** An archive on disk, read by unzip: a program that is not ours. */
 export class DownloadedArchive {
-  private constructor(private readonly file: string) {}
+  private constructor(readonly file: string) {}
 
   static async of(store: ObjectStore, key: string): Promise<DownloadedArchive> {
     const object = await store.open(key, never);

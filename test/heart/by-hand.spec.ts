@@ -1,0 +1,70 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { runBackup } from '../support/heart.js';
+import { newDatabase, openStore, servers, sql } from '../support/servers.js';
+import { pgDump, stateOf } from '../support/state.js';
+
+const FORMAT = readFileSync(join(__dirname, '../../libs/archive/FORMAT.md'), 'utf8');
+
+/** The first block of code in a section of FORMAT.md. */
+function block(section: string, language: string): string {
+  const text = FORMAT.slice(FORMAT.indexOf(`\n## ${section}\n`));
+  const [, code] = new RegExp(`^( *)\`\`\`${language}\n([^]*?)^\\1\`\`\``, 'm').exec(text)?.slice(1) ?? [];
+  if (code === undefined) throw new Error(`no ${language} in ${section}`);
+  return code.replace(/^ {2}/gm, '');
+}
+
+const onDebians = servers.debianPostgres ? describe : describe.skip;
+const SECTION = 'Restoring by hand with unzip and psql';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+onDebians('with unzip and psql alone, word for word as FORMAT.md has it,', () => {
+  /** Runs the commands of the page with the archive and the target of this test. */
+  function follow(commands: string, archive: string, target: string): void {
+    const folder = mkdtempSync(join(servers.folder, 'by-hand-'));
+    writeFileSync(join(folder, 'plan.sql'), block(SECTION, 'sql'));
+    const mine = commands
+      .replace(/^export ARCHIVE=\S+/m, `export ARCHIVE=${archive}`)
+      .replace(/^TARGET=.*$/m, `TARGET=${target}`)
+      .replace(/^less .*$/m, '');
+    execFileSync('bash', ['-euo', 'pipefail', '-c', mine], {
+      cwd: folder,
+      env: { PATH: `${servers.debianPostgres?.binaries}:${process.env['PATH']}` },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  test('a lost database is made anew, rows and all', async () => {
+    const url = await newDatabase(servers.debianPostgres?.url);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.p (id serial PRIMARY KEY, "Größe, ""x""" text); CREATE TABLE s.c (p int REFERENCES s.p, e int GENERATED ALWAYS AS (p * 2) STORED);
+       CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
+       INSERT INTO s.p ("Größe, ""x""") SELECT E'line\\n' || i FROM generate_series(1, 50) i; INSERT INTO s.c SELECT id FROM s.p;
+       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
+    );
+    const before = await stateOf(url, ['s']);
+    const dump = pgDump(url, ['s']);
+    process.env['PATH'] = `${servers.debianPostgres?.binaries}:${process.env['PATH']}`;
+    const { key } = await runBackup(store, url, ['s']);
+    const { file } = await DownloadedArchive.of(store, key);
+
+    const empty = await newDatabase(servers.debianPostgres?.url);
+    follow(block('On an empty server', 'sh'), file, empty);
+    follow(block(SECTION, 'sh'), file, empty);
+    expect(await stateOf(empty, ['s'])).toEqual(before);
+    expect(pgDump(empty, ['s'])).toBe(dump);
+
+    await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
+    follow(block(SECTION, 'sh'), file, url);
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+});
