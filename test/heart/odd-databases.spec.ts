@@ -133,6 +133,36 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     expect(await stateOf(url, ['s'])).toEqual(before);
   });
 
+  test('a database that lacks an extension, or a type that only a newer server knows, is a refusal', async () => {
+    const from = await newDatabase(server);
+    const [extension] = await sql<{ name: string }>(
+      from,
+      "SELECT name FROM pg_available_extensions WHERE name IN ('citext', 'hstore', 'ltree', 'cube') LIMIT 1",
+    );
+    const name = extension?.name ?? '';
+    await sql(
+      from,
+      `CREATE SCHEMA s; CREATE EXTENSION ${name} SCHEMA public; CREATE TABLE s.t (a public.${name}[], b int)`,
+    );
+    const { key } = await runBackup(store, from, ['s']);
+    const to = await newDatabase(server);
+    await sql(to, 'CREATE SCHEMA s; CREATE TABLE s.t (a text[], b int)');
+    await expect(runRestore(store, to, ['s'], key)).rejects.toThrow(
+      `The archive does not fit the repository: the extension ${name} is missing here; the column s.t.a is text[] here and public.${name}[] in the archive.`,
+    );
+    if (server !== servers.postgres) {
+      const newer = await newDatabase(servers.postgres);
+      await sql(newer, 'CREATE SCHEMA s; CREATE TABLE s.t (a text[], b int, c oidvector)');
+      const archive = await runBackup(store, newer, ['s']);
+      const failure = (await runRestore(store, to, ['s'], archive.key).catch(
+        (error: unknown) => error,
+      )) as Failure;
+      expect(failure.sentence).toMatch(
+        /the column s\.t\.c is missing here\. .* It is of PostgreSQL 18\.\S+, and this server is 15\..*: types that it does not know cannot be restored\.$/,
+      );
+    }
+  });
+
   test('keys from and to schemas outside stay, and hold', async () => {
     const url = await newDatabase(server);
     await sql(
