@@ -31,7 +31,7 @@ export class DaemonRunner {
     signal: AbortSignal,
     endAfterSettling?: Failure,
   ): Promise<DaemonJobResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions } = this.settings;
+    const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -40,6 +40,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      lanes,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,

@@ -13,6 +13,7 @@ import {
   ArchiveWriter,
   createManifest,
   dataEntryName,
+  ENTRY_MEMORY_BYTES,
   type Manifest,
   type ManifestFacts,
   openArchive,
@@ -20,8 +21,7 @@ import {
   type RangeSource,
 } from './index.js';
 
-const never = new AbortController().signal;
-const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:05.678Z') };
+const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:05.678Z'), entriesAtOnce: 4 };
 
 const FACTS: ManifestFacts = {
   product: { name: 'snapshotd', version: '0.0.0' },
@@ -40,25 +40,22 @@ async function archiveOf(
   contents: Record<string, string>,
   options = OPTIONS,
 ): Promise<{ bytes: Buffer; manifest: Manifest }> {
-  const writer = new ArchiveWriter(options);
-  const bytes = buffer(writer.output);
+  const written: Buffer[] = [];
+  const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), options);
   const tables: ManifestFacts['tables'] = [];
   for (const [table, csv] of Object.entries(contents)) {
-    const entry = await writer.addEntry(
-      dataEntryName({ schema: 's', name: table }, 1),
-      Readable.from([Buffer.from(csv)]),
-      never,
-    );
+    const entry = await writer.begin(dataEntryName({ schema: 's', name: table }, 1));
+    await entry.write(Buffer.from(csv));
     tables.push({
       schema: 's',
       name: table,
       rows: 1,
       columns: [{ name: 'a', type: 'text', notNull: false, generated: false }],
-      entries: [{ ...entry, rows: 1 }],
+      entries: [{ ...(await entry.end()), rows: 1 }],
     });
   }
-  const manifest = writer.finish({ ...FACTS, tables });
-  return { bytes: await bytes, manifest };
+  const manifest = await writer.finish({ ...FACTS, tables });
+  return { bytes: Buffer.concat(written), manifest };
 }
 
 function source(bytes: Buffer, reads: [number, number][] = []): RangeSource {
@@ -69,6 +66,18 @@ function source(bytes: Buffer, reads: [number, number][] = []): RangeSource {
       return Readable.from([bytes.subarray(start, end)]);
     },
   };
+}
+
+/** Opens the archive and reads every entry to its end. */
+async function readWhole(bytes: Buffer): Promise<string> {
+  try {
+    const archive = await openArchive(source(bytes));
+    for (const { entries } of archive.manifest.tables)
+      for (const entry of entries) await buffer(archive.readEntry(entry));
+    return 'accepted';
+  } catch (error) {
+    return (error as Failure).code;
+  }
 }
 
 test.each([
@@ -118,38 +127,92 @@ describe('what is written', () => {
     expect(a.bytes.equals(b.bytes)).toBe(true);
   });
 
-  test('fails as a whole when an entry fails', async () => {
-    const writer = new ArchiveWriter(OPTIONS);
-    const output = buffer(writer.output);
-    const broken = Readable.from(
-      (async function* () {
-        yield Buffer.from('a\n');
-        await Promise.resolve();
-        throw new Error('the table went away');
-      })(),
-    );
-    await expect(writer.addEntry('data/s.t/000001.csv', broken, never)).rejects.toThrow(
-      'the table went away',
-    );
-    await expect(output).rejects.toThrow('the table went away');
+  test('is in the order of the beginnings, however the entries are filled', async () => {
+    const inOrder = await archiveOf({ one: 'a\n1\n', two: 'a\n2\n', three: 'a\n3\n' });
+    const written: Buffer[] = [];
+    const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), OPTIONS);
+    const names = inOrder.manifest.tables.map(({ entries }) => entries[0]?.name ?? '');
+    const entries = await Promise.all(names.map((name) => writer.begin(name)));
+    for (const index of [2, 0, 1]) {
+      await entries[index]?.write(Buffer.from('a\n'));
+      await entries[index]?.write(Buffer.from(`${index + 1}\n`));
+      await entries[index]?.end();
+    }
+    await writer.finish({ ...FACTS, tables: inOrder.manifest.tables });
+    expect(Buffer.concat(written).equals(inOrder.bytes)).toBe(true);
   });
 
-  test('waits for its reader', async () => {
-    const writer = new ArchiveWriter({ ...OPTIONS, compressionLevel: 0 });
-    let given = 0;
-    const endless = new Readable({
-      read() {
-        given += 65_536;
-        this.push(Buffer.alloc(65_536));
-      },
-    });
-    const stop = new AbortController();
-    const adding = writer.addEntry('data/s.t/000001.csv', endless, stop.signal);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(given).toBeLessThan(4 * 1024 * 1024);
-    writer.output.on('error', () => undefined);
-    stop.abort();
-    await expect(adding).rejects.toThrow('aborted');
+  test.each([0, 1])(
+    'at level %i, holds entries that are too long for the memory, beside others that wait for them',
+    async (compressionLevel) => {
+      const long = Buffer.concat(
+        Array.from({ length: 300 }, (_, i) => Buffer.from(`line ${i}\n`.repeat(10_000))),
+      );
+      expect(long.length).toBeGreaterThan(3 * ENTRY_MEMORY_BYTES);
+      const written: Buffer[] = [];
+      const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), {
+        ...OPTIONS,
+        compressionLevel,
+      });
+      const fill = async (name: string, content: Buffer) => {
+        const entry = await writer.begin(name);
+        for (let at = 0; at < content.length; at += 65_536)
+          await entry.write(content.subarray(at, at + 65_536));
+        return { ...(await entry.end()), rows: 1 };
+      };
+      const [a, b, c] = await Promise.all([
+        fill('data/s.a/000001.csv', Buffer.from('a\n')),
+        fill('data/s.a/000002.csv', long),
+        fill('data/s.a/000003.csv', Buffer.from(long).reverse()),
+      ]);
+      const table = { schema: 's', name: 'a', rows: 3, columns: [], entries: [a, b, c] };
+      await writer.finish({ ...FACTS, tables: [table] });
+      const bytes = Buffer.concat(written);
+      expect(await readWhole(bytes)).toBe('accepted');
+      expect(b).toMatchObject({
+        length: long.length,
+        sha256: createHash('sha256').update(long).digest('hex'),
+      });
+      const folder = mkdtempSync(join(tmpdir(), 'archive-'));
+      const file = join(folder, 'a.zip');
+      writeFileSync(file, bytes);
+      expect(execFileSync('unzip', ['-t', file], { encoding: 'utf8' })).toContain('No errors detected');
+      rmSync(folder, { recursive: true });
+    },
+  );
+
+  test('fails as a whole when an entry fails, or the sink', async () => {
+    const writer = new ArchiveWriter(async () => undefined, { ...OPTIONS, entriesAtOnce: 2 });
+    const [broken, good] = [
+      await writer.begin('data/s.a/000001.csv'),
+      await writer.begin('data/s.b/000001.csv'),
+    ];
+    const waiting = writer.begin('data/s.c/000001.csv');
+    waiting.catch(() => undefined);
+    broken.fail(new Error('the table went away'));
+    await good.write(Buffer.from('a\n'));
+    await good.end();
+    await expect(waiting).rejects.toThrow('the table went away');
+    await expect(writer.finish(FACTS)).rejects.toThrow('the table went away');
+
+    const unsendable = new ArchiveWriter(() => Promise.reject(new Error('the store went away')), OPTIONS);
+    await expect(unsendable.finish(FACTS)).rejects.toThrow('the store went away');
+  });
+
+  test('waits for its sink, and holds no more than it may', async () => {
+    const unopened = new ArchiveWriter(() => new Promise(() => undefined), { ...OPTIONS, entriesAtOnce: 1 });
+    const entry = await unopened.begin('data/s.a/000001.csv');
+    let taken = 0;
+    let full: Promise<void> | undefined;
+    while (full === undefined) {
+      full = entry.write(Buffer.alloc(65_536));
+      taken += 65_536;
+    }
+    expect(taken).toBe(ENTRY_MEMORY_BYTES + 65_536);
+    let begun = false;
+    void unopened.begin('data/s.b/000001.csv').then(() => (begun = true));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(begun).toBe(false);
   });
 });
 
@@ -219,18 +282,6 @@ describe('opening', () => {
   ])('refuses %s', async (_title, make, reason) => {
     expect(await refusalOf(await make())).toMatch(reason);
   });
-
-  /** Opens the archive and reads every entry to its end. */
-  async function readWhole(bytes: Buffer): Promise<string> {
-    try {
-      const archive = await openArchive(source(bytes));
-      for (const { entries } of archive.manifest.tables)
-        for (const entry of entries) await buffer(archive.readEntry(entry));
-      return 'accepted';
-    } catch (error) {
-      return (error as Failure).code;
-    }
-  }
 
   test('accepts what was written, stored or deflated, in one read of the data', async () => {
     for (const compressionLevel of [0, 1, 9]) {

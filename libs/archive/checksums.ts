@@ -1,5 +1,14 @@
-import { createHash } from 'node:crypto';
+import { createHash, webcrypto } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+
+export interface ContentChecksums {
+  /** Bytes. */
+  length: number;
+  /** 8 lower-case hexadecimal digits. */
+  crc32: string;
+  /** 64 lower-case hexadecimal digits. */
+  sha256: string;
+}
 
 /** Length, CRC-32 and SHA-256 of bytes as they pass. */
 export class Checksums {
@@ -14,11 +23,21 @@ export class Checksums {
   }
 
   /** To be called once, after the end. */
-  result(): { length: number; crc32: string; sha256: string } {
-    return {
-      length: this.length,
-      crc32: this.crc.toString(16).padStart(8, '0'),
-      sha256: this.hash.digest('hex'),
-    };
+  result(): ContentChecksums {
+    return { length: this.length, crc32: hex(this.crc), sha256: this.hash.digest('hex') };
   }
+}
+
+/** The same of bytes that are there already; SHA-256 is made on another thread. */
+export async function checksumsOf(content: Buffer): Promise<ContentChecksums> {
+  const digest = await webcrypto.subtle.digest('SHA-256', content);
+  return {
+    length: content.length,
+    crc32: hex(crc32(content)),
+    sha256: Buffer.from(digest).toString('hex'),
+  };
+}
+
+function hex(crc: number): string {
+  return crc.toString(16).padStart(8, '0');
 }

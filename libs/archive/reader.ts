@@ -11,8 +11,10 @@ import {
   centralDirectory,
   dataDescriptor,
   type EntryRecord,
+  entryTime,
   type EntryTime,
   extent,
+  FLAG_STREAMED,
   localHeader,
 } from './zip-records.js';
 
@@ -133,11 +135,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
 
     expectConsistentNumbers(manifest);
     const records = expectedRecords(manifest, listed);
-    const time = {
-      dosTime: last.lastModFileTime,
-      dosDate: last.lastModFileDate,
-      unix: Math.floor(Date.parse(manifest.takenAt) / 1000),
-    };
+    const time = entryTime(new Date(manifest.takenAt));
     const directoryOffset = records.reduce((offset, record) => offset + extent(record), 0);
     await expectBytes(source, directoryOffset, centralDirectory(records, time, directoryOffset));
     const manifestRecord = records.at(-1);
@@ -171,7 +169,8 @@ function expectedRecords(manifest: Manifest, listed: Entry[]): EntryRecord[] {
   const last = listed.at(-1);
   const records: EntryRecord[] = [];
   let offset = 0;
-  const place = (name: string, length: number, crc: number, entry: Entry, streamed: boolean) => {
+  const place = (name: string, length: number, crc: number, entry: Entry) => {
+    const streamed = (entry.generalPurposeBitFlag & FLAG_STREAMED) !== 0;
     const { compressionMethod: method, compressedSize: compressedLength } = entry;
     const record = { name, method, crc32: crc, compressedLength, length, offset, streamed };
     records.push(record);
@@ -181,11 +180,11 @@ function expectedRecords(manifest: Manifest, listed: Entry[]): EntryRecord[] {
     const entry = listed[index];
     if (entry === undefined || entry === last || entry.fileName !== name)
       throw invalid(`the entry ${name} is missing`);
-    place(name, length, parseInt(crc32, 16), entry, true);
+    place(name, length, parseInt(crc32, 16), entry);
   }
   if (last === undefined || listed.length !== wanted.length + 1)
     throw invalid('it holds entries that its manifest does not know');
-  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, last, false);
+  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, last);
   return records;
 }
 

@@ -1,66 +1,74 @@
-import { type Readable, Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { ZipFile } from 'yazl';
-import { Checksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
-import { createManifest, type Manifest, type ManifestFacts, type ManifestFile } from './manifest.js';
+import { EntryWriter } from './entry-writer.js';
+import { createManifest, type Manifest, type ManifestFacts } from './manifest.js';
+import { Slots } from './slots.js';
+import { centralDirectory, type EntryRecord, entryTime, type EntryTime, extent } from './zip-records.js';
 
 export interface ArchiveWriterOptions {
   /** zlib's, from 0 (stored) to 9. */
   compressionLevel: number;
   /** Every entry carries it, so that equal data makes equal entries. */
   modifiedAt: Date;
+  /** So many entries may be begun and not yet written: each of them holds up to ENTRY_MEMORY_BYTES. */
+  entriesAtOnce: number;
 }
 
+/** Takes the archive's bytes, in order; resolves when there is room for more. Calls do not overlap. */
+export type ArchiveSink = (bytes: Buffer) => Promise<void>;
+
 /**
- * Writes an archive as FORMAT.md describes it: entries one after the other, the manifest last. Whoever reads
- * `output` sets the pace; nothing is held back but what the streams in between buffer.
+ * Writes an archive as FORMAT.md describes it: entries one after the other, the manifest last. Several of them can
+ * be filled at once; they are compressed side by side, and appear in the order in which they were begun.
  */
 export class ArchiveWriter {
-  private readonly zip = new ZipFile();
+  private readonly time: EntryTime;
+  private readonly slots: Slots;
+  private readonly records: EntryRecord[] = [];
+  /** Settles when every entry that was begun is written. */
+  private written = Promise.resolve();
 
-  constructor(private readonly options: ArchiveWriterOptions) {
-    // Only yazl's own checks arrive here; they must end up where the archive is read.
-    this.zip.on('error', (error: Error) => this.output.destroy(error));
-  }
-
-  /** The zip's bytes. Ends after `finish`, fails when an entry fails. */
-  get output(): Readable {
-    return this.zip.outputStream as Readable;
+  constructor(
+    private readonly sink: ArchiveSink,
+    private readonly options: ArchiveWriterOptions,
+  ) {
+    this.time = entryTime(options.modifiedAt);
+    this.slots = new Slots(options.entriesAtOnce);
   }
 
   /**
-   * Adds one entry and waits until its source has been read to the end. The signal gives it up.
-   * @throws what the source fails with; the archive is then beyond repair and `output` fails too
+   * Takes the next place in the archive, in the order of the calls; waits while too many entries are open.
+   * @throws what another entry, or the sink, failed with
    */
-  async addEntry(name: string, source: Readable, signal: AbortSignal): Promise<ManifestFile> {
-    const checksums = new Checksums();
-    const checked = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        checksums.update(chunk);
-        done(null, chunk);
-      },
+  async begin(name: string): Promise<EntryWriter> {
+    const entry = new EntryWriter(name, {
+      compressionLevel: this.options.compressionLevel,
+      time: this.time,
+      sink: this.sink,
+      turn: this.written.then(() => this.length),
     });
-    const { compressionLevel, modifiedAt: mtime } = this.options;
-    this.zip.addReadStream(checked, name, { compressionLevel, mtime });
-    try {
-      await pipeline(source, checked, { signal });
-    } catch (error) {
-      this.output.destroy(error as Error);
-      throw error;
-    }
-    return { name, ...checksums.result() };
+    this.written = entry.written.then((record) => {
+      this.records.push(record);
+      this.slots.give();
+    });
+    this.written.catch((error: unknown) => this.slots.fail(error));
+    await this.slots.take();
+    return entry;
   }
 
-  /** Writes the manifest as the last entry and closes the zip. */
-  finish(facts: ManifestFacts): Manifest {
+  /** Writes the manifest as the last entry and closes the zip. @throws what an entry or the sink failed with */
+  async finish(facts: ManifestFacts): Promise<Manifest> {
     const manifest = createManifest(facts);
-    const { compressionLevel, modifiedAt: mtime } = this.options;
-    this.zip.addBuffer(Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`), MANIFEST_NAME, {
-      compressionLevel,
-      mtime,
-    });
-    this.zip.end();
+    const entry = await this.begin(MANIFEST_NAME);
+    await entry.write(Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`));
+    await entry.end();
+    await this.written;
+    await this.sink(centralDirectory(this.records, this.time, this.length));
     return manifest;
+  }
+
+  /** Bytes of the entries that are written. */
+  private get length(): number {
+    const last = this.records.at(-1);
+    return last === undefined ? 0 : last.offset + extent(last);
   }
 }

@@ -27,13 +27,25 @@ export interface EntryTime {
   unix: number;
 }
 
+/** DOS knows no zones and counts in steps of two seconds, from 1980 on: it is given UTC. */
+export function entryTime(date: Date): EntryTime {
+  const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate()];
+  const [hours, minutes, seconds] = [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
+  return {
+    dosDate: ((year - 1980) << 9) | (month << 5) | day,
+    dosTime: (hours << 11) | (minutes << 5) | (seconds >> 1),
+    unix: Math.floor(date.getTime() / 1000),
+  };
+}
+
 const UINT32_MAX = 0xffffffff;
 const UINT16_MAX = 0xffff;
 const MADE_BY_UNIX_6_3 = (3 << 8) | 63;
 const VERSION_PLAIN = 20;
 const VERSION_ZIP64 = 45;
 const FLAG_UTF8 = 1 << 11;
-const FLAG_STREAMED = 1 << 3;
+/** Lengths and CRC-32 follow the data. */
+export const FLAG_STREAMED = 1 << 3;
 /** A regular file, rw-rw-r--. */
 const EXTERNAL_ATTRIBUTES = (0o100664 << 16) >>> 0;
 

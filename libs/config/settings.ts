@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { Secret } from './secret.js';
 
 /** Schemas that hold the product's own state. They are never part of a repository. */
 export const OWN_SCHEMAS = { accounts: 'snapshotd', queue: 'snapshotd_queue' } as const;
+
+/** More sessions than this are a burden to a server that others use, and S3 takes no more. */
+const DEFAULT_LANES = 4;
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -123,6 +127,7 @@ const environment = z.object({
   WORKER_CONCURRENCY: integer(1, 64).default(1),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
+  SNAPSHOT_LANES: integer(1, 32).optional(),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
@@ -185,6 +190,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     workerConcurrency: value.WORKER_CONCURRENCY,
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
+    lanes: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_LANES),
     logLevel: value.LOG_LEVEL,
   };
 }

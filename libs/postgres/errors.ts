@@ -98,10 +98,15 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
   );
 }
 
+/** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
+export function sqlState(error: unknown): string | undefined {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof pg.DatabaseError ? cause.code : undefined;
+}
+
 /** Whether rows would be left without those that they refer to. */
 export function isForeignKeyViolation(error: unknown): boolean {
-  const cause = error instanceof Failure ? error.cause : error;
-  return cause instanceof pg.DatabaseError && cause.code === '23503';
+  return sqlState(error) === '23503';
 }
 
 function systemErrorCode(error: unknown): string | undefined {

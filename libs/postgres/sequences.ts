@@ -13,14 +13,25 @@ export interface SequenceState extends Sequence {
   isCalled: boolean;
 }
 
+/** Sequences that one statement reads. */
+const BATCH = 200;
+
 /** The repository's sequences with their present states, sorted by name. */
 export async function readSequences(session: Session, schemas: string[]): Promise<SequenceState[]> {
+  const sequences = await listSequences(session, schemas);
   const states: SequenceState[] = [];
-  for (const sequence of await listSequences(session, schemas)) {
-    const rows = await session.query<{ lastValue: string; isCalled: boolean }>(
-      `SELECT last_value AS "lastValue", is_called AS "isCalled" FROM ${quoteTable(sequence)}`,
+  for (let from = 0; from < sequences.length; from += BATCH) {
+    const batch = sequences.slice(from, from + BATCH);
+    const selects = batch.map(
+      (sequence, index) => `SELECT ${index} AS index, last_value, is_called FROM ${quoteTable(sequence)}`,
     );
-    for (const state of rows) states.push({ ...sequence, ...state });
+    const rows = await session.query<{ index: number; last_value: string; is_called: boolean }>(
+      `${selects.join(' UNION ALL ')} ORDER BY index`,
+    );
+    for (const { index, last_value: lastValue, is_called: isCalled } of rows) {
+      const sequence = batch[index];
+      if (sequence !== undefined) states.push({ ...sequence, lastValue, isCalled });
+    }
   }
   return states;
 }

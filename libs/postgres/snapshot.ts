@@ -1,5 +1,6 @@
 import { Failure } from '#contracts';
-import { quoteTable } from './identifiers.js';
+import { sqlState } from './errors.js';
+import { quoteLiteral, quoteTable } from './identifiers.js';
 import { listTables, type Table } from './tables.js';
 import type { Session } from './session.js';
 
@@ -66,6 +67,33 @@ export async function takeSnapshot(
   );
 }
 
+/** While a lane waits for a lock, the snapshot's own locks may be what the one before it in the queue waits for. */
+const LANE_LOCK_TIMEOUT = '1s';
+
+/**
+ * Begins a transaction on another session that sees the same instant. It takes locks of its own: without them it
+ * would meet those that wait for an exclusive lock, one table after the other.
+ * https://www.postgresql.org/docs/current/sql-set-transaction.html
+ * @returns false when the locks cannot be had soon: the session is then of no use
+ */
+export async function joinSnapshot(session: Session, snapshot: Snapshot): Promise<boolean> {
+  await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
+  await session.query(`SET LOCAL lock_timeout = '${LANE_LOCK_TIMEOUT}'`);
+  try {
+    await lockTables(session, snapshot.tables);
+  } catch (error) {
+    if (isLockShortage(error)) return false;
+    throw error;
+  }
+  await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot.exportedName)}`);
+  return true;
+}
+
+/** lock_not_available, out_of_memory: somebody is before us, or the server has no room for more locks. */
+function isLockShortage(error: unknown): boolean {
+  return ['55P03', '53200'].includes(sqlState(error) ?? '');
+}
+
 /** @returns false when a table of the list is gone */
 async function lockTables(session: Session, tables: Table[]): Promise<boolean> {
   if (tables.length === 0) return true;
@@ -80,14 +108,14 @@ async function lockTables(session: Session, tables: Table[]): Promise<boolean> {
   }
 }
 
+/** undefined_table, invalid_schema_name */
 function isUndefinedTable(error: unknown): boolean {
-  const cause = error instanceof Failure ? error.cause : error;
-  // undefined_table, invalid_schema_name
-  return cause instanceof Error && 'code' in cause && (cause.code === '42P01' || cause.code === '3F000');
+  return ['42P01', '3F000'].includes(sqlState(error) ?? '');
 }
 
 /** Sizes change while others write; everything else must be as it was listed. */
 function sameTables(before: Table[], after: Table[]): boolean {
-  const definitions = (tables: Table[]) => JSON.stringify(tables.map((table) => ({ ...table, bytes: 0 })));
+  const definitions = (tables: Table[]) =>
+    JSON.stringify(tables.map((table) => ({ ...table, bytes: 0, blocks: 0 })));
   return definitions(before) === definitions(after);
 }

@@ -1,4 +1,5 @@
 import { Failure } from '#contracts';
+import { sqlState } from './errors.js';
 import { quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
 
@@ -45,7 +46,7 @@ export async function beginWithExclusiveLocks(
   }
 }
 
+/** lock_not_available */
 function isLockTimeout(error: unknown): boolean {
-  const cause = error instanceof Failure ? error.cause : error;
-  return (cause as { code?: unknown } | undefined)?.code === '55P03'; // lock_not_available
+  return sqlState(error) === '55P03';
 }

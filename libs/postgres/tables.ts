@@ -18,6 +18,8 @@ export interface Table {
   name: string;
   /** Bytes on disk with TOAST, without indexes. */
   bytes: number;
+  /** Blocks of its heap; missing where a table is not kept as a heap, and cannot be read by blocks. */
+  blocks?: number;
   /** In the order of the table's definition, dropped ones left out. */
   columns: Column[];
 }
@@ -35,10 +37,17 @@ export async function listTables(
 ): Promise<Table[]> {
   await checkSchemas(session, schemas);
   const rows = await session.query<
-    Omit<Table, 'bytes'> & { bytes: string; readable: boolean; hidden: boolean }
+    Omit<Table, 'bytes' | 'blocks'> & {
+      bytes: string;
+      blocks: string | null;
+      readable: boolean;
+      hidden: boolean;
+    }
   >(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
-            pg_table_size(c.oid) AS bytes, has_table_privilege(c.oid, 'SELECT') AS readable,
+            pg_table_size(c.oid) AS bytes,
+            CASE WHEN c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap')
+                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks, has_table_privilege(c.oid, 'SELECT') AS readable,
             row_security_active(c.oid) AS hidden,
             coalesce((SELECT json_agg(json_build_object(
                                'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
@@ -57,11 +66,12 @@ export async function listTables(
   if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
   const hidden = rows.filter((row) => toRead && row.hidden);
   if (hidden.length > 0) throw await hiddenRows(session, hidden);
-  return rows.map(({ oid, schema, name, bytes, columns }) => ({
+  return rows.map(({ oid, schema, name, bytes, blocks, columns }) => ({
     oid,
     schema,
     name,
     bytes: Number(bytes),
+    ...(blocks !== null && { blocks: Number(blocks) }),
     columns,
   }));
 }

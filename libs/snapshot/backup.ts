@@ -1,16 +1,21 @@
 import { randomInt } from 'node:crypto';
-import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, dataEntryName, DEFINITIONS_NAME, type Manifest, type ManifestTable } from '#archive';
+import {
+  ArchiveWriter,
+  DEFINITIONS_NAME,
+  type Manifest,
+  type ManifestFacts,
+  type ManifestTable,
+} from '#archive';
 import type { Secret } from '#config';
 import { errorSentence, Failure } from '#contracts';
 import {
-  copyOut,
   countRows,
   type Definitions,
-  displayTable,
+  type LeftOut,
   listExtensions,
   listLeftOut,
+  planChunks,
   readSequences,
   type Session,
   type Snapshot,
@@ -19,9 +24,11 @@ import {
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
+import { copyTables } from './copy-tables.js';
 import { type DefinitionsMode, startDefinitions } from './definitions-dump.js';
 import { clearEarlierAttempts } from './earlier-attempts.js';
 import { type Journal, noteArchive } from './journal.js';
+import { withLanes } from './lanes.js';
 import { withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
 
@@ -35,6 +42,8 @@ export interface BackupRequest {
   keyPrefix: string;
   /** zlib's, from 0 to 9. */
   compressionLevel: number;
+  /** Sessions that read at once, at most. */
+  lanes: number;
   definitions: DefinitionsMode;
   journal: Journal;
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
@@ -49,6 +58,9 @@ export interface BackupRequest {
   /** Stops the backup; what is thrown then is the signal's reason. */
   signal: AbortSignal;
 }
+
+/** Entries that are compressed or uploaded while every lane fills another one. */
+const ENTRIES_BESIDE_LANES = 2;
 
 /** How long a backup that was ended waits for the store to forget its upload. */
 const PATIENCE_MS = 1_000;
@@ -107,30 +119,32 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     progress.say('Taking the snapshot');
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
-    const counts = await countRows(session, snapshot.tables);
-    progress.expect([...counts.values()].reduce((total, rows) => total + rows, 0));
+    progress.expect(await countRows(session, snapshot.tables));
 
-    const writer = new ArchiveWriter({
+    const chunks = planChunks(snapshot.tables);
+    const writer = new ArchiveWriter((bytes) => upload.write(bytes), {
       compressionLevel: request.compressionLevel,
       modifiedAt: snapshot.takenAt,
+      entriesAtOnce: request.lanes + ENTRIES_BESIDE_LANES,
     });
+    // pg_dump reads while the rows are copied, and is written after them.
+    const { definitions, leftOut } = await startDefinitions(request, session, snapshot, signal);
     const [manifest] = await together(signal, [
       async (signal) => {
-        // pg_dump reads while the rows are copied, and is written after them.
-        const { definitions, leftOut } = await startDefinitions(request, session, snapshot, signal);
-        const tables = await copyTables(session, snapshot, writer, progress, signal);
-        const facts = await describe(request, session, snapshot, tables);
-        facts.leftOut.unshift(...leftOut);
-        const manifest = writer.finish(
-          definitions === undefined
-            ? facts
-            : { ...facts, definitions: await addDefinitions(definitions, writer, progress, signal) },
-        );
-        progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
-        return manifest;
+        const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
+        const tables = await withLanes({ ...lanes, chunks: chunks.length, signal }, (sessions) => {
+          progress.watchToo(sessions.slice(1).map(({ pid }) => pid));
+          return copyTables(sessions, snapshot, chunks, writer, progress, signal);
+        });
+        const facts = await describe(request, session, snapshot, tables, leftOut);
+        if (definitions !== undefined)
+          facts.definitions = await addDefinitions(definitions, writer, progress);
+        return writer.finish(facts);
       },
-      (signal) => sendToStore(writer.output, upload, signal),
+      // Should it fail, nobody need wait for the rows.
+      async () => definitions?.ended,
     ]);
+    progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
     return manifest;
   });
 }
@@ -139,44 +153,17 @@ async function addDefinitions(
   { sql, ended }: Definitions,
   writer: ArchiveWriter,
   progress: CopyProgress,
-  signal: AbortSignal,
 ): Promise<Manifest['definitions']> {
   progress.allRows('Copying the definitions');
-  const [file] = await Promise.all([writer.addEntry(DEFINITIONS_NAME, sql, signal), ended]);
-  return { ...file, name: DEFINITIONS_NAME };
-}
-
-/** Copies one table after the other into the archive. */
-async function copyTables(
-  session: Session,
-  snapshot: Snapshot,
-  writer: ArchiveWriter,
-  progress: CopyProgress,
-  signal: AbortSignal,
-): Promise<ManifestTable[]> {
-  const copied: ManifestTable[] = [];
-  for (const [index, table] of snapshot.tables.entries()) {
-    signal.throwIfAborted();
-    progress.say(`Copying ${displayTable(table)} (table ${index + 1} of ${snapshot.tables.length})`);
-    const { csv, rows } = copyOut(session, table, snapshot.serverEncoding);
-    const [entry, count] = await Promise.allSettled([
-      writer.addEntry(dataEntryName(table, 1), csv, signal),
-      rows,
-    ]);
-    // When COPY failed, the entry failed with it; COPY's error says why.
-    if (count.status === 'rejected') throw count.reason;
-    if (entry.status === 'rejected') throw entry.reason;
-    progress.add(count.value);
-    const { schema, name, columns } = table;
-    copied.push({
-      schema,
-      name,
-      columns,
-      rows: count.value,
-      entries: [{ ...entry.value, rows: count.value }],
-    });
+  const entry = await writer.begin(DEFINITIONS_NAME);
+  try {
+    for await (const bytes of sql as AsyncIterable<Buffer>) await entry.write(bytes);
+    await ended;
+  } catch (error) {
+    entry.fail(error);
+    throw error;
   }
-  return copied;
+  return { ...(await entry.end()), name: DEFINITIONS_NAME };
 }
 
 async function describe(
@@ -184,7 +171,8 @@ async function describe(
   session: Session,
   snapshot: Snapshot,
   tables: ManifestTable[],
-) {
+  leftOut: LeftOut[],
+): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   return {
@@ -197,19 +185,8 @@ async function describe(
     tables,
     sequences: await readSequences(session, repository.schemas),
     extensions: await listExtensions(session, snapshot.tables),
-    leftOut: await listLeftOut(session, repository.schemas),
+    leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
-}
-
-/** The archive's bytes go on as they come; while the store takes none, nothing is read from PostgreSQL. */
-async function sendToStore(output: Readable, upload: MultipartUpload, signal: AbortSignal): Promise<void> {
-  const stop = () => output.destroy(signal.reason as Error);
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    for await (const bytes of output) await upload.write(bytes as Buffer);
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
 }
 
 /**

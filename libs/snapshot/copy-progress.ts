@@ -14,6 +14,7 @@ export class CopyProgress {
   private rowsInside = 0;
   private silent = false;
   private rowsExpected = 0;
+  private watchedToo: number[] = [];
 
   constructor(private readonly report: ReportProgress) {}
 
@@ -46,6 +47,11 @@ export class CopyProgress {
     this.say(message);
   }
 
+  /** Counts the rows of these backends' COPYs, too. */
+  watchToo(pids: number[]): void {
+    this.watchedToo = pids;
+  }
+
   /** Looks at a backend until the signal stops it: tells its rows and whom it waits for. */
   async watch(observer: Observer, pid: number, signal: AbortSignal): Promise<void> {
     for (;;) {
@@ -53,7 +59,7 @@ export class CopyProgress {
       if (signal.aborted) return;
       const before = this.rowsDone;
       const waitsFor = await observer.waitingFor(pid);
-      const inFlight = await observer.rowsInFlight([pid]);
+      const inFlight = await observer.rowsInFlight([pid, ...this.watchedToo]);
       if (signal.aborted) return;
       // A COPY that ended meanwhile is counted already.
       if (this.rowsDone !== before) continue;

@@ -12,7 +12,7 @@ import { withRepositorySession } from './repository-session.js';
 
 export interface VerifyRequest extends Omit<
   BackupRequest,
-  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'definitions' | 'finishLater'
+  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'
 > {
   /** The archive's key. */
   key: string;

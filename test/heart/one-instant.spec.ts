@@ -1,6 +1,5 @@
 import pg from 'pg';
-import { buffer } from 'node:stream/consumers';
-import { copyOut, Session, type SnapshotStep, takeSnapshot } from '#postgres';
+import { copyOut, planChunks, Session, type SnapshotStep, takeSnapshot } from '#postgres';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
@@ -45,13 +44,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       const archive = await DownloadedArchive.of(store, key);
       expect(moves).toBeGreaterThan(before);
       const amounts = ['a', 'b'].flatMap((name) =>
-        archive
-          .read(`data/bank.${name}/000001.csv`)
-          .toString()
-          .trim()
-          .split('\n')
-          .slice(1)
-          .map((line) => Number(line.split(',')[1])),
+        archive.rows('bank', name).map((line) => Number(line.split(',')[1])),
       );
       expect(amounts.length).toBe(2 * rows);
       expect(amounts.reduce((sum, amount) => sum + amount, 0)).toBe(2 * rows * each);
@@ -76,10 +69,10 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       if (step === at && done === undefined) done = await interfere(url, statements);
     });
     const seen: Record<string, string> = {};
-    for (const table of snapshot.tables) {
-      const { csv, rows } = copyOut(session, table, snapshot.serverEncoding);
-      const [text] = await Promise.all([buffer(csv), rows]);
-      seen[table.name] = text.toString().trim().split('\n').slice(1).join(' ');
+    for (const chunk of planChunks(snapshot.tables)) {
+      let csv = '';
+      await copyOut(session, chunk, snapshot.serverEncoding, (bytes) => void (csv += bytes.toString()));
+      seen[chunk.table.name] = csv.trim().split('\n').slice(1).join(' ');
     }
     await session.close();
     return { done, seen };

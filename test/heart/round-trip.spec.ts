@@ -70,7 +70,8 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
-    expect(archive.entries()).toEqual([
+    // Where pg_dump can read the server, the definitions are there too.
+    expect(archive.entries().filter((name) => name !== 'schema.sql')).toEqual([
       'data/Odd%2ESchema.a%2Fb%25c%2C%20%22d%22%20é/000001.csv',
       'data/plain.computed/000001.csv',
       'data/plain.empty/000001.csv',

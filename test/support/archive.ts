@@ -34,6 +34,14 @@ export class DownloadedArchive {
     return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], { maxBuffer: 1 << 30 });
   }
 
+  /** The lines of all chunks of a table without their headers: rows, where no value holds a line break. */
+  rows(schema: string, name: string): string[] {
+    const table = this.manifest().tables.find((one) => one.schema === schema && one.name === name);
+    return (table?.entries ?? []).flatMap((entry) =>
+      this.read(entry.name).toString().trimEnd().split('\n').slice(1),
+    );
+  }
+
   manifest(): Manifest {
     return JSON.parse(this.read('manifest.json').toString('utf8')) as Manifest;
   }

@@ -85,6 +85,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
     keyPrefix: '',
     compressionLevel: 1,
     definitions: 'auto',
+    lanes: 2,
     journal: new MemoryJournal(),
     finishLater: () => undefined,
     signal: new AbortController().signal,

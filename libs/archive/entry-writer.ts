@@ -1,0 +1,179 @@
+import { once } from 'node:events';
+import { promisify } from 'node:util';
+import { createDeflateRaw, deflateRaw, type ZlibOptions } from 'node:zlib';
+import { Checksums, checksumsOf } from './checksums.js';
+import type { ManifestFile } from './manifest.js';
+import type { ArchiveSink } from './writer.js';
+import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from './zip-records.js';
+
+/** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
+export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
+
+/** zlib's output buffers: larger ones mean fewer round trips between its threads and ours. */
+const ZLIB_CHUNK_BYTES = 512 * 1024;
+
+const deflated = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
+
+export interface EntryWriterOptions {
+  compressionLevel: number;
+  time: EntryTime;
+  sink: ArchiveSink;
+  /** Resolves, with its offset, when all entries before it are written. */
+  turn: Promise<number>;
+}
+
+/**
+ * One entry that is being filled. An entry that fits into memory is compressed in one go, on zlib's threads and
+ * beside others; its lengths stand in its header.
+ */
+export class EntryWriter {
+  /** Settles when all of the entry has been taken by the sink. */
+  readonly written: Promise<EntryRecord>;
+  private resolve: (record: EntryRecord) => void = () => undefined;
+  private reject: (error: unknown) => void = () => undefined;
+  private held: Buffer[] = [];
+  private heldBytes = 0;
+  private streamed: Promise<StreamedEntry> | undefined;
+
+  constructor(
+    private readonly name: string,
+    private readonly options: EntryWriterOptions,
+  ) {
+    this.written = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.written.catch(() => undefined); // The writer hears of it.
+    options.turn.catch((error: unknown) => this.reject(error));
+  }
+
+  /** Takes the next bytes, which are the entry's from then on. While a promise is pending, give no more. */
+  write(bytes: Buffer): Promise<void> | undefined {
+    if (this.streamed !== undefined) return this.streamed.then((entry) => entry.write(bytes));
+    this.held.push(bytes);
+    this.heldBytes += bytes.length;
+    return this.heldBytes > ENTRY_MEMORY_BYTES ? this.stream() : undefined;
+  }
+
+  /**
+   * The entry is complete. Resolves when its checksums are known and nothing more needs to be held back; it may be
+   * written later. @throws what the sink failed with
+   */
+  async end(): Promise<ManifestFile> {
+    try {
+      if (this.streamed !== undefined) return await this.endStream(await this.streamed);
+      const { name } = this;
+      const { compressionLevel, time, sink, turn } = this.options;
+      const content = this.takeHeld();
+      const method = compressionLevel === 0 ? 0 : 8;
+      const [packed, checksums] = await Promise.all([
+        method === 0 ? content : deflated(content, zlibOptions(compressionLevel)),
+        checksumsOf(content),
+      ]);
+      const write = async () => {
+        const record: EntryRecord = {
+          name,
+          method,
+          crc32: parseInt(checksums.crc32, 16),
+          compressedLength: packed.length,
+          length: checksums.length,
+          offset: await turn,
+          streamed: false,
+        };
+        await sink(localHeader(record, time));
+        await sink(packed);
+        return record;
+      };
+      write().then(this.resolve, this.reject);
+      return { name, ...checksums };
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  /** The entry cannot be completed: the archive is beyond repair. */
+  fail(error: unknown): void {
+    this.reject(error);
+    this.streamed?.then(
+      (entry) => entry.destroy(),
+      () => undefined,
+    );
+  }
+
+  private async stream(): Promise<void> {
+    this.streamed = this.options.turn.then((offset) => StreamedEntry.begin(this.name, offset, this.options));
+    await (await this.streamed).write(this.takeHeld());
+  }
+
+  private async endStream(entry: StreamedEntry): Promise<ManifestFile> {
+    const { record, file } = await entry.end();
+    this.resolve(record);
+    return file;
+  }
+
+  private takeHeld(): Buffer {
+    const content = this.held.length === 1 && this.held[0] ? this.held[0] : Buffer.concat(this.held);
+    this.held = [];
+    return content;
+  }
+}
+
+/** An entry that is compressed as it comes, since it is too long to be held. Its lengths stand behind it. */
+class StreamedEntry {
+  private readonly checksums = new Checksums();
+  private readonly deflate;
+  private readonly pumping: Promise<void>;
+  private packedBytes = 0;
+
+  private constructor(
+    private readonly record: EntryRecord,
+    private readonly options: EntryWriterOptions,
+  ) {
+    // Level 0 makes stored blocks: a reader must be told where such an entry ends.
+    this.deflate = createDeflateRaw(zlibOptions(options.compressionLevel));
+    this.pumping = this.pump();
+    this.pumping.catch(() => undefined); // Whoever writes next hears of it.
+  }
+
+  static async begin(name: string, offset: number, options: EntryWriterOptions): Promise<StreamedEntry> {
+    const record = { name, method: 8, crc32: 0, compressedLength: 0, length: 0, offset, streamed: true };
+    await options.sink(localHeader(record, options.time));
+    return new StreamedEntry(record, options);
+  }
+
+  async write(bytes: Buffer): Promise<void> {
+    this.checksums.update(bytes);
+    if (this.deflate.destroyed) await this.pumping;
+    if (!this.deflate.write(bytes)) await Promise.race([once(this.deflate, 'drain'), this.pumping]);
+  }
+
+  async end(): Promise<{ record: EntryRecord; file: ManifestFile }> {
+    this.deflate.end();
+    await this.pumping;
+    const checksums = this.checksums.result();
+    const record = {
+      ...this.record,
+      crc32: parseInt(checksums.crc32, 16),
+      compressedLength: this.packedBytes,
+      length: checksums.length,
+    };
+    await this.options.sink(dataDescriptor(record));
+    return { record, file: { name: record.name, ...checksums } };
+  }
+
+  destroy(): void {
+    this.deflate.destroy();
+  }
+
+  private async pump(): Promise<void> {
+    for await (const packed of this.deflate as AsyncIterable<Buffer>) {
+      this.packedBytes += packed.length;
+      await this.options.sink(packed);
+    }
+  }
+}
+
+function zlibOptions(level: number): ZlibOptions {
+  return { level, chunkSize: ZLIB_CHUNK_BYTES };
+}

@@ -1,0 +1,37 @@
+import type { Table } from './tables.js';
+
+/** A part of a table's rows that one COPY reads: a range of its blocks, or all of it. */
+export interface Chunk {
+  table: Table;
+  /** From 1 within its table. */
+  number: number;
+  /** Missing where the chunk is the whole table. */
+  blocks?: { first: number; /** The first one after it; missing at the table's open end. */ end?: number };
+}
+
+/** Bytes on disk that make a chunk: small enough to be held in memory by every lane. */
+const CHUNK_BYTES = 4 * 1024 * 1024;
+/** All in all; beyond, chunks grow. A manifest has about 250 bytes for each. */
+const MAX_CHUNKS = 100_000;
+
+/**
+ * Cuts tables into ranges of blocks, which any number of sessions can read under one snapshot. Where the cuts
+ * are depends on the tables alone, not on who reads them. A table's last range has no end: rows that came after
+ * its size was looked at belong to no snapshot that is older, and a size that was read too early loses none.
+ * https://www.postgresql.org/docs/current/ddl-system-columns.html (ctid)
+ */
+export function planChunks(tables: Table[]): Chunk[] {
+  const total = tables.reduce((bytes, table) => bytes + table.bytes, 0);
+  const chunkBytes = Math.max(CHUNK_BYTES, total / MAX_CHUNKS);
+  return tables.flatMap((table) => {
+    const wanted = table.blocks === undefined ? 1 : Math.max(1, Math.round(table.bytes / chunkBytes));
+    const step = Math.max(1, Math.ceil((table.blocks ?? 0) / wanted));
+    const count = Math.max(1, Math.ceil((table.blocks ?? 0) / step));
+    return Array.from({ length: count }, (_, index): Chunk => {
+      const number = index + 1;
+      if (count === 1) return { table, number };
+      const first = index * step;
+      return { table, number, blocks: number < count ? { first, end: first + step } : { first } };
+    });
+  });
+}

@@ -1,0 +1,52 @@
+import { joinSnapshot, Session, type Snapshot } from '#postgres';
+
+/** In all lanes: each lane locks every table, and PostgreSQL has room for some thousands of locks. */
+const MAX_LOCKS = 5_000;
+/** Fewer chunks than this are not worth a session of their own. */
+const CHUNKS_PER_LANE = 8;
+
+export interface LanesOptions {
+  url: string;
+  applicationName: string;
+  /** The session whose transaction exported the snapshot; the first lane. */
+  leader: Session;
+  snapshot: Snapshot;
+  /** How many lanes at most. */
+  lanes: number;
+  /** How many chunks there are to read. */
+  chunks: number;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs work on several sessions that see one instant: the leader, and others as far as they are of use and the
+ * server lets them. All but the leader are closed at the end, at once when the signal says so.
+ */
+export async function withLanes<Result>(
+  { url, applicationName, leader, snapshot, lanes, chunks, signal }: LanesOptions,
+  work: (sessions: Session[]) => Promise<Result>,
+): Promise<Result> {
+  const useful = Math.min(
+    lanes,
+    Math.floor(chunks / CHUNKS_PER_LANE),
+    Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)),
+  );
+  const sessions = [leader];
+  const drop = () => sessions.slice(1).forEach((session) => session.destroy());
+  signal.addEventListener('abort', drop, { once: true });
+  try {
+    for (let lane = 2; lane <= useful; lane++) {
+      const session = await Session.open(url, { applicationName: `${applicationName} lane ${lane}`, signal });
+      sessions.push(session);
+      if (!(await joinSnapshot(session, snapshot))) {
+        sessions.pop();
+        await session.close();
+        break;
+      }
+    }
+    return await work(sessions);
+  } finally {
+    signal.removeEventListener('abort', drop);
+    await Promise.all(sessions.slice(1).map((session) => session.close()));
+  }
+}
