@@ -8,8 +8,8 @@ import type { Rig } from './rig.js';
 
 const DIST = join(__dirname, '..', '..');
 
-/** How often a daemon is asked for, and so how much too long a time may be. */
-const ASK_EVERY_MS = 50;
+/** How often a daemon is asked for, and so how much too long a time may be. Asking costs the machine time, too. */
+const ASK_EVERY_MS = 100;
 
 export interface DeploymentOptions {
   /** Tells several of one run apart. */

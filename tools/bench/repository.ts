@@ -69,7 +69,8 @@ export async function fillRepository(client: pg.Client, entities: number): Promi
          'string', jsonb_build_object(
            'title', jsonb_build_array(${words('h2', 0, 5)}),
            'keyword', jsonb_build_array(${words('h2', 5, 1)}, ${words('h2', 6, 1)}, ${words('h2', 7, 1)}),
-           'study', jsonb_build_array(${words('h3', 0, 2)} || ' ' || (h3 >> 12) % 1000)),
+           'study', jsonb_build_array(${words('h3', 0, 2)} || ' ' || (h3 >> 12) % 1000),
+           'contributor', jsonb_build_array(${words('h3', 8, 2)})),
          'long', jsonb_build_object('size', jsonb_build_array((h3 >> 16) & 4294967295)),
          'double', jsonb_build_object('quality', jsonb_build_array(((h1 >> 8) & 1048575) / 1048576.0::float8)),
          'date', jsonb_build_object('measured', jsonb_build_array(${timestamp('i + 86400')})))

@@ -40,10 +40,12 @@ function run(): void {
     }, TICK_MS);
     parentPort?.once('message', () => {
       clearInterval(timer);
+      report.seconds = (performance.now() - began) / 1000;
+      const { answered } = report;
+      // Those on their way may still fail, but come too late to count.
       void Promise.all(pending).then(() => {
-        report.seconds = (performance.now() - began) / 1000;
         agent.destroy();
-        parentPort?.postMessage(report);
+        parentPort?.postMessage({ ...report, answered } satisfies LoadReport);
       });
     });
   });
