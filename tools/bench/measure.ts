@@ -4,7 +4,7 @@ import { withClient } from './connect.js';
 import { Deployment } from './deployment.js';
 import { makeManyTables, manyTables, TABLES_SCHEMA } from './many-tables.js';
 import { measureMemory } from './memory.js';
-import type { Options, Part } from './options.js';
+import { type Options, type Part, PARTS } from './options.js';
 import { fillRepository, SCHEMA } from './repository.js';
 import { restores } from './restores.js';
 import type { Results } from './results.js';
@@ -14,6 +14,7 @@ import { hasRoomFor, type Rig } from './rig.js';
 export async function measure(rig: Rig, options: Options, results: Results): Promise<void> {
   const { entities, rounds, sizes } = options;
   const wanted = (...parts: Part[]) => parts.some((part) => options.parts.includes(part));
+  for (const part of PARTS) if (!wanted(part)) results.leaveOut(`the part ${part}`, 'the options say so');
   if (rig.binaries === undefined)
     results.leaveOut('pg_dump and pg_restore', "Debian's postgresql is not installed, and npm's has neither");
   if (!(await hasRoomFor(rig, entities)))
