@@ -14,6 +14,10 @@ export class Client {
     this.token = session.sessionToken;
   }
 
+  get sessionToken(): string {
+    return this.token;
+  }
+
   startBackup(): Promise<DaemonStatus> {
     return this.call('POST', '/repo/v1/startBackupDaemon', {});
   }

@@ -1,0 +1,125 @@
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonStatus } from '#contracts';
+import { apiReady, EmbeddedS3, freePort, type ServerProcess, startApp, startServers } from '#embedded';
+import { Client } from '../client.js';
+import type { Rig } from './rig.js';
+
+const DIST = join(__dirname, '..', '..');
+
+/** How often a daemon is asked for, and so how much too long a time may be. Asking costs the machine time, too. */
+const ASK_EVERY_MS = 100;
+
+export interface DeploymentOptions {
+  /** Tells several of one run apart. */
+  name: string;
+  /** The repository, and snapshotd's own database. */
+  databaseUrl: string;
+  schema: string;
+}
+
+export interface Finished {
+  /** From before the POST until COMPLETED was read. */
+  seconds: number;
+  /** Of the archive. */
+  key: string;
+}
+
+/** A queue, the API and one worker with the settings that a user gets, driven over HTTP. */
+export class Deployment {
+  private worker: ServerProcess | undefined;
+  private workers = 0;
+
+  private constructor(
+    readonly url: string,
+    readonly client: Client,
+    private readonly folder: string,
+    private readonly env: Record<string, string>,
+    private readonly running: { stop(): Promise<void> }[],
+  ) {}
+
+  /** Starts all but a worker: the API makes the tables of a new database, which can then be filled. */
+  static async start(rig: Rig, { name, databaseUrl, schema }: DeploymentOptions): Promise<Deployment> {
+    const folder = join(rig.folder, name);
+    const given = { DATABASE_URL: databaseUrl, S3_ENDPOINT: rig.s3Endpoint };
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const running: { stop(): Promise<void> }[] = [];
+    const queue = await startServers({ folder, env: given, durable: false });
+    running.push(queue);
+    const env = {
+      ...given,
+      ...queue.env,
+      REPOSITORY_SCHEMAS: schema,
+      S3_BUCKET: rig.bucket.name,
+      ...EmbeddedS3.credentials,
+      PORT: String(port),
+      HOST: '127.0.0.1',
+      ADMIN_EMAIL: rig.administrator.email,
+      ADMIN_PASSWORD: rig.administrator.password,
+    };
+    try {
+      const api = await startApp({ app: 'api', dist: DIST, folder, env });
+      running.push(api);
+      await apiReady(api, url);
+      const client = new Client(url);
+      await client.login(rig.administrator.email, rig.administrator.password);
+      return new Deployment(url, client, folder, env, running);
+    } catch (error) {
+      for (const part of running.toReversed()) await part.stop();
+      throw error;
+    }
+  }
+
+  /** Puts a new worker in the place of the one that is there, and waits until it takes daemons. */
+  async freshWorker(): Promise<void> {
+    await this.worker?.stop();
+    const name = `worker-${++this.workers}`;
+    const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
+    this.worker = worker;
+    const takesDaemons = () =>
+      worker.logTail().includes('takes daemons')
+        ? Promise.resolve()
+        : Promise.reject(new Error('It does not take daemons yet'));
+    await worker.ready(takesDaemons);
+  }
+
+  /** @param onStarted told the daemon's id as soon as it has one */
+  async backup(onStarted: (id: string) => void = () => {}): Promise<Finished> {
+    const began = performance.now();
+    const started = await this.client.startBackup();
+    onStarted(started.id);
+    return this.completed(started, began);
+  }
+
+  async restore(key: string): Promise<Finished> {
+    const began = performance.now();
+    return this.completed(await this.client.startRestore(key), began);
+  }
+
+  /** The most that the worker ever had resident, in bytes: proc(5), VmHWM. */
+  workerPeak(): number {
+    const status = readFileSync(`/proc/${this.worker?.pid}/status`, 'utf8');
+    const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+    if (kibibytes === undefined) throw new Error("There is no VmHWM in the worker's /proc/<pid>/status");
+    return Number(kibibytes) * 1024;
+  }
+
+  async stop(): Promise<void> {
+    await this.worker?.stop();
+    for (const part of this.running.toReversed()) await part.stop();
+  }
+
+  private async completed(started: DaemonStatus, began: number): Promise<Finished> {
+    let status = started;
+    while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
+      await sleep(ASK_EVERY_MS);
+      status = await this.client.status(status.id);
+    }
+    const seconds = (performance.now() - began) / 1000;
+    if (status.status !== 'COMPLETED' || status.backupUrl === null)
+      throw new Error(`The ${status.type} failed: ${status.errorMessage}\n${status.errorDetails}`);
+    return { seconds, key: basename(status.backupUrl) };
+  }
+}

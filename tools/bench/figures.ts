@@ -1,0 +1,91 @@
+import { BACKUP, DUMP, DUMP_FAST, FLOOR, ONE_BY_ONE, WATCHED } from './backups.js';
+import { TABLES_BACKUP, TABLES_DUMP } from './many-tables.js';
+import { memoryName } from './memory.js';
+import { PG_RESTORE, RESTORE } from './restores.js';
+import type { Results } from './results.js';
+
+export type Verdict = 'aim reached' | 'within the bound' | 'MISSED' | 'not measured';
+
+/** One number that snapshotd is held to. */
+export interface Figure {
+  name: string;
+  value: number | undefined;
+  bound: number;
+  aim: number;
+  /** Whether more is better. */
+  more?: boolean;
+}
+
+/** All figures of a run; those of what was not measured have no value. @param sizes those of the memory part */
+export function figures(results: Results, sizes: number[]): Figure[] {
+  const seconds = (name: string) => results.of(name)?.seconds;
+  const rate = (name: string) => results.of(name)?.entitiesPerSecond;
+  const peak = (name: string) => results.of(name)?.peakBytes;
+  const daemons = ['backup', 'restore'] as const;
+  const largest = Math.max(...sizes);
+  return [
+    {
+      name: 'backup / (pg_dump -Fc + upload)',
+      value: ratio(seconds(BACKUP), seconds(DUMP)),
+      bound: 0.6,
+      aim: 0.45,
+    },
+    {
+      name: 'backup / (pg_dump -Fc -Z1 + upload)',
+      value: ratio(seconds(BACKUP), seconds(DUMP_FAST)),
+      bound: 1.3,
+      aim: 0.9,
+    },
+    { name: 'backup / floor', value: ratio(seconds(BACKUP), seconds(FLOOR)), bound: 2, aim: 1.3 },
+    {
+      name: 'restore / (download + pg_restore)',
+      value: ratio(seconds(RESTORE), seconds(PG_RESTORE)),
+      bound: 1,
+      aim: 0.8,
+    },
+    ...sizes.flatMap((size) =>
+      daemons.map((daemon) => ({
+        name: `worker's peak MB, ${daemon} at ${size}x`,
+        value: ratio(peak(memoryName(daemon, size)), 1e6),
+        bound: 300,
+        aim: 256,
+      })),
+    ),
+    ...daemons.map((daemon) => ({
+      name: `peak memory at ${largest}x / at 1x, ${daemon}`,
+      // One size alone would be held against itself.
+      value: ratio(peak(memoryName(daemon, largest)), largest > 1 ? peak(memoryName(daemon, 1)) : undefined),
+      bound: 1.1,
+      aim: 1,
+    })),
+    {
+      name: 'entities/s / one entity at a time',
+      value: ratio(rate(BACKUP), rate(ONE_BY_ONE)),
+      bound: 50,
+      aim: 100,
+      more: true,
+    },
+    {
+      name: '2,000 tables of 10 rows / (pg_dump -Fc + upload)',
+      value: ratio(seconds(TABLES_BACKUP), seconds(TABLES_DUMP)),
+      bound: 2,
+      aim: 1,
+    },
+    {
+      name: 'backup while 200 daemonStatus/s / backup alone',
+      value: ratio(seconds(WATCHED), seconds(BACKUP)),
+      bound: 1.15,
+      aim: 1.05,
+    },
+  ];
+}
+
+export function verdict({ value, bound, aim, more = false }: Figure): Verdict {
+  if (value === undefined) return 'not measured';
+  const reaches = (mark: number) => (more ? value >= mark : value <= mark);
+  return reaches(aim) ? 'aim reached' : reaches(bound) ? 'within the bound' : 'MISSED';
+}
+
+function ratio(value: number | undefined, other: number | undefined): number | undefined {
+  return value === undefined || other === undefined ? undefined : value / other;
+}

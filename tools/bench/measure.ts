@@ -1,0 +1,63 @@
+import { backups } from './backups.js';
+import { takeTurns } from './competitors.js';
+import { withClient } from './connect.js';
+import { Deployment } from './deployment.js';
+import { makeManyTables, manyTables, TABLES_SCHEMA } from './many-tables.js';
+import { measureMemory } from './memory.js';
+import { type Options, type Part, PARTS } from './options.js';
+import { fillRepository, SCHEMA } from './repository.js';
+import { restores } from './restores.js';
+import type { Results } from './results.js';
+import { hasRoomFor, type Rig } from './rig.js';
+
+/** Measures the parts that the options name, one after the other. */
+export async function measure(rig: Rig, options: Options, results: Results): Promise<void> {
+  const { entities, rounds, sizes } = options;
+  const wanted = (...parts: Part[]) => parts.some((part) => options.parts.includes(part));
+  for (const part of PARTS) if (!wanted(part)) results.leaveOut(`the part ${part}`, 'the options say so');
+  if (rig.binaries === undefined)
+    results.leaveOut('pg_dump and pg_restore', "Debian's postgresql is not installed, and npm's has neither");
+  if (!(await hasRoomFor(rig, entities)))
+    throw new Error(`There is not enough room on the disk of ${rig.folder}. Name another with --folder.`);
+
+  if (wanted('tables')) {
+    const databaseUrl = await newDatabase(rig, 'many_tables');
+    await makeManyTables(databaseUrl);
+    await withDeployment(rig, { name: 'tables', databaseUrl, schema: TABLES_SCHEMA }, async (deployment) => {
+      await deployment.freshWorker();
+      await takeTurns(manyTables(rig, deployment, databaseUrl), rounds, results);
+    });
+  }
+
+  if (!wanted('backup', 'restore', 'memory')) return;
+  const databaseUrl = await newDatabase(rig, 'repository');
+  await withDeployment(rig, { name: 'repository', databaseUrl, schema: SCHEMA }, async (deployment) => {
+    if (wanted('backup', 'restore')) {
+      await withClient(databaseUrl, (client) => fillRepository(client, entities));
+      await deployment.freshWorker();
+    }
+    if (wanted('backup'))
+      await takeTurns(backups(rig, deployment, databaseUrl, entities, results), rounds, results);
+    if (wanted('restore'))
+      await takeTurns(await restores(rig, deployment, databaseUrl, entities), rounds, results);
+    if (wanted('memory'))
+      await measureMemory(rig, deployment, databaseUrl, { one: entities, sizes }, results);
+  });
+}
+
+/** @returns its URL */
+async function newDatabase(rig: Rig, name: string): Promise<string> {
+  await rig.postgres.createDatabase(name);
+  return rig.postgres.url(name);
+}
+
+async function withDeployment(
+  rig: Rig,
+  options: Parameters<typeof Deployment.start>[1],
+  use: (deployment: Deployment) => Promise<void>,
+): Promise<void> {
+  const deployment = await Deployment.start(rig, options);
+  rig.running.push(deployment);
+  await use(deployment);
+  await deployment.stop();
+}

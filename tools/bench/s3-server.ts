@@ -1,0 +1,12 @@
+import { EmbeddedS3 } from '#embedded';
+
+/**
+ * The S3 server as a process of its own: so it takes no time from the process that uploads for pg_dump, and
+ * stands to all competitors alike. Arguments: folder, bucket, port.
+ */
+async function serve([folder = '', bucket = '', port = '']: string[]): Promise<void> {
+  const s3 = await EmbeddedS3.start({ folder, bucket, port: Number(port) });
+  process.once('SIGTERM', () => void s3.stop().then(() => process.exit()));
+}
+
+void serve(process.argv.slice(2));
