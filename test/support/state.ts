@@ -1,8 +1,11 @@
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { quoteLiteral, quoteTable } from '#postgres';
 import { servers } from './servers.js';
+
+const run = promisify(execFile);
 
 const CATALOGUE = {
   constraints: `
@@ -101,10 +104,10 @@ function rowsOf(relation: Relation): string {
 }
 
 /** Schema and data as Debian's pg_dump shows them, for a server of its own version. */
-export function pgDump(url: string, schemas: string[]): string {
+export async function pgDump(url: string, schemas: string[]): Promise<string> {
   const binaries = servers.debianPostgres?.binaries ?? '';
   const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
-  const dump = execFileSync(join(binaries, 'pg_dump'), args, { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
   // Random words that newer versions print around a dump.
-  return dump.replace(/^\\(un)?restrict .*$/gm, '');
+  return stdout.replace(/^\\(un)?restrict .*$/gm, '');
 }
