@@ -64,7 +64,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     ],
   ])('10,000 nodes come back exactly after the repository %s', async (_what, spoil) => {
     const before = await stateOf(databaseOf(stack), ['repository']);
-    const dump = servers.debianPostgres ? pgDump(databaseOf(stack), ['repository']) : '';
+    const dump = servers.debianPostgres ? await pgDump(databaseOf(stack), ['repository']) : '';
     await sql(databaseOf(stack), spoil);
     const started = await start(stack, 'Restore', { url });
     expect(started).toMatchObject({
@@ -83,7 +83,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
       backupUrl: url,
     });
     expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
-    if (servers.debianPostgres) expect(pgDump(databaseOf(stack), ['repository'])).toBe(dump);
+    if (servers.debianPostgres) expect(await pgDump(databaseOf(stack), ['repository'])).toBe(dump);
   });
 
   test('a bare file name does as well as the URL', async () => {

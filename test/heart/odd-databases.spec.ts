@@ -19,7 +19,9 @@ async function encodedDatabase(server: string, encoding: string): Promise<string
     server,
     `CREATE DATABASE ${name} TEMPLATE template0 ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C'`,
   );
-  return server.replace(/\/\w+$/, `/${name}`);
+  const url = new URL(server);
+  url.pathname = `/${name}`;
+  return url.href;
 }
 
 describe.each(postgresMajors)('on %s', (_title, server) => {

@@ -91,7 +91,7 @@ describe.each(postgresMajors)('a restore into %s, by an ordinary owner,', (_titl
   test.each(SPOILERS)('brings everything back after it %s', async (_what, spoil) => {
     const { url, admin } = await ownedDatabase(server);
     const before = await stateOf(admin, SCHEMAS);
-    const dump = server === servers.debianPostgres?.url ? pgDump(admin, SCHEMAS) : '';
+    const dump = server === servers.debianPostgres?.url ? await pgDump(admin, SCHEMAS) : '';
     const { key, entities } = await runBackup(store, url, SCHEMAS);
     await sql(url, spoil.replaceAll('CASCADE', ', outside.watcher'));
     expect(await stateOf(admin, SCHEMAS)).not.toEqual(before);
@@ -104,7 +104,7 @@ describe.each(postgresMajors)('a restore into %s, by an ordinary owner,', (_titl
     expect(await stateOf(admin, ['outside'])).toMatchObject({
       constraints: [{ definition: 'FOREIGN KEY (parent) REFERENCES s.parent(id)' }],
     });
-    if (server === servers.debianPostgres?.url) expect(pgDump(admin, SCHEMAS)).toBe(dump);
+    if (server === servers.debianPostgres?.url) expect(await pgDump(admin, SCHEMAS)).toBe(dump);
     const { current, total } = journal.lines.at(-1) ?? {};
     expect([current, total]).toEqual([entities, entities + Math.floor(entities / 10)]);
   });

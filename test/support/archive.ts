@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import type { Manifest } from '#archive';
 import type { ObjectStore } from '#storage';
@@ -42,7 +42,19 @@ export class DownloadedArchive {
     );
   }
 
-  manifest(): Manifest {
-    return JSON.parse(this.read('manifest.json').toString('utf8')) as Manifest;
+  /** The bytes of all entries, by name, in one go. */
+  readAll(): Map<string, Buffer> {
+    const folder = mkdtempSync(`${this.file}-`);
+    execFileSync('unzip', ['-qq', this.file, '-d', folder]);
+    const names = readdirSync(folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
+    const files = new Map(names.map((name) => [relative(folder, name), readFileSync(name)]));
+    rmSync(folder, { recursive: true });
+    return files;
+  }
+
+  manifest(bytes = this.read('manifest.json')): Manifest {
+    return JSON.parse(bytes.toString('utf8')) as Manifest;
   }
 }

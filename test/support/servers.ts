@@ -21,12 +21,15 @@ interface Servers {
 
 export const servers = JSON.parse(process.env['SNAPSHOTD_TEST_SERVERS'] ?? '{}') as Servers;
 
-/** Both PostgreSQL majors where both can be had: titles and URLs for describe.each. */
+const ownPostgres = process.env['TEST_POSTGRES_URL'];
+
+/** Both PostgreSQL majors where both can be had, and the one that is named: titles and URLs for describe.each. */
 export const postgresMajors: [string, string][] = [
   ['the embedded PostgreSQL', servers.postgres],
   ...(servers.debianPostgres
     ? [["Debian's PostgreSQL", servers.debianPostgres.url] as [string, string]]
     : []),
+  ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
 
 /** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */

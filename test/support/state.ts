@@ -1,79 +1,113 @@
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
-import { quoteTable } from '#postgres';
+import { quoteLiteral, quoteTable } from '#postgres';
 import { servers } from './servers.js';
+
+const run = promisify(execFile);
+
+const CATALOGUE = {
+  constraints: `
+    SELECT c.oid::regclass::text AS table, k.conname, k.contype, k.convalidated, k.condeferrable, k.condeferred,
+           pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+      FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) AND NOT (k.contype = 'n' AND k.convalidated) ORDER BY 1, 2`,
+  triggers: `
+    SELECT t.tgrelid::regclass::text AS table, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition
+      FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) AND NOT t.tgisinternal ORDER BY 1, 2`,
+  domains: `
+    SELECT t.oid::regtype::text AS domain, k.conname, k.convalidated, pg_get_constraintdef(k.oid) AS definition,
+           obj_description(k.oid, 'pg_constraint') AS comment
+      FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
+     WHERE n.nspname = ANY ($1) ORDER BY 1, 2`,
+  indexes: `
+    SELECT x.indexrelid::regclass::text AS index, pg_get_indexdef(x.indexrelid) AS definition, x.indisclustered,
+           x.indisreplident, x.indisvalid, x.indisprimary, obj_description(x.indexrelid, 'pg_class') AS comment
+      FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) ORDER BY 1`,
+  columns: `
+    SELECT a.attrelid::regclass::text AS table, a.attname, format_type(a.atttypid, a.atttypmod) AS type,
+           a.attstattarget, a.attoptions, a.attidentity, a.attgenerated, a.attnotnull,
+           (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) AS default
+      FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) AND a.attnum > 0 ORDER BY 1, a.attnum`,
+  tables: `
+    SELECT c.oid::regclass::text AS table, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
+           c.relreplident, c.reloptions, pg_get_expr(c.relpartbound, c.oid) AS bound, c.relacl::text AS rights
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1) ORDER BY 1`,
+  sequences: `
+    SELECT q.seqrelid::regclass::text AS sequence, q.seqstart::text, q.seqincrement::text, q.seqmin::text,
+           q.seqmax::text, q.seqcache::text, q.seqcycle
+      FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) ORDER BY 1`,
+};
+
+/** All in one question, because it is asked very often. */
+const WHOLE_CATALOGUE = `SELECT ${Object.entries(CATALOGUE)
+  .map(([name, query]) => `(SELECT json_agg(fact) FROM (${query}) AS fact) AS ${name}`)
+  .join(', ')}`;
 
 /**
  * All that a restore must bring back, or must leave alone: every row as text, every sequence, and of the
  * catalogue what pg_dump does not show as well.
  */
-export async function stateOf(url: string, schemas: string[]): Promise<Record<string, unknown>> {
-  const client = new pg.Client(url);
+export async function stateOf(
+  database: string | pg.Client,
+  schemas: string[],
+): Promise<Record<string, unknown>> {
+  if (typeof database !== 'string')
+    return { contents: await contentsOf(database, schemas), ...(await catalogueOf(database, schemas)) };
+  const client = new pg.Client(database);
   await client.connect();
   try {
-    const ask = async (sql: string) => (await client.query<Record<string, unknown>>(sql, [schemas])).rows;
-    const relations = (await ask(
-      `SELECT n.nspname AS schema, c.relname AS name, CASE WHEN c.relispopulated THEN c.relkind ELSE 'u' END AS kind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-        WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'S', 'm') ORDER BY 1, 2`,
-    )) as { schema: string; name: string; kind: string }[];
-    const contents: Record<string, unknown> = {};
-    for (const relation of relations) {
-      if (relation.kind === 'u') continue; // A view that was never populated cannot be read.
-      const name = quoteTable(relation);
-      const rows =
-        relation.kind === 'S'
-          ? `SELECT last_value, is_called FROM ${name}`
-          : `SELECT t::text AS row FROM ONLY ${name} t ORDER BY 1`;
-      contents[name] = (await client.query<Record<string, unknown>>(rows)).rows.map((row) =>
-        Object.values(row).join(),
-      );
-    }
-    return {
-      contents,
-      constraints: await ask(
-        `SELECT c.oid::regclass::text AS table, k.conname, k.contype, k.convalidated, k.condeferrable, k.condeferred,
-                pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-           FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = ANY ($1) AND NOT (k.contype = 'n' AND k.convalidated) ORDER BY 1, 2`,
-      ),
-      triggers: await ask(
-        `SELECT t.tgrelid::regclass::text AS table, t.tgname, t.tgenabled
-           FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = ANY ($1) AND NOT t.tgisinternal ORDER BY 1, 2`,
-      ),
-      domains: await ask(
-        `SELECT t.oid::regtype::text AS domain, k.conname, k.convalidated, pg_get_constraintdef(k.oid) AS definition,
-                obj_description(k.oid, 'pg_constraint') AS comment
-           FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
-          WHERE n.nspname = ANY ($1) ORDER BY 1, 2`,
-      ),
-      indexes: await ask(
-        `SELECT x.indexrelid::regclass::text AS index, pg_get_indexdef(x.indexrelid) AS definition, x.indisclustered,
-                x.indisreplident, x.indisvalid, x.indisprimary
-           FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = ANY ($1) ORDER BY 1`,
-      ),
-      columns: await ask(
-        `SELECT a.attrelid::regclass::text AS table, a.attname, a.attstattarget, a.attoptions, a.attidentity, a.attgenerated, a.attnotnull
-           FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname = ANY ($1) AND a.attnum > 0 ORDER BY 1, a.attnum`,
-      ),
-      tables: await ask(
-        `SELECT c.oid::regclass::text AS table, c.relrowsecurity, c.relforcerowsecurity, c.relreplident
-           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1) ORDER BY 1`,
-      ),
-    };
+    return await stateOf(client, schemas);
   } finally {
     await client.end();
   }
 }
 
+async function catalogueOf(client: pg.Client, schemas: string[]): Promise<Record<string, unknown>> {
+  const { rows } = await client.query<Record<string, unknown>>(WHOLE_CATALOGUE, [schemas]);
+  return rows[0] ?? {};
+}
+
+interface Relation {
+  schema: string;
+  name: string;
+  kind: 'r' | 'S' | 'm';
+}
+
+async function contentsOf(client: pg.Client, schemas: string[]): Promise<Record<string, string[]>> {
+  // A view that was never populated cannot be read.
+  const { rows: relations } = await client.query<Relation>(
+    `SELECT n.nspname AS schema, c.relname AS name, c.relkind AS kind
+       FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+      WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'S', 'm') AND c.relispopulated ORDER BY 1, 2`,
+    [schemas],
+  );
+  if (relations.length === 0) return {};
+  const { rows } = await client.query<{ name: string; rows: string[] }>(
+    relations.map(rowsOf).join(' UNION ALL '),
+  );
+  return Object.fromEntries(rows.map((relation) => [relation.name, relation.rows]));
+}
+
+function rowsOf(relation: Relation): string {
+  const name = quoteTable(relation);
+  const rows =
+    relation.kind === 'S'
+      ? `SELECT format('%s,%s', last_value, is_called) FROM ${name}`
+      : `SELECT t::text FROM ONLY ${name} t ORDER BY 1`;
+  return `SELECT ${quoteLiteral(name)} AS name, to_json(array(${rows})) AS rows`;
+}
+
 /** Schema and data as Debian's pg_dump shows them, for a server of its own version. */
-export function pgDump(url: string, schemas: string[]): string {
+export async function pgDump(url: string, schemas: string[]): Promise<string> {
   const binaries = servers.debianPostgres?.binaries ?? '';
   const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
-  const dump = execFileSync(join(binaries, 'pg_dump'), args, { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
   // Random words that newer versions print around a dump.
-  return dump.replace(/^\\(un)?restrict .*$/gm, '');
+  return stdout.replace(/^\\(un)?restrict .*$/gm, '');
 }
