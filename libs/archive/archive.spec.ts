@@ -41,7 +41,7 @@ async function archiveOf(
   options = OPTIONS,
 ): Promise<{ bytes: Buffer; manifest: Manifest }> {
   const written: Buffer[] = [];
-  const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), options);
+  const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), options);
   const tables: ManifestFacts['tables'] = [];
   for (const [table, csv] of Object.entries(contents)) {
     const entry = await writer.begin(dataEntryName({ schema: 's', name: table }, 1));
@@ -130,7 +130,7 @@ describe('what is written', () => {
   test('is in the order of the beginnings, however the entries are filled', async () => {
     const inOrder = await archiveOf({ one: 'a\n1\n', two: 'a\n2\n', three: 'a\n3\n' });
     const written: Buffer[] = [];
-    const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), OPTIONS);
+    const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), OPTIONS);
     const names = inOrder.manifest.tables.map(({ entries }) => entries[0]?.name ?? '');
     const entries = await Promise.all(names.map((name) => writer.begin(name)));
     for (const index of [2, 0, 1]) {
@@ -150,7 +150,7 @@ describe('what is written', () => {
       );
       expect(long.length).toBeGreaterThan(3 * ENTRY_MEMORY_BYTES);
       const written: Buffer[] = [];
-      const writer = new ArchiveWriter(async (bytes) => void written.push(bytes), {
+      const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), {
         ...OPTIONS,
         compressionLevel,
       });

@@ -28,14 +28,16 @@ export class Checksums {
   }
 }
 
-/** The same of bytes that are there already; SHA-256 is made on another thread. */
+/** What is shorter than this is done before another thread would have begun with it. */
+export const SMALL_BYTES = 32 * 1024;
+
+/** The same of bytes that are there already; SHA-256 of many bytes is made on another thread. */
 export async function checksumsOf(content: Buffer): Promise<ContentChecksums> {
-  const digest = await webcrypto.subtle.digest('SHA-256', content);
-  return {
-    length: content.length,
-    crc32: hex(crc32(content)),
-    sha256: Buffer.from(digest).toString('hex'),
-  };
+  const digest =
+    content.length < SMALL_BYTES
+      ? createHash('sha256').update(content).digest()
+      : Buffer.from(await webcrypto.subtle.digest('SHA-256', content));
+  return { length: content.length, crc32: hex(crc32(content)), sha256: digest.toString('hex') };
 }
 
 function hex(crc: number): string {

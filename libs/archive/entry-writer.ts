@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { promisify } from 'node:util';
-import { createDeflateRaw, deflateRaw, type ZlibOptions } from 'node:zlib';
-import { Checksums, checksumsOf } from './checksums.js';
+import { createDeflateRaw, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
+import { Checksums, checksumsOf, SMALL_BYTES } from './checksums.js';
 import type { ManifestFile } from './manifest.js';
 import type { ArchiveSink } from './writer.js';
 import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from './zip-records.js';
@@ -10,9 +9,15 @@ import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from '.
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 
 /** zlib's output buffers: larger ones mean fewer round trips between its threads and ours. */
-const ZLIB_CHUNK_BYTES = 512 * 1024;
+const ZLIB_CHUNK_BYTES = 1024 * 1024;
 
-const deflated = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
+const deflatedElsewhere = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
+
+function deflated(content: Buffer, level: number): Promise<Buffer> | Buffer {
+  return content.length < SMALL_BYTES
+    ? deflateRawSync(content, { level })
+    : deflatedElsewhere(content, zlibOptions(level));
+}
 
 export interface EntryWriterOptions {
   compressionLevel: number;
@@ -20,6 +25,21 @@ export interface EntryWriterOptions {
   sink: ArchiveSink;
   /** Resolves, with its offset, when all entries before it are written. */
   turn: Promise<number>;
+  /** Where it is held in memory. */
+  memory: Memory;
+}
+
+/** Buffers of ENTRY_MEMORY_BYTES that are used again and again: garbage of this size would be costly. */
+export class Memory {
+  private readonly free: Buffer[] = [];
+
+  take(): Buffer {
+    return this.free.pop() ?? Buffer.allocUnsafeSlow(ENTRY_MEMORY_BYTES);
+  }
+
+  give(buffer: Buffer): void {
+    this.free.push(buffer);
+  }
 }
 
 /**
@@ -31,7 +51,7 @@ export class EntryWriter {
   readonly written: Promise<EntryRecord>;
   private resolve: (record: EntryRecord) => void = () => undefined;
   private reject: (error: unknown) => void = () => undefined;
-  private held: Buffer[] = [];
+  private memory: Buffer | undefined;
   private heldBytes = 0;
   private streamed: Promise<StreamedEntry> | undefined;
 
@@ -47,12 +67,14 @@ export class EntryWriter {
     options.turn.catch((error: unknown) => this.reject(error));
   }
 
-  /** Takes the next bytes, which are the entry's from then on. While a promise is pending, give no more. */
+  /** Takes the next bytes, and has used them when it returns, or its promise resolves. Give no more before. */
   write(bytes: Buffer): Promise<void> | undefined {
     if (this.streamed !== undefined) return this.streamed.then((entry) => entry.write(bytes));
-    this.held.push(bytes);
+    if (this.heldBytes + bytes.length > ENTRY_MEMORY_BYTES) return this.stream(bytes);
+    this.memory ??= this.options.memory.take();
+    bytes.copy(this.memory, this.heldBytes);
     this.heldBytes += bytes.length;
-    return this.heldBytes > ENTRY_MEMORY_BYTES ? this.stream() : undefined;
+    return undefined;
   }
 
   /**
@@ -64,10 +86,10 @@ export class EntryWriter {
       if (this.streamed !== undefined) return await this.endStream(await this.streamed);
       const { name } = this;
       const { compressionLevel, time, sink, turn } = this.options;
-      const content = this.takeHeld();
+      const content = this.held;
       const method = compressionLevel === 0 ? 0 : 8;
       const [packed, checksums] = await Promise.all([
-        method === 0 ? content : deflated(content, zlibOptions(compressionLevel)),
+        method === 0 ? content : deflated(content, compressionLevel),
         checksumsOf(content),
       ]);
       const write = async () => {
@@ -82,8 +104,10 @@ export class EntryWriter {
         };
         await sink(localHeader(record, time));
         await sink(packed);
+        this.letGo();
         return record;
       };
+      if (method !== 0) this.letGo();
       write().then(this.resolve, this.reject);
       return { name, ...checksums };
     } catch (error) {
@@ -101,21 +125,28 @@ export class EntryWriter {
     );
   }
 
-  private async stream(): Promise<void> {
+  private async stream(next: Buffer): Promise<void> {
     this.streamed = this.options.turn.then((offset) => StreamedEntry.begin(this.name, offset, this.options));
-    await (await this.streamed).write(this.takeHeld());
+    const entry = await this.streamed;
+    await entry.write(this.held);
+    await entry.write(next);
+  }
+
+  private get held(): Buffer {
+    return this.memory?.subarray(0, this.heldBytes) ?? Buffer.alloc(0);
+  }
+
+  /** What was held has been compressed, or written. */
+  private letGo(): void {
+    if (this.memory !== undefined) this.options.memory.give(this.memory);
+    this.memory = undefined;
   }
 
   private async endStream(entry: StreamedEntry): Promise<ManifestFile> {
     const { record, file } = await entry.end();
+    this.letGo();
     this.resolve(record);
     return file;
-  }
-
-  private takeHeld(): Buffer {
-    const content = this.held.length === 1 && this.held[0] ? this.held[0] : Buffer.concat(this.held);
-    this.held = [];
-    return content;
   }
 }
 
@@ -144,8 +175,14 @@ class StreamedEntry {
 
   async write(bytes: Buffer): Promise<void> {
     this.checksums.update(bytes);
-    if (this.deflate.destroyed) await this.pumping;
-    if (!this.deflate.write(bytes)) await Promise.race([once(this.deflate, 'drain'), this.pumping]);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.deflate.write(bytes, (error) => (error ? reject(error) : resolve()));
+      });
+    } catch (error) {
+      await this.pumping; // What the sink failed with says more than that nothing can be written any more.
+      throw error;
+    }
   }
 
   async end(): Promise<{ record: EntryRecord; file: ManifestFile }> {

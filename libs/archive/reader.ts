@@ -1,10 +1,12 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { crc32, createInflateRaw } from 'node:zlib';
+import { promisify } from 'node:util';
+import { crc32, createInflateRaw, inflateRaw, type ZlibOptions } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { Failure } from '#contracts';
-import { Checksums } from './checksums.js';
+import { Checksums, checksumsOf, type ContentChecksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
+import { ENTRY_MEMORY_BYTES } from './entry-writer.js';
 import { filesOf, invalid, type Manifest, type ManifestFile, parseManifest } from './manifest.js';
 import { type RangeSource, SequentialReader } from './range-source.js';
 import {
@@ -25,10 +27,14 @@ const MAX_ENTRIES = 1_000_000;
 /** The central directory is read in pieces of this size instead of record by record. */
 const WINDOW_BYTES = 512 * 1024;
 const INFLATE_CHUNK_BYTES = 256 * 1024;
+/** Entries up to this length are read whole; the writer's are, but for those of very wide rows. */
+const WHOLE_ENTRY_BYTES = 2 * ENTRY_MEMORY_BYTES;
 
 /** An archive whose every byte outside the entries' data has been held against its manifest. */
 export class OpenArchive {
   private readonly reader: SequentialReader;
+  /** Settles when nothing reads any more. */
+  private lastRead = Promise.resolve();
 
   constructor(
     source: RangeSource,
@@ -41,37 +47,92 @@ export class OpenArchive {
   }
 
   /**
-   * The bytes of an entry. Read entries in the order of the manifest, each to its end before the next: then the
-   * whole archive is one read. The stream fails with ARCHIVE_INVALID when anything about the entry is not
-   * as the manifest says; what came before must then be thrown away.
+   * The bytes of an entry. Ask for entries in the order of the manifest: then the whole archive is one read. Several
+   * may be asked for at once: each is read once the one before has been, or was given up, and unpacked beside it.
+   * Fails with ARCHIVE_INVALID when anything about the entry is not as the manifest says. An entry that fits into
+   * memory gives nothing before it was checked; of a longer one, what came before must be thrown away.
    */
-  readEntry(entry: ManifestFile): Readable {
-    return Readable.from(this.verifiedBytes(entry), { objectMode: false, highWaterMark: 1 << 20 });
+  readEntry(entry: ManifestFile): AsyncGenerator<Buffer> {
+    const before = this.lastRead;
+    let done: () => void = () => undefined;
+    this.lastRead = new Promise((resolve) => (done = resolve));
+    return this.inTurn(before, entry, done);
   }
 
   async close(): Promise<void> {
     await this.reader.close();
   }
 
-  private async *verifiedBytes(entry: ManifestFile): AsyncGenerator<Buffer> {
-    const record = this.records.get(entry.name);
-    if (record === undefined) throw invalid(`the entry ${entry.name} is missing`);
-    const { reader } = this;
-    await reader.seek(record.offset);
-    const header = localHeader(record, this.time);
-    if (!header.equals(await reader.take(header.length))) throw damaged(entry);
+  /** @param done told when nothing more is read for this entry */
+  private async *inTurn(
+    before: Promise<void>,
+    entry: ManifestFile,
+    done: () => void,
+  ): AsyncGenerator<Buffer> {
+    try {
+      await before;
+      const record = this.records.get(entry.name);
+      if (record === undefined) throw invalid(`the entry ${entry.name} is missing`);
+      await this.reader.seek(record.offset);
+      await this.expect(entry, localHeader(record, this.time));
+      if (Math.max(entry.length, record.compressedLength) > WHOLE_ENTRY_BYTES) {
+        yield* this.longEntry(entry, record);
+        return;
+      }
+      const packed = await this.reader.take(record.compressedLength);
+      await this.expect(entry, dataDescriptor(record));
+      done();
+      const content = await unpacked(record, packed, entry.length);
+      expectChecksums(entry, await checksumsOf(content));
+      if (content.length > 0) yield content;
+    } finally {
+      done();
+    }
+  }
 
+  private async *longEntry(entry: ManifestFile, record: EntryRecord): AsyncGenerator<Buffer> {
     const checksums = new Checksums();
-    for await (const chunk of inflated(record, reader)) {
+    for await (const chunk of inflated(record, this.reader)) {
       checksums.update(chunk);
       if (checksums.length > entry.length) throw damaged(entry);
       yield chunk;
     }
-    const { length, crc32, sha256 } = checksums.result();
-    if (length !== entry.length || crc32 !== entry.crc32 || sha256 !== entry.sha256) throw damaged(entry);
+    expectChecksums(entry, checksums.result());
+    await this.expect(entry, dataDescriptor(record));
+  }
 
-    const descriptor = dataDescriptor(record);
-    if (!descriptor.equals(await reader.take(descriptor.length))) throw damaged(entry);
+  /** Reads on. @throws Failure ARCHIVE_INVALID when the archive has other bytes there */
+  private async expect(entry: ManifestFile, bytes: Buffer): Promise<void> {
+    if (!bytes.equals(await this.reader.take(bytes.length))) throw damaged(entry);
+  }
+}
+
+function expectChecksums(entry: ManifestFile, { length, crc32, sha256 }: ContentChecksums): void {
+  if (length !== entry.length || crc32 !== entry.crc32 || sha256 !== entry.sha256) throw damaged(entry);
+}
+
+interface Inflated {
+  buffer: Buffer;
+  engine: { bytesWritten: number };
+}
+
+const inflateWhole = promisify(inflateRaw) as unknown as (
+  packed: Buffer,
+  options: ZlibOptions & { info: true },
+) => Promise<Inflated>;
+
+/** Unpacks an entry on another thread. @param length what the manifest says; nothing longer is made */
+async function unpacked(record: EntryRecord, packed: Buffer, length: number): Promise<Buffer> {
+  if (record.method === 0) return packed;
+  const room = Math.max(length, 64);
+  try {
+    const options = { chunkSize: room, maxOutputLength: room, info: true } as const;
+    const { buffer: content, engine } = await inflateWhole(packed, options);
+    if (engine.bytesWritten !== packed.length) throw longerThanItsData(record);
+    return content;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw damaged(record);
+    throw broken(record, error);
   }
 }
 
@@ -86,8 +147,7 @@ async function* inflated(record: EntryRecord, reader: SequentialReader): AsyncGe
   try {
     yield* inflate as AsyncIterable<Buffer>;
     // What the deflate stream did not need is not ours.
-    if (inflate.bytesWritten !== record.compressedLength)
-      throw invalid(`the entry ${record.name} is longer than its data`);
+    if (inflate.bytesWritten !== record.compressedLength) throw longerThanItsData(record);
   } catch (error) {
     throw error instanceof Failure || (error as Error).name === 'AbortError' ? error : broken(record, error);
   } finally {
@@ -104,7 +164,11 @@ function broken(record: EntryRecord, error: unknown): unknown {
     : error;
 }
 
-function damaged({ name }: ManifestFile): Failure {
+function longerThanItsData({ name }: EntryRecord): Failure {
+  return invalid(`the entry ${name} is longer than its data`);
+}
+
+function damaged({ name }: { name: string }): Failure {
   return invalid(`the entry ${name} is damaged`);
 }
 

@@ -1,5 +1,5 @@
 import { MANIFEST_NAME } from './entry-names.js';
-import { EntryWriter } from './entry-writer.js';
+import { EntryWriter, Memory } from './entry-writer.js';
 import { createManifest, type Manifest, type ManifestFacts } from './manifest.js';
 import { Slots } from './slots.js';
 import { centralDirectory, type EntryRecord, entryTime, type EntryTime, extent } from './zip-records.js';
@@ -13,7 +13,7 @@ export interface ArchiveWriterOptions {
   entriesAtOnce: number;
 }
 
-/** Takes the archive's bytes, in order; resolves when there is room for more. Calls do not overlap. */
+/** Takes the archive's bytes, in order, and has used them when it resolves. Calls do not overlap. */
 export type ArchiveSink = (bytes: Buffer) => Promise<void>;
 
 /**
@@ -23,6 +23,7 @@ export type ArchiveSink = (bytes: Buffer) => Promise<void>;
 export class ArchiveWriter {
   private readonly time: EntryTime;
   private readonly slots: Slots;
+  private readonly memory = new Memory();
   private readonly records: EntryRecord[] = [];
   /** Settles when every entry that was begun is written. */
   private written = Promise.resolve();
@@ -45,6 +46,7 @@ export class ArchiveWriter {
       time: this.time,
       sink: this.sink,
       turn: this.written.then(() => this.length),
+      memory: this.memory,
     });
     this.written = entry.written.then((record) => {
       this.records.push(record);

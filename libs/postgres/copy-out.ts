@@ -2,10 +2,11 @@ import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { postgresFailure } from './errors.js';
 import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import { OneBufferSocket } from './one-buffer-socket.js';
 import type { Session } from './session.js';
 import type { Chunk } from './table-chunks.js';
 
-/** Takes bytes of a COPY. They are the sink's from then on. While a promise is pending, none come. */
+/** Takes bytes of a COPY, which are gone when it returns or its promise resolves. While that is pending, none come. */
 export type CopySink = (bytes: Buffer) => Promise<void> | undefined;
 
 /**
@@ -101,6 +102,7 @@ class CopyOutQuery implements pg.Submittable {
     this.handlerOfPg = handler;
     stream.removeListener('data', handler);
     stream.on('data', this.onData);
+    if (stream instanceof OneBufferSocket) stream.lendsBytes = true;
     raw.query(this.text);
   }
 
@@ -136,7 +138,7 @@ class CopyOutQuery implements pg.Submittable {
         continue;
       }
       if (bytes.length - read < HEADER_BYTES) {
-        this.rest = bytes.subarray(read);
+        this.rest = Buffer.from(bytes.subarray(read));
         break;
       }
       const code = bytes[read] ?? 0;
@@ -144,7 +146,7 @@ class CopyOutQuery implements pg.Submittable {
       // Its end, or an error: pg knows what to do with what follows.
       if (!this.isData && !PASSED_OVER.has(code)) {
         this.pass(bytes.subarray(0, kept));
-        this.handBack(bytes.subarray(code === COPY_DONE ? read + HEADER_BYTES : read));
+        this.handBack(Buffer.from(bytes.subarray(code === COPY_DONE ? read + HEADER_BYTES : read)));
         return;
       }
       this.left = bytes.readUInt32BE(read + 1) - 4;
@@ -182,6 +184,7 @@ class CopyOutQuery implements pg.Submittable {
     this.stream = undefined;
     stream.removeListener('data', this.onData);
     stream.on('data', handlerOfPg);
+    if (stream instanceof OneBufferSocket) stream.lendsBytes = false;
     if (bytes.length > 0) handlerOfPg(bytes);
   }
 }

@@ -28,7 +28,9 @@ export async function checkEventTriggers(session: Session, statements: string[])
   );
 }
 
-/** The first words of a statement, which name it: ALTER TABLE, REFRESH MATERIALIZED VIEW. */
+/** The first words of a statement, which name it: ALTER TABLE, CREATE INDEX, REFRESH MATERIALIZED VIEW. */
 function commandTag(statement: string): string {
-  return /^(COMMENT|REFRESH MATERIALIZED VIEW|\w+ \w+)/.exec(statement)?.[1] ?? statement;
+  const [, tag = statement] =
+    /^(COMMENT|REFRESH MATERIALIZED VIEW|CREATE UNIQUE INDEX|\w+ \w+)/.exec(statement) ?? [];
+  return tag.replace(' UNIQUE', '');
 }

@@ -4,6 +4,7 @@ export * from './errors.js';
 export * from './event-triggers.js';
 export * from './extensions.js';
 export * from './identifiers.js';
+export * from './index-obstacles.js';
 export * from './left-out.js';
 export * from './materialized-views.js';
 export * from './observer.js';

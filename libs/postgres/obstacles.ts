@@ -1,5 +1,6 @@
 import { Failure } from '#contracts';
 import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import { listRebuiltIndexes } from './index-obstacles.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
 
@@ -18,16 +19,18 @@ export interface Obstacle {
 
 /**
  * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers;
- * forced row security; and checks that were never validated, which old rows may break. In the order in which
- * they must be put back, which is the reverse of the order to remove them in.
+ * forced row security; checks that were never validated, which old rows may break; and indexes of large tables. In
+ * the order in which they must be put back, which is the reverse of the order to remove them in.
+ * @param large those of the tables that get so many rows that their indexes are better made anew
  */
-export async function listObstacles(session: Session, tables: Table[]): Promise<Obstacle[]> {
+export async function listObstacles(session: Session, tables: Table[], large: Table[]): Promise<Obstacle[]> {
   const oids = tables.map(({ oid }) => oid);
   return [
     ...(await listForcedRowSecurity(session, oids)),
     ...(await listTriggers(session, oids)),
     ...(await listUnvalidatedChecks(session, oids)),
     ...(await listUnvalidatedDomainChecks(session, oids)),
+    ...(await listRebuiltIndexes(session, large)),
     ...(await listForeignKeys(session, oids)),
   ];
 }

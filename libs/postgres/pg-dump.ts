@@ -109,6 +109,7 @@ export function dumpDefinitions({
     child.once('close', (code) => (code === 0 ? resolve() : reject(failed(stderr, code))));
   });
   const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+  sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
   // What it wrote is whole only if it ended well: until then the stream must not end either.
   const ended = Promise.all([exit, pipeline(child.stdout, sql, { end: false })]).then(
     () => void sql.end(),

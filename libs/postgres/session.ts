@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { postgresFailure } from './errors.js';
+import { OneBufferSocket } from './one-buffer-socket.js';
 
 /**
  * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
@@ -64,6 +65,7 @@ export class Session {
       application_name: applicationName,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
+      stream: () => new OneBufferSocket(),
     });
     let session: Session | undefined;
     const giveUp = () => destroySocket(client);

@@ -10,7 +10,7 @@ export interface Chunk {
 }
 
 /** Bytes on disk that make a chunk: small enough to be held in memory by every lane. */
-const CHUNK_BYTES = 4 * 1024 * 1024;
+export const CHUNK_BYTES = 4 * 1024 * 1024;
 /** All in all; beyond, chunks grow. A manifest has about 250 bytes for each. */
 const MAX_CHUNKS = 100_000;
 
@@ -20,9 +20,9 @@ const MAX_CHUNKS = 100_000;
  * its size was looked at belong to no snapshot that is older, and a size that was read too early loses none.
  * https://www.postgresql.org/docs/current/ddl-system-columns.html (ctid)
  */
-export function planChunks(tables: Table[]): Chunk[] {
+export function planChunks(tables: Table[], wantedBytes = CHUNK_BYTES): Chunk[] {
   const total = tables.reduce((bytes, table) => bytes + table.bytes, 0);
-  const chunkBytes = Math.max(CHUNK_BYTES, total / MAX_CHUNKS);
+  const chunkBytes = Math.max(wantedBytes, total / MAX_CHUNKS);
   return tables.flatMap((table) => {
     const wanted = table.blocks === undefined ? 1 : Math.max(1, Math.round(table.bytes / chunkBytes));
     const step = Math.max(1, Math.ceil((table.blocks ?? 0) / wanted));

@@ -44,6 +44,8 @@ export interface BackupRequest {
   compressionLevel: number;
   /** Sessions that read at once, at most. */
   lanes: number;
+  /** Bytes on disk of what one COPY reads; of large tables only a test needs another number than the usual one. */
+  chunkBytes?: number;
   definitions: DefinitionsMode;
   journal: Journal;
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
@@ -121,7 +123,7 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     progress.expect(await countRows(session, snapshot.tables));
 
-    const chunks = planChunks(snapshot.tables);
+    const chunks = planChunks(snapshot.tables, request.chunkBytes);
     const writer = new ArchiveWriter((bytes) => upload.write(bytes), {
       compressionLevel: request.compressionLevel,
       modifiedAt: snapshot.takenAt,

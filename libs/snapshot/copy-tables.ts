@@ -1,4 +1,10 @@
-import { type ArchiveWriter, dataEntryName, type ManifestEntry, type ManifestTable } from '#archive';
+import {
+  type ArchiveWriter,
+  dataEntryName,
+  type ManifestEntry,
+  type ManifestFile,
+  type ManifestTable,
+} from '#archive';
 import { type Chunk, copyOut, displayTable, type Session, type Snapshot, type Table } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
@@ -16,7 +22,7 @@ export async function copyTables(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
-  const copied = new Map<Table, ManifestEntry[]>(snapshot.tables.map((table) => [table, []]));
+  const copied = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
   const numbers = new Map(snapshot.tables.map((table, index) => [table, index + 1]));
   const left = chunks.values();
   await together(
@@ -26,29 +32,35 @@ export async function copyTables(
         signal.throwIfAborted();
         const { table, number } = chunk;
         progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-        const entry = await copyChunk(session, chunk, snapshot, writer);
+        const { rows, file } = await copyChunk(session, chunk, snapshot, writer);
+        progress.add(rows);
+        // The lane does not wait for its compression: the writer sees to it that not too much is under way.
+        const entry = file.then((file) => ({ ...file, rows }));
+        entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
         (copied.get(table) ?? [])[number - 1] = entry;
-        progress.add(entry.rows);
       }
     }),
   );
-  return snapshot.tables.map((table) => {
-    const { schema, name, columns } = table;
-    const entries = copied.get(table) ?? [];
-    return { schema, name, columns, rows: entries.reduce((sum, { rows }) => sum + rows, 0), entries };
-  });
+  return Promise.all(
+    snapshot.tables.map(async (table) => {
+      const { schema, name, columns } = table;
+      const entries = await Promise.all(copied.get(table) ?? []);
+      return { schema, name, columns, rows: entries.reduce((sum, { rows }) => sum + rows, 0), entries };
+    }),
+  );
 }
 
+/** @returns when the chunk is read; its file follows when it is compressed */
 async function copyChunk(
   session: Session,
   chunk: Chunk,
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
-): Promise<ManifestEntry> {
+): Promise<{ rows: number; file: Promise<ManifestFile> }> {
   const entry = await writer.begin(dataEntryName(chunk.table, chunk.number));
   try {
     const rows = await copyOut(session, chunk, serverEncoding, (bytes) => entry.write(bytes));
-    return { ...(await entry.end()), rows };
+    return { rows, file: entry.end() };
   } catch (error) {
     entry.fail(error);
     throw error;

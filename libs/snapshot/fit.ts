@@ -44,6 +44,9 @@ export interface Fit {
   replace: boolean;
 }
 
+/** Bytes of CSV from which on a table's indexes are made anew after its rows are there. Below, it makes no odds. */
+const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
+
 /**
  * All that a restore demands of the repository before it changes anything, and that a verification checks.
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
@@ -68,8 +71,9 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   });
   const tables = create ? [] : matching;
   const copies = create ? archived.map((table) => ({ like: table, copy: place(table) })) : [];
+  const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
-  const obstacles = (await listObstacles(session, matching)).filter(({ table }) => !create || !table);
+  const obstacles = (await listObstacles(session, matching, large)).filter(({ table }) => !create || !table);
   const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
   const there = all
     ? await listSequences(
@@ -94,6 +98,11 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ]);
   return { archived, place, copies, tables, sequences, obstacles, views, replace: !elsewhere };
+}
+
+/** Bytes of CSV. */
+function lengthOf(table: ManifestTable | undefined): number {
+  return (table?.entries ?? []).reduce((sum, { length }) => sum + length, 0);
 }
 
 /** What is restored must be of this repository: its schemas are those that the settings name, or some of them. */

@@ -3,7 +3,7 @@ import { joinSnapshot, Session, type Snapshot } from '#postgres';
 /** In all lanes: each lane locks every table, and PostgreSQL has room for some thousands of locks. */
 const MAX_LOCKS = 5_000;
 /** Fewer chunks than this are not worth a session of their own. */
-const CHUNKS_PER_LANE = 8;
+const CHUNKS_PER_LANE = 4;
 
 export interface LanesOptions {
   url: string;

@@ -1,41 +1,100 @@
-import { invalid, type ManifestFile, type ManifestTable, type OpenArchive } from '#archive';
+import {
+  invalid,
+  type ManifestEntry,
+  type ManifestFile,
+  type ManifestTable,
+  type OpenArchive,
+} from '#archive';
 import { Failure } from '#contracts';
 import { copyIn, displayTable, type Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
-import type { Place } from './destination.js';
+import type { Fit } from './fit.js';
 
 /**
  * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
  * against the manifest, and every table's number of rows.
- * @param place where a table's rows go
  * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
  */
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  tables: ManifestTable[],
-  place: Place,
+  { archived, place, replace, copies }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
-  for (const [index, table] of tables.entries()) {
-    progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
-    const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-    for (const entry of table.entries) {
-      const target = { ...place(table), columns };
-      const rows = await copyIn(session, target, archive.readEntry(entry), server.encoding, signal).catch(
-        async (error: unknown) => {
-          // A damaged row may reach PostgreSQL before the entry's checksums are through: say what it is.
-          if (error instanceof Failure && error.code === 'DATABASE_QUERY_FAILED')
-            await readToEnd(archive, entry, signal);
-          throw error;
-        },
-      );
-      if (rows !== entry.rows)
-        throw invalid(`the entry ${entry.name} gives ${rows} rows where its manifest says ${entry.rows}`);
-      progress.add(rows);
+  const freeze = replace || copies.length > 0;
+  const ahead = new ReadAhead(archive, archived);
+  try {
+    for (const [index, table] of archived.entries()) {
+      progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${archived.length})`);
+      const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
+      for (const entry of table.entries) {
+        const target = { ...place(table), columns, freeze };
+        const rows = await copyIn(session, target, ahead.next(), server.encoding).catch(
+          async (error: unknown) => {
+            await ahead.close();
+            // A damaged row may reach PostgreSQL before the entry's checksums are through: say what it is.
+            if (error instanceof Failure && error.code === 'DATABASE_QUERY_FAILED')
+              await readToEnd(archive, entry, signal);
+            throw error;
+          },
+        );
+        if (rows !== entry.rows)
+          throw invalid(`the entry ${entry.name} gives ${rows} rows where its manifest says ${entry.rows}`);
+        progress.add(rows);
+      }
     }
+  } finally {
+    await ahead.close();
+  }
+}
+
+/** An entry that is being read already. */
+interface Begun {
+  first: Promise<IteratorResult<Buffer, unknown>>;
+  rest: AsyncGenerator<Buffer>;
+}
+
+/** The entries of tables, one after the other: while one is loaded, the next is read, unpacked and checked already. */
+class ReadAhead {
+  private readonly entries: Iterator<ManifestEntry>;
+  private upcoming: Begun | undefined;
+
+  constructor(
+    private readonly archive: OpenArchive,
+    tables: ManifestTable[],
+  ) {
+    this.entries = tables.flatMap((table) => table.entries).values();
+    this.upcoming = this.begin();
+  }
+
+  async *next(): AsyncGenerator<Buffer> {
+    const { upcoming } = this;
+    if (upcoming === undefined) throw new Error('There are no more entries');
+    this.upcoming = this.begin();
+    const { first, rest } = upcoming;
+    try {
+      const { value, done } = await first;
+      if (done !== true) yield value;
+      yield* rest;
+    } finally {
+      await rest.return(undefined);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.upcoming?.rest.return(undefined);
+    this.upcoming = undefined;
+  }
+
+  private begin(): Begun | undefined {
+    const next = this.entries.next();
+    if (next.done === true) return undefined;
+    const rest = this.archive.readEntry(next.value);
+    const first = rest.next();
+    first.catch(() => undefined); // Whoever takes it hears of it.
+    return { first, rest };
   }
 }
 
@@ -47,7 +106,7 @@ export async function readToEnd(
   onBytes: (bytes: number) => void = () => {},
 ): Promise<void> {
   let bytes = 0;
-  for await (const chunk of archive.readEntry(entry) as AsyncIterable<Buffer>) {
+  for await (const chunk of archive.readEntry(entry)) {
     signal.throwIfAborted();
     onBytes((bytes += chunk.length));
   }

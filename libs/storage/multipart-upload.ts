@@ -31,6 +31,8 @@ export class MultipartUpload {
   completing = false;
   private estimatedBytes = 0;
   private part = Buffer.alloc(0);
+  /** Parts that were sent: their memory is used again. */
+  private readonly spare: Buffer<ArrayBuffer>[] = [];
   private filled = 0;
   private readonly etags: string[] = [];
   private readonly inFlight = new Set<Promise<void>>();
@@ -128,7 +130,9 @@ export class MultipartUpload {
 
   private async nextPart(): Promise<void> {
     if (this.filled > 0) await this.send();
-    this.part = Buffer.allocUnsafeSlow(partSize(this.estimatedBytes, this.etags.length + 1));
+    const bytes = partSize(this.estimatedBytes, this.etags.length + 1);
+    const spare = this.spare.pop();
+    this.part = spare?.length === bytes ? spare : Buffer.allocUnsafeSlow(bytes);
     this.filled = 0;
   }
 
@@ -136,7 +140,8 @@ export class MultipartUpload {
   private async send(): Promise<void> {
     while (this.inFlight.size >= PARTS_IN_FLIGHT) await Promise.race(this.inFlight);
     if (this.failure !== undefined) throw this.failure;
-    const body = this.part.subarray(0, this.filled);
+    const { part } = this;
+    const body = part.subarray(0, this.filled);
     this.filled = 0;
     this.part = Buffer.alloc(0);
     const number = this.etags.push('');
@@ -144,7 +149,10 @@ export class MultipartUpload {
       .catch((error: unknown) => {
         this.failure ??= error;
       })
-      .finally(() => this.inFlight.delete(sending));
+      .finally(() => {
+        this.inFlight.delete(sending);
+        this.spare.push(part);
+      });
     this.inFlight.add(sending);
   }
 

@@ -52,7 +52,7 @@ onDebians('with unzip and psql alone, word for word as FORMAT.md has it,', () =>
        CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
     );
     const before = await stateOf(url, ['s']);
-    const dump = pgDump(url, ['s']);
+    const dump = await pgDump(url, ['s']);
     process.env['PATH'] = `${servers.debianPostgres?.binaries}:${process.env['PATH']}`;
     const { key } = await runBackup(store, url, ['s']);
     const { file } = await DownloadedArchive.of(store, key);
@@ -61,7 +61,7 @@ onDebians('with unzip and psql alone, word for word as FORMAT.md has it,', () =>
     follow(block('On an empty server', 'sh'), file, empty);
     follow(block(SECTION, 'sh'), file, empty);
     expect(await stateOf(empty, ['s'])).toEqual(before);
-    expect(pgDump(empty, ['s'])).toBe(dump);
+    expect(await pgDump(empty, ['s'])).toBe(dump);
 
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
     follow(block(SECTION, 'sh'), file, url);

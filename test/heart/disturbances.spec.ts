@@ -3,6 +3,7 @@ import pg from 'pg';
 import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
+import type { BackupRequest } from '#snapshot';
 import { MemoryJournal, runBackup } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
@@ -20,7 +21,7 @@ const eachTable = (statement: (table: string) => string) => TABLES.map(statement
 const create = (table: string) =>
   `CREATE TABLE ${table} (id int PRIMARY KEY DEFAULT nextval('ids'), version int NOT NULL, filler text)`;
 const fill = (table: string, version: number) =>
-  `INSERT INTO ${table} (version, filler) SELECT ${version}, md5(i::text) FROM generate_series(1, ${ROWS}) i`;
+  `INSERT INTO ${table} (version, filler) SELECT ${version}, repeat(md5(i::text), 10) FROM generate_series(1, ${ROWS}) i`;
 const update = (version: number) => eachTable((table) => `UPDATE ${table} SET version = ${version}`);
 
 /** Brings every row of every table to a version, on its own way. */
@@ -188,15 +189,24 @@ function linesOf(csv: Buffer | undefined): string[] {
   return csv?.toString().trimEnd().split('\n') ?? [];
 }
 
+/** A few blocks for each COPY, so that two lanes read these tables. */
+const CUT_UP = { lanes: 2, chunkBytes: 16 * 1024 };
+/** pg_dump locks all tables of the database; the schemas of the other runs are none of its business. */
+const WITHOUT_DEFINITIONS = { definitions: 'off' } as const;
+
 type Outcome = 'old' | 'new' | 'failed';
 
 let runs = 0;
 
 /** A backup that either gives an archive, or a failure that says what failed and leaves nothing behind. */
-async function archiveOrFailure(url: string, schema: string): Promise<string | Failure> {
+async function archiveOrFailure(
+  url: string,
+  schema: string,
+  more: Partial<BackupRequest> = {},
+): Promise<string | Failure> {
   const journal = new MemoryJournal();
   const daemonId = String(++runs);
-  const result = await runBackup(store, url, [schema], { daemonId, journal }).catch(
+  const result = await runBackup(store, url, [schema], { daemonId, journal, ...CUT_UP, ...more }).catch(
     (error: unknown) => error,
   );
   if (!(result instanceof Error)) return (result as { key: string }).key;
@@ -230,7 +240,7 @@ async function disturbedAt(place: Place, step: number, disturbance: Disturbance)
     position++;
     await Promise.allSettled(thrownIn);
   };
-  const result = await archiveOrFailure(place.proxy.url, place.schema);
+  const result = await archiveOrFailure(place.proxy.url, place.schema, WITHOUT_DEFINITIONS);
   await Promise.all(thrownIn);
   if (result instanceof Failure) return 'failed';
   const archived = await archivedContents(result);
@@ -268,7 +278,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       if (!isObserver(session)) statements.push(sql);
     };
     await place.create();
-    await runBackup(store, place.proxy.url, [place.schema]);
+    await runBackup(store, place.proxy.url, [place.schema], { ...CUT_UP, ...WITHOUT_DEFINITIONS });
+    expect(statements.filter((sql) => sql.startsWith('SET TRANSACTION SNAPSHOT')).length).toBe(1);
     return statements;
   }
 

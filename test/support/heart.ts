@@ -86,6 +86,8 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
     compressionLevel: 1,
     definitions: 'auto',
     lanes: 2,
+    // Small tables are cut up and read side by side as large ones are.
+    chunkBytes: 64 * 1024,
     journal: new MemoryJournal(),
     finishLater: () => undefined,
     signal: new AbortController().signal,

@@ -1,0 +1,72 @@
+import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import type { Obstacle } from './obstacles.js';
+import type { Session } from './session.js';
+
+interface Index {
+  schema: string;
+  table: string;
+  name: string;
+  owned: boolean;
+  definition: string;
+  comment: string | null;
+  tablespace: string;
+  clustered: boolean;
+  /** Of columns that are expressions: their numbers and targets. */
+  statistics: { column: number; target: number }[];
+}
+
+/**
+ * The indexes of tables that are faster made anew after a load than kept up during it, and that can be made again
+ * exactly: not those of constraints, those that foreign keys, replica identity or a partitioned index rely on, and
+ * those that something else depends on; and none where the role may not make indexes.
+ * pg_get_indexdef leaves out the comment, the tablespace, the CLUSTER mark and statistics targets.
+ */
+export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {
+  const rows = await session.query<Index>(
+    `SELECT n.nspname AS schema, c.relname AS table, i.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+            pg_get_indexdef(i.oid) AS definition, obj_description(i.oid, 'pg_class') AS comment,
+            coalesce(s.spcname, '') AS tablespace, x.indisclustered AS clustered,
+            coalesce((SELECT json_agg(json_build_object('column', a.attnum, 'target', a.attstattarget))
+                        FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0), '[]') AS statistics
+       FROM pg_index x
+       JOIN pg_class i ON i.oid = x.indexrelid
+       JOIN pg_class c ON c.oid = x.indrelid
+       JOIN pg_namespace n ON n.oid = c.relnamespace
+       LEFT JOIN pg_tablespace s ON s.oid = i.reltablespace
+      WHERE x.indrelid = ANY ($1::oid[]) AND x.indisvalid AND x.indisready AND x.indislive
+        AND NOT x.indisprimary AND NOT x.indisexclusion AND NOT x.indisreplident
+        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)
+        AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = i.oid)
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
+                           AND d.refclassid = 'pg_extension'::regclass)
+        AND has_schema_privilege(n.oid, 'CREATE')
+        AND (s.oid IS NULL OR has_tablespace_privilege(s.oid, 'CREATE'))
+      ORDER BY i.oid`,
+    [tables.map(({ oid }) => oid)],
+  );
+  return rows.map(indexObstacle);
+}
+
+function indexObstacle(index: Index): Obstacle {
+  const table = { schema: index.schema, name: index.table };
+  const name = quoteTable({ schema: index.schema, name: index.name });
+  return {
+    what: `the index ${index.name} of ${displayTable(table)}`,
+    table,
+    relation: quoteTable(table),
+    owned: index.owned,
+    remove: `DROP INDEX ${name}`,
+    putBack: [
+      `SET LOCAL default_tablespace = ${quoteLiteral(index.tablespace)}`,
+      index.definition,
+      ...index.statistics.map(
+        ({ column, target }) => `ALTER INDEX ${name} ALTER COLUMN ${column} SET STATISTICS ${target}`,
+      ),
+      ...(index.clustered
+        ? [`ALTER TABLE ${quoteTable(table)} CLUSTER ON ${quoteIdentifier(index.name)}`]
+        : []),
+      ...(index.comment === null ? [] : [`COMMENT ON INDEX ${name} IS ${quoteLiteral(index.comment)}`]),
+    ],
+  };
+}

@@ -1,0 +1,251 @@
+import pg from 'pg';
+import type { ManifestEntry } from '#archive';
+import { type Chunk, planChunks, type Table } from '#postgres';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
+import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { stateOf } from '../support/state.js';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const tableOf = (bytes: number, blocks?: number): Table => ({
+  oid: 1,
+  schema: 's',
+  name: 't',
+  bytes,
+  columns: [],
+  ...(blocks !== undefined && { blocks }),
+});
+
+describe('the plan', () => {
+  test('of a table of 100 GB: chunks that fit into memory, and fewer than a manifest can hold', () => {
+    const blocks = 100e9 / 8192;
+    const chunks = planChunks([tableOf(100e9, Math.ceil(blocks))]);
+    expect(chunks.length).toBeGreaterThan(20_000);
+    expect(chunks.length).toBeLessThan(30_000);
+    expectEveryBlockOnce(chunks, blocks);
+    for (const { blocks } of chunks)
+      if (blocks?.end !== undefined) expect((blocks.end - blocks.first) * 8192).toBeLessThanOrEqual(5 * MiB);
+  });
+
+  test('of 10 TB has chunks that grow instead of too many', () => {
+    const chunks = planChunks([tableOf(10e12, 1_220_703_125), tableOf(1, 1)]);
+    expect(chunks.length).toBeLessThan(110_000);
+  });
+
+  test('goes by the bytes of a table with what it keeps elsewhere, not by its blocks alone', () => {
+    expect(planChunks([tableOf(400 * MiB, 100)]).length).toBe(100);
+    expect(planChunks([tableOf(400 * MiB, 10)]).length).toBe(10);
+  });
+
+  test.each([[tableOf(0, 0)], [tableOf(8 * KiB, 1)], [tableOf(5 * MiB, 640)], [tableOf(500 * MiB)]])(
+    'reads a table as a whole that is empty, small, or cannot be read by blocks: %j',
+    (table) => {
+      expect(planChunks([table])).toEqual([{ table, number: 1 }]);
+    },
+  );
+
+  function expectEveryBlockOnce(chunks: Chunk[], blocks: number): void {
+    let next = 0;
+    for (const [index, chunk] of chunks.entries()) {
+      expect(chunk.number).toBe(index + 1);
+      expect(chunk.blocks?.first).toBe(next);
+      next = chunk.blocks?.end ?? Infinity;
+      expect(chunk.blocks?.end === undefined).toBe(index === chunks.length - 1);
+    }
+    expect(chunks.at(-1)?.blocks?.first).toBeLessThan(blocks);
+  }
+});
+
+/** Rows that are moved about, long values kept elsewhere, holes, a dropped column, and tables of all sizes. */
+const SCHEMA = `
+  CREATE SCHEMA s;
+  CREATE TABLE s.big (id int PRIMARY KEY, gone text, v text, g int GENERATED ALWAYS AS (id * 2) STORED);
+  INSERT INTO s.big (id, gone, v) SELECT i, 'gone', CASE WHEN i % 100 = 0 THEN (SELECT string_agg(md5(j::text || i), '') FROM generate_series(1, 300) j) ELSE E'line\\n"' || i END FROM generate_series(1, 6000) i;
+  DELETE FROM s.big WHERE id BETWEEN 1000 AND 3000;
+  UPDATE s.big SET v = v || '!' WHERE id % 7 = 0;
+  ALTER TABLE s.big DROP gone;
+  CREATE TABLE s.empty (a int);
+  CREATE TABLE s.none (); INSERT INTO s.none SELECT FROM generate_series(1, 5000);
+  CREATE TABLE s.small AS SELECT 1 AS a;`;
+
+describe.each(postgresMajors)('on %s', (_title, server) => {
+  test('the same data gives the same entries byte for byte, whatever the lanes, and comes back', async () => {
+    const url = await newDatabase(server);
+    await sql(url, SCHEMA);
+    const before = await stateOf(url, ['s']);
+    const archives: { key: string; entries: ManifestEntry[]; bytes: Buffer }[] = [];
+    for (const lanes of [1, 2, 4]) {
+      const journal = new MemoryJournal();
+      const { key } = await runBackup(store, url, ['s'], { lanes, chunkBytes: 16 * KiB, journal });
+      const archive = await DownloadedArchive.of(store, key);
+      archive.test();
+      const entries = archive.manifest().tables.flatMap((table) => table.entries);
+      const packed = Buffer.concat(entries.map(({ name }) => archive.read(name)));
+      archives.push({ key, entries, bytes: packed });
+    }
+    const [one, two, four] = archives;
+    expect(one?.entries.length).toBeGreaterThan(30);
+    for (const other of [two, four]) {
+      expect(other?.entries).toEqual(one?.entries);
+      expect(other?.bytes.equals(one?.bytes ?? Buffer.alloc(0))).toBe(true);
+    }
+    await sql(url, 'DELETE FROM s.big WHERE id > 77; INSERT INTO s.empty VALUES (1); TRUNCATE s.none');
+    await runRestore(store, url, ['s'], four?.key ?? '');
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
+  test('four lanes see one instant beside a writer that never rests', async () => {
+    const url = await newDatabase(server);
+    const [rows, each] = [20_000, 1_000];
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.a (id int PRIMARY KEY, amount int, filler text);
+       INSERT INTO s.a SELECT i, ${each}, repeat('x', 300) FROM generate_series(1, ${rows}) i; CREATE TABLE s.b AS TABLE s.a; ALTER TABLE s.b ADD PRIMARY KEY (id)`,
+    );
+    const writer = new pg.Client(url);
+    await writer.connect();
+    let stopped = false;
+    let moves = 0;
+    const moving = (async () => {
+      while (!stopped) {
+        const id = 1 + (moves++ % rows);
+        await writer.query(
+          `BEGIN; UPDATE s.a SET amount = amount - 7 WHERE id = ${id}; UPDATE s.b SET amount = amount + 7 WHERE id = ${rows + 1 - id};
+           DELETE FROM s.a WHERE id = ${rows - id + 1}; INSERT INTO s.a SELECT ${rows - id + 1}, ${each} + (SELECT ${each} - amount FROM s.b WHERE id = ${id}); COMMIT`,
+        );
+      }
+    })();
+    for (let i = 0; i < 3; i++) {
+      const before = moves;
+      const { key } = await runBackup(store, url, ['s'], { lanes: 4, chunkBytes: 128 * KiB });
+      expect(moves).toBeGreaterThan(before);
+      const archive = await DownloadedArchive.of(store, key);
+      const amounts = new Map<string, number>();
+      for (const name of ['a', 'b'])
+        for (const row of archive.rows('s', name)) {
+          const [id = '', amount] = row.split(',');
+          expect(amounts.has(name + id)).toBe(false);
+          amounts.set(name + id, Number(amount));
+        }
+      expect(amounts.size).toBe(2 * rows);
+      let sum = 0;
+      for (const amount of amounts.values()) sum += amount;
+      expect(sum).toBe(2 * rows * each);
+    }
+    stopped = true;
+    await moving;
+    await writer.end();
+  });
+
+  test('lanes that would wait for somebody who waits for us are left out, and the archive is whole', async () => {
+    const url = await newDatabase(server);
+    await sql(url, SCHEMA);
+    const journal = new MemoryJournal();
+    let truncating: Promise<unknown> | undefined;
+    let state = 'waiting';
+    // As soon as the snapshot's own locks are there, somebody queues behind them, and in front of the lanes.
+    journal.onReport = ({ message }) => {
+      if (message === 'Taking the snapshot')
+        truncating ??= (async () => {
+          const holder = new pg.Client(url);
+          await holder.connect();
+          for (let locks = 0; locks === 0;) {
+            const { rows } = await holder.query<{ count: string }>(
+              "SELECT count(*) FROM pg_locks WHERE relation = 's.small'::regclass AND granted AND pid <> pg_backend_pid()",
+            );
+            locks = Number(rows[0]?.count);
+          }
+          await holder.query('TRUNCATE s.small');
+          state = 'truncated';
+          await holder.end();
+        })();
+    };
+    const { key } = await runBackup(store, url, ['s'], {
+      lanes: 3,
+      chunkBytes: 8 * KiB,
+      definitions: 'off',
+      journal,
+    });
+    await truncating;
+    expect(state).toBe('truncated');
+    const archive = await DownloadedArchive.of(store, key);
+    expect(archive.rows('s', 'small')).toEqual(['1']);
+    expect(archive.manifest().tables.find(({ name }) => name === 'big')?.rows).toBe(3999);
+  });
+
+  test('rows that come after the snapshot are not in it, though the last range has no end', async () => {
+    const url = await newDatabase(server);
+    await sql(url, SCHEMA);
+    const journal = new MemoryJournal();
+    let inserting: Promise<unknown> | undefined;
+    journal.onReport = ({ message }) => {
+      if (message.startsWith('Copying s.big'))
+        inserting ??= sql(
+          url,
+          "INSERT INTO s.big (id, v) SELECT i, 'later' FROM generate_series(10000, 20000) i",
+        );
+    };
+    const { key } = await runBackup(store, url, ['s'], { lanes: 2, chunkBytes: 16 * KiB, journal });
+    await inserting;
+    const { tables } = (await DownloadedArchive.of(store, key)).manifest();
+    expect(tables.find(({ name }) => name === 'big')?.rows).toBe(3999);
+  });
+
+  test('values that are far longer than they lie on disk go through in bounded memory', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      'CREATE SCHEMA s; CREATE TABLE s.wide (id int, v text); INSERT INTO s.wide SELECT i, repeat(chr(64 + i), 3000000) FROM generate_series(1, 12) i; CREATE TABLE s.z AS SELECT generate_series(1, 3) AS a',
+    );
+    const before = await stateOf(url, ['s']);
+    const { key } = await runBackup(store, url, ['s']);
+    const archive = await DownloadedArchive.of(store, key);
+    archive.test();
+    expect(archive.manifest().tables[0]?.entries[0]?.length).toBeGreaterThan(36_000_000);
+    await sql(url, 'TRUNCATE s.wide, s.z');
+    await runRestore(store, url, ['s'], key);
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
+  test('indexes of large tables are made anew exactly, by a role that owns them and by one that may not', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, a text NOT NULL, b int, c int[], d text, UNIQUE (d), EXCLUDE USING btree (id WITH =));
+       CREATE TABLE s.ref (d text REFERENCES s.t (d), a text, b int);
+       INSERT INTO s.t SELECT i, md5(i::text) || repeat('x', 200), i % 100, ARRAY[i, i + 1], 'd' || i FROM generate_series(1, 20000) i;
+       INSERT INTO s.ref SELECT 'd1', 'a', 1;
+       CREATE INDEX plain ON s.t (b); COMMENT ON INDEX s.plain IS 'It''s "mine"';
+       CREATE UNIQUE INDEX "uni ""que" ON s.t (a DESC, b) INCLUDE (d) WHERE b > 5;
+       CREATE INDEX expression ON s.t (lower(a), (b + 1)) WITH (fillfactor = 70); ALTER INDEX s.expression ALTER COLUMN 2 SET STATISTICS 321;
+       CREATE INDEX gin ON s.t USING gin (c); CREATE INDEX hash ON s.t USING hash (a);
+       CREATE INDEX clustered ON s.t (b, id); ALTER TABLE s.t CLUSTER ON clustered;
+       CREATE UNIQUE INDEX identity ON s.t (id, a); ALTER TABLE s.t REPLICA IDENTITY USING INDEX identity`,
+    );
+    const before = await stateOf(url, ['s']);
+    const indexes = () =>
+      sql(
+        url,
+        `SELECT indexrelid::regclass::text AS name, indisvalid, indisclustered, obj_description(indexrelid) AS comment, reloptions,
+                (SELECT array_agg(nullif(attstattarget, -1) ORDER BY attnum) FROM pg_attribute WHERE attrelid = indexrelid) AS targets
+           FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE indrelid = 's.t'::regclass ORDER BY 1`,
+      );
+    const indexesBefore = await indexes();
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(url, 'DELETE FROM s.ref; DELETE FROM s.t WHERE id > 10');
+    const journal = new MemoryJournal();
+    await runRestore(store, url, ['s'], key, { journal });
+    expect(await stateOf(url, ['s'])).toEqual(before);
+    expect(await indexes()).toEqual(indexesBefore);
+    const rebuilt = journal.messages.filter((message) => message.startsWith('Putting back the index'));
+    expect(new Set(rebuilt).size).toBe(6);
+  });
+});
