@@ -2,37 +2,45 @@ import { quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
 
-/** Counting more rows of a table than this costs more than an exact total is worth. */
-const COUNTED_ROWS = 10_000;
-const COUNTED_BLOCKS = 1_000;
-/** Tables that one statement counts. */
+/** Counting more rows than this costs more than an exact total is worth. */
+const COUNT_LIMIT = 1_000_000;
+/** Tables of no more blocks are counted whole, so many in one statement. */
+const SMALL_BLOCKS = 1_000;
 const BATCH = 200;
 
 /**
- * How many rows the tables hold in this transaction's snapshot: exact for small tables, and the planner's estimate
- * for the others.
+ * How many rows the tables hold in this transaction's snapshot: exact for small tables and up to a million, the
+ * smallest tables first; beyond, by the planner's estimate.
  */
 export async function countRows(session: Session, tables: Table[]): Promise<number> {
-  const small = tables.filter(({ blocks }) => blocks !== undefined && blocks <= COUNTED_BLOCKS);
-  let rows = 0;
-  const uncertain = tables.filter((table) => !small.includes(table));
-  for (let from = 0; from < small.length; from += BATCH) {
-    const batch = small.slice(from, from + BATCH);
-    const counts = batch.map(
-      (table) =>
-        `(SELECT count(*) FROM (SELECT FROM ONLY ${quoteTable(table)} LIMIT ${COUNTED_ROWS + 1}) AS counted)`,
-    );
-    const [counted] = await session.query<{ counts: number[] }>(
-      `SELECT ARRAY[${counts.join(', ')}]::float8[] AS counts`,
-    );
-    for (const [index, table] of batch.entries()) {
-      const count = counted?.counts[index] ?? 0;
-      if (count > COUNTED_ROWS) uncertain.push(table);
-      else rows += count;
-    }
+  const small = tables.filter(isSmall);
+  const large = tables.filter((table) => !isSmall(table)).toSorted((a, b) => a.bytes - b.bytes);
+  let total = 0;
+  for (let from = 0; from < small.length; from += BATCH)
+    total += await countWhole(session, small.slice(from, from + BATCH));
+  for (const table of large) {
+    const left = COUNT_LIMIT - total;
+    const rows = left > 0 ? await countUpTo(session, table, left + 1) : Infinity;
+    total += rows <= left ? rows : await estimateRows(session, table);
   }
-  for (const table of uncertain) rows += await estimateRows(session, table);
-  return rows;
+  return total;
+}
+
+function isSmall({ blocks }: Table): boolean {
+  return blocks !== undefined && blocks <= SMALL_BLOCKS;
+}
+
+async function countWhole(session: Session, tables: Table[]): Promise<number> {
+  const counts = tables.map((table) => `(SELECT count(*) FROM ONLY ${quoteTable(table)})`);
+  const [counted] = await session.query<{ rows: string }>(`SELECT ${counts.join(' + ')} AS rows`);
+  return Number(counted?.rows ?? 0);
+}
+
+async function countUpTo(session: Session, table: Table, limit: number): Promise<number> {
+  const rows = await session.query<{ count: string }>(
+    `SELECT count(*) FROM (SELECT FROM ONLY ${quoteTable(table)} LIMIT ${limit}) AS counted`,
+  );
+  return Number(rows[0]?.count ?? 0);
 }
 
 /** The planner looks at the table's present size, so this is good even where ANALYZE never ran. */

@@ -1,3 +1,5 @@
+import { Failure } from '#contracts';
+import { sqlState } from './errors.js';
 import { quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
 
@@ -16,7 +18,10 @@ export interface SequenceState extends Sequence {
 /** Sequences that one statement reads. */
 const BATCH = 200;
 
-/** The repository's sequences with their present states, sorted by name. */
+/**
+ * The repository's sequences with their present states, sorted by name.
+ * @throws Failure REPOSITORY_CHANGING when one is dropped meanwhile: nothing can lock a sequence against that
+ */
 export async function readSequences(session: Session, schemas: string[]): Promise<SequenceState[]> {
   const sequences = await listSequences(session, schemas);
   const states: SequenceState[] = [];
@@ -25,15 +30,32 @@ export async function readSequences(session: Session, schemas: string[]): Promis
     const selects = batch.map(
       (sequence, index) => `SELECT ${index} AS index, last_value, is_called FROM ${quoteTable(sequence)}`,
     );
-    const rows = await session.query<{ index: number; last_value: string; is_called: boolean }>(
-      `${selects.join(' UNION ALL ')} ORDER BY index`,
-    );
+    const rows = await session
+      .query<{
+        index: number;
+        last_value: string;
+        is_called: boolean;
+      }>(`${selects.join(' UNION ALL ')} ORDER BY index`)
+      .catch((error: unknown) => {
+        throw sqlState(error) === UNDEFINED_TABLE ? sequenceDropped(error) : error;
+      });
     for (const { index, last_value: lastValue, is_called: isCalled } of rows) {
       const sequence = batch[index];
       if (sequence !== undefined) states.push({ ...sequence, lastValue, isCalled });
     }
   }
   return states;
+}
+
+const UNDEFINED_TABLE = '42P01';
+
+function sequenceDropped(cause: unknown): Failure {
+  return new Failure(
+    'REPOSITORY_CHANGING',
+    'transient',
+    'A sequence of the repository was dropped while its backup ran.',
+    { hint: 'Start the backup again when the migration that does it is over.', cause },
+  );
 }
 
 /** The repository's sequences, sorted by name, but for those that belong to an extension. */

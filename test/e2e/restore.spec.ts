@@ -287,10 +287,10 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
     test.each(['Backup', 'Restore', 'Verify'] as const)(
       'a %s in the middle of its rows stops, and leaves nothing',
       async (type) => {
-        // One long table, so that there is a middle.
+        // One long table, of values that are short on disk, so that there is a middle.
         await sql(
           databaseOf(stack),
-          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 30) AS t FROM generate_series(1, 150000) i',
+          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 300) AS t FROM generate_series(1, 50000) i',
         );
         const { backupUrl } = await backedUp(stack);
         await sql(databaseOf(stack), 'DELETE FROM repository.long WHERE i > 10');
@@ -298,7 +298,7 @@ describe.each(queues)('with the %s queue', (_title, queueUrl) => {
         if (type === 'Backup')
           await sql(
             databaseOf(stack),
-            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 30) FROM generate_series(11, 150000) i',
+            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 200000) i',
           );
         const { id } =
           type === 'Backup'

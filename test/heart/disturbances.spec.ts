@@ -211,6 +211,8 @@ async function archiveOrFailure(
   );
   if (!(result instanceof Error)) return (result as { key: string }).key;
   expect(result).toBeInstanceOf(Failure);
+  expect(['REPOSITORY_CHANGING', 'TABLE_LOCKED', 'DEFINITIONS_FAILED']).toContain((result as Failure).code);
+  expect((result as Failure).persistence).toBe('transient');
   expect(journal.notes.archives.length).toBeGreaterThan(0);
   for (const { key } of journal.notes.archives)
     expect(await store.open(key, new AbortController().signal)).toBeUndefined();

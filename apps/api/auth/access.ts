@@ -1,16 +1,15 @@
 import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Account } from '#database';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
 import type { DashboardLogin } from '../dashboard/dashboard-login.js';
 import { sendReason } from '../http/reason.js';
 import { OPEN_ROUTES } from './open-routes.js';
-import type { Sessions } from './sessions.js';
+import type { Caller, Sessions } from './sessions.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Who is asking; set on every route that is not open. */
-    account?: Account;
+    account?: Caller;
   }
 }
 
@@ -61,7 +60,7 @@ export function sessionToken(request: FastifyRequest): string | undefined {
   return /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
 }
 
-async function accountOf(request: FastifyRequest, sessions: Sessions): Promise<Account | undefined> {
+async function accountOf(request: FastifyRequest, sessions: Sessions): Promise<Caller | undefined> {
   const token = sessionToken(request);
   return token === undefined ? undefined : await sessions.accountOf(token);
 }

@@ -9,6 +9,9 @@ export const SESSION_MS = 24 * 60 * 60 * 1000;
 /** A session that is in use is prolonged this often at most, so that polling does not write at every call. */
 const PROLONG_EVERY_MS = 60_000;
 
+/** Whoever asks. */
+export type Caller = Pick<Account, 'email' | 'administrator'>;
+
 @Injectable()
 export class Sessions {
   constructor(@InjectRepository(Session) private readonly sessions: Repository<Session>) {}
@@ -29,15 +32,18 @@ export class Sessions {
    * Looks a token up by its hash: a lookup that takes longer for a nearly right hash tells nothing of the token.
    * @returns whose it is; undefined when there is no such session, or not any more
    */
-  async accountOf(token: string): Promise<Account | undefined> {
-    const tokenHash = hashToken(token);
-    const session = await this.sessions.findOne({
-      where: { tokenHash, expiresOn: MoreThan(new Date()) },
-      relations: { account: true },
-    });
-    if (session === null) return undefined;
-    if (session.expiresOn.getTime() < Date.now() + SESSION_MS - PROLONG_EVERY_MS) await this.prolong(token);
-    return session.account;
+  async accountOf(token: string): Promise<Caller | undefined> {
+    // By hand, because every request asks this, and the query builder took longer than PostgreSQL.
+    const [session] = await this.sessions.query<(Caller & { expires_on: Date })[]>(
+      `SELECT a.email, a.administrator, s.expires_on
+         FROM snapshotd.session s JOIN snapshotd.account a ON a.id = s.account_id
+        WHERE s.token_hash = $1 AND s.expires_on > $2`,
+      [hashToken(token), new Date()],
+    );
+    if (session === undefined) return undefined;
+    const { email, administrator, expires_on: expiresOn } = session;
+    if (expiresOn.getTime() < Date.now() + SESSION_MS - PROLONG_EVERY_MS) await this.prolong(token);
+    return { email, administrator };
   }
 
   /** @returns false when there is no such session */

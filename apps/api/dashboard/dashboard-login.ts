@@ -1,8 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Account } from '#database';
 import { sessionToken } from '../auth/access.js';
 import { Login } from '../auth/login.js';
-import { Sessions } from '../auth/sessions.js';
+import { type Caller, Sessions } from '../auth/sessions.js';
 import { Injectable } from '@nestjs/common';
 
 const COOKIE = 'snapshotd_session';
@@ -20,13 +19,13 @@ export class DashboardLogin {
   ) {}
 
   /** @throws UnauthorizedException, TooManyRequests */
-  async accountOf(request: FastifyRequest, reply: FastifyReply): Promise<Account | undefined> {
+  async accountOf(request: FastifyRequest, reply: FastifyReply): Promise<Caller | undefined> {
     const token = sessionToken(request) ?? cookieToken(request);
     const account = token === undefined ? undefined : await this.sessions.accountOf(token);
     return account ?? (await this.byPassword(request, reply));
   }
 
-  private async byPassword(request: FastifyRequest, reply: FastifyReply): Promise<Account | undefined> {
+  private async byPassword(request: FastifyRequest, reply: FastifyReply): Promise<Caller | undefined> {
     const encoded = /^Basic\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (encoded === undefined) return undefined;
     const [, email, password] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString('utf8')) ?? [];

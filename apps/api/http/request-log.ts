@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 
-/** One line a request, when it is answered. Health checks are many and say little: they are for debugging. */
+/** Asked again and again by machines: what went well of it says little, and is for debugging. */
+const POLLED = /^\/(health|repo\/v1\/daemonStatus)\//;
+
+/** One line a request, when it is answered. */
 export function logRequests(fastify: FastifyInstance): void {
   fastify.addHook('onResponse', async (request, reply) => {
-    const level = request.url.startsWith('/health/') ? 'debug' : 'info';
+    const level = POLLED.test(request.url) && reply.statusCode < 500 ? 'debug' : 'info';
     request.log[level](
       {
         method: request.method,
