@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -51,6 +51,7 @@ async function archiveOf(
       name: table,
       rows: 1,
       columns: [{ name: 'a', type: 'text', notNull: false, generated: false }],
+      partitionOf: [],
       entries: [{ ...(await entry.end()), rows: 1 }],
     });
   }
@@ -165,7 +166,7 @@ describe('what is written', () => {
         fill('data/s.a/000002.csv', long),
         fill('data/s.a/000003.csv', Buffer.from(long).reverse()),
       ]);
-      const table = { schema: 's', name: 'a', rows: 3, columns: [], entries: [a, b, c] };
+      const table = { schema: 's', name: 'a', rows: 3, columns: [], partitionOf: [], entries: [a, b, c] };
       await writer.finish({ ...FACTS, tables: [table] });
       const bytes = Buffer.concat(written);
       expect(await readWhole(bytes)).toBe('accepted');
@@ -197,6 +198,22 @@ describe('what is written', () => {
 
     const unsendable = new ArchiveWriter(() => Promise.reject(new Error('the store went away')), OPTIONS);
     await expect(unsendable.finish(FACTS)).rejects.toThrow('the store went away');
+  });
+
+  test('fails, and does not wait for ever, when the sink fails in the middle of a long entry', async () => {
+    let taken = 0;
+    const writer = new ArchiveWriter(async (bytes) => {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      taken += bytes.length;
+      if (taken > 4 * 1024 * 1024) throw new Error('the store went away');
+    }, OPTIONS);
+    const entry = await writer.begin('data/s.a/000001.csv');
+    const filling = (async () => {
+      for (;;) await entry.write(randomBytes(256 * 1024));
+    })();
+    await expect(filling).rejects.toThrow('the store went away');
+    entry.fail(new Error('the store went away'));
+    await expect(writer.finish(FACTS)).rejects.toThrow('the store went away');
   });
 
   test('waits for its sink, and holds no more than it may', async () => {

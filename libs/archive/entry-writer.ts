@@ -156,15 +156,17 @@ class StreamedEntry {
   private readonly deflate;
   private readonly pumping: Promise<void>;
   private packedBytes = 0;
+  private rejectWrite: (error: unknown) => void = () => undefined;
 
   private constructor(
     private readonly record: EntryRecord,
     private readonly options: EntryWriterOptions,
   ) {
-    // Level 0 makes stored blocks: a reader must be told where such an entry ends.
-    this.deflate = createDeflateRaw(zlibOptions(options.compressionLevel));
+    // At level 0 zlib's blocks would be as long as the writes, and equal data would not give equal entries.
+    this.deflate = createDeflateRaw(zlibOptions(Math.max(1, options.compressionLevel)));
     this.pumping = this.pump();
-    this.pumping.catch(() => undefined); // Whoever writes next hears of it.
+    // zlib does not answer a write any more when nobody takes its output: whoever waits for that hears of it here.
+    this.pumping.catch((error: unknown) => this.rejectWrite(error));
   }
 
   static async begin(name: string, offset: number, options: EntryWriterOptions): Promise<StreamedEntry> {
@@ -177,6 +179,7 @@ class StreamedEntry {
     this.checksums.update(bytes);
     try {
       await new Promise<void>((resolve, reject) => {
+        this.rejectWrite = reject;
         this.deflate.write(bytes, (error) => (error ? reject(error) : resolve()));
       });
     } catch (error) {

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { Failure } from '#contracts';
 import { DEFINITIONS_NAME } from './entry-names.js';
 
+/** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
+export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+
 /** Raised when an older reader could no longer read what a newer writer writes. */
 export const FORMAT_VERSION = 1;
 const FORMAT_NAME = 'snapshotd-archive';
@@ -36,6 +39,8 @@ const tableSchema = z.object({
   name,
   rows: count,
   columns: z.array(columnSchema),
+  /** The partitioned tables above it, the nearest first. */
+  partitionOf: z.array(z.object({ schema: name, name })).default([]),
   entries: z.array(entrySchema),
 });
 

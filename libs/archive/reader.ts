@@ -7,7 +7,14 @@ import { Failure } from '#contracts';
 import { Checksums, checksumsOf, type ContentChecksums } from './checksums.js';
 import { MANIFEST_NAME } from './entry-names.js';
 import { ENTRY_MEMORY_BYTES } from './entry-writer.js';
-import { filesOf, invalid, type Manifest, type ManifestFile, parseManifest } from './manifest.js';
+import {
+  filesOf,
+  invalid,
+  MAX_MANIFEST_BYTES,
+  type Manifest,
+  type ManifestFile,
+  parseManifest,
+} from './manifest.js';
 import { type RangeSource, SequentialReader } from './range-source.js';
 import {
   centralDirectory,
@@ -20,15 +27,13 @@ import {
   localHeader,
 } from './zip-records.js';
 
-/** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
-const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
-/** Likewise for the number of entries. */
+/** More entries than any honest archive has. */
 const MAX_ENTRIES = 1_000_000;
 /** The central directory is read in pieces of this size instead of record by record. */
 const WINDOW_BYTES = 512 * 1024;
 const INFLATE_CHUNK_BYTES = 256 * 1024;
 /** Entries up to this length are read whole; the writer's are, but for those of very wide rows. */
-const WHOLE_ENTRY_BYTES = 2 * ENTRY_MEMORY_BYTES;
+export const WHOLE_ENTRY_BYTES = 2 * ENTRY_MEMORY_BYTES;
 
 /** An archive whose every byte outside the entries' data has been held against its manifest. */
 export class OpenArchive {

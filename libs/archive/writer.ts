@@ -1,6 +1,7 @@
+import { Failure } from '#contracts';
 import { MANIFEST_NAME } from './entry-names.js';
 import { EntryWriter, Memory } from './entry-writer.js';
-import { createManifest, type Manifest, type ManifestFacts } from './manifest.js';
+import { createManifest, type Manifest, type ManifestFacts, MAX_MANIFEST_BYTES } from './manifest.js';
 import { Slots } from './slots.js';
 import { centralDirectory, type EntryRecord, entryTime, type EntryTime, extent } from './zip-records.js';
 
@@ -57,11 +58,22 @@ export class ArchiveWriter {
     return entry;
   }
 
-  /** Writes the manifest as the last entry and closes the zip. @throws what an entry or the sink failed with */
+  /**
+   * Writes the manifest as the last entry and closes the zip.
+   * @throws Failure ARCHIVE_TOO_LARGE; what an entry or the sink failed with
+   */
   async finish(facts: ManifestFacts): Promise<Manifest> {
     const manifest = createManifest(facts);
+    const text = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`);
+    if (text.length > MAX_MANIFEST_BYTES)
+      throw new Failure(
+        'ARCHIVE_TOO_LARGE',
+        'permanent',
+        `The archive's manifest would have ${text.length} bytes, and ${MAX_MANIFEST_BYTES} are the most.`,
+        { hint: 'Back up fewer schemas at a time: REPOSITORY_SCHEMAS names them.' },
+      );
     const entry = await this.begin(MANIFEST_NAME);
-    await entry.write(Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`));
+    await entry.write(text);
     await entry.end();
     await this.written;
     await this.sink(centralDirectory(this.records, this.time, this.length));

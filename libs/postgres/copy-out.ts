@@ -23,13 +23,18 @@ export async function copyOut(
   serverEncoding: string,
   sink: CopySink,
 ): Promise<number> {
+  // A query with blocks locks the table's indexes; rolling back to here lets go of them.
+  if (chunk.blocks !== undefined) await session.query('SAVEPOINT chunk');
   const query = new CopyOutQuery(
     `COPY ${source(chunk)} TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(serverEncoding)})`,
     sink,
   );
   session.client.query(query);
   try {
-    return await query.rows;
+    const rows = await query.rows;
+    if (chunk.blocks !== undefined)
+      await session.query('ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk');
+    return rows;
   } catch (error) {
     if (!query.sinkFailed)
       throw postgresFailure(error, session.server, `copying ${displayTable(chunk.table)}`);
@@ -80,6 +85,8 @@ class CopyOutQuery implements pg.Submittable {
   private left = 0;
   private isData = false;
   private rowCount = 0;
+  /** Settles when the sink has taken all that it was given. */
+  private taken: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly text: string,
@@ -112,7 +119,11 @@ class CopyOutQuery implements pg.Submittable {
 
   handleReadyForQuery(): void {
     this.handBack(Buffer.alloc(0));
-    this.resolve(this.rowCount);
+    // The end may have come with the last bytes, which the sink is still busy with.
+    this.taken.then(
+      () => this.resolve(this.rowCount),
+      () => undefined, // Told already.
+    );
   }
 
   /** Also called when the connection breaks. */
@@ -166,6 +177,7 @@ class CopyOutQuery implements pg.Submittable {
     if (full === undefined) return;
     const { stream } = this;
     stream?.pause();
+    this.taken = full;
     full.then(
       () => stream?.resume(),
       (error: unknown) => this.fail(error),

@@ -104,6 +104,11 @@ export function sqlState(error: unknown): string | undefined {
   return cause instanceof pg.DatabaseError ? cause.code : undefined;
 }
 
+/** too_many_connections: of the server, or of the role. */
+export function isConnectionShortage(error: unknown): boolean {
+  return sqlState(error) === '53300';
+}
+
 /** Whether rows would be left without those that they refer to. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return sqlState(error) === '23503';

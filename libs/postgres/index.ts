@@ -9,7 +9,6 @@ export * from './left-out.js';
 export * from './materialized-views.js';
 export * from './observer.js';
 export * from './obstacles.js';
-export * from './partitions.js';
 export * from './pg-dump.js';
 export * from './repository-lock.js';
 export * from './row-counts.js';

@@ -15,7 +15,7 @@ const BUFFERED_BYTES = 16 * 1024 * 1024;
 const STDERR_KEPT = 4_000;
 
 /** A pg_dump that can read a server, or why there is none. */
-export type PgDump = { usable: true } | { usable: false; reason: string };
+export type PgDump = { usable: true; major: number } | { usable: false; reason: string };
 
 /**
  * Looks for pg_dump on PATH. It must be of the server's major version or newer.
@@ -30,7 +30,7 @@ export async function findPgDump(serverVersion: string): Promise<PgDump> {
   }
   const [, version = '', major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
   return Number(major) >= parseInt(serverVersion)
-    ? { usable: true }
+    ? { usable: true, major: Number(major) }
     : {
         usable: false,
         reason: `pg_dump on PATH is of version ${version}, and the server is ${serverVersion}`,
@@ -55,6 +55,8 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
 
 export interface DefinitionsOptions {
   url: string;
+  /** The major version of pg_dump. */
+  major: number;
   /** Shown in pg_stat_activity. */
   applicationName: string;
   /** An exported snapshot, whose transaction stays open. */
@@ -74,12 +76,13 @@ export interface Definitions {
 /** Starts `pg_dump --schema-only` on an exported snapshot. The password goes by its environment: argv is public. */
 export function dumpDefinitions({
   url,
+  major,
   applicationName,
   snapshot,
   exclude,
   signal,
 }: DefinitionsOptions): Definitions {
-  const { address, password } = withoutPassword(url);
+  const { address, password } = forLibpq(url, major);
   const child = spawn(
     PROGRAM,
     [
@@ -111,7 +114,7 @@ export function dumpDefinitions({
   const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
   sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
   // What it wrote is whole only if it ended well: until then the stream must not end either.
-  const ended = Promise.all([exit, pipeline(child.stdout, sql, { end: false })]).then(
+  const ended = Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]).then(
     () => void sql.end(),
     (error: unknown) => {
       const reason: unknown = signal.aborted ? signal.reason : error;
@@ -134,13 +137,37 @@ function failed(stderr: string, code: number | null): Failure {
   );
 }
 
-/** libpq does not know all parameters that node-postgres takes in a URL. */
-function withoutPassword(url: string): { address: string; password: string } {
+/** What libpq knows of the parameters that node-postgres takes in a URL; it refuses others. */
+const LIBPQ_PARAMETERS = new Set([
+  'host',
+  'port',
+  'dbname',
+  'user',
+  'sslcert',
+  'sslkey',
+  'sslrootcert',
+  'sslmode',
+]);
+
+/**
+ * The same address in libpq's terms. For node-postgres `ssl=true` and all modes from `prefer` on mean that the
+ * server's certificate is verified; libpq verifies only if told to, and knows the system's authorities from version
+ * 16 on.
+ * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+ */
+function forLibpq(url: string, major: number): { address: string; password: string } {
   const address = new URL(url);
-  const password = decodeURIComponent(address.password);
+  const { searchParams } = address;
+  const password = searchParams.get('password') ?? decodeURIComponent(address.password);
+  const ssl = searchParams.get('ssl');
+  const mode = searchParams.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : undefined);
   address.password = '';
-  for (const name of ['ssl', 'uselibpqcompat', 'options', 'application_name', 'fallback_application_name'])
-    address.searchParams.delete(name);
-  if (address.searchParams.get('sslmode') === 'no-verify') address.searchParams.set('sslmode', 'require');
+  for (const name of [...searchParams.keys()]) if (!LIBPQ_PARAMETERS.has(name)) searchParams.delete(name);
+  if (mode === 'no-verify') searchParams.set('sslmode', 'require');
+  else if (mode !== undefined && mode !== 'disable') {
+    const verifies = searchParams.has('sslrootcert') || major >= 16;
+    searchParams.set('sslmode', verifies ? 'verify-full' : 'require');
+    if (!searchParams.has('sslrootcert') && verifies) searchParams.set('sslrootcert', 'system');
+  }
   return { address: address.href, password };
 }

@@ -16,6 +16,8 @@ export async function countRows(session: Session, tables: Table[]): Promise<numb
   const small = tables.filter(isSmall);
   const large = tables.filter((table) => !isSmall(table)).toSorted((a, b) => a.bytes - b.bytes);
   let total = 0;
+  // Counting locks the tables' indexes; rolling back to here lets go of them.
+  await session.query('SAVEPOINT counting');
   for (let from = 0; from < small.length; from += BATCH)
     total += await countWhole(session, small.slice(from, from + BATCH));
   for (const table of large) {
@@ -23,6 +25,7 @@ export async function countRows(session: Session, tables: Table[]): Promise<numb
     const rows = left > 0 ? await countUpTo(session, table, left + 1) : Infinity;
     total += rows <= left ? rows : await estimateRows(session, table);
   }
+  await session.query('ROLLBACK TO SAVEPOINT counting; RELEASE SAVEPOINT counting');
   return total;
 }
 

@@ -32,6 +32,8 @@ const EXACT_TEXT = {
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
+/** A host that vanished without a word is found out a minute or two after so long a silence, and not after hours. */
+const KEEP_ALIVE_AFTER_MS = 10_000;
 
 export interface SessionOptions {
   /** Shown in pg_stat_activity; at most 63 bytes. */
@@ -65,6 +67,7 @@ export class Session {
       application_name: applicationName,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       stream: () => new OneBufferSocket(),
     });
     let session: Session | undefined;

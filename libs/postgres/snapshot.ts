@@ -86,6 +86,7 @@ export async function joinSnapshot(session: Session, snapshot: Snapshot): Promis
     throw error;
   }
   await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot.exportedName)}`);
+  await session.query('SET LOCAL lock_timeout = 0');
   return true;
 }
 

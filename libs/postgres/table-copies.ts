@@ -19,10 +19,9 @@ export interface TableCopy {
  * triggers, policies and rights.
  * https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-PARMS-LIKE
  */
-export function copyStatements(copies: TableCopy[]): string[] {
-  const schemas = [...new Set(copies.map(({ copy }) => copy.schema))];
+export function copyStatements(copies: TableCopy[], missing: string[]): string[] {
   return [
-    ...schemas.map((schema) => `CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(schema)}`),
+    ...missing.map((schema) => `CREATE SCHEMA ${quoteIdentifier(schema)}`),
     ...copies.map(
       ({ like, copy }) =>
         `CREATE TABLE ${quoteTable(copy)} (LIKE ${quoteTable(like)} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY EXCLUDING CONSTRAINTS)`,
@@ -30,9 +29,20 @@ export function copyStatements(copies: TableCopy[]): string[] {
   ];
 }
 
+/** Those of the copies' schemas that are to be made. */
+export async function missingSchemas(session: Session, copies: TableCopy[]): Promise<string[]> {
+  const rows = await session.query<{ name: string }>(
+    `SELECT DISTINCT name FROM unnest($1::text[]) AS wanted (name)
+      WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name)`,
+    [copies.map(({ copy }) => copy.schema)],
+  );
+  return rows.map(({ name }) => name);
+}
+
 /** Makes the copies, empty. @throws Failure of PostgreSQL, such as for a table that exists already */
 export async function createCopies(session: Session, copies: TableCopy[]): Promise<void> {
-  for (const statement of copyStatements(copies)) await session.query(statement);
+  const missing = await missingSchemas(session, copies);
+  for (const statement of copyStatements(copies, missing)) await session.query(statement);
   // NOT NULL comes along with a column. From PostgreSQL 18 on it may be one that was never validated, which
   // old rows may break.
   const unvalidated = await session.query<{ number: number; column: string }>(

@@ -20,11 +20,10 @@ export async function beginWithExclusiveLocks(
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
-    if (tables.length === 0) return;
     try {
       await session.query(`SET LOCAL lock_timeout = '${ONE_TRY}'`);
       const names = tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ');
-      await session.query(`LOCK TABLE ${names} IN ACCESS EXCLUSIVE MODE`);
+      if (names !== '') await session.query(`LOCK TABLE ${names} IN ACCESS EXCLUSIVE MODE`);
       // What is still to be locked on the way, such as sequences, no reader queues behind.
       await session.query(`SET LOCAL lock_timeout = '30s'`);
       return;

@@ -22,6 +22,8 @@ export interface Table {
   blocks?: number;
   /** In the order of the table's definition, dropped ones left out. */
   columns: Column[];
+  /** The partitioned tables above it, the nearest first. */
+  partitionOf: { schema: string; name: string }[];
 }
 
 /**
@@ -47,8 +49,14 @@ export async function listTables(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             pg_table_size(c.oid) AS bytes,
             CASE WHEN c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap')
-                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks, has_table_privilege(c.oid, 'SELECT') AS readable,
+                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks, has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable,
             row_security_active(c.oid) AS hidden,
+            CASE WHEN c.relispartition THEN
+              (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
+                 FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)
+                 JOIN pg_class p ON p.oid = above.oid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+                WHERE p.oid <> c.oid)
+            ELSE '[]' END AS "partitionOf",
             coalesce((SELECT json_agg(json_build_object(
                                'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
                                'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
@@ -66,13 +74,14 @@ export async function listTables(
   if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
   const hidden = rows.filter((row) => toRead && row.hidden);
   if (hidden.length > 0) throw await hiddenRows(session, hidden);
-  return rows.map(({ oid, schema, name, bytes, blocks, columns }) => ({
+  return rows.map(({ oid, schema, name, bytes, blocks, columns, partitionOf }) => ({
     oid,
     schema,
     name,
     bytes: Number(bytes),
     ...(blocks !== null && { blocks: Number(blocks) }),
     columns,
+    partitionOf,
   }));
 }
 

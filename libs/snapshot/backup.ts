@@ -1,18 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  ArchiveWriter,
-  DEFINITIONS_NAME,
-  type Manifest,
-  type ManifestFacts,
-  type ManifestTable,
-} from '#archive';
+import { ArchiveWriter, DEFINITIONS_NAME, type Manifest, type ManifestFacts } from '#archive';
 import type { Secret } from '#config';
 import { errorSentence, Failure } from '#contracts';
 import {
   countRows,
   type Definitions,
-  type LeftOut,
   listExtensions,
   listLeftOut,
   planChunks,
@@ -121,6 +114,8 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     progress.say('Taking the snapshot');
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
+    // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.
+    const sequences = await readSequences(session, repository.schemas);
     progress.expect(await countRows(session, snapshot.tables));
 
     const chunks = planChunks(snapshot.tables, request.chunkBytes);
@@ -130,7 +125,9 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
       entriesAtOnce: request.lanes + ENTRIES_BESIDE_LANES,
     });
     // pg_dump reads while the rows are copied, and is written after them.
-    const { definitions, leftOut } = await startDefinitions(request, session, snapshot, signal);
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const { definitions, leftOut } = await startDefinitions(request, session, snapshot, either);
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
@@ -138,13 +135,16 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
           progress.watchToo(sessions.slice(1).map(({ pid }) => pid));
           return copyTables(sessions, snapshot, chunks, writer, progress, signal);
         });
-        const facts = await describe(request, session, snapshot, tables, leftOut);
+        const facts = await describe(request, session, snapshot, { tables, sequences, leftOut });
         if (definitions !== undefined)
           facts.definitions = await addDefinitions(definitions, writer, progress);
         return writer.finish(facts);
       },
-      // Should it fail, nobody need wait for the rows.
-      async () => definitions?.ended,
+      // Should pg_dump fail, nobody need wait for the rows, nor for pg_dump if they fail.
+      async (signal) => {
+        signal.addEventListener('abort', () => failed.abort(signal.reason), { once: true });
+        await definitions?.ended;
+      },
     ]);
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
     return manifest;
@@ -172,8 +172,7 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  tables: ManifestTable[],
-  leftOut: LeftOut[],
+  { tables, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
@@ -185,7 +184,7 @@ async function describe(
     snapshot: { name: exportedName, walPosition },
     schemas: repository.schemas,
     tables,
-    sequences: await readSequences(session, repository.schemas),
+    sequences,
     extensions: await listExtensions(session, snapshot.tables),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };

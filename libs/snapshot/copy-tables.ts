@@ -28,6 +28,9 @@ export async function copyTables(
   await together(
     signal,
     lanes.map((session) => async (signal: AbortSignal) => {
+      // Should another lane fail, nobody waits for what this one reads.
+      const drop = () => session.destroy();
+      signal.addEventListener('abort', drop, { once: true });
       for (const chunk of left) {
         signal.throwIfAborted();
         const { table, number } = chunk;
@@ -39,13 +42,15 @@ export async function copyTables(
         entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
         (copied.get(table) ?? [])[number - 1] = entry;
       }
+      signal.removeEventListener('abort', drop);
     }),
   );
   return Promise.all(
     snapshot.tables.map(async (table) => {
-      const { schema, name, columns } = table;
+      const { schema, name, columns, partitionOf } = table;
       const entries = await Promise.all(copied.get(table) ?? []);
-      return { schema, name, columns, rows: entries.reduce((sum, { rows }) => sum + rows, 0), entries };
+      const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+      return { schema, name, rows, columns, partitionOf, entries };
     }),
   );
 }

@@ -43,6 +43,7 @@ export async function startDefinitions(
   const own = Object.values<string>(OWN_SCHEMAS);
   const definitions = dumpDefinitions({
     url: repository.url.reveal(),
+    major: program.major,
     applicationName: `snapshotd backup ${daemonId} definitions`,
     snapshot: snapshot.exportedName,
     exclude: [...new Set([...own, ...closed])],

@@ -1,6 +1,6 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
-import { displayTable, listPartitions, quoteIdentifier, type Session } from '#postgres';
+import { displayTable, quoteIdentifier } from '#postgres';
 
 /** What of an archive is to be restored, and where to. Everything, in its own place, when all is missing. */
 export interface Destination {
@@ -38,30 +38,21 @@ export function placeOf({ intoSchemas }: Destination, tables: ManifestTable[]): 
  * The tables of the archive that are meant, in its order.
  * @throws Failure DESTINATION_REFUSED for a name that means none of them, or several
  */
-export async function chooseTables(
-  session: Session,
-  manifest: Manifest,
-  { tables: names }: Destination,
-): Promise<ManifestTable[]> {
+export function chooseTables(manifest: Manifest, { tables: names }: Destination): ManifestTable[] {
   if (names === undefined) return manifest.tables;
   const chosen = new Set<ManifestTable>();
   for (const name of names) {
     const meant = manifest.tables.filter((table) => spellings(table).includes(name));
     if (meant.length > 1)
       throw refused(`${name} means several tables of the archive: put double quotes around its parts`);
-    const tables = meant.length > 0 ? meant : await partitionsNamed(session, manifest, name);
-    if (tables.length === 0) throw refused(`the archive holds no table ${name}`);
-    for (const table of tables) chosen.add(table);
+    // A partitioned table holds no rows of its own.
+    const partitions = manifest.tables.filter(({ partitionOf }) =>
+      partitionOf.some((above) => spellings(above).includes(name)),
+    );
+    if (meant.length + partitions.length === 0) throw refused(`the archive holds no table ${name}`);
+    for (const table of [...meant, ...partitions]) chosen.add(table);
   }
   return manifest.tables.filter((table) => chosen.has(table));
-}
-
-/** A partitioned table holds no rows of its own, so that the archive does not know it. */
-async function partitionsNamed(session: Session, manifest: Manifest, name: string): Promise<ManifestTable[]> {
-  const partitions = await listPartitions(session, manifest.schemas);
-  const leaves = partitions.filter(({ root }) => spellings(root).includes(name)).map(({ leaf }) => leaf);
-  const wanted = new Set(leaves.map((leaf) => JSON.stringify([leaf.schema, leaf.name])));
-  return manifest.tables.filter((table) => wanted.has(JSON.stringify([table.schema, table.name])));
 }
 
 function spellings({ schema, name }: Relation): string[] {

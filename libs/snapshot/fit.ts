@@ -10,6 +10,7 @@ import {
   listOwnedSequences,
   listSequences,
   type MaterializedView,
+  missingSchemas,
   type Obstacle,
   type SequenceState,
   type Session,
@@ -53,12 +54,13 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  * EVENT_TRIGGER
  */
 export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
-  const archived = await chooseTables(session, manifest, options);
+  const archived = chooseTables(manifest, options);
   const place = placeOf(options, archived);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
-  const archivedSchemas = all ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
+  const archivedSchemas =
+    all && !elsewhere ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
   checkSchemas(archivedSchemas, options.schemas);
 
   const matching = await matchingTables(session, manifest, {
@@ -75,12 +77,14 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const obstacles = (await listObstacles(session, matching, large)).filter(({ table }) => !create || !table);
   const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
-  const there = all
-    ? await listSequences(
-        session,
-        archivedSchemas.map((schema) => place({ schema, name: '' }).schema),
-      )
-    : await listOwnedSequences(session, tables);
+  // Elsewhere, and of some tables only, those that belong to the tables: others may serve somebody else.
+  const there =
+    all && !elsewhere
+      ? await listSequences(
+          session,
+          archivedSchemas.map((schema) => place({ schema, name: '' }).schema),
+        )
+      : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
     .map((sequence) => ({ ...sequence, ...place(sequence) }))
     .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
@@ -92,7 +96,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
       copies.map(({ copy }) => copy),
     );
   await checkEventTriggers(session, [
-    ...copyStatements(copies),
+    ...copyStatements(copies, await missingSchemas(session, copies)),
     ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),

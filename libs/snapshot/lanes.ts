@@ -1,4 +1,4 @@
-import { joinSnapshot, Session, type Snapshot } from '#postgres';
+import { isConnectionShortage, joinSnapshot, Session, type Snapshot } from '#postgres';
 
 /** In all lanes: each lane locks every table, and PostgreSQL has room for some thousands of locks. */
 const MAX_LOCKS = 5_000;
@@ -36,7 +36,12 @@ export async function withLanes<Result>(
   signal.addEventListener('abort', drop, { once: true });
   try {
     for (let lane = 2; lane <= useful; lane++) {
-      const session = await Session.open(url, { applicationName: `${applicationName} lane ${lane}`, signal });
+      const name = `${applicationName} lane ${lane}`;
+      const session = await Session.open(url, { applicationName: name, signal }).catch((error: unknown) => {
+        if (isConnectionShortage(error)) return undefined;
+        throw error;
+      });
+      if (session === undefined) break;
       sessions.push(session);
       if (!(await joinSnapshot(session, snapshot))) {
         sessions.pop();

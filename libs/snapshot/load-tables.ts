@@ -4,6 +4,7 @@ import {
   type ManifestFile,
   type ManifestTable,
   type OpenArchive,
+  WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#contracts';
 import { copyIn, displayTable, type Session } from '#postgres';
@@ -33,10 +34,15 @@ export async function loadTables(
         const target = { ...place(table), columns, freeze };
         const rows = await copyIn(session, target, ahead.next(), server.encoding).catch(
           async (error: unknown) => {
-            await ahead.close();
-            // A damaged row may reach PostgreSQL before the entry's checksums are through: say what it is.
-            if (error instanceof Failure && error.code === 'DATABASE_QUERY_FAILED')
+            // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
+            if (
+              entry.length > WHOLE_ENTRY_BYTES &&
+              error instanceof Failure &&
+              error.code === 'DATABASE_QUERY_FAILED'
+            ) {
+              await ahead.close();
               await readToEnd(archive, entry, signal);
+            }
             throw error;
           },
         );
@@ -46,7 +52,8 @@ export async function loadTables(
       }
     }
   } finally {
-    await ahead.close();
+    // Not waited for: the store may stall, and the tables are locked.
+    ahead.close().catch(() => undefined);
   }
 }
 

@@ -118,7 +118,7 @@ async function drill(
   const intoSchemas = Object.fromEntries(
     archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
-  await session.query('BEGIN');
+  await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
     const options = { schemas, allowExtraTables: true, intoSchemas, create: true };
     await replaceRows(session, archive, await checkFit(session, archive.manifest, options), progress, signal);

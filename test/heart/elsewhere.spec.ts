@@ -112,6 +112,12 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
       expect(await sequence('s.days_v_seq')).toEqual({ last_value: '20', is_called: true });
     });
 
+    test('a partition that is gone here is not passed over', async () => {
+      await sql(url, 'DROP TABLE s.days_2');
+      const failure = await failureOf(runRestore(store, url, ['s'], key, { tables: ['s.days'] }));
+      expect(failure.message).toContain('the table s.days_2 is missing here');
+    });
+
     test('a name that the archive does not know is refused', async () => {
       const failure = await failureOf(
         runRestore(store, url, ['s'], key, { tables: ['s.parent', 's.nobody'] }),
@@ -194,6 +200,19 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
       expect(failure.message).toMatch(message);
     });
 
+    test('sequences that serve others are left alone, in schemas that stay and in the one that rows go to', async () => {
+      await sql(
+        url,
+        'CREATE SCHEMA ids; CREATE SEQUENCE ids.all_rows; CREATE SCHEMA copy; CREATE SEQUENCE copy.free',
+      );
+      const { key: archive } = await runBackup(store, url, ['s', 'ids']);
+      await sql(url, "SELECT setval('ids.all_rows', 777), setval('copy.free', 888)");
+      await runRestore(store, url, ['s', 'ids'], archive, { intoSchemas: { s: 'copy' }, create: true });
+      expect(await sequence('ids.all_rows')).toEqual({ last_value: '777', is_called: true });
+      expect(await sequence('copy.free')).toEqual({ last_value: '888', is_called: true });
+      expect(await count('copy.parent')).toBe(20);
+    });
+
     test('a role that may not make tables is told what to grant, for a drill too', async () => {
       const database = new URL(admin).pathname.slice(1);
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
@@ -210,6 +229,9 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
         runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true }),
       );
       expect(failure.hint).toBe(`Run: GRANT CREATE ON SCHEMA "copy" TO "${role}";`);
+      await sql(admin, `GRANT CREATE ON SCHEMA copy TO ${role}`);
+      await runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true });
+      expect(await count('copy.parent')).toBe(20);
     });
 
     test('a drill loads rows that NOT VALID constraints spare, and leaves nothing', async () => {

@@ -21,6 +21,7 @@ const tableOf = (bytes: number, blocks?: number): Table => ({
   name: 't',
   bytes,
   columns: [],
+  partitionOf: [],
   ...(blocks !== undefined && { blocks }),
 });
 
@@ -213,6 +214,21 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     await sql(url, 'TRUNCATE s.wide, s.z');
     await runRestore(store, url, ['s'], key);
     expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
+  test('an entry that outgrows the memory with its very last bytes is whole', async () => {
+    const url = await newDatabase(server);
+    // The header, eight rows of 1 MiB with their line breaks, and a few bytes more.
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.t (v text); INSERT INTO s.t SELECT repeat('x', ${MiB - 1}) FROM generate_series(1, 8); INSERT INTO s.t VALUES ('tail')`,
+    );
+    for (let i = 0; i < 3; i++) {
+      const { key } = await runBackup(store, url, ['s'], { definitions: 'off', lanes: 1, chunkBytes: MiB });
+      const archive = await DownloadedArchive.of(store, key);
+      expect(archive.read('data/s.t/000001.csv').length).toBe(8 * MiB + 'v\ntail\n'.length);
+      expect(archive.rows('s', 't').at(-1)).toBe('tail');
+    }
   });
 
   test('indexes of large tables are made anew exactly, by a role that owns them and by one that may not', async () => {

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import pg from 'pg';
 import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
+import { CHUNK_BYTES } from '#postgres';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { Proxy } from '../support/proxy.js';
 import { newDatabase, openStore, postgresMajors, putBytes, servers, sql } from '../support/servers.js';
@@ -319,7 +320,7 @@ test('a restore that is killed at twenty moments leaves the repository as it was
     url,
     'CREATE SCHEMA s; CREATE TABLE s.a AS SELECT i, repeat(md5(i::text), 9) AS t FROM generate_series(1, 60000) i; CREATE TABLE s.b AS TABLE s.a; CREATE SEQUENCE s.q',
   );
-  const { key } = await runBackup(store, url, ['s']);
+  const { key } = await runBackup(store, url, ['s'], { chunkBytes: CHUNK_BYTES });
   await sql(url, "DELETE FROM s.a WHERE i > 5; SELECT nextval('s.q')");
   const counts = async () =>
     (

@@ -37,8 +37,9 @@ export class DownloadedArchive {
   /** The lines of all chunks of a table without their headers: rows, where no value holds a line break. */
   rows(schema: string, name: string): string[] {
     const table = this.manifest().tables.find((one) => one.schema === schema && one.name === name);
+    const files = this.readAll();
     return (table?.entries ?? []).flatMap((entry) =>
-      this.read(entry.name).toString().trimEnd().split('\n').slice(1),
+      (files.get(entry.name) ?? Buffer.alloc(0)).toString().trimEnd().split('\n').slice(1),
     );
   }
 
