@@ -21,9 +21,17 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );
-  const [objects] = await session.query<{ count: string }>('SELECT count(*) FROM pg_largeobject_metadata');
+  const [others] = await session.query<{ objects: string; temporary: string }>(
+    `SELECT (SELECT count(*) FROM pg_largeobject_metadata) AS objects,
+            (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
+  );
+  const { objects = '0', temporary = '0' } = others ?? {};
   const leftOut = relations.map(({ schema, name, why }) => ({ what: displayTable({ schema, name }), why }));
-  if (Number(objects?.count ?? 0) > 0)
-    leftOut.push({ what: `${objects?.count} large objects`, why: 'they belong to no schema' });
+  if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
+  if (temporary !== '0')
+    leftOut.push({
+      what: `${temporary} temporary tables`,
+      why: 'they belong to the sessions that made them',
+    });
   return leftOut;
 }

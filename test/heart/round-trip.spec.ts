@@ -146,11 +146,16 @@ test('what cannot be in an archive is named in its manifest', async () => {
      CREATE FOREIGN TABLE s.remote (a int) SERVER elsewhere;
      SELECT lo_from_bytea(0, 'x');`,
   );
+  const other = new pg.Client(url);
+  await other.connect();
+  await other.query('CREATE TEMP TABLE mine (a int)');
   const archive = await DownloadedArchive.of(store, (await runBackup(store, url, ['s'])).key);
+  await other.end();
   expect(archive.manifest().leftOut.map(({ what }) => what)).toEqual([
     'definitions',
     's.remote',
     '1 large objects',
+    '1 temporary tables',
   ]);
   expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
 });
