@@ -142,8 +142,11 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
       },
       // Should pg_dump fail, nobody need wait for the rows, nor for pg_dump if they fail.
       async (signal) => {
-        signal.addEventListener('abort', () => failed.abort(signal.reason), { once: true });
-        await definitions?.ended;
+        if (definitions === undefined) return;
+        // A listener that stays would keep all of this backup's memory.
+        const stop = () => failed.abort(signal.reason);
+        signal.addEventListener('abort', stop, { once: true });
+        await definitions.ended.finally(() => signal.removeEventListener('abort', stop));
       },
     ]);
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);

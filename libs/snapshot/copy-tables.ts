@@ -31,18 +31,21 @@ export async function copyTables(
       // Should another lane fail, nobody waits for what this one reads.
       const drop = () => session.destroy();
       signal.addEventListener('abort', drop, { once: true });
-      for (const chunk of left) {
-        signal.throwIfAborted();
-        const { table, number } = chunk;
-        progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-        const { rows, file } = await copyChunk(session, chunk, snapshot, writer);
-        progress.add(rows);
-        // The lane does not wait for its compression: the writer sees to it that not too much is under way.
-        const entry = file.then((file) => ({ ...file, rows }));
-        entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
-        (copied.get(table) ?? [])[number - 1] = entry;
+      try {
+        for (const chunk of left) {
+          signal.throwIfAborted();
+          const { table, number } = chunk;
+          progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
+          const { rows, file } = await copyChunk(session, chunk, snapshot, writer);
+          progress.add(rows);
+          // The lane does not wait for its compression: the writer sees to it that not too much is under way.
+          const entry = file.then((file) => ({ ...file, rows }));
+          entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
+          (copied.get(table) ?? [])[number - 1] = entry;
+        }
+      } finally {
+        signal.removeEventListener('abort', drop);
       }
-      signal.removeEventListener('abort', drop);
     }),
   );
   return Promise.all(

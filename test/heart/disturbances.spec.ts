@@ -321,7 +321,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     })();
     const archives: { key: string; notBefore: number }[] = [];
     try {
-      while (archives.length < 20) {
+      while (archives.length < 12) {
         const notBefore = history.length - 1;
         const result = await archiveOrFailure(place.proxy.url, place.schema);
         if (!(result instanceof Failure)) archives.push({ key: result, notBefore });
@@ -338,6 +338,6 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       if (version < notBefore) expect(archived).toEqual(history[notBefore]);
       shown.push(version);
     }
-    expect(new Set(shown).size).toBeGreaterThan(10);
-  });
+    expect(new Set(shown).size).toBeGreaterThan(6);
+  }, 120_000);
 });

@@ -1,3 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import type { ManifestEntry } from '#archive';
 import { type Chunk, planChunks, type Table } from '#postgres';
@@ -76,6 +79,25 @@ const SCHEMA = `
   CREATE TABLE s.empty (a int);
   CREATE TABLE s.none (); INSERT INTO s.none SELECT FROM generate_series(1, 5000);
   CREATE TABLE s.small AS SELECT 1 AS a;`;
+
+test('a backup leaves no memory behind', async () => {
+  const url = await newDatabase();
+  await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT generate_series(1, 10) AS a');
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const held = async () => {
+    // What ended a moment ago may still be on its way out.
+    for (let round = 0; round < 5; round++) {
+      collect();
+      await sleep(20);
+    }
+    return process.memoryUsage().arrayBuffers;
+  };
+  await runBackup(store, url, ['s']);
+  const before = await held();
+  for (let i = 0; i < 10; i++) await runBackup(store, url, ['s']);
+  expect((await held()) - before).toBeLessThan(20 * MiB);
+});
 
 describe.each(postgresMajors)('on %s', (_title, server) => {
   test('the same data gives the same entries byte for byte, whatever the lanes, and comes back', async () => {
