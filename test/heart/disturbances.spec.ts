@@ -289,7 +289,10 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     'a backup beside %s at every step is one instant or a clear failure',
     async (_what, disturbance) => {
       expect(steps.length).toBeGreaterThan(0);
-      const left = [...steps.keys()];
+      // All steps on one server; on another one every third of them, from a random one on, for the time it takes.
+      const stride = server === servers.postgres ? 1 : 3;
+      const first = randomInt(stride);
+      const left = [...steps.keys()].filter((step) => step % stride === first);
       const outcomes: Outcome[] = [];
       const results = await Promise.allSettled(
         places.map(async (place) => {
