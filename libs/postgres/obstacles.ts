@@ -111,10 +111,14 @@ async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[
     owned: boolean;
     enabled: string;
   }>(
-    `SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+    // Before PostgreSQL 15 a partition's clone of a trigger counts as internal, and only a superuser may disable it.
+    `SELECT n.nspname AS schema, c.relname AS table, t.tgname AS name,
+            pg_has_role(c.relowner, 'USAGE') AND (NOT t.tgisinternal OR current_setting('is_superuser') = 'on') AS owned,
             t.tgenabled AS enabled
        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE t.tgrelid IN ${SCOPE} AND NOT t.tgisinternal AND t.tgenabled <> 'D'
+      WHERE t.tgrelid IN ${SCOPE} AND t.tgenabled <> 'D'
+        AND (NOT t.tgisinternal
+             OR t.tgparentid <> 0 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype <> 't'))
       ORDER BY t.oid`,
     [oids],
   );
