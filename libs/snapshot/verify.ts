@@ -91,7 +91,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   });
 }
 
-/** Reads all rows to their end: its length and checksums are held against the manifest on the way. */
+/** Reads all rows: every entry's length and checksums are held against the manifest on the way. */
 async function readRows(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
   for (const { entries } of archive.manifest.tables)
     for (const entry of entries) {
