@@ -1,0 +1,9 @@
+const jestConfig = require('./jest.config.cjs');
+
+/** The faults that take minutes: `npm run test:faults`. */
+/** @type {import('jest').Config} */
+module.exports = {
+  ...jestConfig,
+  testMatch: ['<rootDir>/test/faults/**/*.spec.ts'],
+  testTimeout: 300_000,
+};
