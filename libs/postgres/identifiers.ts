@@ -22,3 +22,8 @@ export function quoteLiteral(text: string): string {
 export function displayTable({ schema, name }: { schema: string; name: string }): string {
   return `${schema}.${name}`;
 }
+
+/** The statement that says a comment again, where there was one. @param object as SQL names it, with its kind */
+export function commentOn(object: string, comment: string | null): string[] {
+  return comment === null ? [] : [`COMMENT ON ${object} IS ${quoteLiteral(comment)}`];
+}

@@ -1,4 +1,4 @@
-import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import { commentOn, displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
 import type { Obstacle } from './obstacles.js';
 import type { Session } from './session.js';
 
@@ -9,6 +9,8 @@ interface Index {
   owned: boolean;
   definition: string;
   comment: string | null;
+  /** The primary key or unique constraint that the index is of. */
+  constraint: { name: string; kind: 'PRIMARY KEY' | 'UNIQUE'; timing: string; comment: string | null } | null;
   tablespace: string;
   clustered: boolean;
   /** Of columns that are expressions: their numbers and targets. */
@@ -16,15 +18,20 @@ interface Index {
 }
 
 /**
- * The indexes of tables that are faster made anew after a load than kept up during it, and that can be made again
- * exactly: not those of constraints, those that foreign keys, replica identity or a partitioned index rely on, and
- * those that something else depends on; and none where the role may not make indexes.
- * pg_get_indexdef leaves out the comment, the tablespace, the CLUSTER mark and statistics targets.
+ * The indexes of tables, primary keys among them, that are faster made anew after a load than kept up during it, and
+ * that can be made again exactly: not those of exclusion constraints, those that replica identity or a partitioned
+ * index relies on, and those that something else than a foreign key depends on, such as a view that groups by a
+ * primary key; and none where the role may not make indexes. Foreign keys that point to these tables must be gone.
+ * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
  */
 export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {
   const rows = await session.query<Index>(
     `SELECT n.nspname AS schema, c.relname AS table, i.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
             pg_get_indexdef(i.oid) AS definition, obj_description(i.oid, 'pg_class') AS comment,
+            CASE WHEN k.oid IS NOT NULL THEN json_build_object(
+              'name', k.conname, 'kind', CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
+              'timing', CASE WHEN k.condeferred THEN 'DEFERRABLE INITIALLY DEFERRED' WHEN k.condeferrable THEN 'DEFERRABLE' ELSE '' END,
+              'comment', obj_description(k.oid, 'pg_constraint')) END AS constraint,
             coalesce(s.spcname, '') AS tablespace, x.indisclustered AS clustered,
             coalesce((SELECT json_agg(json_build_object('column', a.attnum, 'target', a.attstattarget))
                         FROM pg_attribute a WHERE a.attrelid = i.oid AND a.attstattarget >= 0), '[]') AS statistics
@@ -33,11 +40,16 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
        JOIN pg_class c ON c.oid = x.indrelid
        JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_tablespace s ON s.oid = i.reltablespace
+       LEFT JOIN pg_constraint k ON k.conindid = i.oid AND k.conrelid = c.oid AND k.contype IN ('p', 'u')
       WHERE x.indrelid = ANY ($1::oid[]) AND x.indisvalid AND x.indisready AND x.indislive
-        AND NOT x.indisprimary AND NOT x.indisexclusion AND NOT x.indisreplident
-        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)
+        AND NOT x.indisexclusion AND NOT x.indisreplident
         AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)
-        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = i.oid)
+        AND NOT EXISTS (SELECT FROM pg_depend d
+                         WHERE (d.refclassid = 'pg_class'::regclass AND d.refobjid = i.oid
+                                OR d.refclassid = 'pg_constraint'::regclass AND d.refobjid = k.oid)
+                           AND d.deptype <> 'i'
+                           AND NOT (d.classid = 'pg_constraint'::regclass
+                                    AND EXISTS (SELECT FROM pg_constraint f WHERE f.oid = d.objid AND f.contype = 'f')))
         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
                            AND d.refclassid = 'pg_extension'::regclass)
         AND has_schema_privilege(n.oid, 'CREATE')
@@ -50,23 +62,32 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
 
 function indexObstacle(index: Index): Obstacle {
   const table = { schema: index.schema, name: index.table };
+  const relation = quoteTable(table);
   const name = quoteTable({ schema: index.schema, name: index.name });
+  const constraint = index.constraint && {
+    ...index.constraint,
+    name: quoteIdentifier(index.constraint.name),
+  };
   return {
     what: `the index ${index.name} of ${displayTable(table)}`,
     table,
-    relation: quoteTable(table),
+    relation,
     owned: index.owned,
-    remove: `DROP INDEX ${name}`,
+    remove: constraint ? `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint.name}` : `DROP INDEX ${name}`,
     putBack: [
       `SET LOCAL default_tablespace = ${quoteLiteral(index.tablespace)}`,
       index.definition,
+      ...(constraint
+        ? [
+            `ALTER TABLE ${relation} ADD CONSTRAINT ${constraint.name} ${constraint.kind} USING INDEX ${quoteIdentifier(index.name)} ${constraint.timing}`,
+            ...commentOn(`CONSTRAINT ${constraint.name} ON ${relation}`, constraint.comment),
+          ]
+        : []),
       ...index.statistics.map(
         ({ column, target }) => `ALTER INDEX ${name} ALTER COLUMN ${column} SET STATISTICS ${target}`,
       ),
-      ...(index.clustered
-        ? [`ALTER TABLE ${quoteTable(table)} CLUSTER ON ${quoteIdentifier(index.name)}`]
-        : []),
-      ...(index.comment === null ? [] : [`COMMENT ON INDEX ${name} IS ${quoteLiteral(index.comment)}`]),
+      ...(index.clustered ? [`ALTER TABLE ${relation} CLUSTER ON ${quoteIdentifier(index.name)}`] : []),
+      ...commentOn(`INDEX ${name}`, index.comment),
     ],
   };
 }

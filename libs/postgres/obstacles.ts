@@ -1,5 +1,5 @@
 import { Failure } from '#contracts';
-import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import { commentOn, displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
 import { listRebuiltIndexes } from './index-obstacles.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
@@ -197,10 +197,6 @@ async function listUnvalidatedDomainChecks(session: Session, oids: number[]): Pr
       ],
     };
   });
-}
-
-function commentOn(what: string, comment: string | null): string[] {
-  return comment === null ? [] : [`COMMENT ON ${what} IS ${quoteLiteral(comment)}`];
 }
 
 /**
