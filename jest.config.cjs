@@ -19,8 +19,8 @@ module.exports = {
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/faults/'],
   globalSetup: '<rootDir>/test/support/global-setup.cjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
-  // One file after the other: they share servers, and the machine may be small.
-  maxWorkers: 1,
+  // Each has servers of its own.
+  maxWorkers: 2,
   testTimeout: 60_000,
   // A failed test may leave a process behind; the run must end all the same.
   forceExit: true,

@@ -5,5 +5,7 @@ const jestConfig = require('./jest.config.cjs');
 module.exports = {
   ...jestConfig,
   testMatch: ['<rootDir>/test/faults/**/*.spec.ts'],
+  // They measure and they wait: one at a time.
+  maxWorkers: 1,
   testTimeout: 300_000,
 };

@@ -1,6 +1,7 @@
 /**
- * Starts the servers that all tests share, once. What a machine lacks is said in a visible line and its tests
- * are left out; in CI a lack is a failure.
+ * Starts the servers of the tests, once, and a set of its own for each of jest's workers: files that run at the same
+ * time share none. What a machine lacks is said in a visible line and its tests are left out; in CI a lack is a
+ * failure.
  */
 const { existsSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
@@ -14,15 +15,34 @@ const {
 
 const DEBIAN = '/usr/lib/postgresql';
 
-module.exports = async () => {
+module.exports = async ({ maxWorkers }) => {
+  globalThis.testServers = [];
+  const lacks = missing();
+  for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
+  if (lacks.length > 0 && process.env.CI) throw new Error(`CI must have it all. ${lacks.join(' ')}`);
+
+  const sets = [];
+  for (let worker = 0; worker < maxWorkers; worker += 1) sets.push(await startServers());
+  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
+};
+
+function missing() {
+  return [
+    EmbeddedRedis.available() || 'redis-server is not on PATH: nothing runs on the Redis queue.',
+    existsSync(DEBIAN) || "Debian's postgresql is not installed: nothing is compared with pg_dump.",
+    Swift.available() ||
+      'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
+  ].filter((lack) => lack !== true);
+}
+
+async function startServers() {
   const folder = throwAwayFolder();
   const running = [];
+  globalThis.testServers.push({ folder, running });
   const start = async (server) => {
     running.push(await server);
     return running.at(-1);
   };
-  globalThis.testServers = { folder, running };
-  const lacks = [];
 
   const postgres = await start(EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false }));
   const s3 = await start(EmbeddedS3.start({ folder: join(folder, 's3'), bucket: 'archives' }));
@@ -34,30 +54,20 @@ module.exports = async () => {
 
   if (EmbeddedRedis.available())
     servers.redis = (await start(EmbeddedRedis.start({ folder: join(folder, 'redis') }))).url;
-  else lacks.push('redis-server is not on PATH: nothing runs on the Redis queue.');
 
-  const major = existsSync(DEBIAN) ? readdirSync(DEBIAN).sort((a, b) => b - a)[0] : undefined;
-  if (major !== undefined) {
+  if (existsSync(DEBIAN)) {
+    const [major] = readdirSync(DEBIAN).sort((a, b) => b - a);
     const binaries = join(DEBIAN, major, 'bin');
     const settings = { max_connections: '60' };
     const debian = await start(
       EmbeddedPostgres.start({ folder: join(folder, 'debian'), durable: false, binaries, settings }),
     );
     servers.debianPostgres = { url: debian.url(), binaries };
-  } else lacks.push("Debian's postgresql is not installed: nothing is compared with pg_dump.");
+  }
 
   if (Swift.available()) {
     const swift = await start(Swift.start(join(folder, 'swift'), ['archives']));
     servers.swift = { endpoint: swift.endpoint, owner: Swift.owner, reader: Swift.reader };
-  } else
-    lacks.push(
-      'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
-    );
-
-  for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
-  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(servers);
-  if (lacks.length > 0 && process.env.CI) {
-    await require('./global-teardown.cjs')();
-    throw new Error(`CI must have it all. ${lacks.join(' ')}`);
   }
-};
+  return servers;
+}

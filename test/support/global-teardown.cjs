@@ -1,7 +1,8 @@
 const { rmSync } = require('node:fs');
 
 module.exports = async () => {
-  const { folder, running } = globalThis.testServers;
-  for (const server of running.reverse()) await server.stop();
-  rmSync(folder, { recursive: true, force: true });
+  for (const { folder, running } of globalThis.testServers) {
+    for (const server of running.reverse()) await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
 };

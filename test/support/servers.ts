@@ -9,7 +9,6 @@ interface S3Access {
   credentials: Record<string, string>;
 }
 
-/** The servers that global-setup.cjs started. */
 interface Servers {
   folder: string;
   postgres: string;
@@ -19,7 +18,8 @@ interface Servers {
   swift?: { endpoint: string; owner: Record<string, string>; reader: Record<string, string> };
 }
 
-export const servers = JSON.parse(process.env['SNAPSHOTD_TEST_SERVERS'] ?? '{}') as Servers;
+/** Those of the sets that global-setup.cjs started which are this process's own. */
+export const servers = ownServers();
 
 const ownPostgres = process.env['TEST_POSTGRES_URL'];
 
@@ -37,6 +37,13 @@ export const queues: [string, string | undefined][] = [
   ...(servers.redis ? [['Redis', servers.redis] as [string, string]] : []),
   ['PostgreSQL', undefined],
 ];
+
+function ownServers(): Servers {
+  const sets = JSON.parse(process.env['SNAPSHOTD_TEST_SERVERS'] ?? '[]') as Servers[];
+  const own = sets[Number(process.env['JEST_WORKER_ID'] ?? 1) - 1];
+  if (own === undefined) throw new Error('No servers were started for this process');
+  return own;
+}
 
 /** For tests that need the S3 server with signatures and rights; left out where there is none. */
 export const describeOnSwift = servers.swift ? describe : describe.skip;
