@@ -1,3 +1,5 @@
+import type pg from 'pg';
+import { Failure } from '#contracts';
 import { displayTable } from './identifiers.js';
 import { Session, type SessionOptions } from './session.js';
 
@@ -9,13 +11,21 @@ interface Waiting {
 
 /**
  * A second connection that looks at what the working ones do: how far a COPY is, and whom a lock waits for.
- * It costs the working connections nothing.
+ * It costs the working connections nothing. Should it break, the next question opens it anew.
  */
 export class Observer {
-  private constructor(private readonly session: Session) {}
+  private closed = false;
+
+  private constructor(
+    private session: Promise<Session> | undefined,
+    private readonly connect: () => Promise<Session>,
+  ) {}
 
   static async open(url: string, options: SessionOptions): Promise<Observer> {
-    return new Observer(await Session.open(url, options));
+    const connect = () => Session.open(url, options);
+    const session = connect();
+    await session;
+    return new Observer(session, connect);
   }
 
   /**
@@ -24,7 +34,7 @@ export class Observer {
    * https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
    */
   async rowsInFlight(pids: number[]): Promise<number> {
-    const rows = await this.session.query<{ rows: string }>(
+    const rows = await this.query<{ rows: string }>(
       'SELECT coalesce(sum(tuples_processed), 0) AS rows FROM pg_stat_progress_copy WHERE pid = ANY ($1)',
       [pids],
     );
@@ -33,7 +43,7 @@ export class Observer {
 
   /** Says what a backend waits for, or nothing while it does not wait for a lock. */
   async waitingFor(pid: number): Promise<string | undefined> {
-    const [waiting] = await this.session.query<Waiting>(
+    const [waiting] = await this.query<Waiting>(
       `SELECT c.relname AS relation, n.nspname AS schema,
               (SELECT array_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid))
                  FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids(l.pid))) AS blockers
@@ -54,15 +64,40 @@ export class Observer {
 
   /** Stops what a backend is doing; its statement fails with "canceling statement due to user request". */
   async cancel(pid: number): Promise<void> {
-    await this.session.query('SELECT pg_cancel_backend($1)', [pid]);
+    await this.query('SELECT pg_cancel_backend($1)', [pid]);
   }
 
   /** Drops the connection at once. */
   destroy(): void {
-    this.session.destroy();
+    this.closed = true;
+    this.session?.then(
+      (session) => session.destroy(),
+      () => undefined, // There was none.
+    );
   }
 
   async close(): Promise<void> {
-    await this.session.close();
+    this.closed = true;
+    const session = await this.session?.catch(() => undefined);
+    await session?.close();
+  }
+
+  private async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<Row[]> {
+    if (this.closed) throw new Failure('DATABASE_CONNECTION_LOST', 'transient', 'The observer was closed.');
+    const connecting = (this.session ??= this.connect());
+    // Another question may have opened it anew by then.
+    const forget = () => {
+      if (this.session === connecting) this.session = undefined;
+    };
+    const session = await connecting.catch((error: unknown) => {
+      forget();
+      throw error;
+    });
+    try {
+      return await session.query<Row>(sql, values);
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'DATABASE_CONNECTION_LOST') forget();
+      throw error;
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { progressTotal, type ReportProgress } from '#contracts';
+import { Failure, progressTotal, type ReportProgress } from '#contracts';
 import type { Observer } from '#postgres';
 
 const LOOK_EVERY_MS = 500;
@@ -58,8 +58,16 @@ export class CopyProgress {
       await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const before = this.rowsDone;
-      const waitsFor = await observer.waitingFor(pid);
-      const inFlight = await observer.rowsInFlight([pid, ...this.watchedToo]);
+      let waitsFor: string | undefined;
+      let inFlight: number;
+      try {
+        waitsFor = await observer.waitingFor(pid);
+        inFlight = await observer.rowsInFlight([pid, ...this.watchedToo]);
+      } catch (error) {
+        // The work needs nobody who looks at it. What ails the server, the work itself will meet.
+        if (error instanceof Failure && error.persistence === 'transient') continue;
+        throw error;
+      }
       if (signal.aborted) return;
       // A COPY that ended meanwhile is counted already.
       if (this.rowsDone !== before) continue;

@@ -153,6 +153,42 @@ describe('locks that others hold', () => {
   });
 });
 
+test.each(['goes on and tells its progress', 'can still be stopped'])(
+  'a backup whose second connection breaks %s',
+  async (what) => {
+    const store = openStore(servers.s3);
+    const url = await tableOf(3);
+    const holder = new pg.Client(url);
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
+    const journal = new MemoryJournal();
+    const waitsAgain = () =>
+      new Promise<void>((resolve) => {
+        journal.onReport = ({ message }) => message.startsWith('Waiting for table s.t,') && resolve();
+      });
+    const stop = new AbortController();
+    const running = runBackup(store, url, ['s'], { journal, signal: stop.signal });
+    await waitsAgain();
+    const observers = `FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup % observer' AND datname = current_database()`;
+    const [broken] = await sql<{ pid: number }>(url, `SELECT pid, pg_terminate_backend(pid) ${observers}`);
+    await waitsAgain();
+    const [anew] = await sql<{ pid: number }>(url, `SELECT pid ${observers}`);
+    expect(anew?.pid).toBeGreaterThan(0);
+    expect(anew?.pid).not.toBe(broken?.pid);
+    if (what === 'can still be stopped') {
+      stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+      await expect(running).rejects.toMatchObject({ code: 'TERMINATED' });
+      // The table is still held: nothing but the second connection could have told the server to stop.
+      const left = `SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup%' AND datname = current_database()`;
+      expect(await sql(url, left)).toEqual([{ n: '0' }]);
+    }
+    await holder.query('ROLLBACK');
+    if (what !== 'can still be stopped') expect((await running).entities).toBe(3);
+    await holder.end();
+    store.close();
+  },
+);
+
 describeOnSwift('on an S3 server with signatures and rights', () => {
   let client: S3Client;
   let store: ObjectStore;
@@ -236,7 +272,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       if (current > 0)
         killed ??= sql(
           url,
-          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'snapshotd backup 1' AND datname = current_database()",
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ~ '^snapshotd backup 1 \\w+$' AND datname = current_database()",
         );
     };
     const failure = await failureOf(runBackup(store, url, ['s'], { keyPrefix, journal }));
