@@ -27,6 +27,7 @@ test('the defaults are those that the README lists', () => {
     repository: { schemas: ['repository'] },
     store: { prefix: '', forcePathStyle: false, checksums: 'when_supported', region: 'us-east-1' },
     workerConcurrency: 1,
+    daemonHistory: { count: 1_000, days: 90 },
     compressionLevel: 1,
     logLevel: 'info',
   });
@@ -117,6 +118,8 @@ test.each([
     "TLS_CERT_FILE cannot be read: ENOENT: no such file or directory, open '/no/such/file'",
   ],
   ['WORKER_CONCURRENCY', '0', 'WORKER_CONCURRENCY must be a whole number from 1 to 64'],
+  ['DAEMON_HISTORY_COUNT', '0', 'DAEMON_HISTORY_COUNT must be a whole number from 1 to 1000000'],
+  ['DAEMON_HISTORY_DAYS', '0.5', 'DAEMON_HISTORY_DAYS must be a whole number from 1 to 36500'],
   ['BACKUP_COMPRESSION_LEVEL', '10', 'BACKUP_COMPRESSION_LEVEL must be a whole number from 0 to 9'],
   ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'],
 ])('%s=%s is refused', (name, value, fault) => {

@@ -125,6 +125,8 @@ const environment = z.object({
   ADMIN_EMAIL: z.email('must be an email address').optional(),
   ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
   WORKER_CONCURRENCY: integer(1, 64).default(1),
+  DAEMON_HISTORY_COUNT: integer(1, 1_000_000).default(1_000),
+  DAEMON_HISTORY_DAYS: integer(1, 36_500).default(90),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   SNAPSHOT_LANES: integer(1, 32).optional(),
@@ -188,6 +190,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         ? { email: value.ADMIN_EMAIL, password: new Secret(value.ADMIN_PASSWORD) }
         : undefined,
     workerConcurrency: value.WORKER_CONCURRENCY,
+    daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
     lanes: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_LANES),

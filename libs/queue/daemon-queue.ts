@@ -1,20 +1,24 @@
 import type { Job, JobsOptions } from 'bullmq';
+import type { Settings } from '#config';
 import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
-const KEPT = { count: 1_000, age: 90 * DAY_SECONDS };
 
-const JOB_OPTIONS: JobsOptions = {
-  // Transient errors only: what is permanent fails at once.
-  attempts: 3,
-  backoff: { type: 'exponential', delay: 2_000 },
-  removeOnComplete: KEPT,
-  removeOnFail: KEPT,
-  stackTraceLimit: 3,
-};
+/** How long finished daemons are remembered: BullMQ looks whenever one ends in the same way. */
+function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
+  const kept = { count, age: days * DAY_SECONDS };
+  return {
+    // Transient errors only: what is permanent fails at once.
+    attempts: 3,
+    backoff: { type: 'exponential', delay: 2_000 },
+    removeOnComplete: kept,
+    removeOnFail: kept,
+    stackTraceLimit: 3,
+  };
+}
 
 /** The queue did not answer. What was asked for was not done. */
 export class QueueUnavailable extends Error {
@@ -23,10 +27,14 @@ export class QueueUnavailable extends Error {
 
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
+  private readonly jobOptions: JobsOptions;
+
   constructor(
     readonly queue: DaemonJobQueue,
+    history: Settings['daemonHistory'],
     logger: Logger,
   ) {
+    this.jobOptions = jobOptions(history);
     // BullMQ tells of a broken connection here; each request that meets it fails with its own error too.
     queue.on('error', (error) => logger.warn({ reason: error.message }, 'The queue has an error'));
   }
@@ -38,7 +46,7 @@ export class DaemonQueue {
       startedOn: Date.now(),
       ...(archive !== undefined && { archive }),
     };
-    return daemonStatus(asDaemonJob(await answered(this.queue.add(type, data, JOB_OPTIONS))));
+    return daemonStatus(asDaemonJob(await answered(this.queue.add(type, data, this.jobOptions))));
   }
 
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */

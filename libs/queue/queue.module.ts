@@ -20,7 +20,7 @@ export class QueueModule {
         {
           provide: DaemonQueue,
           inject: [getQueueToken(DAEMON_QUEUE)],
-          useFactory: (queue: DaemonJobQueue) => new DaemonQueue(queue, logger),
+          useFactory: (queue: DaemonJobQueue) => new DaemonQueue(queue, settings.daemonHistory, logger),
         },
       ],
       exports: [DaemonQueue, BullModule],
