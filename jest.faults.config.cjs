@@ -4,6 +4,7 @@ const jestConfig = require('./jest.config.cjs');
 /** @type {import('jest').Config} */
 module.exports = {
   ...jestConfig,
+  testPathIgnorePatterns: ['/node_modules/'],
   testMatch: ['<rootDir>/test/faults/**/*.spec.ts'],
   // They measure and they wait: one at a time.
   maxWorkers: 1,

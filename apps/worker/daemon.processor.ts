@@ -16,19 +16,27 @@ import {
 import type { DaemonRunner } from './daemon-runner.js';
 
 /**
- * A killed worker's daemon is taken over after about the sum of the first two. A worker that is killed again
- * and again is no reason to give a daemon up before the tenth time.
+ * A killed worker's daemon is taken over after about the sum of the first two. BullMQ's own count of crashes would
+ * fail a daemon without a chance to remove what it left: it is put out of the way, and MOST_TAKEOVERS counts.
  */
-const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 10 };
+const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
+
+/** A daemon that outlives no worker may be what ends them. */
+const MOST_TAKEOVERS = 10;
 
 /** How long a worker that stops waits until its daemons are back in the queue. */
-const HAND_BACK_WITHIN_MS = 4_000;
+const HAND_BACK_WITHIN_MS = 3_300;
 
 /** How long a worker that stops waits for what its failed daemons still clean up. */
-const FINISH_WITHIN_MS = 1_000;
+const FINISH_WITHIN_MS = 500;
+
+/** A worker that was told to stop has ended after so long, whatever it waits for: its daemons are taken over then. */
+const END_WITHIN_MS = 4_500;
 
 /** How often a worker looks whether its daemon was told to end. */
 const LOOK_EVERY_MS = 500;
+
+const LOOK_WHETHER_ENDED_EVERY_MS = 20;
 
 /** Takes daemons off the queue and has them run. */
 @Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER })
@@ -57,43 +65,59 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
     const id = job.id ?? '';
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
-    const ended = job.data.terminatedOn === undefined ? undefined : termination(job.name);
+    // BullMQ knows a worker's locks by the daemon's id: an attempt that lost its own must be over before another
+    // one begins here, or would take the new lock with it.
+    if (this.stopping || this.running.has(id)) {
+      while (this.running.has(id)) await sleep(LOOK_WHETHER_ENDED_EVERY_MS);
+      return this.handBack(job, token, log);
+    }
+    const ended = endOf(job);
     // One that was told to end before it began never starts, and leaves no trace of having done so.
     if (ended !== undefined && typeof job.progress !== 'object') throw jobFailure(ended);
+    const stop = new AbortController();
     const journal = new JobJournal(job, {
       urlOf: (key) => this.runner.urlOf(key),
       reload: () => this.daemons.find(id),
+      onLost: (failure) => stop.abort(failure),
       onError: (error) => log.warn({ err: error }, 'Progress could not be written'),
     });
-    const stop = new AbortController();
     this.running.set(id, { stop, journal });
-    log.info('Started');
+    log.info({ takeovers: job.stalledCounter }, 'Started');
     const watching = ended === undefined ? this.watchForTermination(job, stop, log) : undefined;
     try {
       const result = await this.runner.run(job, journal, stop.signal, ended);
-      await journal.flush();
+      await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
       return result;
     } catch (error) {
-      await journal.flush();
-      if (this.stopping && token !== undefined && !isTermination(error)) {
-        log.info('Handed back to the queue');
-        await job.moveToWait(token);
-        throw new WaitingError();
+      if (this.stopping && !isTermination(error)) {
+        await journal.end('Waiting for a worker: the one before was told to stop');
+        return await this.handBack(job, token, log);
       }
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
       const failure = jobFailure(error);
       if (willRetry(job, failure)) {
-        journal.say(
-          `Attempt ${job.attemptsMade + 1} of ${job.opts.attempts} failed: ${failure.message} Trying again.`,
-        );
-        await journal.flush();
+        const attempt = `Attempt ${job.attemptsMade + 1} of ${job.opts.attempts}`;
+        await journal.end(`${attempt} failed: ${failure.message} Trying again.`);
+        throw failure;
       }
+      await journal.end();
+      // Why it was given up is what its user must hear first.
+      if (ended !== undefined && error !== ended)
+        throw jobFailure(ended.and(`What it left could not be removed: ${failure.message}`));
       throw failure;
     } finally {
       watching?.close();
+      journal.close();
       this.running.delete(id);
     }
+  }
+
+  /** Gives a daemon back to the queue, at once and without counting it as a failure. */
+  private async handBack(job: DaemonJob, token: string | undefined, log: Logger): Promise<never> {
+    await job.moveToWait(token ?? '');
+    log.info('Handed back to the queue');
+    throw new WaitingError();
   }
 
   /** Looks whether the daemon was told to end: by another process, so that there is nothing to wait for. */
@@ -134,14 +158,32 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   /** Running daemons go back to the queue at once, for another worker. */
   async beforeApplicationShutdown(): Promise<void> {
     this.stopping = true;
+    setTimeout(() => {
+      this.logger.warn('Something does not end: the worker ends without waiting for it');
+      process.exit(1);
+    }, END_WITHIN_MS).unref();
     await this.worker.pause(true);
     for (const { stop } of this.running.values())
       stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
     // Nest closes the queue next, which handing a daemon back still needs.
     for (const deadline = Date.now() + HAND_BACK_WITHIN_MS; this.running.size > 0 && Date.now() < deadline;)
-      await sleep(20);
+      await sleep(LOOK_WHETHER_ENDED_EVERY_MS);
     await this.runner.finish(FINISH_WITHIN_MS);
   }
+}
+
+/** Why a daemon's work is not to be done, or not any more: only what was begun is settled. */
+function endOf(job: DaemonJob): Failure | undefined {
+  if (job.data.terminatedOn !== undefined) return termination(job.name);
+  if (job.stalledCounter <= MOST_TAKEOVERS) return undefined;
+  return new Failure(
+    'WORKERS_DIED',
+    'permanent',
+    `${job.stalledCounter} workers in turn died or lost the queue while they ran this daemon: it is given up.`,
+    {
+      hint: "Look into the workers' logs and at what ended them, such as too little memory, then start it again.",
+    },
+  );
 }
 
 /** Whether BullMQ will have the daemon tried again after this failure. */

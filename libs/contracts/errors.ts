@@ -30,7 +30,8 @@ export type ErrorCode =
   | 'TABLE_LOCKED'
   | 'TERMINATED'
   | 'WORKER_LOST_LOCK'
-  | 'WORKER_STOPPING';
+  | 'WORKER_STOPPING'
+  | 'WORKERS_DIED';
 
 /** Whether trying again can help. Decided where the error arises, because only there it is known. */
 export type Persistence = 'permanent' | 'transient';

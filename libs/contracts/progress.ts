@@ -20,20 +20,20 @@ export interface StartedArchive {
   uploadId?: string;
 }
 
-/** A session in which an attempt of a restore wrote. */
-export interface WritingSession {
-  /** Its application_name, which no other session has. */
+/** A session with the repository that an attempt opened: one that only seemed dead must not go on in it. */
+export interface OpenedSession {
+  /** Its application_name, which no other attempt's session has, on record before it was opened. */
   name: string;
-  /** Its transaction's id, on record before it changed anything. */
+  /** Of a restore: its transaction's id, on record before it changed anything. */
   transaction?: string;
-  /** How many entities it restores. */
+  /** Of a restore: how many entities it restores. */
   entities?: number;
 }
 
 /** What attempts of a daemon leave for later ones, should they die. */
 export interface AttemptNotes {
   archives: readonly StartedArchive[];
-  sessions: readonly WritingSession[];
+  sessions: readonly OpenedSession[];
   /** The key of a safety archive that is complete. */
   safetyKey?: string;
 }

@@ -36,12 +36,13 @@ export async function transactionOutcome(session: Session, id: string): Promise<
 }
 
 /**
- * Ends every session of this name in the database, and waits until they are gone: a worker that only seems
- * dead must not go on writing.
+ * Ends every session of this name in the database, and those whose names go on after it and a blank; waits until
+ * they are gone. A worker that only seems dead must neither go on writing nor keep its locks.
  * @throws Failure when one does not go
  */
 export async function endSessions(session: Session, applicationName: string): Promise<void> {
-  const left = `FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()`;
+  const left = `FROM pg_stat_activity WHERE starts_with(application_name || ' ', $1 || ' ')
+                 AND datname = current_database() AND pid <> pg_backend_pid()`;
   for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
     const rows = await session.query(`SELECT pg_terminate_backend(pid) ${left}`, [applicationName]);
     if (rows.length === 0) return;

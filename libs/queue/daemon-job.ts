@@ -40,6 +40,8 @@ export interface DaemonJobData {
 export interface DaemonJobProgress extends Progress {
   /** Which attempt wrote this, from 1. */
   attempt: number;
+  /** How often the daemon had been taken over when that attempt began. */
+  takeovers: number;
   notes: AttemptNotes;
   /** The URL of the complete safety archive. */
   safetyBackupUrl?: string;

@@ -1,25 +1,31 @@
 import { type AttemptNotes, Failure, type Progress, type ReportProgress } from '#contracts';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 
-/** Progress leaves the process at most this often. */
+/** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
 const WRITE_EVERY_MS = 500;
+
+const TAKEN_OVER = '(taken over from a worker that stopped answering)';
 
 export interface JobJournalOptions {
   /** Gives the address of a key, for the status. */
   urlOf: (key: string) => string;
   /** The job as it is now. */
   reload: () => Promise<DaemonJob | undefined>;
+  /** Is told once that another worker has the daemon: nothing is written any more, and the work must stop. */
+  onLost: (failure: Failure) => void;
   /** Is told of progress that could not be written: no reason to stop the work. */
   onError: (error: unknown) => void;
 }
 
-/** A daemon's progress, kept in its job. One write at a time; in between the latest line wins. */
+/** An attempt's progress, kept in its job. One write at a time; in between the latest line wins. */
 export class JobJournal {
   private kept: AttemptNotes;
   private line: Progress;
-  private writing: Promise<void> | undefined;
-  private pending: NodeJS.Timeout | undefined;
+  private suffix: string;
+  private changed = true;
   private closed = false;
+  private writing: Promise<void> | undefined;
+  private readonly timer: NodeJS.Timeout;
 
   constructor(
     private readonly job: DaemonJob,
@@ -32,6 +38,10 @@ export class JobJournal {
       current: earlier?.current ?? 0,
       total: earlier?.total ?? 0,
     };
+    this.suffix = job.stalledCounter > (earlier?.takeovers ?? 0) ? ` ${TAKEN_OVER}` : '';
+    this.timer = setInterval(() => {
+      if (this.writing === undefined) this.write().catch(this.options.onError);
+    }, WRITE_EVERY_MS);
   }
 
   get notes(): Readonly<AttemptNotes> {
@@ -40,48 +50,41 @@ export class JobJournal {
 
   readonly report: ReportProgress = (progress) => {
     this.line = progress;
-    if (this.closed) return;
-    this.pending ??= setTimeout(() => {
-      this.pending = undefined;
-      this.write().catch(this.options.onError);
-    }, WRITE_EVERY_MS);
+    this.changed = true;
   };
 
-  /** Nothing is written any more: another worker may have the daemon. */
-  close(): void {
-    this.closed = true;
-    clearTimeout(this.pending);
-    this.pending = undefined;
-  }
-
-  /** A new message over the numbers as they are. */
-  say(message: string): void {
-    this.report({ ...this.line, message });
-  }
-
-  /** Durable once it resolves. */
+  /** Durable once it resolves. @throws Failure WORKER_LOST_LOCK when another worker has the daemon */
   async note(change: Partial<AttemptNotes>): Promise<void> {
     this.kept = { ...this.kept, ...change };
+    this.changed = true;
     await this.write();
   }
 
-  /** Writes the latest line now. Nothing is written afterwards unless something is reported again. */
-  async flush(): Promise<void> {
-    clearTimeout(this.pending);
-    this.pending = undefined;
+  /** Whether a later attempt of the daemon has begun. */
+  async isOvertaken(): Promise<boolean> {
+    const now = await this.options.reload();
+    return now === undefined || now.attemptsStarted > this.job.attemptsStarted;
+  }
+
+  /** Writes the latest line, or a last message over the numbers as they are, and nothing afterwards. */
+  async end(message?: string): Promise<void> {
+    if (message !== undefined) {
+      this.suffix = '';
+      this.report({ ...this.line, message });
+    }
     if (!this.closed) await this.write().catch(this.options.onError);
+    this.close();
+  }
+
+  /** Nothing is written any more. */
+  close(): void {
+    this.closed = true;
+    clearInterval(this.timer);
   }
 
   private async write(): Promise<void> {
     while (this.writing !== undefined) await this.writing.catch(() => undefined); // Its own caller hears of it.
-    const { safetyKey } = this.kept;
-    const progress: DaemonJobProgress = {
-      ...this.line,
-      attempt: this.job.attemptsStarted,
-      notes: this.kept,
-      ...(safetyKey !== undefined && { safetyBackupUrl: this.options.urlOf(safetyKey) }),
-    };
-    this.writing = this.writeUnlessTakenOver(progress);
+    this.writing = this.writeUnlessTakenOver();
     try {
       await this.writing;
     } finally {
@@ -92,14 +95,34 @@ export class JobJournal {
   /**
    * A worker that was frozen may wake up after another one has taken over, and not know it yet: it must not
    * write over what the other one has noted, and above all not go on as if it had noted something itself.
+   * Should it be frozen between its look and its write, the other one writes its own line over that again.
    */
-  private async writeUnlessTakenOver(progress: DaemonJobProgress): Promise<void> {
+  private async writeUnlessTakenOver(): Promise<void> {
+    const { attemptsStarted: attempt, stalledCounter: takeovers } = this.job;
     const now = await this.options.reload();
-    const attempt = typeof now?.progress === 'object' ? now.progress.attempt : 0;
-    if (this.closed || now === undefined || now.finishedOn !== undefined || attempt > progress.attempt) {
+    if (this.closed || now === undefined || now.finishedOn !== undefined || now.attemptsStarted > attempt) {
+      const lost = new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.');
+      if (!this.closed) this.options.onLost(lost);
       this.close();
-      throw new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.');
+      throw lost;
     }
-    await this.job.updateProgress(progress);
+    const written = typeof now.progress === 'object' ? now.progress.attempt : 0;
+    if (!this.changed && written === attempt) return;
+    const { safetyKey } = this.kept;
+    const progress: DaemonJobProgress = {
+      ...this.line,
+      message: this.line.message + this.suffix,
+      attempt,
+      takeovers,
+      notes: this.kept,
+      ...(safetyKey !== undefined && { safetyBackupUrl: this.options.urlOf(safetyKey) }),
+    };
+    this.changed = false;
+    try {
+      await this.job.updateProgress(progress);
+    } catch (error) {
+      this.changed = true;
+      throw error;
+    }
   }
 }

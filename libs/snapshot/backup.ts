@@ -19,8 +19,8 @@ import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
 import { copyTables } from './copy-tables.js';
 import { type DefinitionsMode, startDefinitions } from './definitions-dump.js';
-import { clearEarlierAttempts } from './earlier-attempts.js';
-import { type Journal, noteArchive } from './journal.js';
+import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
+import { type Journal, nameSession, noteArchive } from './journal.js';
 import { withLanes } from './lanes.js';
 import { withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
@@ -41,8 +41,6 @@ export interface BackupRequest {
   chunkBytes?: number;
   definitions: DefinitionsMode;
   journal: Journal;
-  /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
-  lockIsHeld?: boolean;
   /**
    * Settle only what earlier attempts left, then fail with this, unless one of them had finished: for a daemon
    * that was ended before its next attempt.
@@ -52,6 +50,11 @@ export interface BackupRequest {
   finishLater: (what: string, work: Promise<void>) => void;
   /** Stops the backup; what is thrown then is the signal's reason. */
   signal: AbortSignal;
+}
+
+export interface ArchiveRequest extends BackupRequest {
+  /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
+  lockIsHeld?: boolean;
 }
 
 /** Entries that are compressed or uploaded while every lane fills another one. */
@@ -75,13 +78,17 @@ export interface BackupResult {
  * @throws Failure, or the signal's reason
  */
 export async function backup(request: BackupRequest): Promise<BackupResult> {
-  const { store, journal, signal } = request;
-
   // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
   const finished = await clearEarlierAttempts(request);
-  if (finished !== undefined && !request.lockIsHeld) return finished;
+  if (finished !== undefined) return finished;
+  await endEarlierSessions(request);
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  return makeArchive(request);
+}
 
+/** What makes a backup once nothing is left of earlier attempts. */
+export async function makeArchive(request: ArchiveRequest): Promise<BackupResult> {
+  const { store, journal, signal } = request;
   // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
   const key = archiveKey(request);
@@ -98,10 +105,10 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
 }
 
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
-async function copyRepository(request: BackupRequest, upload: MultipartUpload): Promise<Manifest> {
+async function copyRepository(request: ArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
   const { daemonId, repository, journal, signal } = request;
   const progress = new CopyProgress(journal.report);
-  const applicationName = `snapshotd backup ${daemonId}`;
+  const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
   return withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
     // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the
@@ -127,7 +134,11 @@ async function copyRepository(request: BackupRequest, upload: MultipartUpload): 
     // pg_dump reads while the rows are copied, and is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const { definitions, leftOut } = await startDefinitions(request, session, snapshot, either);
+    const { definitions, leftOut } = await startDefinitions(
+      { ...request, applicationName, signal: either },
+      session,
+      snapshot,
+    );
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
@@ -198,12 +209,13 @@ async function describe(
  * not wait for a store that stalls: the removal then goes on by itself.
  */
 async function discard(
-  { store, signal, finishLater }: BackupRequest,
+  request: BackupRequest,
   key: string,
   upload: MultipartUpload,
   error: unknown,
 ): Promise<unknown> {
-  const removing = removeRemains(store, key, upload, signal);
+  const { signal, finishLater } = request;
+  const removing = removeRemains(request, key, upload);
   if (signal.aborted && !(await settlesWithin(removing, PATIENCE_MS))) {
     finishLater(`Removing the unfinished upload ${key}`, removing);
     return error;
@@ -220,15 +232,15 @@ async function discard(
 }
 
 async function removeRemains(
-  store: ObjectStore,
+  { store, journal, signal }: BackupRequest,
   key: string,
   upload: MultipartUpload,
-  signal: AbortSignal,
 ): Promise<void> {
   await upload.abort();
   // Completing may have failed in the answer only, with the object in place. Where another worker may have the
   // daemon by now, the object is left to it: it knows the key, and may have found the archive whole.
-  if (upload.completing && !isHandedOver(signal)) await store.delete(key);
+  if (!upload.completing || isHandedOver(signal) || (await journal.isOvertaken())) return;
+  await store.delete(key);
 }
 
 function isHandedOver({ reason }: AbortSignal): boolean {

@@ -11,6 +11,11 @@ import {
 } from '#postgres';
 import type { BackupRequest } from './backup.js';
 
+export interface DefinitionsRequest extends Pick<BackupRequest, 'definitions' | 'repository' | 'signal'> {
+  /** Of the session that exported the snapshot. */
+  applicationName: string;
+}
+
 /** `auto`: where there is a pg_dump that can read the server. `required`: or there is no backup at all. */
 export type DefinitionsMode = 'auto' | 'required' | 'off';
 
@@ -26,10 +31,9 @@ export interface DefinitionsDump {
  * @throws Failure DEFINITIONS_FAILED
  */
 export async function startDefinitions(
-  { definitions: mode, repository, daemonId }: BackupRequest,
+  { definitions: mode, repository, applicationName, signal }: DefinitionsRequest,
   session: Session,
   snapshot: Snapshot,
-  signal: AbortSignal,
 ): Promise<DefinitionsDump> {
   if (mode === 'off') return { leftOut: [without('BACKUP_DEFINITIONS is off')] };
   const program = await findPgDump(snapshot.serverVersion);
@@ -44,7 +48,7 @@ export async function startDefinitions(
   const definitions = dumpDefinitions({
     url: repository.url.reveal(),
     major: program.major,
-    applicationName: `snapshotd backup ${daemonId} definitions`,
+    applicationName: `${applicationName} definitions`,
     snapshot: snapshot.exportedName,
     exclude: [...new Set([...own, ...closed])],
     signal,

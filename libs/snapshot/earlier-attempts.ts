@@ -1,5 +1,6 @@
 import { type Manifest, openArchive } from '#archive';
-import { Failure } from '#contracts';
+import { Failure, type OpenedSession } from '#contracts';
+import { endSessions, Session, transactionOutcome } from '#postgres';
 import type { StoredObject } from '#storage';
 import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
 
@@ -7,7 +8,7 @@ import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
  * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
  * no whole archive. Only keys that those attempts put on record are touched, never others that look alike:
  * ids begin at 1 again after a queue was lost, and another life's archives are not ours.
- * @returns an archive that an earlier attempt had finished
+ * @returns the archive that an earlier attempt had finished; of several only the last is kept
  */
 export async function clearEarlierAttempts(request: BackupRequest): Promise<BackupResult | undefined> {
   const { store, journal, daemonId, signal } = request;
@@ -18,15 +19,43 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
     if (object === undefined) continue;
     const manifest = await manifestOf(object, daemonId);
     if (manifest === undefined) await store.delete(key, signal);
-    else
+    else {
+      if (finished !== undefined) await store.delete(finished.key, signal);
       finished = {
         key,
         entities: manifest.totals.entities,
         bytes: object.length,
         leftOut: leftOutOf(manifest),
       };
+    }
   }
   return finished;
+}
+
+/**
+ * Ends the sessions of earlier attempts of the same daemon, in case a worker only seemed dead: it must not write
+ * any more, and its locks would keep others out for as long as it is frozen.
+ * @returns the one that had committed its transaction, if any
+ */
+export async function endEarlierSessions({
+  journal,
+  repository,
+  signal,
+}: Pick<BackupRequest, 'journal' | 'repository' | 'signal'>): Promise<OpenedSession | undefined> {
+  if (journal.notes.sessions.length === 0) return undefined;
+  const url = repository.url.reveal();
+  const session = await Session.open(url, { applicationName: 'snapshotd takeover', signal });
+  try {
+    for (const earlier of journal.notes.sessions) {
+      await endSessions(session, earlier.name);
+      const { transaction } = earlier;
+      if (transaction !== undefined && (await transactionOutcome(session, transaction)) === 'committed')
+        return earlier;
+    }
+    return undefined;
+  } finally {
+    await session.close();
+  }
 }
 
 /** @returns undefined when the archive is not whole or not this daemon's */

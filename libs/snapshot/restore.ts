@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { openArchive } from '#archive';
 import {
   beginWithExclusiveLocks,
@@ -9,18 +8,18 @@ import {
   transactionId,
   transactionOutcome,
 } from '#postgres';
-import { backup, type BackupRequest } from './backup.js';
+import { type BackupRequest, makeArchive } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import type { Destination } from './destination.js';
-import { clearEarlierAttempts } from './earlier-attempts.js';
+import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { checkFit, type Fit } from './fit.js';
-import { noteSession } from './journal.js';
+import { nameSession, noteSession } from './journal.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
-export interface RestoreRequest extends Omit<BackupRequest, 'lockIsHeld'>, Destination {
+export interface RestoreRequest extends BackupRequest, Destination {
   /** The archive's key. */
   key: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
@@ -44,20 +43,19 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
   // A session's name is on record before it can write, and its transaction before it does. So whoever takes
   // over can end a session that only seemed dead, and knows whether its transaction was committed.
-  const earlier = await committedEarlier(request);
-  if (earlier !== undefined) return earlier;
-  if (request.endAfterSettling !== undefined) {
-    await clearEarlierAttempts(request); // Of the safety archive.
-    throw request.endAfterSettling;
-  }
+  const committedEarlier = await endEarlierSessions(request);
+  if (committedEarlier !== undefined) return { entities: committedEarlier.entities ?? 0 };
+  // The safety archive of an attempt that died is kept until there is a newer one, and must not go unnamed.
+  const safety = await clearEarlierAttempts(request);
+  if (safety !== undefined) await journal.note({ safetyKey: safety.key });
+  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
 
   progress.say(`Opening the archive ${key}`);
   const archive = await openArchive(await openStored(store, key, signal));
   const { manifest } = archive;
   let entities = manifest.totals.entities;
   progress.expect(entities);
-  const applicationName = `snapshotd restore ${daemonId} ${randomBytes(4).toString('hex')}`;
-  await noteSession(journal, { name: applicationName });
+  const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
   try {
@@ -109,12 +107,15 @@ function lockedTables({ tables, obstacles }: Fit): { schema: string; name: strin
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }
 
-/** Makes an archive of what is there now. The lock is held already, by the session of the restore. */
+/**
+ * Makes an archive of what is there now. The lock is held already, by the session of the restore. Those of earlier
+ * attempts, which changed nothing, are of no use any more.
+ */
 async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): Promise<void> {
-  const { journal } = request;
+  const { journal, store } = request;
   const report = (progress: Parameters<typeof journal.report>[0]) =>
     journal.report({ ...progress, message: `Safety backup: ${progress.message}` });
-  const { key } = await backup({
+  const { key } = await makeArchive({
     ...request,
     lockIsHeld: true,
     signal,
@@ -124,30 +125,12 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
         return journal.notes;
       },
       note: (change) => journal.note(change),
+      isOvertaken: () => journal.isOvertaken(),
     },
   });
   await journal.note({ safetyKey: key });
-}
-
-/**
- * Ends the sessions of earlier attempts, in case a worker only seemed dead, and finds out whether one of them
- * had committed. Restoring once more would undo what was written since.
- */
-async function committedEarlier(request: RestoreRequest): Promise<RestoreResult | undefined> {
-  const { journal, repository, signal } = request;
-  if (journal.notes.sessions.length === 0) return undefined;
-  const url = repository.url.reveal();
-  const session = await Session.open(url, { applicationName: 'snapshotd takeover', signal });
-  try {
-    for (const { name, transaction, entities = 0 } of journal.notes.sessions) {
-      await endSessions(session, name);
-      if (transaction !== undefined && (await transactionOutcome(session, transaction)) === 'committed')
-        return { entities };
-    }
-    return undefined;
-  } finally {
-    await session.close();
-  }
+  for (const earlier of journal.notes.archives)
+    if (earlier.key !== key) await store.delete(earlier.key, signal);
 }
 
 /** Commits; when the connection breaks before the answer is there, asks for the outcome on another one. */

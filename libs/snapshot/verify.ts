@@ -4,7 +4,9 @@ import { errorSentence, Failure, progressTotal } from '#contracts';
 import { type Session, takeRepositoryLock } from '#postgres';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
+import { endEarlierSessions } from './earlier-attempts.js';
 import { checkFit } from './fit.js';
+import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
@@ -12,7 +14,7 @@ import { withRepositorySession } from './repository-session.js';
 
 export interface VerifyRequest extends Omit<
   BackupRequest,
-  'lockIsHeld' | 'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'
+  'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'
 > {
   /** The archive's key. */
   key: string;
@@ -48,6 +50,7 @@ export interface VerificationRecord {
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal } = request;
+  await endEarlierSessions(request);
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await openStored(store, key, signal);
@@ -74,7 +77,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const { repository, daemonId, journal, signal, restoreDrill } = request;
   const progress = new CopyProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
-  const applicationName = `snapshotd verify ${daemonId}`;
+  const applicationName = await nameSession(journal, `verify ${daemonId}`);
   const url = repository.url.reveal();
   await withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import pg from 'pg';
 import { Failure } from '#contracts';
+import type { RestoreRequest } from '#snapshot';
 import type { ObjectStore } from '#storage';
 import { CHUNK_BYTES } from '#postgres';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -311,6 +312,58 @@ describe('never twice', () => {
     await runRestore(store, url, ['s'], key, { journal });
     await ended;
     expect(await sql(url, 'SELECT a FROM s.t')).toEqual([{ a: 1 }]);
+  });
+});
+
+describe('of the safety archives that attempts of one restore make', () => {
+  async function begun() {
+    const url = await newDatabase();
+    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a');
+    const { key } = await runBackup(store, url, ['s']);
+    const journal = new MemoryJournal();
+    const attempt = (more: Partial<RestoreRequest> = {}) =>
+      runRestore(store, url, ['s'], key, { journal, backupFirst: true, ...more });
+    const kept = async () => {
+      const keys = journal.notes.archives.map(({ key }) => key);
+      const objects = await Promise.all(keys.map((key) => store.open(key, never)));
+      return keys.filter((_key, index) => objects[index] !== undefined);
+    };
+    return { journal, attempt, kept };
+  }
+
+  test('the last is kept and named, also when all of them fail', async () => {
+    const { journal, attempt, kept } = await begun();
+    const failing = () => {
+      const stop = new AbortController();
+      journal.onReport = ({ message }) =>
+        message.startsWith('Waiting for the locks') &&
+        stop.abort(new Failure('TABLE_LOCKED', 'transient', ''));
+      return attempt({ signal: stop.signal });
+    };
+    const named: unknown[] = [];
+    for (const run of [failing, failing, attempt]) {
+      await run().catch((error: unknown) => expect(error).toMatchObject({ code: 'TABLE_LOCKED' }));
+      named.push(journal.notes.safetyKey);
+      expect(await kept()).toEqual([journal.notes.safetyKey]);
+      journal.onReport = () => {};
+    }
+    expect(new Set(named).size).toBe(3);
+  });
+
+  test('one that its attempt could not name any more is named by the next, which does no more than that', async () => {
+    const { journal, attempt, kept } = await begun();
+    const note = journal.note.bind(journal);
+    journal.note = async (change) => {
+      if (change.safetyKey !== undefined) throw new Failure('WORKER_LOST_LOCK', 'transient', '');
+      await note(change);
+    };
+    await expect(attempt()).rejects.toMatchObject({ code: 'WORKER_LOST_LOCK' });
+    expect(journal.notes.safetyKey).toBeUndefined();
+    journal.note = note;
+    const endAfterSettling = new Failure('TERMINATED', 'permanent', '');
+    await expect(attempt({ endAfterSettling })).rejects.toBe(endAfterSettling);
+    expect(journal.notes.safetyKey).toMatch(/BackupDaemonJob/);
+    expect(await kept()).toEqual([journal.notes.safetyKey]);
   });
 });
 

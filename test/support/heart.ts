@@ -29,6 +29,10 @@ export class MemoryJournal implements Journal {
     this.notes = { ...this.notes, ...change };
   }
 
+  async isOvertaken(): Promise<boolean> {
+    return false;
+  }
+
   get messages(): string[] {
     return this.lines.map(({ message }) => message);
   }

@@ -152,7 +152,7 @@ function hasEnded({ status }: DaemonStatus): boolean {
 }
 
 /** Counted in a file, because each test file has an environment of its own. */
-function nextRedisDatabase(): number {
+export function nextRedisDatabase(): number {
   const file = join(servers.folder, 'redis-databases');
   const next = (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0) + 1;
   writeFileSync(file, String(next));

@@ -1,0 +1,147 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { describeOnSwift, openStore, swift } from '../support/servers.js';
+import { tally, tried } from '../support/tried.js';
+import { onBothQueues, onBothQueuesBehind, TAKEN_OVER, type WorkerRig } from '../support/worker-rig.js';
+
+/** Longer than a worker's lock on its daemon. */
+const LONGER_THAN_A_LOCK_MS = 17_000;
+
+const WHEN = ['while the other one is at work', 'after the other one is done'] as const;
+
+describeOnSwift('a worker that is frozen past its lock', () => {
+  let store: ObjectStore;
+  beforeAll(() => {
+    store = openStore({ endpoint: swift().endpoint, credentials: swift().owner });
+  });
+  afterAll(() => store.close());
+
+  /** Has the table locked as soon as nobody uses it any more: what comes after that waits. */
+  async function holdUpWhoeverComes(rig: WorkerRig) {
+    const holder = new pg.Client(rig.database);
+    await holder.connect();
+    const held = holder.query('BEGIN; LOCK TABLE repository.long IN ACCESS EXCLUSIVE MODE');
+    return { release: async () => held.then(() => holder.end()) };
+  }
+
+  async function freezeInTheMiddleOf(rig: WorkerRig, type: 'Backup' | 'Restore', body = {}) {
+    const daemon = await rig.start(type, body);
+    await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
+    await sleep(Math.random() * 500);
+    const frozen = rig.worker;
+    frozen.signal('SIGSTOP');
+    return { daemon, frozen };
+  }
+
+  test.each(WHEN)('in a backup, and wakes up %s: one archive, and it is whole', async (when) => {
+    const outcomes = await onBothQueues(async (rig) => {
+      await rig.backUp();
+      const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Backup');
+      const [upload] = (await rig.left(daemon)).uploads;
+      const holder = when === WHEN[0] ? await holdUpWhoeverComes(rig) : undefined;
+      await rig.stack.startWorker();
+      if (holder !== undefined) {
+        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
+        const { uploads } = await rig.left(daemon);
+        expect(uploads).toHaveLength(1);
+        expect(uploads).not.toEqual([upload]);
+        frozen.signal('SIGCONT');
+        await rig.workerSays('"Failed: ', frozen);
+        expect(await rig.left(daemon)).toEqual({ objects: [], uploads });
+        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
+        await holder.release();
+      }
+      const last = await daemon.ended();
+      if (holder === undefined) {
+        // Frozen as it is, it keeps nobody from the repository.
+        const restore = await rig.start('Restore', { url: last.backupUrl });
+        expect(await restore.ended()).toMatchObject({ status: 'COMPLETED' });
+        frozen.signal('SIGCONT');
+        await rig.workerSays('"Failed: ', frozen);
+      }
+      expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      const key = rig.keyOf(last.backupUrl);
+      expect(await rig.left(daemon)).toEqual({ objects: [key], uploads: [] });
+      expect((await DownloadedArchive.of(store, key)).test()).toContain('No errors detected');
+      expect(await rig.stack.status(daemon.id)).toEqual(last);
+      // It is as good a worker as any other.
+      await rig.worker.stop();
+      await rig.backUp();
+      expect(await rig.sessions()).toEqual([]);
+      return 'one whole archive, no upload';
+    });
+    tried(`SIGSTOP in a backup, SIGCONT ${when}, on each queue`, outcomes.length, tally(outcomes));
+  });
+
+  test.each(WHEN)('in a restore, and wakes up %s: its session is ended before', async (when) => {
+    const outcomes = await onBothQueues(async (rig) => {
+      const { backupUrl: url } = await rig.backUp();
+      const restored = await rig.digest();
+      await rig.spoil();
+      const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Restore', { url });
+      const before = await rig.sessions();
+      expect(before.length).toBeGreaterThan(1);
+      const holder = when === WHEN[0] ? await holdUpWhoeverComes(rig) : undefined;
+      await rig.stack.startWorker();
+      if (holder !== undefined) {
+        await daemon.until(/^Waiting for the locks of the tables: .* \(taken over/);
+        const now = await rig.sessions();
+        expect(before.filter((session) => now.includes(session))).toEqual([]);
+        frozen.signal('SIGCONT');
+        await rig.workerSays('"Failed: ', frozen);
+        await daemon.until(TAKEN_OVER);
+        await holder.release();
+      }
+      const last = await daemon.ended();
+      await rig.mark('since');
+      if (holder === undefined) {
+        frozen.signal('SIGCONT');
+        await rig.workerSays('"Failed: ', frozen);
+      }
+      expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await rig.digest()).toBe(restored);
+      expect(await rig.marks()).toEqual(['since']);
+      expect(await rig.stack.status(daemon.id)).toEqual(last);
+      expect(await rig.sessions()).toEqual([]);
+      return 'restored once, what was written since is there';
+    });
+    tried(`SIGSTOP in a restore, SIGCONT ${when}, on each queue`, outcomes.length, tally(outcomes));
+  });
+
+  test.each(['goes on after that', 'is finished by then'])(
+    'as is one whose queue is silent for so long: its own backup, which %s, comes back to it',
+    async (what) => {
+      const outcomes = await onBothQueuesBehind(
+        'queue',
+        async (rig, proxy) => {
+          const holder = what === 'goes on after that' ? await holdUpWhoeverComes(rig) : undefined;
+          const daemon = await rig.start('Backup');
+          if (holder === undefined) await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
+          else await daemon.until(/^Waiting for table/);
+          proxy.stall();
+          await sleep(LONGER_THAN_A_LOCK_MS);
+          proxy.resume();
+          const attempts = () => rig.worker.logTail(1_000).split('"Started"').length - 1;
+          // Where the lock that ran out is given again, as PostgreSQL does, there is no second attempt.
+          await Promise.race([daemon.until(TAKEN_OVER), sleep(LONGER_THAN_A_LOCK_MS)]).catch(() => undefined);
+          await holder?.release();
+          const last = await daemon.ended();
+          expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+          expect(await rig.left(daemon)).toEqual({ objects: [rig.keyOf(last.backupUrl)], uploads: [] });
+          const needed = attempts();
+          await rig.backUp();
+          return `complete after ${needed} attempts`;
+        },
+        // Room for the second attempt beside the first.
+        { WORKER_CONCURRENCY: '2' },
+      );
+      tried(
+        `a queue that is silent for 17 s while a backup ${what}, on each queue`,
+        outcomes.length,
+        tally(outcomes),
+      );
+    },
+  );
+});

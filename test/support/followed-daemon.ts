@@ -1,0 +1,77 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonStatus } from '#contracts';
+import type { Stack } from './stack.js';
+
+const LOOK_EVERY_MS = 50;
+const ORDER = ['STARTED', 'IN_PROGRESS', 'ended'];
+
+/** Asks for a daemon's status all the time, from its start until well after its end. */
+export class FollowedDaemon {
+  readonly seen: DaemonStatus[] = [];
+  private readonly times: number[] = [];
+  private stopped = false;
+  private readonly following: Promise<void>;
+
+  constructor(
+    private readonly stack: Stack,
+    readonly id: string,
+  ) {
+    this.following = this.follow();
+    this.following.catch(() => undefined); // Whoever waits hears of it.
+  }
+
+  private async follow(): Promise<void> {
+    while (!this.stopped) {
+      const { status, body } = await this.stack.call<DaemonStatus>('GET', `/repo/v1/daemonStatus/${this.id}`);
+      // The queue may be away for a while.
+      if (status === 200) {
+        this.seen.push(body);
+        this.times.push(Date.now());
+      }
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+
+  /** Waits for a status, or for one whose message is like this; among those that are seen from now on. */
+  async until(what: RegExp | ((status: DaemonStatus) => boolean)): Promise<DaemonStatus> {
+    const fits =
+      what instanceof RegExp ? ({ progresssMessage }: DaemonStatus) => what.test(progresssMessage) : what;
+    for (let next = this.seen.length; ; next++) {
+      while (next >= this.seen.length) await Promise.race([sleep(LOOK_EVERY_MS), this.following]);
+      const status = this.seen[next];
+      if (status !== undefined && fits(status)) return status;
+      if (status !== undefined && hasEnded(status))
+        throw new Error(`The daemon ended before that: ${JSON.stringify(status)}`);
+    }
+  }
+
+  ended(): Promise<DaemonStatus> {
+    return this.until(hasEnded);
+  }
+
+  /** When a message like this was first seen, in milliseconds since 1970. */
+  timeOf(message: RegExp): number | undefined {
+    return this.times[this.seen.findIndex(({ progresssMessage }) => message.test(progresssMessage))];
+  }
+
+  get messages(): string[] {
+    return this.seen.map(({ progresssMessage }) => progresssMessage);
+  }
+
+  /** Stops asking. Throws when a status ever went back, or one that had ended changed. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await this.following;
+    const ranks = this.seen.map((status) => ORDER.indexOf(hasEnded(status) ? 'ended' : status.status));
+    const end = this.seen[ranks.indexOf(2)];
+    this.seen.forEach((status, at) => {
+      const wentBack = (ranks[at] ?? 0) < (ranks[at - 1] ?? 0);
+      if (wentBack || (ranks[at] === 2 && JSON.stringify(status) !== JSON.stringify(end)))
+        throw new Error(`From ${JSON.stringify(this.seen[at - 1])} to ${JSON.stringify(status)}`);
+    });
+  }
+}
+
+function hasEnded({ status }: DaemonStatus): boolean {
+  return status === 'COMPLETED' || status === 'FAILED';
+}

@@ -1,0 +1,177 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonStatus } from '#contracts';
+import type { ServerProcess } from '#embedded';
+import { whatIsThere } from './bucket.js';
+import { FollowedDaemon } from './followed-daemon.js';
+import { Proxy } from './proxy.js';
+import { newDatabase, queues, sql, swift } from './servers.js';
+import { nextRedisDatabase, Stack } from './stack.js';
+
+/** The end of every message of an attempt that follows one whose worker died, froze or lost the queue. */
+export const TAKEN_OVER = /\(taken over from a worker that stopped answering\)$/;
+
+/** So many rows that a backup and a restore have a middle. */
+const ROWS = 300_000;
+
+/**
+ * A repository, its queue and its own part of the bucket, with one worker at a time that is up to no good: what is
+ * left behind can be looked for everywhere.
+ */
+export class WorkerRig {
+  private readonly followed: FollowedDaemon[] = [];
+
+  private constructor(
+    readonly stack: Stack,
+    readonly database: string,
+    private readonly prefix: string,
+  ) {}
+
+  static async start(queueUrl: string | undefined, env: Record<string, string> = {}): Promise<WorkerRig> {
+    const database = env['DATABASE_URL'] ?? (await newDatabase());
+    const prefix = `rig-${randomBytes(4).toString('hex')}/`;
+    const stack = await Stack.start({
+      queueUrl,
+      env: {
+        S3_ENDPOINT: swift().endpoint,
+        S3_PREFIX: prefix,
+        ...swift().owner,
+        ...env,
+        DATABASE_URL: database,
+      },
+    });
+    await sql(
+      database,
+      `CREATE TABLE repository.long AS
+         SELECT i, sha512(i::text::bytea) AS a, sha512((-i)::text::bytea) AS b FROM generate_series(1, ${ROWS}) i;
+       CREATE TABLE repository.marks (mark text);`,
+    );
+    return new WorkerRig(stack, database, prefix);
+  }
+
+  /** The worker that was started last. */
+  get worker(): ServerProcess {
+    const worker = this.stack.workers.at(-1);
+    if (worker === undefined) throw new Error('there is no worker');
+    return worker;
+  }
+
+  /** Waits until a worker has logged this. */
+  async workerSays(text: string, worker = this.worker): Promise<void> {
+    while (!worker.logTail(1_000).includes(text)) await sleep(50);
+  }
+
+  async start(type: 'Backup' | 'Restore', body: object = {}): Promise<FollowedDaemon> {
+    const { body: status } = await this.stack.call<DaemonStatus>('POST', `/repo/v1/start${type}Daemon`, body);
+    const daemon = new FollowedDaemon(this.stack, status.id);
+    this.followed.push(daemon);
+    return daemon;
+  }
+
+  /** Makes a backup that nothing happens to. */
+  async backUp(): Promise<DaemonStatus> {
+    const last = await (await this.start('Backup')).ended();
+    if (last.status !== 'COMPLETED') throw new Error(JSON.stringify(last));
+    return last;
+  }
+
+  /** Writes a row that can be told from all others. */
+  async mark(mark: string): Promise<void> {
+    await sql(this.database, `INSERT INTO repository.marks VALUES ('${mark}')`);
+  }
+
+  async marks(): Promise<string[]> {
+    const rows = await sql<{ mark: string }>(
+      this.database,
+      'SELECT mark FROM repository.marks ORDER BY mark',
+    );
+    return rows.map(({ mark }) => mark);
+  }
+
+  /** Spoils what a restore has to put right again. */
+  async spoil(): Promise<void> {
+    await sql(this.database, `DELETE FROM repository.long WHERE i % 3 = 0; DELETE FROM repository.marks`);
+  }
+
+  /** Tells apart any two contents of the large table. */
+  async digest(): Promise<string> {
+    const [row] = await sql(
+      this.database,
+      'SELECT count(*) AS rows, sum(hashtextextended(t::text, 0)::numeric) AS hash FROM repository.long t',
+    );
+    return JSON.stringify(row);
+  }
+
+  /** The sessions that daemons have with the repository. */
+  async sessions(): Promise<string[]> {
+    const rows = await sql<{ name: string }>(
+      this.database,
+      `SELECT application_name AS name FROM pg_stat_activity
+        WHERE application_name ~ '^snapshotd (backup|restore|takeover|outcome)' AND datname = current_database()`,
+    );
+    return rows.map(({ name }) => name);
+  }
+
+  /** Everything in the bucket that a daemon's attempts have made. */
+  left({ id }: FollowedDaemon): Promise<{ objects: string[]; uploads: string[] }> {
+    return whatIsThere(`${this.prefix}BackupDaemonJob${id}-`);
+  }
+
+  keyOf(url: string | null | undefined): string {
+    return this.prefix + (url ?? '').split('/').at(-1);
+  }
+
+  /** Ends everything. Throws when the status of a daemon ever went back. */
+  async stop(): Promise<void> {
+    await Promise.all(this.followed.map((daemon) => daemon.stop()));
+    await this.stack.stop();
+  }
+}
+
+/** Ends a process without a word to it. */
+export async function kill(process: ServerProcess): Promise<void> {
+  process.signal('SIGKILL');
+  await process.ended();
+}
+
+/** Does something on both queues at once, each with a repository of its own. */
+export async function onBothQueues<Result>(
+  work: (rig: WorkerRig) => Promise<Result>,
+  env: Record<string, string> = {},
+): Promise<Result[]> {
+  return Promise.all(
+    queues.map(async ([, queueUrl]) => {
+      const rig = await WorkerRig.start(queueUrl, env);
+      const result = await work(rig);
+      await rig.stop();
+      return result;
+    }),
+  );
+}
+
+/** The same with a network between the workers and one of their servers. */
+export async function onBothQueuesBehind<Result>(
+  server: 'queue' | 'repository',
+  work: (rig: WorkerRig, proxy: Proxy) => Promise<Result>,
+  env: Record<string, string> = {},
+): Promise<Result[]> {
+  return Promise.all(
+    queues.map(async ([, queueUrl]) => {
+      const database = await newDatabase();
+      const queue = queueUrl === undefined ? database : `${queueUrl}/${nextRedisDatabase()}`;
+      const proxy = await Proxy.to(server === 'queue' ? queue : database);
+      const through = new URL(server === 'queue' ? queue : database);
+      through.host = new URL(proxy.url).host;
+      const rig = await WorkerRig.start(undefined, {
+        ...env,
+        DATABASE_URL: database,
+        QUEUE_URL: queue,
+        [server === 'queue' ? 'QUEUE_URL' : 'REPOSITORY_URL']: through.href,
+      });
+      const result = await work(rig, proxy);
+      await rig.stop();
+      await proxy.close();
+      return result;
+    }),
+  );
+}
