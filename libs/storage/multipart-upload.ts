@@ -194,7 +194,7 @@ export class MultipartUpload {
 }
 
 /**
- * Has the store forget an unfinished upload. One that is gone already counts as forgotten.
+ * Has the store forget an unfinished upload. One that is gone already, or was completed, counts as forgotten.
  * @returns false where the store does not know this call
  */
 export async function abortUpload(
@@ -212,7 +212,8 @@ export async function abortUpload(
     return true;
   } catch (error) {
     if (isUnsupported(error)) return false;
-    if (error instanceof Error && error.name === 'NoSuchUpload') return true;
+    // Of one that was completed S3 says NoSuchUpload, and Swift NoSuchKey.
+    if (error instanceof Error && ['NoSuchUpload', 'NoSuchKey'].includes(error.name)) return true;
     throw storeFailure(error, { bucket, key, permission: 's3:AbortMultipartUpload' });
   }
 }

@@ -86,7 +86,7 @@ describeOnSwift('a worker that is frozen past its lock', () => {
       const holder = when === WHEN[0] ? await holdUpWhoeverComes(rig) : undefined;
       await rig.stack.startWorker();
       if (holder !== undefined) {
-        await daemon.until(/^Waiting for the locks of the tables: .* \(taken over/);
+        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
         const now = await rig.sessions();
         expect(before.filter((session) => now.includes(session))).toEqual([]);
         frozen.signal('SIGCONT');

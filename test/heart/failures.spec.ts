@@ -333,9 +333,9 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     test('takes over an archive that is whole and makes no second one', async () => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
-      const first = await runBackup(store, url, ['s'], { keyPrefix });
       const journal = new MemoryJournal();
-      journal.notes = { archives: [{ key: first.key }], sessions: [] };
+      const first = await runBackup(store, url, ['s'], { keyPrefix, journal });
+      expect(journal.notes.archives).toEqual([{ key: first.key, uploadId: expect.any(String) }]);
       expect(await runBackup(store, url, ['s'], { keyPrefix, journal })).toEqual(first);
       expect(await whatIsThere(keyPrefix)).toEqual({ objects: [first.key], uploads: [] });
     });

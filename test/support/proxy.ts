@@ -40,9 +40,11 @@ export class Proxy {
       this.broken++;
       end();
     });
-    client.pipe(server);
-    server.pipe(client);
     if (this.stalled) for (const socket of pair) socket.pause();
+    else {
+      client.pipe(server);
+      server.pipe(client);
+    }
   }
 
   /** From now on nothing passes, and nothing is refused either. */
