@@ -7,7 +7,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { Readable } from 'node:stream';
-import type { Settings } from '#config';
+import { ensureHome, type Settings } from '#config';
 import { Failure } from '#contracts';
 import { storeBase } from './archive-address.js';
 import { isUnsupported, storeFailure, type Target } from './errors.js';
@@ -35,6 +35,7 @@ export class ObjectStore {
 
   constructor(private readonly settings: Settings['store']) {
     this.bucket = settings.bucket;
+    ensureHome(); // The SDK looks for its configuration there.
     const checksums = settings.checksums === 'when_supported' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED';
     this.client = new S3Client({
       region: settings.region,
