@@ -4,12 +4,20 @@ import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { describeOnSwift, openStore, swift } from '../support/servers.js';
 import { tally, tried } from '../support/tried.js';
-import { onBothQueues, onBothQueuesBehind, TAKEN_OVER, type WorkerRig } from '../support/worker-rig.js';
+import type { FollowedDaemon } from '../support/followed-daemon.js';
+import {
+  lengthOf,
+  onBothQueues,
+  onBothQueuesBehind,
+  TAKEN_OVER,
+  type WorkerRig,
+} from '../support/worker-rig.js';
 
 /** Longer than a worker's lock on its daemon. */
 const LONGER_THAN_A_LOCK_MS = 17_000;
 
-const WHEN = ['while the other one is at work', 'after the other one is done'] as const;
+/** On each queue. */
+const MOMENTS = 3;
 
 describeOnSwift('a worker that is frozen past its lock', () => {
   let store: ObjectStore;
@@ -29,53 +37,82 @@ describeOnSwift('a worker that is frozen past its lock', () => {
   async function freezeInTheMiddleOf(rig: WorkerRig, type: 'Backup' | 'Restore', body = {}) {
     const daemon = await rig.start(type, body);
     await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
-    await sleep(Math.random() * 500);
     const frozen = rig.worker;
     frozen.signal('SIGSTOP');
     return { daemon, frozen };
   }
 
-  test.each(WHEN)('in a backup, and wakes up %s: one archive, and it is whole', async (when) => {
+  /** Freezes the worker at a random moment of a daemon that takes about so long, while it is at work on it. */
+  async function freezeAtRandom(rig: WorkerRig, length: number, start: () => Promise<FollowedDaemon>) {
+    for (;;) {
+      const daemon = await start();
+      await sleep(Math.random() * length);
+      const frozen = rig.worker;
+      frozen.signal('SIGSTOP');
+      const { status } = await rig.stack.status(daemon.id);
+      if (status !== 'COMPLETED' && rig.hasBegun(daemon)) return { daemon, frozen };
+      frozen.signal('SIGCONT');
+      await daemon.ended();
+    }
+  }
+
+  test('in a backup, and wakes up while another one is at work on it: its line does not stand, nor its upload', async () => {
     const outcomes = await onBothQueues(async (rig) => {
-      await rig.backUp();
       const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Backup');
       const [upload] = (await rig.left(daemon)).uploads;
-      const holder = when === WHEN[0] ? await holdUpWhoeverComes(rig) : undefined;
+      const holder = await holdUpWhoeverComes(rig);
       await rig.stack.startWorker();
-      if (holder !== undefined) {
-        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
-        const { uploads } = await rig.left(daemon);
-        expect(uploads).toHaveLength(1);
-        expect(uploads).not.toEqual([upload]);
-        frozen.signal('SIGCONT');
-        await rig.workerSays('"Failed: ', frozen);
-        expect(await rig.left(daemon)).toEqual({ objects: [], uploads });
-        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
-        await holder.release();
-      }
+      await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
+      const { uploads } = await rig.left(daemon);
+      expect(uploads).toHaveLength(1);
+      expect(uploads).not.toEqual([upload]);
+      frozen.signal('SIGCONT');
+      await rig.attemptEnded(frozen, daemon);
+      expect(await rig.left(daemon)).toEqual({ objects: [], uploads });
+      await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
+      await holder.release();
       const last = await daemon.ended();
-      if (holder === undefined) {
+      expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await rig.left(daemon)).toEqual({ objects: [rig.keyOf(last.backupUrl)], uploads: [] });
+      // It is as good a worker as any other.
+      await rig.worker.stop();
+      rig.stack.workers.push(frozen);
+      await rig.backUp();
+      return 'complete, one archive';
+    });
+    tried(
+      'SIGSTOP in a backup, SIGCONT while another is at it, on each queue',
+      outcomes.length,
+      tally(outcomes),
+    );
+  });
+
+  test('at a random moment of a backup, and wakes up after that: one archive, and it is whole', async () => {
+    const outcomes = await onBothQueues(async (rig) => {
+      const length = await lengthOf(() => rig.backUp());
+      for (let moment = 0; moment < MOMENTS; moment++) {
+        const { daemon, frozen } = await freezeAtRandom(rig, length, () => rig.start('Backup'));
+        await rig.stack.startWorker();
+        const last = await daemon.ended();
+        expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
         // Frozen as it is, it keeps nobody from the repository.
         const restore = await rig.start('Restore', { url: last.backupUrl });
         expect(await restore.ended()).toMatchObject({ status: 'COMPLETED' });
         frozen.signal('SIGCONT');
-        await rig.workerSays('"Failed: ', frozen);
+        await rig.attemptEnded(frozen, daemon);
+        await frozen.stop();
+        const key = rig.keyOf(last.backupUrl);
+        expect(await rig.left(daemon)).toEqual({ objects: [key], uploads: [] });
+        expect((await DownloadedArchive.of(store, key)).test()).toContain('No errors detected');
+        expect(await rig.stack.status(daemon.id)).toEqual(last);
       }
-      expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-      const key = rig.keyOf(last.backupUrl);
-      expect(await rig.left(daemon)).toEqual({ objects: [key], uploads: [] });
-      expect((await DownloadedArchive.of(store, key)).test()).toContain('No errors detected');
-      expect(await rig.stack.status(daemon.id)).toEqual(last);
-      // It is as good a worker as any other.
-      await rig.worker.stop();
-      await rig.backUp();
       expect(await rig.sessions()).toEqual([]);
-      return 'one whole archive, no upload';
+      return Array<string>(MOMENTS).fill('one whole archive, no upload');
     });
-    tried(`SIGSTOP in a backup, SIGCONT ${when}, on each queue`, outcomes.length, tally(outcomes));
+    tried('SIGSTOP at a random moment of a backup', outcomes.flat().length, tally(outcomes.flat()));
   });
 
-  test.each(WHEN)('in a restore, and wakes up %s: its session is ended before', async (when) => {
+  test('in a restore, and wakes up while another one is at work on it: its session is ended before', async () => {
     const outcomes = await onBothQueues(async (rig) => {
       const { backupUrl: url } = await rig.backUp();
       const restored = await rig.digest();
@@ -83,31 +120,51 @@ describeOnSwift('a worker that is frozen past its lock', () => {
       const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Restore', { url });
       const before = await rig.sessions();
       expect(before.length).toBeGreaterThan(1);
-      const holder = when === WHEN[0] ? await holdUpWhoeverComes(rig) : undefined;
+      const holder = await holdUpWhoeverComes(rig);
       await rig.stack.startWorker();
-      if (holder !== undefined) {
-        await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
-        const now = await rig.sessions();
-        expect(before.filter((session) => now.includes(session))).toEqual([]);
-        frozen.signal('SIGCONT');
-        await rig.workerSays('"Failed: ', frozen);
-        await daemon.until(TAKEN_OVER);
-        await holder.release();
-      }
-      const last = await daemon.ended();
-      await rig.mark('since');
-      if (holder === undefined) {
-        frozen.signal('SIGCONT');
-        await rig.workerSays('"Failed: ', frozen);
-      }
-      expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
+      const now = await rig.sessions();
+      expect(before.filter((session) => now.includes(session))).toEqual([]);
+      frozen.signal('SIGCONT');
+      await rig.attemptEnded(frozen, daemon);
+      await daemon.until(TAKEN_OVER);
+      await holder.release();
+      expect(await daemon.ended()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
       expect(await rig.digest()).toBe(restored);
-      expect(await rig.marks()).toEqual(['since']);
-      expect(await rig.stack.status(daemon.id)).toEqual(last);
-      expect(await rig.sessions()).toEqual([]);
-      return 'restored once, what was written since is there';
+      return 'restored';
     });
-    tried(`SIGSTOP in a restore, SIGCONT ${when}, on each queue`, outcomes.length, tally(outcomes));
+    tried(
+      'SIGSTOP in a restore, SIGCONT while another is at it, on each queue',
+      outcomes.length,
+      tally(outcomes),
+    );
+  });
+
+  test('at a random moment of a restore, and wakes up after that: restored once', async () => {
+    const outcomes = await onBothQueues(async (rig) => {
+      const { backupUrl: url } = await rig.backUp();
+      const restored = await rig.digest();
+      const length = await lengthOf(async () => (await rig.start('Restore', { url })).ended());
+      for (let moment = 0; moment < MOMENTS; moment++) {
+        const { daemon, frozen } = await freezeAtRandom(rig, length, async () => {
+          await rig.spoil();
+          return rig.start('Restore', { url });
+        });
+        await rig.stack.startWorker();
+        const last = await daemon.ended();
+        expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+        await rig.mark('since');
+        frozen.signal('SIGCONT');
+        await rig.attemptEnded(frozen, daemon);
+        await frozen.stop();
+        expect(await rig.digest()).toBe(restored);
+        expect(await rig.marks()).toEqual(['since']);
+        expect(await rig.stack.status(daemon.id)).toEqual(last);
+      }
+      expect(await rig.sessions()).toEqual([]);
+      return Array<string>(MOMENTS).fill('restored, and what was written since is there');
+    });
+    tried('SIGSTOP at a random moment of a restore', outcomes.flat().length, tally(outcomes.flat()));
   });
 
   test.each(['goes on after that', 'is finished by then'])(

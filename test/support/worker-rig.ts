@@ -56,9 +56,15 @@ export class WorkerRig {
     return worker;
   }
 
-  /** Waits until a worker has logged this. */
-  async workerSays(text: string, worker = this.worker): Promise<void> {
-    while (!worker.logTail(1_000).includes(text)) await sleep(50);
+  /** Whether the worker has said that it began an attempt of a daemon. */
+  hasBegun({ id }: FollowedDaemon): boolean {
+    return new RegExp(`"daemon":"${id}".*"msg":"Started"`).test(this.worker.logTail(1_000));
+  }
+
+  /** Waits until a worker has said how its attempt of a daemon ended. */
+  async attemptEnded(worker: ServerProcess, { id }: FollowedDaemon): Promise<void> {
+    const said = new RegExp(`"daemon":"${id}".*"msg":"(Failed: |Completed|Handed back)`);
+    while (!said.test(worker.logTail(1_000))) await sleep(50);
   }
 
   async start(type: 'Backup' | 'Restore', body: object = {}): Promise<FollowedDaemon> {
@@ -128,6 +134,13 @@ export class WorkerRig {
   }
 }
 
+/** How long a daemon takes that nothing happens to, in milliseconds. */
+export async function lengthOf(work: () => Promise<unknown>): Promise<number> {
+  const began = Date.now();
+  await work();
+  return Date.now() - began;
+}
+
 /** Ends a process without a word to it. */
 export async function kill(process: ServerProcess): Promise<void> {
   process.signal('SIGKILL');
@@ -149,9 +162,12 @@ export async function onBothQueues<Result>(
   );
 }
 
+/** Where to find what a network is put in front of. */
+const SETTINGS = { queue: 'QUEUE_URL', repository: 'REPOSITORY_URL', store: 'S3_ENDPOINT' } as const;
+
 /** The same with a network between the workers and one of their servers. */
 export async function onBothQueuesBehind<Result>(
-  server: 'queue' | 'repository',
+  server: keyof typeof SETTINGS,
   work: (rig: WorkerRig, proxy: Proxy) => Promise<Result>,
   env: Record<string, string> = {},
 ): Promise<Result[]> {
@@ -159,14 +175,14 @@ export async function onBothQueuesBehind<Result>(
     queues.map(async ([, queueUrl]) => {
       const database = await newDatabase();
       const queue = queueUrl === undefined ? database : `${queueUrl}/${nextRedisDatabase()}`;
-      const proxy = await Proxy.to(server === 'queue' ? queue : database);
-      const through = new URL(server === 'queue' ? queue : database);
+      const through = new URL({ queue, repository: database, store: swift().endpoint }[server]);
+      const proxy = await Proxy.to(through.href);
       through.host = new URL(proxy.url).host;
       const rig = await WorkerRig.start(undefined, {
         ...env,
         DATABASE_URL: database,
         QUEUE_URL: queue,
-        [server === 'queue' ? 'QUEUE_URL' : 'REPOSITORY_URL']: through.href,
+        [SETTINGS[server]]: through.href,
       });
       const result = await work(rig, proxy);
       await rig.stop();
