@@ -148,16 +148,11 @@ export async function kill(process: ServerProcess): Promise<void> {
 }
 
 /** Does something on both queues at once, each with a repository of its own. */
-export async function onBothQueues<Result>(
-  work: (rig: WorkerRig) => Promise<Result>,
-  env: Record<string, string> = {},
-): Promise<Result[]> {
+export async function onBothQueues<Result>(work: (rig: WorkerRig) => Promise<Result>): Promise<Result[]> {
   return Promise.all(
     queues.map(async ([, queueUrl]) => {
-      const rig = await WorkerRig.start(queueUrl, env);
-      const result = await work(rig);
-      await rig.stop();
-      return result;
+      const rig = await WorkerRig.start(queueUrl);
+      return await work(rig).finally(() => rig.stop());
     }),
   );
 }
@@ -165,7 +160,7 @@ export async function onBothQueues<Result>(
 /** Where to find what a network is put in front of. */
 const SETTINGS = { queue: 'QUEUE_URL', repository: 'REPOSITORY_URL', store: 'S3_ENDPOINT' } as const;
 
-/** The same with a network between the workers and one of their servers. */
+/** The same with a network in front of one of the servers. */
 export async function onBothQueuesBehind<Result>(
   server: keyof typeof SETTINGS,
   work: (rig: WorkerRig, proxy: Proxy) => Promise<Result>,
@@ -184,10 +179,10 @@ export async function onBothQueuesBehind<Result>(
         QUEUE_URL: queue,
         [SETTINGS[server]]: through.href,
       });
-      const result = await work(rig, proxy);
-      await rig.stop();
-      await proxy.close();
-      return result;
+      return await work(rig, proxy).finally(async () => {
+        await rig.stop();
+        await proxy.close();
+      });
     }),
   );
 }
