@@ -13,6 +13,8 @@ import { HealthController } from './health/health.controller.js';
 import { SETTINGS } from './settings.js';
 
 const RETRY_EVERY_MS = 2_000;
+/** Within two seconds a client is to be told that the database is away. */
+const DATABASE_ANSWERS_WITHIN_MS = 1_500;
 
 @Module({})
 export class ApiModule {
@@ -31,7 +33,8 @@ export class ApiModule {
               return true;
             },
           }),
-          dataSourceFactory: (options) => openDatabase(options as DataSourceOptions),
+          dataSourceFactory: (options) =>
+            openDatabase(options as DataSourceOptions, DATABASE_ANSWERS_WITHIN_MS),
         }),
         QueueModule.forRole('producer', settings, logger),
         AuthModule,

@@ -53,7 +53,8 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     super();
   }
 
-  onApplicationBootstrap(): void {
+  async onApplicationBootstrap(): Promise<void> {
+    await this.worker.waitUntilReady();
     this.worker.concurrency = this.concurrency;
     this.worker.run().catch((error: unknown) => {
       this.logger.fatal({ err: error }, 'The worker cannot take daemons any more');
@@ -64,6 +65,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   /** Runs one attempt of a daemon. */
   async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
     const id = job.id ?? '';
+    job.data = (await this.whenConfirmed(job)).data;
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
     // BullMQ knows a worker's locks by the daemon's id: an attempt that lost its own must be over before another
     // one begins here, or would take the new lock with it.
@@ -118,6 +120,14 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     await job.moveToWait(token ?? '');
     log.info('Handed back to the queue');
     throw new WaitingError();
+  }
+
+  private async whenConfirmed(job: DaemonJob): Promise<DaemonJob> {
+    try {
+      return await this.daemons.confirmed(job);
+    } catch (error) {
+      throw jobFailure(error);
+    }
   }
 
   /** Looks whether the daemon was told to end: by another process, so that there is nothing to wait for. */

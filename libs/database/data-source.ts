@@ -12,6 +12,7 @@ import { Revision } from './repository/revision.entity.js';
 
 /** Any number that other programs are unlikely to lock. */
 const MIGRATION_LOCK = 7_238_118;
+const CONNECT_TIMEOUT_MS = 5_000;
 
 export function databaseOptions(url: Secret): DataSourceOptions {
   return {
@@ -22,25 +23,34 @@ export function databaseOptions(url: Secret): DataSourceOptions {
     entities: [Account, Session, Node, Revision, AccessControlList, AccessGrant, Principal],
     migrations: [CreateAccounts1795000000000, CreateRepository1795000000001],
     migrationsTransactionMode: 'all',
-    extra: { connectionTimeoutMillis: 5_000 },
+    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
   };
 }
 
-/** Connects and runs pending migrations, one process at a time: any number may start at once. */
-export async function openDatabase(options: DataSourceOptions): Promise<DataSource> {
+/**
+ * Runs pending migrations and connects.
+ * @param answerWithinMs how long a connection and a query may take; as long as they like when missing
+ */
+export async function openDatabase(options: DataSourceOptions, answerWithinMs?: number): Promise<DataSource> {
+  await migrate(options);
+  if (answerWithinMs === undefined) return new DataSource(options).initialize();
+  const extra = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
+  return new DataSource({ ...options, extra }).initialize();
+}
+
+/** Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. */
+async function migrate(options: DataSourceOptions): Promise<void> {
   const database = await new DataSource(options).initialize();
-  const locker = database.createQueryRunner();
   try {
-    await locker.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await locker.query(`CREATE SCHEMA IF NOT EXISTS ${OWN_SCHEMAS.accounts}`);
-    await database.runMigrations();
-    await locker.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
-    return database;
-  } catch (error) {
-    await locker.release();
-    await database.destroy();
-    throw error;
+    const locker = database.createQueryRunner();
+    try {
+      await locker.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+      await locker.query(`CREATE SCHEMA IF NOT EXISTS ${OWN_SCHEMAS.accounts}`);
+      await database.runMigrations();
+    } finally {
+      await locker.release();
+    }
   } finally {
-    if (!locker.isReleased) await locker.release();
+    await database.destroy(); // And with it the lock.
   }
 }

@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from './ports.js';
 import { ServerProcess } from './server-process.js';
 
 export interface RedisOptions {
+  /** Where its data live, and its password, for a later start. */
   folder: string;
   /** A free one when missing. */
   port?: number;
@@ -27,7 +28,10 @@ export class EmbeddedRedis {
   static async start({ folder, port: wanted }: RedisOptions): Promise<EmbeddedRedis> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const port = wanted ?? (await freePort());
-    const password = randomBytes(24).toString('base64url');
+    const passwordFile = join(folder, 'password');
+    if (!existsSync(passwordFile))
+      writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
+    const password = readFileSync(passwordFile, 'utf8');
     const server = await ServerProcess.start({
       name: 'redis-server',
       command: 'redis-server',

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPostgresBackend, type QueueOptions, setDefaultBackendFactory } from 'bullmq';
+import { createPostgresBackend, type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
@@ -8,14 +8,16 @@ import type { Logger } from '#logging';
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
 export type QueueRole = 'producer' | 'worker';
 
-/** How long a request may wait for the queue before its client is told that it is away. */
-const PRODUCER_TIMEOUT_MS = 2_000;
+/** How long a request may wait for the queue: its client is to be told within two seconds that it is away. */
+const PRODUCER_TIMEOUT_MS = 1_500;
 const RETRY_EVERY_MS = 2_000;
+/** A queue that is back is not to be kept waiting for long. */
+const LONGEST_RECONNECT_PAUSE_MS = 2_000;
 
 type Connection = Pick<QueueOptions, 'connection' | 'prefix'>;
 
 /**
- * Chooses the queue's backend by the URL's scheme, waits until it answers, and gives BullMQ's options for it.
+ * Chooses the queue's backend by the URL's scheme, waits until it answers, runs its migrations, and gives BullMQ's options for it.
  * Must have run before the first queue or worker is constructed.
  */
 export async function queueConnection(url: Secret, role: QueueRole, logger: Logger): Promise<Connection> {
@@ -26,7 +28,6 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
     const connection = {
       connectionString: url.reveal(),
       schema: OWN_SCHEMAS.queue,
-      migrate: true,
       connectionTimeoutMillis: PRODUCER_TIMEOUT_MS,
       ...(role === 'producer' ? { max: 10, query_timeout: PRODUCER_TIMEOUT_MS } : { max: 4 }),
     };
@@ -37,8 +38,15 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
     prefix: 'snapshotd',
     connection: {
       url: url.reveal(),
+      retryStrategy: (tries: number) => Math.min(tries * 100, LONGEST_RECONNECT_PAUSE_MS),
       ...(role === 'producer'
-        ? { enableOfflineQueue: false, maxRetriesPerRequest: 1, commandTimeout: PRODUCER_TIMEOUT_MS }
+        ? {
+            enableOfflineQueue: false,
+            maxRetriesPerRequest: 1,
+            // A command whose answer was lost may have been carried out: it must not be sent again unasked.
+            autoResendUnfulfilledCommands: false,
+            commandTimeout: PRODUCER_TIMEOUT_MS,
+          }
         : { maxRetriesPerRequest: null }),
     },
   };
@@ -75,11 +83,13 @@ async function askRedis(url: Secret): Promise<void> {
   }
 }
 
+/** Migrations are run here, where they may take their time, and are tried again when the server goes away in between. */
 async function askPostgres(url: Secret): Promise<void> {
   const client = new pg.Client({ connectionString: url.reveal(), connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // The rejected promise tells.
   try {
     await client.connect();
+    await runMigrations(client, OWN_SCHEMAS.queue);
   } finally {
     await client.end();
   }

@@ -34,6 +34,8 @@ export interface DaemonJobData {
   archive?: ArchiveRequest;
   /** When it was told to end: milliseconds since 1970. */
   terminatedOn?: number;
+  /** Set until the API knows that the queue has it: whoever asked for it may have been told that nothing is started. */
+  unconfirmed?: boolean;
 }
 
 /** How far it is. Only the worker writes it. */

@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobsOptions } from 'bullmq';
 import type { Settings } from '#config';
-import type { DaemonStatus, DaemonType } from '#contracts';
+import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
+import { answered } from './queue-unavailable.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
 
@@ -20,10 +22,9 @@ function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
   };
 }
 
-/** The queue did not answer. What was asked for was not done. */
-export class QueueUnavailable extends Error {
-  override readonly name = 'QueueUnavailable';
-}
+/** How long a worker waits for the API to confirm a daemon: longer than the API waits for the queue. */
+const CONFIRMED_WITHIN_MS = 10_000;
+const LOOK_EVERY_MS = 20;
 
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
@@ -32,21 +33,52 @@ export class DaemonQueue {
   constructor(
     readonly queue: DaemonJobQueue,
     history: Settings['daemonHistory'],
-    logger: Logger,
+    private readonly logger: Logger,
   ) {
     this.jobOptions = jobOptions(history);
     // BullMQ tells of a broken connection here; each request that meets it fails with its own error too.
     queue.on('error', (error) => logger.warn({ reason: error.message }, 'The queue has an error'));
   }
 
-  /** @throws QueueUnavailable */
+  /**
+   * A queue that does not answer may yet have taken the daemon, or take it when it comes back, though its client was
+   * told that nothing was started. So it is confirmed once the queue has answered, and without that no worker runs it.
+   * @throws QueueUnavailable: nothing is started
+   */
   async start(type: DaemonType, startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
     const data: DaemonJobData = {
       startedBy,
       startedOn: Date.now(),
       ...(archive !== undefined && { archive }),
     };
-    return daemonStatus(asDaemonJob(await answered(this.queue.add(type, data, this.jobOptions))));
+    const adding = this.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
+    const job = await answered(adding, ' Nothing was started.');
+    try {
+      await job.updateData(data);
+    } catch (error) {
+      // The client has its daemon now, and sees what becomes of it.
+      this.logger.warn({ daemon: job.id, reason: errorSentence(error) }, 'A daemon could not be confirmed');
+    }
+    return daemonStatus(asDaemonJob(job));
+  }
+
+  /**
+   * Waits until a daemon is confirmed that a worker has taken.
+   * @throws Failure NOT_CONFIRMED; QueueUnavailable
+   */
+  async confirmed(job: DaemonJob): Promise<DaemonJob> {
+    let now: DaemonJob | undefined = job;
+    for (const deadline = Date.now() + CONFIRMED_WITHIN_MS; now?.data.unconfirmed === true;) {
+      if (Date.now() > deadline)
+        throw new Failure(
+          'NOT_CONFIRMED',
+          'permanent',
+          'Nothing was done: when this was asked for, the queue did not answer in time, and the answer was that nothing is started.',
+        );
+      await sleep(LOOK_EVERY_MS);
+      now = await this.find(job.id ?? '');
+    }
+    return now ?? job;
   }
 
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */
@@ -104,14 +136,4 @@ function asDaemonJob(job: Job): DaemonJob {
 /** Whether a worker took the job before it was told to end: one that takes it later ends it at once. */
 function takenBefore(job: Job<DaemonJobData>): boolean {
   return (job.processedOn ?? Infinity) < (job.data.terminatedOn ?? Infinity);
-}
-
-async function answered<Result>(request: Promise<Result>): Promise<Result> {
-  try {
-    return await request;
-  } catch (cause) {
-    throw new QueueUnavailable('The queue does not answer. Nothing was started; try again in a moment.', {
-      cause,
-    });
-  }
 }

@@ -1,5 +1,6 @@
 import { type AttemptNotes, Failure, type Progress, type ReportProgress } from '#contracts';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
+import { answered } from './queue-unavailable.js';
 
 /** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
 const WRITE_EVERY_MS = 500;
@@ -23,6 +24,7 @@ export class JobJournal {
   private line: Progress;
   private suffix: string;
   private changed = true;
+  private interruption: string | undefined;
   private closed = false;
   private writing: Promise<void> | undefined;
   private readonly timer: NodeJS.Timeout;
@@ -53,6 +55,13 @@ export class JobJournal {
     this.changed = true;
   };
 
+  /** Says beside each message what holds the work up, until it is called with nothing. */
+  interrupted(by: string | undefined): void {
+    if (this.interruption === by) return;
+    this.interruption = by;
+    this.changed = true;
+  }
+
   /** Durable once it resolves. @throws Failure WORKER_LOST_LOCK when another worker has the daemon */
   async note(change: Partial<AttemptNotes>): Promise<void> {
     this.kept = { ...this.kept, ...change };
@@ -80,6 +89,11 @@ export class JobJournal {
   close(): void {
     this.closed = true;
     clearInterval(this.timer);
+  }
+
+  private get message(): string {
+    const message = this.line.message + this.suffix;
+    return this.interruption === undefined ? message : `${message}, ${this.interruption}`;
   }
 
   private async write(): Promise<void> {
@@ -111,7 +125,7 @@ export class JobJournal {
     const { safetyKey } = this.kept;
     const progress: DaemonJobProgress = {
       ...this.line,
-      message: this.line.message + this.suffix,
+      message: this.message,
       attempt,
       takeovers,
       notes: this.kept,
@@ -119,7 +133,7 @@ export class JobJournal {
     };
     this.changed = false;
     try {
-      await this.job.updateProgress(progress);
+      await answered(this.job.updateProgress(progress));
     } catch (error) {
       this.changed = true;
       throw error;

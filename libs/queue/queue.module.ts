@@ -20,7 +20,11 @@ export class QueueModule {
         {
           provide: DaemonQueue,
           inject: [getQueueToken(DAEMON_QUEUE)],
-          useFactory: (queue: DaemonJobQueue) => new DaemonQueue(queue, settings.daemonHistory, logger),
+          useFactory: async (queue: DaemonJobQueue) => {
+            // BullMQ tries this once: what would never be ready does not start.
+            await queue.waitUntilReady();
+            return new DaemonQueue(queue, settings.daemonHistory, logger);
+          },
         },
       ],
       exports: [DaemonQueue, BullModule],

@@ -25,7 +25,7 @@ export function sendReason(error: unknown, request: FastifyRequest, reply: Fasti
 function answerFor(error: unknown): { status: number; reason: string } {
   if (error instanceof HttpException)
     return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
-  if (error instanceof QueueUnavailable) return { status: 503, reason: error.message };
+  if (error instanceof QueueUnavailable) return { status: 503, reason: error.sentence };
   if (isDatabaseAway(error))
     return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
   // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
@@ -41,6 +41,6 @@ function isDatabaseAway(error: unknown): boolean {
   // SQLSTATE class 08 is connection trouble, 57P0x a shutdown, 53300 too many connections.
   return (
     /^(ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|08|57P0|53300)/.test(code) ||
-    /timeout exceeded when trying to connect|Connection terminated/.test(error.message)
+    /timeout exceeded when trying to connect|Query read timeout|Connection terminated/.test(error.message)
   );
 }
