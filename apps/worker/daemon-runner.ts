@@ -36,7 +36,7 @@ export class DaemonRunner {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
       repository,
-      store: this.store,
+      store: this.store.telling((trouble) => journal.interrupted(trouble)),
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,

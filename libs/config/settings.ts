@@ -130,6 +130,7 @@ const environment = z.object({
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   SNAPSHOT_LANES: integer(1, 32).optional(),
+  RETRY_SECONDS: integer(0, 3_600).default(60),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
@@ -163,6 +164,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
   const databaseUrl = new Secret(value.DATABASE_URL);
+  const patienceMs = value.RETRY_SECONDS * 1_000;
   return {
     port: value.PORT,
     host: value.HOST,
@@ -176,6 +178,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     repository: {
       url: value.REPOSITORY_URL === undefined ? databaseUrl : new Secret(value.REPOSITORY_URL),
       schemas: value.REPOSITORY_SCHEMAS,
+      patienceMs,
     },
     store: {
       bucket: value.S3_BUCKET,
@@ -184,6 +187,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
       forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
       checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+      patienceMs,
     },
     firstAdministrator:
       value.ADMIN_EMAIL !== undefined && value.ADMIN_PASSWORD !== undefined

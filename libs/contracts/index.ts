@@ -2,3 +2,4 @@ export * from './daemon-status.js';
 export * from './errors.js';
 export * from './product.js';
 export * from './progress.js';
+export * from './retries.js';

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { Failure } from '#contracts';
 import { displayTable } from './identifiers.js';
 import { Session, type SessionOptions } from './session.js';
+import { flushLog } from './transactions.js';
 
 interface Waiting {
   relation: string | null;
@@ -67,6 +68,11 @@ export class Observer {
     await this.query('SELECT pg_cancel_backend($1)', [pid]);
   }
 
+  /** See {@link flushLog}: the working session cannot do that itself before its end. */
+  flushLog(): Promise<void> {
+    return this.ask(flushLog);
+  }
+
   /** Drops the connection at once. */
   destroy(): void {
     this.closed = true;
@@ -82,7 +88,11 @@ export class Observer {
     await session?.close();
   }
 
-  private async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<Row[]> {
+  private query<Row extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<Row[]> {
+    return this.ask((session) => session.query<Row>(sql, values));
+  }
+
+  private async ask<Answer>(question: (session: Session) => Promise<Answer>): Promise<Answer> {
     if (this.closed) throw new Failure('DATABASE_CONNECTION_LOST', 'transient', 'The observer was closed.');
     const connecting = (this.session ??= this.connect());
     // Another question may have opened it anew by then.
@@ -94,7 +104,7 @@ export class Observer {
       throw error;
     });
     try {
-      return await session.query<Row>(sql, values);
+      return await question(session);
     } catch (error) {
       if (error instanceof Failure && error.code === 'DATABASE_CONNECTION_LOST') forget();
       throw error;

@@ -86,6 +86,10 @@ export class Session {
            JOIN pg_catalog.pg_settings AS known ON lower(known.name) = wanted.name`,
         [Object.keys(EXACT_TEXT), Object.values(EXACT_TEXT)],
       );
+      // What was committed must not be lost with the server, whatever may be lost for speed elsewhere.
+      await client.query(
+        `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
+      );
       const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
       session = new Session(client, server, rows[0]?.pid ?? 0);
       return session;

@@ -7,10 +7,21 @@ export type TransactionOutcome = 'committed' | 'aborted';
 const LOOK_EVERY_MS = 100;
 const GONE_WITHIN_MS = 10_000;
 
-/** The present transaction's id, which stays known after its end: assigned here, if it had none. */
+/**
+ * The present transaction's id, which stays known after its end: assigned here, if it had none. A server that crashes
+ * gives an id away again that its log has not reached the disk with: it belongs to this transaction alone only after
+ * a {@link flushLog} on another session.
+ */
 export async function transactionId(session: Session): Promise<string> {
-  const rows = await session.query<{ id: string }>('SELECT pg_current_xact_id()::text AS id');
+  const rows = await session.query<{ id: string }>(
+    `SELECT pg_current_xact_id()::text AS id, pg_logical_emit_message(true, 'snapshotd', '')`,
+  );
   return rows[0]?.id ?? '';
+}
+
+/** Has the server write to disk what all sessions have logged so far: the commit of a message to nobody does. */
+export async function flushLog(session: Session): Promise<void> {
+  await session.query(`SELECT pg_logical_emit_message(true, 'snapshotd', '')`);
 }
 
 /**

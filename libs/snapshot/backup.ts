@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ArchiveWriter, DEFINITIONS_NAME, type Manifest, type ManifestFacts } from '#archive';
-import type { Secret } from '#config';
 import { errorSentence, Failure } from '#contracts';
 import {
   countRows,
@@ -22,14 +21,14 @@ import { type DefinitionsMode, startDefinitions } from './definitions-dump.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { type Journal, nameSession, noteArchive } from './journal.js';
 import { withLanes } from './lanes.js';
-import { withRepositorySession } from './repository-session.js';
+import { type Repository, withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
 
 export interface BackupRequest {
   daemonId: string;
   /** The product's version, for the manifest. */
   version: string;
-  repository: { url: Secret; schemas: string[] };
+  repository: Repository;
   store: ObjectStore;
   /** What the archive's key begins with, such as "backups/"; may be empty. */
   keyPrefix: string;
@@ -81,7 +80,7 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
   // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
   const finished = await clearEarlierAttempts(request);
   if (finished !== undefined) return finished;
-  await endEarlierSessions(request);
+  await endEarlierSessions(request, new CopyProgress(request.journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   return makeArchive(request);
 }
@@ -110,7 +109,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
   const progress = new CopyProgress(journal.report);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
-  return withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
+  return withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
     // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the
     // repository as it was before the restore.
     if (!request.lockIsHeld) {

@@ -1,8 +1,10 @@
 import { type Manifest, openArchive } from '#archive';
 import { Failure, type OpenedSession } from '#contracts';
-import { endSessions, Session, transactionOutcome } from '#postgres';
+import { endSessions, transactionOutcome } from '#postgres';
 import type { StoredObject } from '#storage';
 import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
+import type { CopyProgress } from './copy-progress.js';
+import { openSession } from './repository-session.js';
 
 /**
  * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
@@ -37,14 +39,13 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
  * any more, and its locks would keep others out for as long as it is frozen.
  * @returns the one that had committed its transaction, if any
  */
-export async function endEarlierSessions({
-  journal,
-  repository,
-  signal,
-}: Pick<BackupRequest, 'journal' | 'repository' | 'signal'>): Promise<OpenedSession | undefined> {
+export async function endEarlierSessions(
+  { journal, repository, signal }: Pick<BackupRequest, 'journal' | 'repository' | 'signal'>,
+  progress: CopyProgress,
+): Promise<OpenedSession | undefined> {
   if (journal.notes.sessions.length === 0) return undefined;
-  const url = repository.url.reveal();
-  const session = await Session.open(url, { applicationName: 'snapshotd takeover', signal });
+  progress.say('Asking PostgreSQL how an earlier attempt ended');
+  const session = await openSession({ repository, applicationName: 'snapshotd takeover', progress, signal });
   try {
     for (const earlier of journal.notes.sessions) {
       await endSessions(session, earlier.name);

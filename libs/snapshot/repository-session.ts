@@ -1,10 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Secret } from '#config';
+import { retrying } from '#contracts';
 import { Observer, Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
 
+/** The database that is backed up and restored. */
+export interface Repository {
+  url: Secret;
+  schemas: string[];
+  /** For how long a server that is away, or that starts, is waited for: milliseconds. */
+  patienceMs: number;
+}
+
 export interface RepositorySessionOptions {
-  url: string;
+  repository: Repository;
   /** Shown in pg_stat_activity. */
   applicationName: string;
   progress: CopyProgress;
@@ -12,23 +22,47 @@ export interface RepositorySessionOptions {
 }
 
 /**
+ * Opens a session with the repository. Only this is tried again here: what a session did is lost with it.
+ * @throws Failure, or the signal's reason
+ */
+export function openSession({
+  repository: { url, patienceMs },
+  applicationName,
+  progress,
+  signal,
+}: RepositorySessionOptions): Promise<Session> {
+  return retrying(() => Session.open(url.reveal(), { applicationName, signal }), {
+    patienceMs,
+    signal,
+    onTrouble: (trouble) => {
+      if (trouble !== undefined)
+        progress.say(`Waiting for PostgreSQL (try ${trouble.nextTry}): ${trouble.failure.message}`);
+    },
+  });
+}
+
+/**
  * Runs work on a session with the repository, while a second connection watches it: tells its progress, and
  * stops what the server does when the signal says so. Whatever was not committed is rolled back at the end.
  */
 export async function withRepositorySession<Result>(
-  { url, applicationName, progress, signal }: RepositorySessionOptions,
-  work: (session: Session, signal: AbortSignal) => Promise<Result>,
+  options: RepositorySessionOptions,
+  work: (session: Session, signal: AbortSignal, observer: Observer) => Promise<Result>,
 ): Promise<Result> {
+  const { repository, applicationName, progress, signal } = options;
   progress.say('Connecting to PostgreSQL');
-  const session = await Session.open(url, { applicationName, signal });
+  const session = await openSession(options);
   try {
-    const observer = await Observer.open(url, { applicationName: `${applicationName} observer`, signal });
+    const observer = await Observer.open(repository.url.reveal(), {
+      applicationName: `${applicationName} observer`,
+      signal,
+    });
     try {
       const watching = new AbortController();
       const [result] = await together(signal, [
         async (signal) => {
           try {
-            return await stopping(session, observer, signal, () => work(session, signal));
+            return await stopping(session, observer, signal, () => work(session, signal, observer));
           } finally {
             watching.abort();
           }

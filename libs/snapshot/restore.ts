@@ -3,7 +3,7 @@ import {
   beginWithExclusiveLocks,
   endSessions,
   quoteTable,
-  Session,
+  type Session,
   takeRepositoryLock,
   transactionId,
   transactionOutcome,
@@ -16,7 +16,7 @@ import { checkFit, type Fit } from './fit.js';
 import { nameSession, noteSession } from './journal.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import { withRepositorySession } from './repository-session.js';
+import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
 export interface RestoreRequest extends BackupRequest, Destination {
@@ -43,7 +43,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
   // A session's name is on record before it can write, and its transaction before it does. So whoever takes
   // over can end a session that only seemed dead, and knows whether its transaction was committed.
-  const committedEarlier = await endEarlierSessions(request);
+  const committedEarlier = await endEarlierSessions(request, progress);
   if (committedEarlier !== undefined) return { entities: committedEarlier.entities ?? 0 };
   // The safety archive of an attempt that died is kept until there is a newer one, and must not go unnamed.
   const safety = await clearEarlierAttempts(request);
@@ -59,10 +59,9 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
   let committed = false;
   try {
-    const url = repository.url.reveal();
     return await withRepositorySession(
-      { url, applicationName, progress, signal },
-      async (session, signal) => {
+      { repository, applicationName, progress, signal },
+      async (session, signal, observer) => {
         progress.say('Waiting for the repository lock');
         await takeRepositoryLock(session, request.intoSchemas === undefined ? 'exclusive' : 'shared');
 
@@ -81,13 +80,14 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const locked = await checkFit(session, manifest, options);
 
         const transaction = await transactionId(session);
+        await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
         await replaceRows(session, archive, locked, progress, signal);
 
         signal.throwIfAborted();
         progress.allRows('Committing');
-        await commit(session, applicationName, transaction, url);
+        await commit(session, transaction, { repository, applicationName, progress, signal });
         committed = true;
         return { entities };
       },
@@ -136,18 +136,17 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
 /** Commits; when the connection breaks before the answer is there, asks for the outcome on another one. */
 async function commit(
   session: Session,
-  applicationName: string,
   transaction: string,
-  url: string,
+  options: RepositorySessionOptions,
 ): Promise<void> {
   try {
     await session.commit();
   } catch (error) {
-    const other = await Session.open(url, { applicationName: 'snapshotd outcome' }).catch(() => {
+    const other = await openSession({ ...options, applicationName: 'snapshotd outcome' }).catch(() => {
       throw error; // A later attempt asks.
     });
     try {
-      await endSessions(other, applicationName);
+      await endSessions(other, options.applicationName);
       if ((await transactionOutcome(other, transaction)) !== 'committed') throw error;
     } finally {
       await other.close();

@@ -50,7 +50,7 @@ export interface VerificationRecord {
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal } = request;
-  await endEarlierSessions(request);
+  await endEarlierSessions(request, new CopyProgress(journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await openStored(store, key, signal);
@@ -78,8 +78,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const progress = new CopyProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
-  const url = repository.url.reveal();
-  await withRepositorySession({ url, applicationName, progress, signal }, async (session, signal) => {
+  await withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
     progress.say('Waiting for the repository lock');
     await takeRepositoryLock(session, 'shared');

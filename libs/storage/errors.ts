@@ -1,19 +1,19 @@
+import { STATUS_CODES } from 'node:http';
 import { S3ServiceException } from '@aws-sdk/client-s3';
-import { Failure } from '#contracts';
+import { errorSentence, Failure } from '#contracts';
 
 /** What a request was for, so that its failure names the thing. */
 export interface Target {
-  bucket: string;
   key?: string;
   /** The permission that the request needs, for the hint. */
   permission: string;
 }
 
 /**
- * Says what a failed S3 request means, and whether trying again can help. The SDK has already tried again by
- * itself what is worth it. Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+ * Says what a failed S3 request means, and whether trying again can help.
+ * Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
-export function storeFailure(error: unknown, { bucket, key, permission }: Target): unknown {
+export function storeFailure(error: unknown, bucket: string, { key, permission }: Target): unknown {
   if (error instanceof Failure || isAbort(error)) return error;
   const object = key === undefined ? `The bucket ${bucket}` : `The object ${key} of the bucket ${bucket}`;
   const cause = error;
@@ -51,6 +51,21 @@ export function storeFailure(error: unknown, { bucket, key, permission }: Target
         hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
       },
     );
+  if (code === 'NoSuchUpload')
+    return new Failure(
+      'STORE_UPLOAD_GONE',
+      'permanent',
+      `The object store knows the unfinished upload of ${key} no more (NoSuchUpload).`,
+      { ...options, hint: 'Look for a rule of the bucket that removes unfinished uploads too early.' },
+    );
+  // The SDK has corrected its clock by the store's when it met this, so that the next try is of the right time.
+  if (code === 'RequestTimeTooSkewed')
+    return new Failure(
+      'STORE_REQUEST_FAILED',
+      'transient',
+      `The clock of this machine differs from the object store's (${code}).`,
+      { ...options, hint: 'Set the clock.' },
+    );
   if (code === 'AccessDenied' || status === 403)
     return new Failure(
       'STORE_ACCESS_DENIED',
@@ -71,13 +86,25 @@ export function storeFailure(error: unknown, { bucket, key, permission }: Target
       options,
     );
   const transient =
-    status >= 500 || status === 429 || status === 408 || code === 'RequestTimeout' || code === 'SlowDown';
+    (status >= 500 && status !== 501) ||
+    status === 429 ||
+    status === 408 ||
+    code === 'RequestTimeout' ||
+    code === 'SlowDown';
   return new Failure(
     'STORE_REQUEST_FAILED',
     transient ? 'transient' : 'permanent',
     `${object}: the object store answered ${status} ${code}: ${error instanceof Error ? error.message : ''}`,
     options,
   );
+}
+
+/** What the store said, or the network, in a few words. */
+export function inShort({ cause }: Failure): string {
+  const status = statusOf(cause);
+  if (status === undefined) return errorSentence(cause);
+  const code = codeOf(cause, status);
+  return `${status} ${/^(Unknown|UnknownError|\d+)$/.test(code) ? STATUS_CODES[status] : code}`;
 }
 
 /** Whether the store does not know this operation at all, as simple stores for tests and demos do. */

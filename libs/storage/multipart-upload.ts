@@ -3,19 +3,19 @@ import {
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
   HeadObjectCommand,
-  type S3Client,
+  ListMultipartUploadsCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { Failure } from '#contracts';
-import { isUnsupported, storeFailure, type Target } from './errors.js';
+import type { Bucket } from './bucket.js';
+import { isUnsupported } from './errors.js';
 import { partSize } from './part-size.js';
 
 /** Parts on their way at once. With the one that fills up they bound the upload's memory. */
 const PARTS_IN_FLIGHT = 3;
 
 export interface UploadOptions {
-  client: S3Client;
-  bucket: string;
+  bucket: Bucket;
   key: string;
   signal: AbortSignal;
 }
@@ -50,17 +50,28 @@ export class MultipartUpload {
    * @throws Failure STORE_*
    */
   static async start(options: UploadOptions): Promise<MultipartUpload> {
-    const { client, bucket, key, signal } = options;
-    try {
-      const { UploadId } = await client.send(
-        new CreateMultipartUploadCommand({ Bucket: bucket, Key: key, ContentType: 'application/zip' }),
-        { abortSignal: signal },
-      );
-      if (UploadId === undefined) throw new Error('the object store answered without an upload id');
-      return new MultipartUpload(options, UploadId);
-    } catch (error) {
-      throw storeFailure(error, { bucket, key, permission: 's3:PutObject' });
-    }
+    const { bucket, key, signal } = options;
+    const command = new CreateMultipartUploadCommand({
+      Bucket: bucket.name,
+      Key: key,
+      ContentType: 'application/zip',
+    });
+    let tries = 0;
+    const id = await bucket.request(
+      async (http) => {
+        tries++;
+        const { UploadId } = await bucket.client.send(command, http);
+        if (UploadId === undefined) throw new Error('the object store answered without an upload id');
+        return UploadId;
+      },
+      { key, permission: 's3:PutObject' },
+      signal,
+    );
+    // A try whose answer was lost may have begun an upload that nobody knows.
+    if (tries > 1)
+      for (const other of await listUploads(bucket, key, signal))
+        if (other !== id) await abortUpload(bucket, key, other, signal);
+    return new MultipartUpload(options, id);
   }
 
   /** How long the object will be, roughly: chooses the size of the parts. To be called before the first write. */
@@ -90,25 +101,29 @@ export class MultipartUpload {
    * @throws Failure STORE_*, OBJECT_INCOMPLETE
    */
   async complete(): Promise<void> {
-    const { client, bucket, key, signal } = this.options;
+    const { bucket, key, signal } = this.options;
     if (this.filled > 0) await this.send();
     await Promise.all(this.inFlight);
     if (this.failure !== undefined) throw this.failure;
     this.completing = true;
-    try {
-      await client.send(
-        new CompleteMultipartUploadCommand({
-          Bucket: bucket,
-          Key: key,
-          UploadId: this.id,
-          MultipartUpload: { Parts: this.etags.map((ETag, i) => ({ ETag, PartNumber: i + 1 })) },
-        }),
-        { abortSignal: signal },
+    const command = new CompleteMultipartUploadCommand({
+      Bucket: bucket.name,
+      Key: key,
+      UploadId: this.id,
+      MultipartUpload: { Parts: this.etags.map((ETag, i) => ({ ETag, PartNumber: i + 1 })) },
+    });
+    const gone = await bucket
+      .request((http) => bucket.client.send(command, http), { key, permission: 's3:PutObject' }, signal)
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          if (error instanceof Failure && error.code === 'STORE_UPLOAD_GONE') return error;
+          throw error;
+        },
       );
-    } catch (error) {
-      throw storeFailure(error, this.target('s3:PutObject'));
-    }
+    // The store knows an upload no more that an earlier try has completed, and whose answer was lost.
     const stored = await this.storedLength();
+    if (gone !== undefined && stored === undefined) throw gone;
     if (stored !== this.length)
       throw new Failure(
         'OBJECT_INCOMPLETE',
@@ -125,7 +140,7 @@ export class MultipartUpload {
   async abort(): Promise<boolean> {
     this.stop.abort(new Error('The upload was given up'));
     await Promise.all(this.inFlight);
-    return abortUpload(this.options.client, this.options.bucket, this.options.key, this.id);
+    return abortUpload(this.options.bucket, this.options.key, this.id);
   }
 
   private async nextPart(): Promise<void> {
@@ -157,39 +172,58 @@ export class MultipartUpload {
   }
 
   private async sendPart(number: number, body: Buffer): Promise<void> {
-    const { client, bucket, key, signal } = this.options;
-    try {
-      const { ETag } = await client.send(
-        new UploadPartCommand({
-          Bucket: bucket,
-          Key: key,
-          UploadId: this.id,
-          PartNumber: number,
-          Body: body,
-        }),
-        { abortSignal: AbortSignal.any([signal, this.stop.signal]) },
-      );
-      if (ETag === undefined) throw new Error(`the object store answered part ${number} without an ETag`);
-      this.etags[number - 1] = ETag;
-    } catch (error) {
-      throw storeFailure(error, this.target('s3:PutObject'));
-    }
+    const { bucket, key, signal } = this.options;
+    const command = new UploadPartCommand({
+      Bucket: bucket.name,
+      Key: key,
+      UploadId: this.id,
+      PartNumber: number,
+      Body: body,
+    });
+    this.etags[number - 1] = await bucket.request(
+      async (http) => {
+        const { ETag } = await bucket.client.send(command, http);
+        if (ETag === undefined) throw new Error(`the object store answered part ${number} without an ETag`);
+        return ETag;
+      },
+      { key, permission: 's3:PutObject' },
+      AbortSignal.any([signal, this.stop.signal]),
+    );
   }
 
+  /** @returns undefined when there is no object */
   private async storedLength(): Promise<number | undefined> {
-    const { client, bucket, key, signal } = this.options;
+    const { bucket, key, signal } = this.options;
+    const command = new HeadObjectCommand({ Bucket: bucket.name, Key: key });
     try {
-      const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), {
-        abortSignal: signal,
-      });
+      const target = { key, permission: 's3:GetObject' };
+      const head = await bucket.request((http) => bucket.client.send(command, http), target, signal);
       return head.ContentLength;
     } catch (error) {
-      throw storeFailure(error, this.target('s3:GetObject'));
+      if (error instanceof Failure && error.code === 'STORE_OBJECT_MISSING') return undefined;
+      throw error;
     }
   }
+}
 
-  private target(permission: string): Target {
-    return { bucket: this.options.bucket, key: this.options.key, permission };
+/**
+ * The ids of all unfinished uploads of exactly this key; none where the store cannot tell.
+ * @throws Failure STORE_*
+ */
+export async function listUploads(bucket: Bucket, key: string, signal: AbortSignal): Promise<string[]> {
+  const command = new ListMultipartUploadsCommand({ Bucket: bucket.name, Prefix: key });
+  const target = { key, permission: 's3:ListBucketMultipartUploads' };
+  try {
+    // Sorted by key, and the key itself sorts before all that it is a prefix of: one page is enough.
+    const { Uploads = [] } = await bucket.request(
+      (http) => bucket.client.send(command, http),
+      target,
+      signal,
+    );
+    return Uploads.flatMap(({ Key, UploadId }) => (Key === key && UploadId !== undefined ? [UploadId] : []));
+  } catch (error) {
+    if (isUnsupported(error)) return [];
+    throw error;
   }
 }
 
@@ -198,22 +232,21 @@ export class MultipartUpload {
  * @returns false where the store does not know this call
  */
 export async function abortUpload(
-  client: S3Client,
-  bucket: string,
+  bucket: Bucket,
   key: string,
   id: string,
   signal?: AbortSignal,
 ): Promise<boolean> {
+  const command = new AbortMultipartUploadCommand({ Bucket: bucket.name, Key: key, UploadId: id });
+  const target = { key, permission: 's3:AbortMultipartUpload' };
   try {
-    await client.send(
-      new AbortMultipartUploadCommand({ Bucket: bucket, Key: key, UploadId: id }),
-      signal === undefined ? {} : { abortSignal: signal },
-    );
+    await bucket.request((http) => bucket.client.send(command, http), target, signal);
     return true;
   } catch (error) {
     if (isUnsupported(error)) return false;
-    // Of one that was completed S3 says NoSuchUpload, and Swift NoSuchKey.
-    if (error instanceof Error && ['NoSuchUpload', 'NoSuchKey'].includes(error.name)) return true;
-    throw storeFailure(error, { bucket, key, permission: 's3:AbortMultipartUpload' });
+    // Swift answers NoSuchKey for an upload that was completed.
+    if (error instanceof Failure && ['STORE_UPLOAD_GONE', 'STORE_OBJECT_MISSING'].includes(error.code))
+      return true;
+    throw error;
   }
 }

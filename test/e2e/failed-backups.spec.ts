@@ -31,6 +31,7 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
   test('of a database that is away is tried three times, which its message tells', async () => {
     const { seen, last, logs } = await failedBackup(queueUrl, {
       REPOSITORY_URL: 'postgres://someone:hidden-pw@127.0.0.1:1/gone',
+      RETRY_SECONDS: '0',
     });
     expect(last).toMatchObject({ status: 'FAILED', backupUrl: null });
     expect(last?.errorMessage).toMatch(

@@ -362,7 +362,8 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
 });
 
 test('an S3 server that does not answer is waited for, and then named', async () => {
-  const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials: servers.s3.credentials });
+  const { credentials } = servers.s3;
+  const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials }, { patienceMs: 1_000 });
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
   expect(failure.sentence).toMatch(

@@ -90,6 +90,7 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
     endpoint,
     forcePathStyle: true,
     checksums: 'when_required',
+    patienceMs: 60_000,
     ...more,
   };
 }

@@ -1,0 +1,17 @@
+import { newDatabase, sql } from './servers.js';
+
+/** A database with one table s.t whose archive takes several parts of an upload. @returns its URL */
+export async function largeTable(server?: string, rows = 120_000): Promise<string> {
+  const url = await newDatabase(server);
+  await sql(
+    url,
+    `CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, h bytea);
+     INSERT INTO s.t SELECT i, sha512(i::text::bytea) FROM generate_series(1, ${rows}) i`,
+  );
+  return url;
+}
+
+/** What is in it, in one line. */
+export async function contentsOf(url: string): Promise<unknown> {
+  return sql(url, 'SELECT count(*)::int AS rows, sum(hashtextextended(t::text, 0))::text AS sum FROM s.t t');
+}
