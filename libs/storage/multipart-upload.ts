@@ -244,7 +244,7 @@ export async function abortUpload(
     return true;
   } catch (error) {
     if (isUnsupported(error)) return false;
-    // Swift answers NoSuchKey for an upload that was completed.
+    // Of one that was completed S3 says NoSuchUpload, and Swift NoSuchKey.
     if (error instanceof Failure && ['STORE_UPLOAD_GONE', 'STORE_OBJECT_MISSING'].includes(error.code))
       return true;
     throw error;

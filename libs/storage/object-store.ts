@@ -125,7 +125,7 @@ export class ObjectStore {
 }
 
 function s3Client(settings: Settings['store']): S3Client {
-  ensureHome();
+  ensureHome(); // The SDK looks for its configuration there.
   const checksums = settings.checksums === 'when_supported' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED';
   return new S3Client({
     region: settings.region,

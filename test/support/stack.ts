@@ -31,7 +31,7 @@ export class Stack {
     readonly env: Record<string, string>,
     readonly url: string,
     readonly folder: string,
-    readonly api: ServerProcess,
+    public api: ServerProcess,
     readonly workers: ServerProcess[],
   ) {}
 
@@ -65,10 +65,24 @@ export class Stack {
     const stack = new Stack(env, `${scheme}://127.0.0.1:${port}`, folder, api, []);
     for (let i = 0; i < workers; i++) await stack.startWorker();
     if (wait) {
-      await apiReady(api, stack.url);
+      await stack.untilReady();
       await stack.login();
     }
     return stack;
+  }
+
+  /** Waits until the API is ready for work. */
+  async untilReady(): Promise<void> {
+    await apiReady(this.api, this.url);
+  }
+
+  /** Ends the API by a signal and starts it again at the same address. */
+  async restartApi(signal: NodeJS.Signals): Promise<void> {
+    this.api.signal(signal);
+    await this.api.ended();
+    await this.api.stop();
+    this.api = await startApp({ app: 'api', dist: DIST, folder: this.folder, env: this.env });
+    await this.untilReady();
   }
 
   async startWorker(): Promise<ServerProcess> {

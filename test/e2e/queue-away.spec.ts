@@ -1,0 +1,67 @@
+import type { DaemonStatus } from '#contracts';
+import { ownQueues, type OwnServer } from '../support/own-server.js';
+import { Stack } from '../support/stack.js';
+
+const COUNT = 3;
+
+describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) => {
+  let queue: OwnServer;
+  let stack: Stack;
+  let ids: string[];
+  beforeAll(async () => {
+    queue = await startQueue();
+    stack = await Stack.start({ workers: 0, env: { QUEUE_URL: queue.url } });
+  });
+  afterAll(async () => {
+    await stack.stop();
+    await queue.stop();
+  });
+  const statuses = () => Promise.all(ids.map((id) => stack.status(id)));
+
+  test('that is killed makes every request a 503 with a reason, and forgets no daemon', async () => {
+    ids = [];
+    for (let i = 0; i < COUNT; i++) ids.push((await stack.startBackup()).id);
+    const before = await statuses();
+    expect(before.map(({ status }) => status)).toEqual(ids.map(() => 'STARTED'));
+    await queue.end(atOnce);
+    const away = { status: 503, body: { reason: 'The queue does not answer. Try again in a moment.' } };
+    const asked = Date.now();
+    expect(await stack.call('POST', '/repo/v1/startBackupDaemon', {})).toMatchObject({
+      status: 503,
+      body: { reason: 'The queue does not answer. Nothing was started. Try again in a moment.' },
+    });
+    expect(await stack.call('GET', '/repo/v1/daemonStatus/1')).toMatchObject(away);
+    expect(await stack.call('DELETE', '/repo/v1/terminateDaemon/1')).toMatchObject(away);
+    expect(Date.now() - asked).toBeLessThan(3 * 2_000);
+    expect(await stack.call('GET', '/health/ready')).toMatchObject({
+      status: 503,
+      body: { status: 'down', database: 'up', queue: 'down' },
+    });
+    await queue.startAgain();
+    await stack.untilReady();
+    expect(await statuses()).toEqual(before);
+  });
+
+  test('runs after all that what it had, and nothing else', async () => {
+    await stack.startWorker();
+    for (const id of ids) expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });
+    const { id } = await stack.startBackup();
+    // A sequence of PostgreSQL may leave numbers out after a crash.
+    for (let other = COUNT + 1; other < Number(id); other++)
+      expect(await stack.call('GET', `/repo/v1/daemonStatus/${other}`)).toMatchObject({ status: 404 });
+    ids.push(id);
+    expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  test('keeps all statuses when the API is killed and started again', async () => {
+    const failed = await stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', { url: 'none.zip' });
+    ids.push(failed.body.id);
+    expect(await stack.finished(failed.body.id)).toMatchObject({ status: 'FAILED' });
+    await stack.workers[0]?.stop();
+    const { body: waiting } = await stack.call<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', {});
+    ids.push(waiting.id);
+    const before = await statuses();
+    await stack.restartApi('SIGKILL');
+    expect(await statuses()).toEqual(before);
+  });
+});
