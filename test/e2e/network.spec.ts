@@ -2,6 +2,7 @@ import { ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
 import { Proxy } from '../support/proxy.js';
+import { S3Proxy } from '../support/s3-proxy.js';
 import { describeOnSwift, servers, sql, swift } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -63,3 +64,26 @@ test('a restore reads on where its connection broke', async () => {
   await stack.stop();
   await proxy.close();
 }, 120_000);
+
+test('an object store that has no time is waited for, and the status says so beside its numbers', async () => {
+  const proxy = await S3Proxy.to(servers.s3.endpoint);
+  const stack = await Stack.start({ env: { S3_ENDPOINT: proxy.url } });
+  await sql(database(stack), LONG);
+  proxy.fault = ({ operation }) =>
+    operation === 'UploadPart' ? { status: 503, code: 'SlowDown' } : undefined;
+  const { id } = await stack.startBackup();
+  const seen = await stack.watch(id, ({ progresssMessage }) => progresssMessage.includes('waiting for'));
+  expect(seen.at(-1)).toMatchObject({
+    status: 'IN_PROGRESS',
+    progresssMessage: expect.stringMatching(/^\w.*, waiting for the object store: 503 SlowDown \(try \d\)$/),
+    progresssTotal: 220_000,
+  });
+  expect(seen.at(-1)?.progresssCurrent).toBeGreaterThan(0);
+  proxy.fault = () => undefined;
+  seen.push(...(await stack.watch(id)));
+  expect(seen.at(-1)).toMatchObject({ status: 'COMPLETED', progresssTotal: 220_000 });
+  const numbers = seen.map(({ progresssCurrent }) => progresssCurrent);
+  expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+  await stack.stop();
+  await proxy.close();
+});
