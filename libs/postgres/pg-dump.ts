@@ -97,6 +97,8 @@ export function dumpDefinitions({
       env: {
         ...programEnvironment(),
         PGAPPNAME: applicationName,
+        // pg_dump lifts such a limit itself, but by a statement that it may cut off already.
+        PGOPTIONS: '-c statement_timeout=0',
         ...(password !== '' && { PGPASSWORD: password }),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
