@@ -1,6 +1,6 @@
 import { promisify } from 'node:util';
 import { createDeflateRaw, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
-import { Checksums, checksumsOf, SMALL_BYTES } from './checksums.js';
+import { Checksums, checksumsOf } from './checksums.js';
 import type { ManifestFile } from './manifest.js';
 import type { ArchiveSink } from './writer.js';
 import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from './zip-records.js';
@@ -8,15 +8,21 @@ import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from '.
 /** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 
+/** What is shorter than this is compressed before another thread would have begun with it. */
+const SMALL_BYTES = 32 * 1024;
+
+/** What fits into this window gains nothing from a larger one, which takes longer to set up than to use. */
+const TINY_BYTES = 4 * 1024;
+const TINY = { windowBits: 12, memLevel: 5 } as const;
+
 /** zlib's output buffers: larger ones mean fewer round trips between its threads and ours. */
 const ZLIB_CHUNK_BYTES = 1024 * 1024;
 
 const deflatedElsewhere = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
 
 function deflated(content: Buffer, level: number): Promise<Buffer> | Buffer {
-  return content.length < SMALL_BYTES
-    ? deflateRawSync(content, { level })
-    : deflatedElsewhere(content, zlibOptions(level));
+  if (content.length >= SMALL_BYTES) return deflatedElsewhere(content, zlibOptions(level));
+  return deflateRawSync(content, { level, ...(content.length <= TINY_BYTES && TINY) });
 }
 
 export interface EntryWriterOptions {
@@ -88,10 +94,9 @@ export class EntryWriter {
       const { compressionLevel, time, sink, turn } = this.options;
       const content = this.held;
       const method = compressionLevel === 0 ? 0 : 8;
-      const [packed, checksums] = await Promise.all([
-        method === 0 ? content : deflated(content, compressionLevel),
-        checksumsOf(content),
-      ]);
+      const packing = method === 0 ? content : deflated(content, compressionLevel);
+      const checksums = checksumsOf(content);
+      const packed = await packing;
       const write = async () => {
         const record: EntryRecord = {
           name,
