@@ -51,7 +51,9 @@ export class Observer {
          FROM pg_locks l
          LEFT JOIN pg_class c ON c.oid = l.relation
          LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE l.pid = $1 AND NOT l.granted`,
+        WHERE l.pid = $1 AND NOT l.granted
+          -- Asked first, because a list of all locks is long where there are many tables.
+          AND (SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1) = 'Lock'`,
       [pid],
     );
     if (waiting === undefined) return undefined;

@@ -1,7 +1,7 @@
 import { Failure } from '#contracts';
 import { sqlState } from './errors.js';
 import { quoteLiteral, quoteTable } from './identifiers.js';
-import { listTables, type Table } from './tables.js';
+import { listReadableTables, listTables, type NamedTable, type Table } from './tables.js';
 import type { Session } from './session.js';
 
 /** One instant of the repository, held by an open transaction: everything the session reads is as of then. */
@@ -33,7 +33,7 @@ export type SnapshotStep = 'listed' | 'locked' | 'exported';
  * The order is what makes it right. BEGIN and LOCK TABLE take no snapshot; it is taken by the first query
  * after them. Were it taken first, a TRUNCATE that commits before the lock would show an empty table: it is
  * not MVCC-safe (https://www.postgresql.org/docs/current/mvcc-caveats.html). And since the list of tables had
- * to be read before, it is read again inside: if it differs, all starts over.
+ * to be read before, it is read again inside, with all that can no longer change: if it names others, all starts over.
  * @throws Failure REPOSITORY_CHANGING when the tables change faster than they can be locked
  */
 export async function takeSnapshot(
@@ -42,7 +42,7 @@ export async function takeSnapshot(
   pause: (step: SnapshotStep) => Promise<void> = async () => {},
 ): Promise<Snapshot> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const listed = await listTables(session, schemas, { toRead: true });
+    const listed = await listReadableTables(session, schemas);
     await pause('listed');
     await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
     if (await lockTables(session, listed)) {
@@ -54,7 +54,7 @@ export async function takeSnapshot(
                 current_setting('server_encoding') AS "serverEncoding", current_database() AS database`,
       );
       await pause('exported');
-      const tables = await listTables(session, schemas, { toRead: true });
+      const tables = await listTables(session, schemas);
       if (instant !== undefined && sameTables(listed, tables)) return { ...instant, tables };
     }
     await session.query('ROLLBACK');
@@ -96,7 +96,7 @@ function isLockShortage(error: unknown): boolean {
 }
 
 /** @returns false when a table of the list is gone */
-async function lockTables(session: Session, tables: Table[]): Promise<boolean> {
+async function lockTables(session: Session, tables: NamedTable[]): Promise<boolean> {
   if (tables.length === 0) return true;
   try {
     await session.query(
@@ -114,9 +114,8 @@ function isUndefinedTable(error: unknown): boolean {
   return ['42P01', '3F000'].includes(sqlState(error) ?? '');
 }
 
-/** Sizes change while others write; everything else must be as it was listed. */
-function sameTables(before: Table[], after: Table[]): boolean {
-  const definitions = (tables: Table[]) =>
-    JSON.stringify(tables.map((table) => ({ ...table, bytes: 0, blocks: 0 })));
-  return definitions(before) === definitions(after);
+function sameTables(locked: NamedTable[], tables: NamedTable[]): boolean {
+  const identities = (tables: NamedTable[]) =>
+    JSON.stringify(tables.map(({ oid, schema, name }) => [oid, schema, name]));
+  return identities(locked) === identities(tables);
 }

@@ -12,10 +12,13 @@ export interface Column {
 }
 
 /** A table that holds rows of its own: a plain table or a partition, never a partitioned root. */
-export interface Table {
+export interface NamedTable {
   oid: number;
   schema: string;
   name: string;
+}
+
+export interface Table extends NamedTable {
   /** Bytes on disk with TOAST, without indexes. */
   bytes: number;
   /** Blocks of its heap; missing where a table is not kept as a heap, and cannot be read by blocks. */
@@ -26,31 +29,45 @@ export interface Table {
   partitionOf: { schema: string; name: string }[];
 }
 
+/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
+const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
+        AND NOT EXISTS (SELECT FROM pg_depend d
+                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
+const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
+
 /**
- * The repository's tables, sorted by name: every table of the schemas that holds rows, but for temporary ones
- * and those that belong to an extension.
- * @param toRead whether the role must be able to read all of their rows
+ * The repository's tables by name only, once it is sure that the role can read all of their rows.
  * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
  */
-export async function listTables(
-  session: Session,
-  schemas: string[],
-  { toRead }: { toRead: boolean },
-): Promise<Table[]> {
+export async function listReadableTables(session: Session, schemas: string[]): Promise<NamedTable[]> {
+  await checkSchemas(session, schemas);
+  const rows = await session.query<NamedTable & { readable: boolean; hidden: boolean }>(
+    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
+            has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable, row_security_active(c.oid) AS hidden
+       FROM ${TABLES} ${BY_NAME}`,
+    [schemas],
+  );
+  const unreadable = rows.filter((row) => !row.readable);
+  if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
+  const hidden = rows.filter((row) => row.hidden);
+  if (hidden.length > 0) throw await hiddenRows(session, hidden);
+  return rows.map(({ oid, schema, name }) => ({ oid, schema, name }));
+}
+
+/**
+ * The repository's tables, sorted by name.
+ * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED
+ */
+export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
   await checkSchemas(session, schemas);
   const rows = await session.query<
-    Omit<Table, 'bytes' | 'blocks'> & {
-      bytes: string;
-      blocks: string | null;
-      readable: boolean;
-      hidden: boolean;
-    }
+    Omit<Table, 'bytes' | 'blocks'> & { bytes: string; blocks: string | null }
   >(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             pg_table_size(c.oid) AS bytes,
             CASE WHEN c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap')
-                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks, has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable,
-            row_security_active(c.oid) AS hidden,
+                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks,
             CASE WHEN c.relispartition THEN
               (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
                  FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)
@@ -62,26 +79,13 @@ export async function listTables(
                                'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
                         FROM pg_attribute a
                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
-       FROM pg_class c
-       JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
-        AND NOT EXISTS (SELECT FROM pg_depend d
-                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
-      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+       FROM ${TABLES} ${BY_NAME}`,
     [schemas],
   );
-  const unreadable = rows.filter((row) => toRead && !row.readable);
-  if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
-  const hidden = rows.filter((row) => toRead && row.hidden);
-  if (hidden.length > 0) throw await hiddenRows(session, hidden);
-  return rows.map(({ oid, schema, name, bytes, blocks, columns, partitionOf }) => ({
-    oid,
-    schema,
-    name,
+  return rows.map(({ bytes, blocks, ...table }) => ({
+    ...table,
     bytes: Number(bytes),
     ...(blocks !== null && { blocks: Number(blocks) }),
-    columns,
-    partitionOf,
   }));
 }
 

@@ -141,7 +141,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
-        const tables = await withLanes({ ...lanes, chunks: chunks.length, signal }, (sessions) => {
+        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) => {
           progress.watchToo(sessions.slice(1).map(({ pid }) => pid));
           return copyTables(sessions, snapshot, chunks, writer, progress, signal);
         });

@@ -38,7 +38,7 @@ export async function matchingTables(
   { schemas: archivedSchemas, tables, sequences, place, allowExtraTables }: Expected,
 ): Promise<Table[]> {
   const schemas = [...new Set(archivedSchemas.map((schema) => place({ schema, name: '' }).schema))];
-  const live = await listTables(session, schemas, { toRead: false });
+  const live = await listTables(session, schemas);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
   const differences: string[] = [];
   if (here.encoding !== manifest.server.encoding)

@@ -1,9 +1,18 @@
-import { isConnectionShortage, joinSnapshot, Session, type Snapshot } from '#postgres';
+import {
+  type Chunk,
+  CHUNK_BYTES,
+  isConnectionShortage,
+  joinSnapshot,
+  Session,
+  type Snapshot,
+} from '#postgres';
 
 /** In all lanes: each lane locks every table, and PostgreSQL has room for some thousands of locks. */
 const MAX_LOCKS = 5_000;
 /** Fewer chunks than this are not worth a session of their own. */
 const CHUNKS_PER_LANE = 4;
+/** Every lane locks and opens every table, which takes as long as to read so many bytes. */
+const OPENING_BYTES = 32 * 1024;
 
 export interface LanesOptions {
   url: string;
@@ -13,8 +22,8 @@ export interface LanesOptions {
   snapshot: Snapshot;
   /** How many lanes at most. */
   lanes: number;
-  /** How many chunks there are to read. */
-  chunks: number;
+  /** What there is to read. */
+  chunks: Chunk[];
   signal: AbortSignal;
 }
 
@@ -28,7 +37,7 @@ export async function withLanes<Result>(
 ): Promise<Result> {
   const useful = Math.min(
     lanes,
-    Math.floor(chunks / CHUNKS_PER_LANE),
+    Math.floor(worth(chunks) / CHUNKS_PER_LANE),
     Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)),
   );
   const sessions = [leader];
@@ -54,4 +63,13 @@ export async function withLanes<Result>(
     signal.removeEventListener('abort', drop);
     await Promise.all(sessions.slice(1).map((session) => session.close()));
   }
+}
+
+/** How many chunks of full size there is as much to do as for these. */
+function worth(chunks: Chunk[]): number {
+  return chunks.reduce(
+    (sum, { table, blocks }) =>
+      sum + (blocks !== undefined ? 1 : Math.max(0, table.bytes - OPENING_BYTES) / CHUNK_BYTES),
+    0,
+  );
 }
