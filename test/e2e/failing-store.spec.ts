@@ -42,7 +42,8 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       return ways[Number(id) - first]?.(request, attempts(id));
     };
     const daemons: FollowedDaemon[] = [];
-    for (const _ of ways) daemons.push(new FollowedDaemon(stack, (await stack.startBackup()).id));
+    while (daemons.length < ways.length)
+      daemons.push(new FollowedDaemon(stack, (await stack.startBackup()).id));
     const ended = await Promise.all(daemons.map((daemon) => daemon.ended()));
     await Promise.all(daemons.map((daemon) => daemon.stop()));
     proxy.fault = () => undefined;
@@ -65,7 +66,7 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       ({ operation }, attempt) =>
         operation === 'CompleteMultipartUpload' && attempt < 2 ? internal : undefined,
     ]);
-    const said = (number: number, what: string) =>
+    const said = (number: number, what: string): unknown =>
       expect.stringMatching(
         new RegExp(`^Attempt ${number} of 3 failed: The object .*${what}.* Trying again\\.$`),
       );
