@@ -21,6 +21,12 @@ import type { DaemonRunner } from './daemon-runner.js';
  */
 const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
 
+/**
+ * How soon a worker asks a queue again that refused its connection: before the lock runs out on a daemon whose end
+ * could not be told.
+ */
+const ASK_QUEUE_AGAIN = { runRetryDelay: 2_000 };
+
 /** A daemon that outlives no worker may be what ends them. */
 const MOST_TAKEOVERS = 10;
 
@@ -39,7 +45,7 @@ const LOOK_EVERY_MS = 500;
 const LOOK_WHETHER_ENDED_EVERY_MS = 20;
 
 /** Takes daemons off the queue and has them run. */
-@Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER })
+@Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER, ...ASK_QUEUE_AGAIN })
 export class DaemonProcessor extends WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly running = new Map<string, { stop: AbortController; journal: JobJournal }>();
   private stopping = false;

@@ -87,20 +87,43 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
 
 /** What makes a backup once nothing is left of earlier attempts. */
 export async function makeArchive(request: ArchiveRequest): Promise<BackupResult> {
-  const { store, journal, signal } = request;
+  const { journal, signal } = request;
   // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
   const key = archiveKey(request);
   await noteArchive(journal, { key });
-  const upload = await store.startUpload(key, signal);
+  const upload = await startUpload(request, key);
   try {
     await noteArchive(journal, { key, uploadId: upload.id });
     const manifest = await copyRepository(request, upload);
     await upload.complete();
     return { key, entities: manifest.totals.entities, bytes: upload.length, leftOut: leftOutOf(manifest) };
   } catch (error) {
-    throw await discard(request, key, upload, signal.aborted ? signal.reason : error);
+    const removing = removeRemains(request, key, upload);
+    throw await discard(request, key, removing, signal.aborted ? signal.reason : error);
   }
+}
+
+/**
+ * Starts the upload. Whoever ends the backup meanwhile does not wait for the store, but an upload that it begins all
+ * the same is removed when it answers. Any other failure is one of an attempt, and the next looks for the key.
+ */
+async function startUpload(request: ArchiveRequest, key: string): Promise<MultipartUpload> {
+  const { store, signal } = request;
+  signal.throwIfAborted();
+  const starting = store.startUpload(key, signal);
+  const settled = new AbortController();
+  const aborted = new Promise<'aborted'>((resolve) => {
+    const options = { once: true, signal: settled.signal };
+    signal.addEventListener('abort', () => resolve('aborted'), options);
+  });
+  const upload = await Promise.race([starting, aborted]).finally(() => settled.abort());
+  if (upload !== 'aborted') return upload;
+  const removing = starting.then(
+    async (late) => void (await late.abort()),
+    () => store.abortUploads(key, undefined),
+  );
+  throw await discard(request, key, removing, signal.reason);
 }
 
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
@@ -204,17 +227,15 @@ async function describe(
 }
 
 /**
- * Removes what a failed backup left in the store, and gives the error to throw. Whoever ended the backup does
- * not wait for a store that stalls: the removal then goes on by itself.
+ * Waits until what a failed backup left in the store is removed, and gives the error to throw. Whoever ended the
+ * backup does not wait for a store that stalls: the removal then goes on by itself.
  */
 async function discard(
-  request: BackupRequest,
+  { signal, finishLater }: BackupRequest,
   key: string,
-  upload: MultipartUpload,
+  removing: Promise<void>,
   error: unknown,
 ): Promise<unknown> {
-  const { signal, finishLater } = request;
-  const removing = removeRemains(request, key, upload);
   if (signal.aborted && !(await settlesWithin(removing, PATIENCE_MS))) {
     finishLater(`Removing the unfinished upload ${key}`, removing);
     return error;

@@ -58,9 +58,10 @@ export class MultipartUpload {
     });
     let tries = 0;
     const id = await bucket.request(
-      async (http) => {
+      // Not cut off by the signal, which might leave an upload whose id nobody knows.
+      async () => {
         tries++;
-        const { UploadId } = await bucket.client.send(command, http);
+        const { UploadId } = await bucket.client.send(command);
         if (UploadId === undefined) throw new Error('the object store answered without an upload id');
         return UploadId;
       },
@@ -210,7 +211,7 @@ export class MultipartUpload {
  * The ids of all unfinished uploads of exactly this key; none where the store cannot tell.
  * @throws Failure STORE_*
  */
-export async function listUploads(bucket: Bucket, key: string, signal: AbortSignal): Promise<string[]> {
+export async function listUploads(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string[]> {
   const command = new ListMultipartUploadsCommand({ Bucket: bucket.name, Prefix: key });
   const target = { key, permission: 's3:ListBucketMultipartUploads' };
   try {

@@ -104,7 +104,7 @@ export class ObjectStore {
    * @param knownUploadId asked for by name, for stores that cannot list uploads
    * @throws Failure STORE_*
    */
-  async abortUploads(key: string, knownUploadId: string | undefined, signal: AbortSignal): Promise<void> {
+  async abortUploads(key: string, knownUploadId: string | undefined, signal?: AbortSignal): Promise<void> {
     const ids = new Set(await listUploads(this.objects, key, signal));
     if (knownUploadId !== undefined) ids.add(knownUploadId);
     for (const id of ids) await abortUpload(this.objects, key, id, signal);

@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { EmbeddedPostgres, freePort } from '#embedded';
+import { EmbeddedS3, freePort, type ServerProcess, startApp } from '#embedded';
+import { OwnServer, ownQueues } from '../support/own-server.js';
 import { servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -47,38 +49,59 @@ test('three APIs that start at once on an empty database make one administrator 
   ]);
 });
 
-test('the API and a worker that start before their servers wait, and say for what', async () => {
-  const port = await freePort();
-  const database = `postgres://snapshotd:x@127.0.0.1:${port}/snapshotd`;
-  const early = await Stack.start({ wait: false, env: { DATABASE_URL: database } });
-  const says = async (process: (typeof early)['api'], text: string) => {
-    while (!process.logTail(50).includes(text)) await new Promise((resolve) => setTimeout(resolve, 50));
-  };
-  await says(early.api, 'Waiting for the database at DATABASE_URL');
-  const [worker] = early.workers;
-  if (worker !== undefined) await says(worker, 'Waiting for the queue at QUEUE_URL');
-  const folder = join(servers.folder, 'late');
-  const late = await EmbeddedPostgres.start({
-    folder,
-    durable: false,
-    port,
-    settings: { hba_file: await trustAll(folder) },
-  });
-  await early.api.ready(async () => {
-    if ((await fetch(`${early.url}/health/ready`)).status !== 200) throw new Error('not yet');
-  });
-  await early.login();
-  const { id } = await early.startBackup();
-  expect((await early.finished(id)).status).toBe('COMPLETED');
-  await early.stop();
-  await late.stop();
-});
+/** With the two queues the two orders take turns. */
+const orders = ownQueues.map(([title, startQueue], index) => ({
+  title,
+  startQueue,
+  first: index === 0 ? 'worker' : 'API',
+}));
 
-/** Passwords are generated at the start of a server, and these processes started before. */
-async function trustAll(folder: string): Promise<string> {
-  const { mkdir, writeFile } = await import('node:fs/promises');
-  await mkdir(folder, { recursive: true });
-  const file = join(servers.folder, 'trust.conf');
-  await writeFile(file, 'host all all 127.0.0.1/32 trust\n', { mode: 0o644 });
-  return file;
-}
+test.each(orders)(
+  'the API and a worker, the $first first, that start before the $title queue and all other servers wait, and say for what',
+  async ({ startQueue, first }) => {
+    const queue = await startQueue();
+    const database = await OwnServer.postgres();
+    for (const server of [queue, database]) await server.end('SIGINT');
+    const port = await freePort();
+    const env = {
+      DATABASE_URL: database.url,
+      QUEUE_URL: queue.url,
+      S3_ENDPOINT: `http://127.0.0.1:${port}`,
+      S3_BUCKET: 'archives',
+      ...EmbeddedS3.credentials,
+    };
+    const says = async (process: ServerProcess, text: string) => {
+      while (!process.logTail(50).includes(text)) await sleep(50);
+    };
+    const startWorker = async () => {
+      const worker = await startApp({ app: 'worker', dist: 'dist', folder: servers.folder, env });
+      await says(worker, 'Waiting for the queue at QUEUE_URL');
+      return worker;
+    };
+    const earlyWorker = first === 'worker' ? await startWorker() : undefined;
+    const stack = await Stack.start({ workers: 0, wait: false, env });
+    await says(stack.api, 'Waiting for the database at DATABASE_URL');
+    const worker = earlyWorker ?? (await startWorker());
+    stack.workers.push(worker);
+    if (first === 'worker') {
+      await queue.startAgain();
+      await says(worker, 'The worker takes daemons');
+      await database.startAgain();
+    } else {
+      await database.startAgain();
+      await says(stack.api, 'Waiting for the queue at QUEUE_URL');
+      await queue.startAgain();
+    }
+    await stack.untilReady();
+    await stack.login();
+    const { id } = await stack.startBackup();
+    const waiting = await stack.watch(id, ({ progresssMessage }) =>
+      progresssMessage.includes('waiting for the object store'),
+    );
+    expect(waiting.at(-1)?.status).toBe('IN_PROGRESS');
+    const s3 = await EmbeddedS3.start({ folder: join(stack.folder, 's3'), bucket: 'archives', port });
+    expect((await stack.finished(id)).status).toBe('COMPLETED');
+    await stack.stop();
+    for (const server of [queue, database, s3]) await server.stop();
+  },
+);

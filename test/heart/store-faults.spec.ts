@@ -32,6 +32,26 @@ describeOnSwift('an object store that fails', () => {
     expect(failed()).toBeGreaterThan(10);
   });
 
+  test('and begins an upload of a backup that is ended meanwhile keeps nothing of it', async () => {
+    proxy.requests.length = 0;
+    const stop = new AbortController();
+    proxy.fault = ({ operation }) => {
+      if (operation === 'CreateMultipartUpload') stop.abort(new Error('ended'));
+      return undefined;
+    };
+    const keyPrefix = `begun-${Date.now()}/`;
+    let later: Promise<void> | undefined;
+    const backup = runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s'], {
+      keyPrefix,
+      signal: stop.signal,
+      finishLater: (_what, work) => (later = work),
+    });
+    await expect(backup).rejects.toThrow('ended');
+    await later;
+    expect(proxy.count('AbortMultipartUpload')).toBe(1);
+    expect(await whatIsThere(keyPrefix)).toEqual({ objects: [], uploads: [] });
+  });
+
   test.each([
     [403, 'AccessDenied', 'STORE_ACCESS_DENIED'],
     [404, 'NoSuchBucket', 'STORE_BUCKET_MISSING'],

@@ -64,9 +64,16 @@ export class Proxy {
     }
   }
 
+  /** Breaks all connections and refuses new ones. */
   async close(): Promise<void> {
     for (const pair of this.pairs) for (const socket of pair) socket.destroy();
     this.server.close();
     await once(this.server, 'close');
+  }
+
+  /** After it was closed: it is there again, at the same address. */
+  async reopen(): Promise<void> {
+    this.server.listen(Number(new URL(this.url).port), '127.0.0.1');
+    await once(this.server, 'listening');
   }
 }

@@ -14,6 +14,13 @@ export const TAKEN_OVER = /\(taken over from a worker that stopped answering\)$/
 /** So many rows that a backup and a restore have a middle. */
 const ROWS = 300_000;
 
+export interface RigOptions {
+  /** The URL of another database than that of the accounts; an empty one. */
+  repository?: string;
+  /** Fewer, for a daemon that waits for a lock in its middle. */
+  rows?: number;
+}
+
 /**
  * A repository, its queue and its own part of the bucket, with one worker at a time that is up to no good: what is
  * left behind can be looked for everywhere.
@@ -23,11 +30,16 @@ export class WorkerRig {
 
   private constructor(
     readonly stack: Stack,
+    /** The repository's. */
     readonly database: string,
     private readonly prefix: string,
   ) {}
 
-  static async start(queueUrl: string | undefined, env: Record<string, string> = {}): Promise<WorkerRig> {
+  static async start(
+    queueUrl: string | undefined,
+    env: Record<string, string> = {},
+    { repository, rows = ROWS }: RigOptions = {},
+  ): Promise<WorkerRig> {
     const database = env['DATABASE_URL'] ?? (await newDatabase());
     const prefix = `rig-${randomBytes(4).toString('hex')}/`;
     const stack = await Stack.start({
@@ -38,15 +50,17 @@ export class WorkerRig {
         ...swift().owner,
         ...env,
         DATABASE_URL: database,
+        ...(repository !== undefined && { REPOSITORY_URL: repository }),
       },
     });
     await sql(
-      database,
-      `CREATE TABLE repository.long AS
-         SELECT i, sha512(i::text::bytea) AS a, sha512((-i)::text::bytea) AS b FROM generate_series(1, ${ROWS}) i;
+      repository ?? database,
+      `CREATE SCHEMA IF NOT EXISTS repository;
+       CREATE TABLE repository.long AS
+         SELECT i, sha512(i::text::bytea) AS a, sha512((-i)::text::bytea) AS b FROM generate_series(1, ${rows}) i;
        CREATE TABLE repository.marks (mark text);`,
     );
-    return new WorkerRig(stack, database, prefix);
+    return new WorkerRig(stack, repository ?? database, prefix);
   }
 
   /** The worker that was started last. */
