@@ -13,7 +13,8 @@ const FORMAT_NAME = 'snapshotd-archive';
 const name = z
   .string()
   .min(1)
-  .max(63 * 4);
+  .max(63 * 4)
+  .refine((text) => !text.includes('\0'), 'PostgreSQL has no names with NUL');
 const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 

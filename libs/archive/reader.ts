@@ -27,8 +27,13 @@ import {
   localHeader,
 } from './zip-records.js';
 
-/** More entries than any honest archive has. */
-const MAX_ENTRIES = 1_000_000;
+/**
+ * A manifest says more of every entry than the central directory does, and at least so much: a directory that says
+ * more, or of more entries, is no honest one.
+ */
+const MAX_DIRECTORY_BYTES = MAX_MANIFEST_BYTES;
+const LEAST_IN_MANIFEST_BYTES = 147;
+const MAX_ENTRIES = Math.floor(MAX_MANIFEST_BYTES / LEAST_IN_MANIFEST_BYTES);
 /** The central directory is read in pieces of this size instead of record by record. */
 const WINDOW_BYTES = 512 * 1024;
 const INFLATE_CHUNK_BYTES = 256 * 1024;
@@ -191,10 +196,13 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
       strictFileNames: true,
     });
     if (zip.entryCount > MAX_ENTRIES) throw invalid(`it claims to hold ${zip.entryCount} entries`);
-    const listed: Entry[] = [];
-    for await (const entry of zip.eachEntry()) listed.push(entry);
+    // An offset, whatever its type says: where the directory begins.
+    if (source.length - Number(zip.readEntryCursor) > MAX_DIRECTORY_BYTES)
+      throw invalid('its central directory is too long');
+    const listed: ListedEntry[] = [];
+    let last: Entry | undefined;
+    for await (const entry of zip.eachEntry()) listed.push(listedEntry((last = entry)));
 
-    const last = listed.at(-1);
     if (last === undefined || last.fileName !== MANIFEST_NAME)
       throw invalid(`its last entry is no ${MANIFEST_NAME}`);
     if (last.uncompressedSize > MAX_MANIFEST_BYTES) throw invalid(`its ${MANIFEST_NAME} is too long`);
@@ -203,7 +211,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     const manifest = parseManifest(text.toString('utf8'));
 
     expectConsistentNumbers(manifest);
-    const records = expectedRecords(manifest, listed);
+    const records = expectedRecords(manifest, listed, last);
     const time = entryTime(new Date(manifest.takenAt));
     const directoryOffset = records.reduce((offset, record) => offset + extent(record), 0);
     await expectBytes(source, directoryOffset, centralDirectory(records, time, directoryOffset));
@@ -211,6 +219,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     if (manifestRecord !== undefined)
       await expectBytes(source, manifestRecord.offset, localHeader(manifestRecord, time), true);
     const byName = new Map(records.map((record) => [record.name, record]));
+    if (byName.size < records.length) throw invalid('two of its entries have the same name');
     return new OpenArchive(source, manifest, byName, time, directoryOffset);
   } catch (error) {
     const failure = windowed.failure ?? error;
@@ -232,28 +241,42 @@ function expectConsistentNumbers({ tables, totals }: Manifest): void {
   if (!consistent) throw invalid('the numbers in its manifest contradict each other');
 }
 
+/** What is used of the zip's own list. yauzl's entries hold ten times as much memory, and there may be many. */
+type ListedEntry = Pick<Entry, 'fileName' | 'compressionMethod' | 'compressedSize'> & { streamed: boolean };
+
+function listedEntry({
+  fileName,
+  compressionMethod,
+  compressedSize,
+  generalPurposeBitFlag,
+}: Entry): ListedEntry {
+  return {
+    fileName,
+    compressionMethod,
+    compressedSize,
+    streamed: (generalPurposeBitFlag & FLAG_STREAMED) !== 0,
+  };
+}
+
 /** The entries as the manifest wants them; of the zip's own list only the packed lengths and methods are used. */
-function expectedRecords(manifest: Manifest, listed: Entry[]): EntryRecord[] {
+function expectedRecords(manifest: Manifest, listed: ListedEntry[], last: Entry): EntryRecord[] {
   const wanted = filesOf(manifest);
-  const last = listed.at(-1);
   const records: EntryRecord[] = [];
   let offset = 0;
-  const place = (name: string, length: number, crc: number, entry: Entry) => {
-    const streamed = (entry.generalPurposeBitFlag & FLAG_STREAMED) !== 0;
-    const { compressionMethod: method, compressedSize: compressedLength } = entry;
+  const place = (name: string, length: number, crc: number, entry: ListedEntry) => {
+    const { compressionMethod: method, compressedSize: compressedLength, streamed } = entry;
     const record = { name, method, crc32: crc, compressedLength, length, offset, streamed };
     records.push(record);
     offset += extent(record);
   };
   for (const [index, { name, length, crc32 }] of wanted.entries()) {
     const entry = listed[index];
-    if (entry === undefined || entry === last || entry.fileName !== name)
+    if (entry === undefined || index === listed.length - 1 || entry.fileName !== name)
       throw invalid(`the entry ${name} is missing`);
     place(name, length, parseInt(crc32, 16), entry);
   }
-  if (last === undefined || listed.length !== wanted.length + 1)
-    throw invalid('it holds entries that its manifest does not know');
-  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, last);
+  if (listed.length !== wanted.length + 1) throw invalid('it holds entries that its manifest does not know');
+  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, listedEntry(last));
   return records;
 }
 

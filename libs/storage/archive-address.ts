@@ -27,6 +27,8 @@ export function archiveKey(address: string, settings: Settings['store']): string
   } catch {
     throw refuse('its percent-encoding is broken');
   }
+  // Neither S3 nor the queue takes NUL.
+  if (key.includes('\0')) throw refuse('it holds a NUL character');
   const segments = key.split('/');
   const name = segments.at(-1) ?? '';
   if (segments.slice(0, -1).some((segment) => ['', '.', '..'].includes(segment)) || !FILE_NAME.test(name))

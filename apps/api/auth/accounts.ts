@@ -26,9 +26,15 @@ export class Accounts {
       .execute();
   }
 
-  /** @returns the account whose email and password these are; in equal time whether the email exists or not */
+  /**
+   * @returns the account whose email and password these are; in equal time whether the email exists or not
+   * @throws TooManyRequests when too many passwords wait to be checked
+   */
   async withPassword(email: string, password: string): Promise<Account | undefined> {
-    const account = await this.accounts.findOneBy({ email: email.toLowerCase() });
+    // PostgreSQL has no texts with NUL, and so no such email.
+    const account = email.includes('\0')
+      ? null
+      : await this.accounts.findOneBy({ email: email.toLowerCase() });
     return (await passwordFits(password, account?.passwordHash)) ? (account ?? undefined) : undefined;
   }
 }

@@ -1,7 +1,7 @@
 import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
-import { ForbiddenException } from '@nestjs/common';
+import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { DaemonQueue } from '#queue';
 import { sendReason } from '../http/reason.js';
@@ -26,12 +26,22 @@ export async function registerDashboard(
     serverAdapter,
     options: { uiConfig: { boardTitle: 'snapshotd' } },
   });
+  // Its own handler would show what the queue's server said; thrown again, errors go on to the one below.
+  serverAdapter.setErrorHandler((error) => {
+    throw error;
+  });
   await fastify.register(
     async (scope) => {
+      scope.setErrorHandler((error, request, reply) => sendReason(error, request, reply));
       // Read-only mode hides what changes jobs; pausing the queue, for one, it lets through.
       scope.addHook('onRequest', async (request, reply) => {
         if (request.method !== 'GET' && request.method !== 'HEAD')
           return sendReason(new ForbiddenException('The dashboard is read-only.'), request, reply);
+      });
+      // PostgreSQL knows no NUL, and would fail at it.
+      scope.addHook('onRequest', async (request, reply) => {
+        if (/%00/.test(request.url))
+          return sendReason(new BadRequestException('A name cannot hold a NUL character.'), request, reply);
       });
       scope.addHook('onSend', async (_request, reply, payload) => {
         void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY);

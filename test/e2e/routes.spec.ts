@@ -1,0 +1,67 @@
+import { hash } from '@node-rs/argon2';
+import { OPEN_ROUTES } from '../../apps/api/auth/open-routes.js';
+import { pathOf, routesFile } from '../support/routes.js';
+import { sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+import { tried } from '../support/tried.js';
+
+const file = routesFile();
+let stack: Stack;
+beforeAll(async () => {
+  stack = await Stack.start({ workers: 0, env: file.env });
+});
+afterAll(() => stack.stop());
+
+const asOpen = (method: string, url: string) => `${method === 'HEAD' ? 'GET' : method} ${url}`;
+const closed = () => file.routes().filter(([method, url]) => !OPEN_ROUTES.has(asOpen(method, url)));
+
+test('the routes of Nest, of plugins and of the dashboard are found', () => {
+  const routes = file.routes().map(([method, url]) => `${method} ${url}`);
+  expect(routes).toEqual(
+    expect.arrayContaining([
+      ...OPEN_ROUTES,
+      'POST /repo/v1/startRestoreDaemon',
+      'GET /repo/v1/daemonStatus/:id',
+      'HEAD /repo/v1/daemonStatus/:id',
+      'GET /admin/queues/static/*',
+      'PUT /admin/queues/api/queues/:queueName/pause',
+    ]),
+  );
+});
+
+test('none but the open ones answer without a session, or with one that is made up', async () => {
+  for (const [method, url] of closed())
+    for (const headers of [{}, { sessionToken: 'made up' }, { authorization: 'Bearer made-up' }]) {
+      const { status } = await stack.call(method, pathOf(url), undefined, headers);
+      expect({ method, url, status }).toEqual({ method, url, status: 401 });
+    }
+  tried('a call without a session of each route that is not open', closed().length, 'all 401');
+});
+
+test('none but the open ones answer to an account that is no administrator', async () => {
+  const ada = { email: 'ada@example.org', password: 'analytical engine' };
+  await sql(
+    stack.env['DATABASE_URL'] ?? '',
+    'INSERT INTO snapshotd.account (email, display_name, password_hash) VALUES ($1, $2, $3)',
+    [ada.email, 'Ada', await hash(ada.password)],
+  );
+  const { body } = await stack.call<{ sessionToken: string }>('POST', '/auth/v1/session', ada);
+  for (const [method, url] of closed()) {
+    const { sessionToken } = body;
+    const { status } = await stack.call(method, pathOf(url), undefined, { sessionToken });
+    expect({ method, url, status }).toEqual({ method, url, status: 403 });
+  }
+  tried('a call of each route that is not open, as no administrator', closed().length, 'all 403');
+});
+
+test('an open route answers without a session', async () => {
+  for (const route of OPEN_ROUTES) {
+    const [method = '', url = ''] = route.split(' ');
+    const { body, status } = await stack.call(method, url, method === 'GET' ? undefined : {}, {});
+    expect({ route, status, body: JSON.stringify(body) }).toEqual({
+      route,
+      status: method === 'GET' ? 200 : 400,
+      body: expect.not.stringContaining('A session is needed'),
+    });
+  }
+});

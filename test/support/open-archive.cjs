@@ -1,0 +1,25 @@
+/** Opens an archive in a process of its own and reads it to its end: says what came of it, and what memory it took. */
+const { createReadStream, statSync } = require('node:fs');
+const { Readable } = require('node:stream');
+const { openArchive } = require('../../dist/libs/archive/index.js');
+
+const [, , file] = process.argv;
+const source = {
+  length: statSync(file).size,
+  read: (start, end) => (start < end ? createReadStream(file, { start, end: end - 1 }) : Readable.from([])),
+};
+
+async function outcome() {
+  try {
+    const archive = await openArchive(source);
+    for (const { entries } of archive.manifest.tables)
+      for (const entry of entries) for await (const bytes of archive.readEntry(entry)) void bytes;
+    return { code: 'ACCEPTED', message: '' };
+  } catch ({ code, message, name }) {
+    return { code: code ?? name, message };
+  }
+}
+
+outcome().then((result) => {
+  process.stdout.write(JSON.stringify({ ...result, peakKilobytes: process.resourceUsage().maxRSS }));
+});

@@ -1,0 +1,22 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { servers } from './servers.js';
+
+/** Has an API that is started with these settings write down its routes. */
+export function routesFile(): { env: Record<string, string>; routes(): [method: string, url: string][] } {
+  const file = join(servers.folder, `routes-${randomBytes(4).toString('hex')}`);
+  return {
+    env: { NODE_OPTIONS: `--require ${join(__dirname, 'list-routes.cjs')}`, ROUTES_FILE: file },
+    routes: () =>
+      [...new Set(readFileSync(file, 'utf8').trim().split('\n'))].map((line) => {
+        const [method = '', url = ''] = line.split(' ');
+        return [method, url];
+      }),
+  };
+}
+
+/** A path that a route answers. */
+export function pathOf(url: string, parameter = 'daemons'): string {
+  return url.replace(/:\w+/g, parameter).replace('*', parameter);
+}
