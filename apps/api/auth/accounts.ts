@@ -97,9 +97,13 @@ export class Accounts {
 
   /**
    * @returns the active account whose email and password these are; in equal time whether there is one or not
+   * @throws TooManyRequests when too many passwords wait to be checked
    */
   async withPassword(email: string, password: string): Promise<Account | undefined> {
-    const account = await this.accounts.findOneBy({ email: email.toLowerCase(), active: true });
+    // PostgreSQL has no texts with NUL, and so no such email.
+    const account = email.includes('\0')
+      ? null
+      : await this.accounts.findOneBy({ email: email.toLowerCase(), active: true });
     return (await passwordFits(password, account?.passwordHash)) ? (account ?? undefined) : undefined;
   }
 

@@ -7,6 +7,7 @@ import { Accounts } from './accounts.js';
 import { ApiKeys } from './api-keys.js';
 import { Callers } from './callers.js';
 import { KeysController } from './keys.controller.js';
+import { LoginLimits } from './login-limits.js';
 import { Login } from './login.js';
 import { SessionController } from './session.controller.js';
 import { Sessions } from './sessions.js';
@@ -14,7 +15,7 @@ import { Sessions } from './sessions.js';
 @Module({
   imports: [TypeOrmModule.forFeature([Account, ApiKey, Session]), AuditModule],
   controllers: [AccountsController, KeysController, SessionController],
-  providers: [Accounts, ApiKeys, Callers, Login, Sessions],
+  providers: [Accounts, ApiKeys, Callers, LoginLimits, Login, Sessions],
   exports: [Accounts, Callers, Login, Sessions],
 })
 export class AuthModule {}

@@ -1,4 +1,11 @@
 import { hash, verify } from '@node-rs/argon2';
+import { Turns } from './turns.js';
+
+/**
+ * Each takes 19 MiB and one of libuv's four threads, which files and names of hosts need too. A flood of logins is to
+ * keep half of them at most, and to wait for no longer than people do.
+ */
+const turns = new Turns(2, 50);
 
 /** Argon2id with the library's defaults, 19 MiB and two passes: what OWASP's password storage cheat sheet asks for. */
 export function hashPassword(password: string): Promise<string> {
@@ -8,9 +15,13 @@ export function hashPassword(password: string): Promise<string> {
 /** What passwords for unknown accounts are held against, so that the answer takes as long as for known ones. */
 let nobodysHash: Promise<string> | undefined;
 
-/** @param passwordHash undefined for an unknown account: takes the same time, and never fits */
+/**
+ * @param passwordHash undefined for an unknown account: takes the same time, and never fits
+ * @throws TooManyRequests when too many passwords wait to be checked
+ */
 export async function passwordFits(password: string, passwordHash: string | undefined): Promise<boolean> {
   nobodysHash ??= hashPassword('nobody');
-  const fits = await verify(passwordHash ?? (await nobodysHash), password);
+  const heldAgainst = passwordHash ?? (await nobodysHash);
+  const fits = await turns.take(() => verify(heldAgainst, password));
   return fits && passwordHash !== undefined;
 }

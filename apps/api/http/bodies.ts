@@ -17,10 +17,21 @@ export function acceptBodies(fastify: FastifyInstance): void {
           `The body must be JSON and be sent with Content-Type: application/json, not ${type}.`,
         ),
       );
+    let storable = true;
     try {
-      done(null, JSON.parse(text));
+      const json: unknown = JSON.parse(text, (key, value: unknown) => {
+        storable &&= isStorable(key) && (typeof value !== 'string' || isStorable(value));
+        return value;
+      });
+      if (storable) return done(null, json);
     } catch {
-      done(new BadRequestException('The body is no valid JSON.'));
+      return done(new BadRequestException('The body is no valid JSON.'));
     }
+    done(new BadRequestException('The body holds a text with a NUL character or with half of another one.'));
   });
+}
+
+/** Whether PostgreSQL and Redis can keep a text as it is. */
+function isStorable(text: string): boolean {
+  return !/[\0\p{Surrogate}]/u.test(text);
 }

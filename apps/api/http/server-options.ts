@@ -2,13 +2,18 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyServerOptions } from 'fastify';
 import type { Settings } from '#config';
 import type { Logger } from '#logging';
+import { answerClientError } from './client-errors.js';
 import { sendReason } from './reason.js';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
+/** How long a request may take to arrive, so that nobody keeps connections busy by sending slowly. */
+const ARRIVES_WITHIN_MS = 20_000;
+const LOOK_EVERY_MS = 5_000;
 
 /** How the HTTP server is set up, with TLS where a certificate is given. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
   const { tls, trustProxy } = settings;
+  const connections = { connectionsCheckingInterval: LOOK_EVERY_MS };
   return {
     loggerInstance: logger,
     disableRequestLogging: true,
@@ -16,10 +21,14 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     requestIdLogLabel: 'request',
     // What is wrong with a request before it has a route, such as a broken percent-encoding.
     frameworkErrors: (error, request, reply) => void sendReason(error, request, reply),
+    clientErrorHandler: answerClientError,
     bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: ARRIVES_WITHIN_MS,
     trustProxy: fastifyTrustProxy(trustProxy),
     forceCloseConnections: 'idle',
-    ...(tls !== undefined && { https: { cert: tls.cert, key: tls.key.reveal() } }),
+    ...(tls === undefined
+      ? { http: connections }
+      : { https: { ...connections, cert: tls.cert, key: tls.key.reveal() } }),
   };
 }
 
