@@ -1,4 +1,12 @@
-import { Column, CreateDateColumn, Entity, Index, OneToOne, PrimaryGeneratedColumn } from 'typeorm';
+import {
+  Column,
+  CreateDateColumn,
+  Entity,
+  Index,
+  OneToOne,
+  PrimaryGeneratedColumn,
+  type Relation,
+} from 'typeorm';
 import { AuditOutcome } from './audit-outcome.entity.js';
 
 /** Somebody asked for something that is to be remembered. Emails, not accounts, so that it outlives them. */
@@ -33,5 +41,5 @@ export class AuditEvent {
 
   /** Missing as long as the call runs, and for good where the API died in it. */
   @OneToOne(() => AuditOutcome, (outcome) => outcome.event)
-  outcome!: AuditOutcome | null;
+  outcome!: Relation<AuditOutcome> | null;
 }

@@ -1,4 +1,12 @@
-import { Column, CreateDateColumn, Entity, JoinColumn, OneToOne, PrimaryColumn } from 'typeorm';
+import {
+  Column,
+  CreateDateColumn,
+  Entity,
+  JoinColumn,
+  OneToOne,
+  PrimaryColumn,
+  type Relation,
+} from 'typeorm';
 import { AuditEvent } from './audit-event.entity.js';
 
 /** How an event ended: a row of its own, because rows of the audit are never changed. */
@@ -9,7 +17,7 @@ export class AuditOutcome {
 
   @OneToOne(() => AuditEvent, (event) => event.outcome)
   @JoinColumn({ name: 'event_id' })
-  event!: AuditEvent;
+  event!: Relation<AuditEvent>;
 
   @CreateDateColumn({ type: 'timestamptz', name: 'ended_on' })
   endedOn!: Date;
