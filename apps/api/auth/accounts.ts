@@ -111,7 +111,7 @@ export class Accounts {
   private async insert({ email, password, ...rest }: NewAccount): Promise<Account | undefined> {
     const passwordHash = await hashPassword(password);
     const account = this.accounts.create({ ...rest, email: email.toLowerCase(), passwordHash });
-    const { raw } = await this.accounts.createQueryBuilder().insert().values(account).orIgnore().execute();
-    return (raw as unknown[]).length === 0 ? undefined : account;
+    const inserted = await this.accounts.createQueryBuilder().insert().values(account).orIgnore().execute();
+    return (inserted.raw as unknown[]).length === 0 ? undefined : account;
   }
 }

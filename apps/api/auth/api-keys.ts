@@ -19,6 +19,14 @@ export interface NewKey {
   expiresOn: Date | null;
 }
 
+interface KeyRow extends Omit<Caller, 'key'> {
+  key_id: string;
+  name: string;
+  scope: KeyScope;
+  /** Whether its last use is not on record. */
+  unmarked: boolean;
+}
+
 /** Keys for scripts, which act as the account that made them. */
 @Injectable()
 export class ApiKeys {
@@ -26,17 +34,17 @@ export class ApiKeys {
 
   /** Looked up by its hash, as a session's token is. @returns undefined for a key that does not hold (any more) */
   async accountOf(token: string): Promise<Caller | undefined> {
-    const [key] = await this.keys.query<
-      (Omit<Caller, 'key'> & { key_id: string; name: string; scope: KeyScope })[]
-    >(
-      `SELECT a.id, a.email, a.administrator, k.id AS key_id, k.name, k.scope
+    const [key] = await this.keys.query<KeyRow[]>(
+      `SELECT a.id, a.email, a.administrator, k.id AS key_id, k.name, k.scope,
+              coalesce(k.last_used_on < now() - interval '1 minute', true) AS unmarked
          FROM snapshotd.api_key k JOIN snapshotd.account a ON a.id = k.account_id
         WHERE k.key_hash = $1 AND a.active AND (k.expires_on IS NULL OR k.expires_on > $2)`,
       [hashToken(token), new Date()],
     );
     if (key === undefined) return undefined;
-    const { id, email, administrator, name, scope } = key;
-    await this.markUsed(key.key_id);
+    const { id, email, administrator, key_id: keyId, name, scope, unmarked } = key;
+    // Once a minute at most, so that a script that polls does not write at every call.
+    if (unmarked) await this.keys.update({ id: keyId }, { lastUsedOn: new Date() });
     return { id, email, administrator, key: { name, scope } };
   }
 
@@ -61,14 +69,14 @@ export class ApiKeys {
       });
       if (account === null) throw new ForbiddenException('Only administrators may do this.');
       const key = manager.create(ApiKey, { name, keyHash: hashToken(text), scope, account, expiresOn });
-      const { raw } = await manager
+      const inserted = await manager
         .createQueryBuilder()
         .insert()
         .into(ApiKey)
         .values(key)
         .orIgnore()
         .execute();
-      if ((raw as unknown[]).length === 0)
+      if ((inserted.raw as unknown[]).length === 0)
         throw new ConflictException('There is a key of this name. Revoke it, or choose another name.');
       return key;
     });
@@ -79,14 +87,5 @@ export class ApiKeys {
   async revoke(id: string): Promise<boolean> {
     const { affected } = await this.keys.delete({ id });
     return affected === 1;
-  }
-
-  /** Once a minute at most, so that a script that polls does not write at every call. */
-  private async markUsed(id: string): Promise<void> {
-    await this.keys.query(
-      `UPDATE snapshotd.api_key SET last_used_on = now()
-        WHERE id = $1 AND (last_used_on IS NULL OR last_used_on < now() - interval '1 minute')`,
-      [id],
-    );
   }
 }
