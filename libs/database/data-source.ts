@@ -1,9 +1,14 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import { Account } from './accounts/account.entity.js';
+import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
+import { AuditEvent } from './audit/audit-event.entity.js';
+import { AuditOutcome } from './audit/audit-outcome.entity.js';
 import { CreateAccounts1795000000000 } from './migrations/1795000000000-create-accounts.js';
 import { CreateRepository1795000000001 } from './migrations/1795000000001-create-repository.js';
+import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-api-keys.js';
+import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
@@ -20,8 +25,24 @@ export function databaseOptions(url: Secret): DataSourceOptions {
     url: url.reveal(),
     applicationName: 'snapshotd',
     schema: OWN_SCHEMAS.accounts,
-    entities: [Account, Session, Node, Revision, AccessControlList, AccessGrant, Principal],
-    migrations: [CreateAccounts1795000000000, CreateRepository1795000000001],
+    entities: [
+      Account,
+      Session,
+      ApiKey,
+      AuditEvent,
+      AuditOutcome,
+      Node,
+      Revision,
+      AccessControlList,
+      AccessGrant,
+      Principal,
+    ],
+    migrations: [
+      CreateAccounts1795000000000,
+      CreateRepository1795000000001,
+      CreateApiKeys1796000000000,
+      CreateAudit1796000000001,
+    ],
     migrationsTransactionMode: 'all',
     extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
   };

@@ -8,8 +8,8 @@ export type { Logger } from 'pino';
 export const LOGGER = Symbol('LOGGER');
 
 /**
- * The structured log of one process, JSON lines on standard output. Headers that carry credentials are cut
- * out should they ever get in.
+ * The structured log of one process, JSON lines on standard output. What carries credentials is cut
+ * out should it ever get in.
  */
 export function createLogger(app: string, level: LogLevel): Logger {
   return pino({
@@ -17,7 +17,8 @@ export function createLogger(app: string, level: LogLevel): Logger {
     base: { app, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: {
-      paths: ['sessiontoken', 'authorization', 'cookie', 'password'].flatMap((name) => [
+      // Parameters are those of a statement that failed: hashes of passwords may be among them.
+      paths: ['sessiontoken', 'authorization', 'cookie', 'password', 'parameters'].flatMap((name) => [
         name,
         `*.${name}`,
         `*.*.${name}`,

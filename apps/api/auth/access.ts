@@ -3,8 +3,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
 import type { DashboardLogin } from '../dashboard/dashboard-login.js';
 import { sendReason } from '../http/reason.js';
-import { OPEN_ROUTES } from './open-routes.js';
-import type { Caller, Sessions } from './sessions.js';
+import { looksLikeKey } from './api-keys.js';
+import type { Caller, Callers } from './callers.js';
+import { isOpen } from './open-routes.js';
+import { covers, policyOf, refuseForgottenRoutes, type RoutePolicy } from './route-policies.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -14,25 +16,27 @@ declare module 'fastify' {
 }
 
 /**
- * Closes every route to all but administrators, unless it is listed as open. It is a hook of the server and
- * no guard of Nest's, because it must also stand before the routes that Nest does not know: the dashboard's.
- * It runs before a body is read.
+ * Closes every route to all but those whom its line in route-policies.ts lets in, unless it is listed as open. It is
+ * a hook of the server and no guard of Nest's, because it must also stand before the routes that Nest does not know:
+ * the dashboard's. It runs before a body is read.
  */
 export function guardAllRoutes(
   fastify: FastifyInstance,
-  sessions: Sessions,
+  callers: Callers,
   dashboardLogin: DashboardLogin,
 ): void {
+  refuseForgottenRoutes(fastify);
   fastify.decorateRequest('account');
   fastify.addHook('onRequest', async (request, reply) => {
-    if (request.is404 || isOpen(request)) return;
+    const { method, routeOptions } = request;
+    if (request.is404 || isOpen(method, routeOptions.url ?? '')) return;
     try {
       const account = isDashboard(request)
         ? await dashboardLogin.accountOf(request, reply)
-        : await accountOf(request, sessions);
+        : await accountOf(request, callers);
       if (account === undefined) throw unauthorized(request);
-      if (!account.administrator) throw new ForbiddenException('Only administrators may do this.');
       request.account = account;
+      refuseUnlessAllowed(account, policyOf(method, routeOptions.url ?? ''));
     } catch (error) {
       // A browser that asks for the dashboard shows its login window for this header.
       if (isDashboard(request) && error instanceof UnauthorizedException)
@@ -43,9 +47,23 @@ export function guardAllRoutes(
   });
 }
 
-function isOpen(request: FastifyRequest): boolean {
-  const method = request.method === 'HEAD' ? 'GET' : request.method;
-  return OPEN_ROUTES.has(`${method} ${request.routeOptions.url ?? ''}`);
+/** @throws ForbiddenException */
+function refuseUnlessAllowed({ administrator, key }: Caller, policy: RoutePolicy | undefined): void {
+  if (policy === undefined) throw new ForbiddenException('Nobody may do this.');
+  if (!administrator && policy.everyAccount !== true)
+    throw new ForbiddenException('Only administrators may do this.');
+  if (key === undefined || covers(key.scope, policy.needs)) return;
+  throw new ForbiddenException(
+    policy.needs === 'session'
+      ? 'No API key may do this: log in with POST /auth/v1/session.'
+      : `This needs an API key of the scope ${policy.needs}, and ${key.name} has ${key.scope}.`,
+  );
+}
+
+/** Who asks, on a route that is not open. */
+export function callerOf(request: FastifyRequest): Caller {
+  if (request.account === undefined) throw new Error('Nobody is known to ask: the route is open.');
+  return request.account;
 }
 
 function isDashboard(request: FastifyRequest): boolean {
@@ -53,22 +71,27 @@ function isDashboard(request: FastifyRequest): boolean {
   return url === DASHBOARD_PATH || url.startsWith(`${DASHBOARD_PATH}/`);
 }
 
-/** The token of the header `sessionToken`, or of `Authorization: Bearer`. */
+/** The token of a session or an API key: of the header `sessionToken`, or of `Authorization: Bearer`. */
 export function sessionToken(request: FastifyRequest): string | undefined {
   const header = request.headers['sessiontoken'];
   if (typeof header === 'string') return header;
   return /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
 }
 
-async function accountOf(request: FastifyRequest, sessions: Sessions): Promise<Caller | undefined> {
+async function accountOf(request: FastifyRequest, callers: Callers): Promise<Caller | undefined> {
   const token = sessionToken(request);
-  return token === undefined ? undefined : await sessions.accountOf(token);
+  return token === undefined ? undefined : await callers.accountOf(token);
 }
 
 function unauthorized(request: FastifyRequest): UnauthorizedException {
+  const token = sessionToken(request);
+  if (token === undefined)
+    return new UnauthorizedException(
+      'A session is needed: log in with POST /auth/v1/session and send the header sessionToken.',
+    );
   return new UnauthorizedException(
-    sessionToken(request) === undefined
-      ? 'A session is needed: log in with POST /auth/v1/session and send the header sessionToken.'
+    looksLikeKey(token)
+      ? 'The API key has expired, was revoked or never was. An administrator makes another with POST /auth/v1/keys.'
       : 'The session has ended or never was. Log in again with POST /auth/v1/session.',
   );
 }

@@ -1,16 +1,21 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { Account, Session } from '#database';
+import { Account, ApiKey, Session } from '#database';
+import { AuditModule } from '../audit/audit.module.js';
+import { AccountsController } from './accounts.controller.js';
 import { Accounts } from './accounts.js';
+import { ApiKeys } from './api-keys.js';
+import { Callers } from './callers.js';
+import { KeysController } from './keys.controller.js';
 import { LoginLimits } from './login-limits.js';
 import { Login } from './login.js';
 import { SessionController } from './session.controller.js';
 import { Sessions } from './sessions.js';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Account, Session])],
-  controllers: [SessionController],
-  providers: [Accounts, LoginLimits, Login, Sessions],
-  exports: [Accounts, Login, Sessions],
+  imports: [TypeOrmModule.forFeature([Account, ApiKey, Session]), AuditModule],
+  controllers: [AccountsController, KeysController, SessionController],
+  providers: [Accounts, ApiKeys, Callers, LoginLimits, Login, Sessions],
+  exports: [Accounts, Callers, Login, Sessions],
 })
 export class AuthModule {}

@@ -12,6 +12,17 @@ const TRIES = 10;
 const TRIES_PER_ADDRESS = 100;
 const PER_SECONDS = 60;
 
+export class TooManyLogins extends TooManyRequests {
+  constructor(
+    reason: string,
+    retryAfterSeconds: number,
+    /** Whether nobody was refused before since the count began. */
+    readonly first: boolean,
+  ) {
+    super(`${reason} Try again in ${retryAfterSeconds} seconds.`, retryAfterSeconds);
+  }
+}
+
 /**
  * How often somebody may try to log in. Tries are counted by email and address together, and by address: somebody who
  * guesses shuts out nobody but themselves. An email alone is not counted, or anybody could shut its owner out.
@@ -26,7 +37,7 @@ export class LoginLimits {
     this.byEmail = limiter(database, 'email', TRIES);
   }
 
-  /** Counts a try before its password is looked at, so that no number of tries at once gets past. @throws TooManyRequests */
+  /** Counts a try before its password is looked at, so that no number of tries at once gets past. @throws TooManyLogins */
   async count(email: string, address: string): Promise<void> {
     const network = networkOf(address);
     // The address first: so it cannot fill the table with emails either.
@@ -63,7 +74,7 @@ async function consume(limit: RateLimiterPostgres, key: string, reason: string):
     if (!(error instanceof RateLimiterRes)) throw error;
     // Never 0: a client would take it for an invitation.
     const seconds = Math.max(1, Math.ceil(error.msBeforeNext / 1000));
-    throw new TooManyRequests(`${reason} Try again in ${seconds} seconds.`, seconds);
+    throw new TooManyLogins(reason, seconds, error.consumedPoints === limit.points + 1);
   }
 }
 

@@ -1,7 +1,8 @@
 import { Injectable, UnauthorizedException } from '@nestjs/common';
 import type { Account } from '#database';
+import { Audit } from '../audit/audit.js';
 import { Accounts } from './accounts.js';
-import { LoginLimits } from './login-limits.js';
+import { LoginLimits, TooManyLogins } from './login-limits.js';
 
 /** Checks emails and passwords, and how often somebody tries. */
 @Injectable()
@@ -9,14 +10,35 @@ export class Login {
   constructor(
     private readonly accounts: Accounts,
     private readonly limits: LoginLimits,
+    private readonly audit: Audit,
   ) {}
 
-  /** @throws UnauthorizedException, TooManyRequests */
+  /**
+   * Checks a login, and records it before it is answered.
+   * @throws UnauthorizedException, TooManyRequests, AuditUnavailable
+   */
   async check(email: string, password: string, address: string): Promise<Account> {
+    const login = { account: email, action: 'login', address };
+    try {
+      const account = await this.verify(email, password, address);
+      await this.audit.record(login, account === undefined ? 401 : 201);
+      if (account === undefined) throw new UnauthorizedException('The email or the password is wrong.');
+      return account;
+    } catch (error) {
+      // The first refusal stands for all of a minute: whoever guesses must not fill the disk.
+      if (error instanceof TooManyLogins && error.first) await this.audit.record(login, 429);
+      throw error;
+    }
+  }
+
+  /**
+   * @returns undefined when the email or the password is wrong
+   * @throws TooManyRequests
+   */
+  async verify(email: string, password: string, address: string): Promise<Account | undefined> {
     await this.limits.count(email, address);
     const account = await this.accounts.withPassword(email, password);
-    if (account === undefined) throw new UnauthorizedException('The email or the password is wrong.');
-    await this.limits.forgive(email, address);
+    if (account !== undefined) await this.limits.forgive(email, address);
     return account;
   }
 }

@@ -1,4 +1,4 @@
-/** Every route that answers without a session. All others need an administrator's. */
+/** Every route that answers without a session. All others have a line in route-policies.ts. */
 export const OPEN_ROUTES: ReadonlySet<string> = new Set([
   'POST /auth/v1/session',
   'PUT /auth/v1/session',
@@ -6,3 +6,8 @@ export const OPEN_ROUTES: ReadonlySet<string> = new Set([
   'GET /health/live',
   'GET /health/ready',
 ]);
+
+/** HEAD is as GET. */
+export function isOpen(method: string, url: string): boolean {
+  return OPEN_ROUTES.has(`${method === 'HEAD' ? 'GET' : method} ${url}`);
+}

@@ -1,30 +1,34 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { Injectable } from '@nestjs/common';
+import { Injectable, UnauthorizedException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { LessThan, MoreThan, Repository } from 'typeorm';
 import { type Account, Session } from '#database';
+import type { Caller } from './callers.js';
+import { hashToken, newToken } from './tokens.js';
 
 /** A session ends so long after it was last used. */
 export const SESSION_MS = 24 * 60 * 60 * 1000;
 /** A session that is in use is prolonged this often at most, so that polling does not write at every call. */
 const PROLONG_EVERY_MS = 60_000;
 
-/** Whoever asks. */
-export type Caller = Pick<Account, 'email' | 'administrator'>;
-
 @Injectable()
 export class Sessions {
   constructor(@InjectRepository(Session) private readonly sessions: Repository<Session>) {}
 
-  /** Opens a session and gives its token, which is stored nowhere. */
-  async open(account: Account): Promise<string> {
-    const token = randomBytes(32).toString('base64url');
+  /**
+   * Opens a session and gives its token, which is stored nowhere.
+   * @throws UnauthorizedException when the account was deactivated, or its password changed, since it was looked up
+   */
+  async open({ id, passwordHash }: Account): Promise<string> {
+    const token = newToken();
     await this.sessions.delete({ expiresOn: LessThan(new Date()) });
-    await this.sessions.insert({
-      tokenHash: hashToken(token),
-      account: { id: account.id },
-      expiresOn: expiry(),
-    });
+    // The lock makes this wait for a change of the account, or that change wait for this and then end it.
+    const opened = await this.sessions.query<object[]>(
+      `INSERT INTO snapshotd.session (token_hash, account_id, expires_on)
+       SELECT $1, id, $2 FROM snapshotd.account WHERE id = $3 AND active AND password_hash = $4 FOR SHARE
+       RETURNING account_id`,
+      [hashToken(token), expiry(), id, passwordHash],
+    );
+    if (opened.length === 0) throw new UnauthorizedException('The account has changed. Log in again.');
     return token;
   }
 
@@ -35,15 +39,15 @@ export class Sessions {
   async accountOf(token: string): Promise<Caller | undefined> {
     // By hand, because every request asks this, and the query builder took longer than PostgreSQL.
     const [session] = await this.sessions.query<(Caller & { expires_on: Date })[]>(
-      `SELECT a.email, a.administrator, s.expires_on
+      `SELECT a.id, a.email, a.administrator, s.expires_on
          FROM snapshotd.session s JOIN snapshotd.account a ON a.id = s.account_id
-        WHERE s.token_hash = $1 AND s.expires_on > $2`,
+        WHERE s.token_hash = $1 AND s.expires_on > $2 AND a.active`,
       [hashToken(token), new Date()],
     );
     if (session === undefined) return undefined;
-    const { email, administrator, expires_on: expiresOn } = session;
+    const { id, email, administrator, expires_on: expiresOn } = session;
     if (expiresOn.getTime() < Date.now() + SESSION_MS - PROLONG_EVERY_MS) await this.prolong(token);
-    return { email, administrator };
+    return { id, email, administrator };
   }
 
   /** @returns false when there is no such session */
@@ -62,8 +66,4 @@ export class Sessions {
 
 function expiry(): Date {
   return new Date(Date.now() + SESSION_MS);
-}
-
-function hashToken(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
 }

@@ -17,6 +17,7 @@ import { schemaNameFault, type Settings } from '#config';
 import { type DaemonStatus, Failure } from '#contracts';
 import { DaemonQueue } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
+import { isId } from '../http/ids.js';
 import { validated } from '../http/validated.js';
 import { SETTINGS } from '../settings.js';
 
@@ -115,11 +116,6 @@ export class DaemonsController {
       throw error;
     }
   }
-}
-
-/** Ids are counted from 1 by the queue; anything else is no id and need not be looked up. */
-function isId(text: string): boolean {
-  return /^[1-9]\d{0,18}$/.test(text);
 }
 
 function noSuchDaemon(): NotFoundException {

@@ -1,13 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { sessionToken } from '../auth/access.js';
+import { type Caller, Callers } from '../auth/callers.js';
 import { Login } from '../auth/login.js';
-import { type Caller, Sessions } from '../auth/sessions.js';
+import { Sessions } from '../auth/sessions.js';
 import { Injectable } from '@nestjs/common';
 
 const COOKIE = 'snapshotd_session';
 
 /**
- * Who looks at the dashboard: by a session's token in a header, or in a browser by HTTP Basic. The browser
+ * Who looks at the dashboard: by a session's token or an API key in a header, or in a browser by HTTP Basic. The browser
  * sends Basic with each request, and checking a password is slow on purpose; so the first time opens a
  * session, which a cookie carries on.
  */
@@ -15,13 +16,14 @@ const COOKIE = 'snapshotd_session';
 export class DashboardLogin {
   constructor(
     private readonly login: Login,
+    private readonly callers: Callers,
     private readonly sessions: Sessions,
   ) {}
 
   /** @throws UnauthorizedException, TooManyRequests */
   async accountOf(request: FastifyRequest, reply: FastifyReply): Promise<Caller | undefined> {
     const token = sessionToken(request) ?? cookieToken(request);
-    const account = token === undefined ? undefined : await this.sessions.accountOf(token);
+    const account = token === undefined ? undefined : await this.callers.accountOf(token);
     return account ?? (await this.byPassword(request, reply));
   }
 

@@ -20,6 +20,10 @@ export class Account {
   @Column('boolean', { default: false })
   administrator!: boolean;
 
+  /** One that is not can do nothing any more; it stays, because its name stands in what it did. */
+  @Column('boolean', { default: true })
+  active!: boolean;
+
   @CreateDateColumn({ type: 'timestamptz', name: 'created_on' })
   createdOn!: Date;
 }

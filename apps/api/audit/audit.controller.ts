@@ -1,0 +1,48 @@
+import { Controller, Get, Query } from '@nestjs/common';
+import { z } from 'zod';
+import type { AuditEvent } from '#database';
+import { paging } from '../http/paging.js';
+import { line, validated } from '../http/validated.js';
+import { Audit } from './audit.js';
+
+const auditQuery = z.strictObject({
+  action: line(100).optional(),
+  account: line(320).optional(),
+  since: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(Date.UTC(9999, 11, 31))
+    .optional(),
+  ...paging,
+});
+
+@Controller('repo/v1/audit')
+export class AuditController {
+  constructor(private readonly audit: Audit) {}
+
+  @Get()
+  async list(@Query() query: unknown) {
+    const { since, ...filter } = validated(auditQuery, query);
+    const [events, total] = await this.audit.list({
+      ...filter,
+      ...(since !== undefined && { since: new Date(since) }),
+    });
+    return { events: events.map(view), total };
+  }
+}
+
+/** `outcome` is the HTTP status that was answered, `unknown` while a call runs and where the API died in it. */
+function view({ id, happenedOn, account, keyName, action, subject, outcome, address }: AuditEvent) {
+  const subjects = [outcome?.made, subject].filter((part) => typeof part === 'string');
+  return {
+    id,
+    on: happenedOn.getTime(),
+    account,
+    key: keyName,
+    action,
+    subject: subjects.length > 0 ? subjects.join(': ') : null,
+    outcome: outcome?.status.toString() ?? 'unknown',
+    address,
+  };
+}

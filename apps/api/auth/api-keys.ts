@@ -1,0 +1,91 @@
+import { ConflictException, ForbiddenException, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import type { KeyScope } from '#contracts';
+import { Account, ApiKey } from '#database';
+import type { Caller } from './callers.js';
+import { hashToken, newToken } from './tokens.js';
+
+/** What every key begins with, so that people and secret scanners know one when they see it. */
+const PREFIX = 'snapshotd_';
+
+export function looksLikeKey(token: string): boolean {
+  return token.startsWith(PREFIX);
+}
+
+export interface NewKey {
+  name: string;
+  scope: KeyScope;
+  expiresOn: Date | null;
+}
+
+interface KeyRow extends Omit<Caller, 'key'> {
+  key_id: string;
+  name: string;
+  scope: KeyScope;
+  /** Whether its last use is not on record. */
+  unmarked: boolean;
+}
+
+/** Keys for scripts, which act as the account that made them. */
+@Injectable()
+export class ApiKeys {
+  constructor(@InjectRepository(ApiKey) private readonly keys: Repository<ApiKey>) {}
+
+  /** Looked up by its hash, as a session's token is. @returns undefined for a key that does not hold (any more) */
+  async accountOf(token: string): Promise<Caller | undefined> {
+    const [key] = await this.keys.query<KeyRow[]>(
+      `SELECT a.id, a.email, a.administrator, k.id AS key_id, k.name, k.scope,
+              coalesce(k.last_used_on < now() - interval '1 minute', true) AS unmarked
+         FROM snapshotd.api_key k JOIN snapshotd.account a ON a.id = k.account_id
+        WHERE k.key_hash = $1 AND a.active AND (k.expires_on IS NULL OR k.expires_on > $2)`,
+      [hashToken(token), new Date()],
+    );
+    if (key === undefined) return undefined;
+    const { id, email, administrator, key_id: keyId, name, scope, unmarked } = key;
+    // Once a minute at most, so that a script that polls does not write at every call.
+    if (unmarked) await this.keys.update({ id: keyId }, { lastUsedOn: new Date() });
+    return { id, email, administrator, key: { name, scope } };
+  }
+
+  list(): Promise<ApiKey[]> {
+    return this.keys.find({ relations: { account: true }, order: { id: 'ASC' } });
+  }
+
+  /**
+   * @returns the key as it is stored, and its text, which is stored nowhere
+   * @throws ConflictException when the name is taken, ForbiddenException
+   */
+  async create(
+    accountId: string,
+    { name, scope, expiresOn }: NewKey,
+  ): Promise<{ key: ApiKey; text: string }> {
+    const text = PREFIX + newToken();
+    const key = await this.keys.manager.transaction(async (manager) => {
+      // Locked, so that no key is left behind by an account that is deactivated at this moment.
+      const account = await manager.findOne(Account, {
+        where: { id: accountId, active: true, administrator: true },
+        lock: { mode: 'pessimistic_read' },
+      });
+      if (account === null) throw new ForbiddenException('Only administrators may do this.');
+      const key = manager.create(ApiKey, { name, keyHash: hashToken(text), scope, account, expiresOn });
+      const inserted = await manager
+        .createQueryBuilder()
+        .insert()
+        .into(ApiKey)
+        .values(key)
+        .orIgnore()
+        .execute();
+      if ((inserted.raw as unknown[]).length === 0)
+        throw new ConflictException('There is a key of this name. Revoke it, or choose another name.');
+      return key;
+    });
+    return { key, text };
+  }
+
+  /** @returns false when there is no such key */
+  async revoke(id: string): Promise<boolean> {
+    const { affected } = await this.keys.delete({ id });
+    return affected === 1;
+  }
+}

@@ -1,0 +1,72 @@
+import {
+  BadRequestException,
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  NotFoundException,
+  Param,
+  Post,
+  Req,
+} from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { KEY_SCOPES } from '#contracts';
+import type { ApiKey } from '#database';
+import { isId } from '../http/ids.js';
+import { line, validated } from '../http/validated.js';
+import { callerOf } from './access.js';
+import { ApiKeys } from './api-keys.js';
+
+/** The end of the year 9999, the last that a date has four digits for. */
+const LATEST_MS = Date.UTC(9999, 11, 31);
+
+const newKey = z.strictObject({
+  name: line(100),
+  scope: z.enum(KEY_SCOPES),
+  expiresOn: z.int().max(LATEST_MS).optional(),
+});
+
+@Controller('auth/v1/keys')
+export class KeysController {
+  constructor(private readonly keys: ApiKeys) {}
+
+  @Get()
+  async list() {
+    return { keys: (await this.keys.list()).map(view) };
+  }
+
+  /** The only answer that holds the key itself. */
+  @Post()
+  async create(@Body() body: unknown, @Req() request: FastifyRequest) {
+    const { name, scope, expiresOn } = validated(newKey, body);
+    if (expiresOn !== undefined && expiresOn <= Date.now())
+      throw new BadRequestException('expiresOn: choose a time in the future, in milliseconds since 1970.');
+    const { key, text } = await this.keys.create(callerOf(request).id, {
+      name,
+      scope,
+      expiresOn: expiresOn === undefined ? null : new Date(expiresOn),
+    });
+    return { ...view(key), key: text };
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  async revoke(@Param('id') id: string): Promise<void> {
+    if (!isId(id) || !(await this.keys.revoke(id)))
+      throw new NotFoundException('There is no key of this id.');
+  }
+}
+
+function view({ id, name, scope, account, createdOn, expiresOn, lastUsedOn }: ApiKey) {
+  return {
+    id,
+    name,
+    scope,
+    createdBy: account.email,
+    createdOn: createdOn.getTime(),
+    expiresOn: expiresOn?.getTime() ?? null,
+    lastUsedOn: lastUsedOn?.getTime() ?? null,
+  };
+}

@@ -1,0 +1,79 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { KEY_SCOPES, type KeyScope } from '#contracts';
+import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
+import { isOpen } from './open-routes.js';
+
+/** Who may use a route, and whether that is recorded. Without more, it is for administrators only. */
+export interface RoutePolicy {
+  /** The scope that an API key needs at least; `session` where no key will do. */
+  needs: KeyScope | 'session';
+  /** Open to every account. */
+  everyAccount?: true;
+  /** What the audit calls it; what has none is not recorded. */
+  audit?: string;
+  /** What the audit says that the call is about, where path and body do not tell by themselves. */
+  subject?: (request: FastifyRequest) => string;
+}
+
+/** Every route that is not open. An API that has another one does not start. HEAD is as GET. */
+export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, RoutePolicy>([
+  ['POST /repo/v1/startBackupDaemon', { needs: 'start', audit: 'backup.start' }],
+  ['POST /repo/v1/startRestoreDaemon', { needs: 'start', audit: 'restore.start' }],
+  ['POST /repo/v1/startVerifyDaemon', { needs: 'start', audit: 'verify.start' }],
+  ['GET /repo/v1/daemonStatus/:id', { needs: 'read' }],
+  ['DELETE /repo/v1/terminateDaemon/:id', { needs: 'start', audit: 'daemon.terminate' }],
+  ['GET /repo/v1/audit', { needs: 'read' }],
+  // A key that leaks must not make itself others, nor let anyone in.
+  ['GET /auth/v1/accounts', { needs: 'session' }],
+  ['POST /auth/v1/accounts', { needs: 'session', audit: 'account.create' }],
+  ['PATCH /auth/v1/accounts/:id', { needs: 'session', audit: 'account.change', subject: changedAccount }],
+  ['PUT /auth/v1/password', { needs: 'session', everyAccount: true, audit: 'password.change' }],
+  ['GET /auth/v1/keys', { needs: 'session' }],
+  ['POST /auth/v1/keys', { needs: 'session', audit: 'key.create' }],
+  ['DELETE /auth/v1/keys/:id', { needs: 'session', audit: 'key.revoke' }],
+]);
+
+/** For plugins, which have routes of their own: all that lie at a path or below it. */
+export const PREFIX_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, RoutePolicy>([
+  [DASHBOARD_PATH, { needs: 'read' }],
+]);
+
+/** @returns undefined for a route that has no line: an open one */
+export function policyOf(method: string, url: string): RoutePolicy | undefined {
+  const exact = ROUTE_POLICIES.get(`${method === 'HEAD' ? 'GET' : method} ${url}`);
+  if (exact !== undefined) return exact;
+  for (const [prefix, policy] of PREFIX_POLICIES)
+    if (url === prefix || url.startsWith(`${prefix}/`)) return policy;
+  return undefined;
+}
+
+/** Whether a key of this scope will do where one of the other is needed. */
+export function covers(scope: KeyScope, needed: RoutePolicy['needs']): boolean {
+  return needed !== 'session' && KEY_SCOPES.indexOf(scope) >= KEY_SCOPES.indexOf(needed);
+}
+
+/** Stops the start of a server that has a route of which nobody said who may use it. */
+export function refuseForgottenRoutes(fastify: FastifyInstance): void {
+  const forgotten = new Set<string>();
+  fastify.addHook('onRoute', ({ method, url }) => {
+    for (const each of [method].flat())
+      if (!isOpen(each, url) && policyOf(each, url) === undefined) forgotten.add(`${each} ${url}`);
+  });
+  fastify.addHook('onReady', (done) => {
+    if (forgotten.size === 0) return done();
+    const names = [...forgotten].join(', ');
+    done(
+      new Error(
+        `These routes have no line in route-policies.ts, and none in open-routes.ts: ${names}. Add one.`,
+      ),
+    );
+  });
+}
+
+/** Which account, and what became of it: not what its password or its name is now. */
+function changedAccount({ params, body }: FastifyRequest): string {
+  const changes = Object.entries(body ?? {}).map(([name, value]) =>
+    typeof value === 'boolean' ? `${name} ${value}` : name,
+  );
+  return `${(params as { id: string }).id}: ${changes.join(', ')}`;
+}
