@@ -4,7 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#contracts';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Accounts } from './auth/accounts.js';
 import { guardAllRoutes } from './auth/access.js';
@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   logRequests(fastify);
   acceptBodies(fastify);
   guardAllRoutes(fastify, app.get(Sessions), app.get(DashboardLogin));
-  await registerDashboard(fastify, app.get(DaemonQueue).queue);
+  await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

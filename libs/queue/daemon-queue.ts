@@ -26,6 +26,9 @@ function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
 const CONFIRMED_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 20;
 
+/** For how long a mark means the daemon that was started for it. */
+const MARKED_MS = 30 * DAY_SECONDS * 1000;
+
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
   private readonly jobOptions: JobsOptions;
@@ -60,6 +63,41 @@ export class DaemonQueue {
       this.logger.warn({ daemon: job.id, reason: errorSentence(error) }, 'A daemon could not be confirmed');
     }
     return daemonStatus(asDaemonJob(job));
+  }
+
+  /**
+   * Starts a daemon for whoever asks again until it knows the answer: of one mark there is one daemon, whoever asked
+   * for it and however often. So it needs no confirmation: what an answer that was lost has started is found again.
+   * @param mark what it is started for; remembered for 30 days
+   * @throws QueueUnavailable: whether it is started is not known; ask again
+   */
+  async startOnce(
+    mark: string,
+    type: DaemonType,
+    startedBy: string,
+    archive?: ArchiveRequest,
+  ): Promise<DaemonStatus> {
+    const data: DaemonJobData = {
+      startedBy,
+      startedOn: Date.now(),
+      mark,
+      ...(archive !== undefined && { archive }),
+    };
+    const deduplication = { id: mark, ttl: MARKED_MS };
+    const { id = '' } = await answered(this.queue.add(type, data, { ...this.jobOptions, deduplication }));
+    const status = await this.statusOfMarked(id, mark);
+    if (status === undefined) throw new Error(`The queue has forgotten the daemon ${id} of ${mark}`);
+    return status;
+  }
+
+  /**
+   * The status of a daemon that was started once. A queue that was lost counts its ids from 1 again: only the
+   * mark tells that this is the same daemon.
+   * @returns undefined when the queue does not know it, or not any more. @throws QueueUnavailable
+   */
+  async statusOfMarked(id: string, mark: string): Promise<DaemonStatus | undefined> {
+    const job = await this.find(id);
+    return job?.data.mark === mark ? this.status(id) : undefined;
   }
 
   /**
