@@ -6,6 +6,7 @@ import { errorSentence, Failure } from '#contracts';
 import { type Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
+import { deleteArchive } from '#snapshot';
 import { ObjectStore } from '#storage';
 import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
@@ -63,10 +64,9 @@ export class Pruning {
     }
   }
 
-  /** The archive first: what is left when this breaks off is found again by its row. */
+  /** The row last: what is left when this breaks off is found again by it. */
   private async delete({ name }: Schedule, { key, url }: KeptArchive, signal: AbortSignal): Promise<void> {
-    await this.store.delete(key, signal);
-    await this.store.delete(`${key}.verified.json`, signal);
+    await deleteArchive(this.store, key, signal);
     await this.archives.delete({ url, schedule: name });
     this.logger.info({ schedule: name, archive: url }, 'Deleted an archive that the retention does not keep');
   }

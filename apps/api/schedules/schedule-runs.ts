@@ -46,7 +46,7 @@ export class ScheduleRuns {
          VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
          ON CONFLICT (schedule) DO UPDATE
             SET due_on = excluded.due_on, started_on = excluded.started_on, after_backup = excluded.after_backup,
-                status = excluded.status, backup_daemon = NULL, verify_daemon = NULL, skipped = 0,
+                status = excluded.status, backup_daemon = NULL, archive = NULL, verify_daemon = NULL, skipped = 0,
                 error_message = NULL
           WHERE last.status <> 'IN_PROGRESS'
          RETURNING schedule`,
@@ -75,13 +75,15 @@ export class ScheduleRuns {
     const schedule = await this.schedules.findOneBy({ name });
     if (run === null || schedule === null) return undefined;
 
-    const backup = await this.daemonOf(run, 'BACKUP');
-    if (backup === undefined) return this.end(run, 'FAILED', forgotten('backup', run.backupDaemon));
-    if (isUnderWay(backup)) return LOOK_EVERY_MS;
-    if (backup.status === 'FAILED' || backup.backupUrl === null)
-      return this.end(run, 'FAILED', `The backup failed: ${backup.errorMessage}`);
-    const archive = { url: backup.backupUrl, key: archiveKey(backup.backupUrl, this.settings.store) };
-    await this.record(run, backup, archive);
+    if (run.archive === null) {
+      const backup = await this.daemonOf(run, 'BACKUP');
+      if (backup === undefined) return this.end(run, 'FAILED', forgotten('backup', run.backupDaemon));
+      if (isUnderWay(backup)) return LOOK_EVERY_MS;
+      if (backup.status === 'FAILED')
+        return this.end(run, 'FAILED', `The backup failed: ${backup.errorMessage}`);
+      run.archive = await this.record(run, backup);
+    }
+    const archive = { url: run.archive, key: archiveKey(run.archive, this.settings.store) };
 
     if (run.afterBackup !== 'nothing') {
       const restoreDrill = run.afterBackup === 'restoreDrill';
@@ -121,16 +123,16 @@ export class ScheduleRuns {
     return status;
   }
 
-  private async record(run: ScheduleRun, backup: DaemonStatus, archive: ArchiveRequest): Promise<void> {
-    const row = {
-      url: archive.url,
-      key: archive.key,
-      schedule: run.schedule,
-      daemon: backup.id,
-      createdOn: new Date(backup.startedOn),
-      completedOn: endOf(backup),
-    };
+  /** @returns the archive's URL */
+  private async record({ schedule, dueOn }: ScheduleRun, backup: DaemonStatus): Promise<string> {
+    const { id, backupUrl: url, startedOn } = backup;
+    if (url === null) throw new Error(`The backup ${id} has completed without an archive`);
+    const key = archiveKey(url, this.settings.store);
+    const times = { createdOn: new Date(startedOn), completedOn: endOf(backup) };
+    const row = { url, key, schedule, daemon: id, ...times };
     await this.archives.createQueryBuilder().insert().values(row).orIgnore().execute();
+    await this.runs.update({ schedule, dueOn }, { archive: url });
+    return url;
   }
 
   private async end(run: ScheduleRun, status: 'COMPLETED' | 'FAILED', message?: string): Promise<undefined> {

@@ -22,6 +22,7 @@ export class CreateSchedules1796000002000 implements MigrationInterface {
         after_backup text NOT NULL,
         status text NOT NULL CHECK (status IN ('IN_PROGRESS', 'COMPLETED', 'FAILED')),
         backup_daemon text,
+        archive text,
         verify_daemon text,
         skipped integer NOT NULL DEFAULT 0,
         error_message text

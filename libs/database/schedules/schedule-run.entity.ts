@@ -21,10 +21,15 @@ export class ScheduleRun {
   @Column('text')
   status!: 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
 
-  /** The ids of its daemons, once they are started. */
+  /** The id of its backup, once it is started. */
   @Column('text', { name: 'backup_daemon', nullable: true })
   backupDaemon!: string | null;
 
+  /** The backupUrl of the backup that has completed, which the queue may have forgotten since. */
+  @Column('text', { nullable: true })
+  archive!: string | null;
+
+  /** The id of its verification, once it is started. */
   @Column('text', { name: 'verify_daemon', nullable: true })
   verifyDaemon!: string | null;
 
