@@ -35,7 +35,15 @@ export interface ScheduleWork {
   advance(run: ScheduledRun): Promise<number | undefined>;
 }
 
-type ScheduleJob = Job<{ schedule: string; dueOn?: number }, void, 'due' | 'run'>;
+interface ScheduleJobData {
+  schedule: string;
+  /** Missing where it is to be seen whether one is due. */
+  dueOn?: number;
+}
+
+type ScheduleJobQueue = Queue<ScheduleJobData, void>;
+type ScheduleWorker = Worker<ScheduleJobData, void>;
+type Processing = (job: Job<ScheduleJobData, void>, token?: string) => Promise<void>;
 
 /** A killed process's runs are taken over after about the sum of the first two, however often that happens. */
 const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
@@ -51,11 +59,11 @@ const CLOSED_WITHIN_MS = 2_000;
 
 /** BullMQ's clock and the steps of the runs that it starts: once each, however many processes work on them. */
 export class ScheduleQueue {
-  private worker: Worker | undefined;
+  private worker: ScheduleWorker | undefined;
 
   private constructor(
-    readonly queue: Queue,
-    private readonly openWorker: (process: (job: ScheduleJob, token?: string) => Promise<void>) => Worker,
+    readonly queue: ScheduleJobQueue,
+    private readonly openWorker: (process: Processing) => ScheduleWorker,
     private readonly logger: Logger,
   ) {}
 
@@ -64,14 +72,14 @@ export class ScheduleQueue {
     const asking = await queueConnection(url, 'producer', logger);
     const working = await queueConnection(url, 'worker', logger);
     const warn = (error: Error) => logger.warn({ reason: error.message }, 'The queue has an error');
-    const queue = new Queue(SCHEDULE_QUEUE, asking);
+    const queue: ScheduleJobQueue = new Queue(SCHEDULE_QUEUE, asking);
     queue.on('error', warn);
     await queue.waitUntilReady();
     return new ScheduleQueue(
       queue,
       (process) => {
         const options = { ...working, ...TAKEOVER, concurrency: STEPS_AT_ONCE };
-        const worker = new Worker(SCHEDULE_QUEUE, process, options);
+        const worker: ScheduleWorker = new Worker(SCHEDULE_QUEUE, process, options);
         worker.on('error', warn);
         worker.on('failed', (job, error) =>
           logger.error({ err: error, job: job?.id }, 'A job of the schedules failed'),

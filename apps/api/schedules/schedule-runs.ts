@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { Settings } from '#config';
-import type { DaemonStatus, DaemonType } from '#contracts';
+import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
 import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { type ArchiveRequest, DaemonQueue, type ScheduledRun } from '#queue';
@@ -74,7 +74,21 @@ export class ScheduleRuns {
     const run = await this.runs.findOneBy({ schedule: name, dueOn: new Date(dueOn), status: 'IN_PROGRESS' });
     const schedule = await this.schedules.findOneBy({ name });
     if (run === null || schedule === null) return undefined;
+    try {
+      return await this.nextStep(run, schedule, signal);
+    } catch (error) {
+      if (!(error instanceof Failure) || error.persistence === 'transient') throw error;
+      // A run that never ended would keep all others from beginning.
+      return this.end(run, 'FAILED', errorSentence(error));
+    }
+  }
 
+  /** @throws what may pass, so that the step is to be taken again */
+  private async nextStep(
+    run: ScheduleRun,
+    schedule: Schedule,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
     if (run.archive === null) {
       const backup = await this.daemonOf(run, 'BACKUP');
       if (backup === undefined) return this.end(run, 'FAILED', forgotten('backup', run.backupDaemon));
@@ -93,11 +107,8 @@ export class ScheduleRuns {
       if (isUnderWay(verification)) return LOOK_EVERY_MS;
       if (verification.status === 'FAILED')
         return this.end(run, 'FAILED', `The verification failed: ${verification.errorMessage}`);
-      const verified = {
-        verifiedOn: endOf(verification),
-        verifiedBy: restoreDrill ? 'RESTORE_DRILL' : 'READ',
-      };
-      await this.archives.update({ url: archive.url }, verified as Partial<ScheduleArchive>);
+      const verifiedBy = restoreDrill ? 'RESTORE_DRILL' : 'READ';
+      await this.archives.update({ url: archive.url }, { verifiedOn: endOf(verification), verifiedBy });
     }
 
     return this.end(run, 'COMPLETED', await this.pruning.prune(schedule, signal));

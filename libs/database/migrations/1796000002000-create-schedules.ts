@@ -3,6 +3,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 export class CreateSchedules1796000002000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
+      -- Times that are compared are as fine as JavaScript's.
       CREATE TABLE snapshotd.schedule (
         name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9._-]{1,64}$'),
         pattern text NOT NULL,
@@ -12,12 +13,12 @@ export class CreateSchedules1796000002000 implements MigrationInterface {
         enabled boolean NOT NULL,
         created_by text NOT NULL,
         created_on timestamptz NOT NULL DEFAULT now(),
-        settled_on timestamptz NOT NULL
+        settled_on timestamptz(3) NOT NULL
       );
       -- One row for each schedule: two runs of one at once cannot be.
       CREATE TABLE snapshotd.schedule_run (
         schedule text PRIMARY KEY REFERENCES snapshotd.schedule ON DELETE CASCADE,
-        due_on timestamptz NOT NULL,
+        due_on timestamptz(3) NOT NULL,
         started_on timestamptz NOT NULL,
         after_backup text NOT NULL,
         status text NOT NULL CHECK (status IN ('IN_PROGRESS', 'COMPLETED', 'FAILED')),

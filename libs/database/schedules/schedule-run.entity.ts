@@ -8,7 +8,7 @@ export class ScheduleRun {
   schedule!: string;
 
   /** Names the run: no other one of its schedule has this. */
-  @Column('timestamptz', { name: 'due_on' })
+  @Column({ type: 'timestamptz', name: 'due_on', precision: 3 })
   dueOn!: Date;
 
   @Column('timestamptz', { name: 'started_on' })

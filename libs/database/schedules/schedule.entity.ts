@@ -45,6 +45,6 @@ export class Schedule {
   createdOn!: Date;
 
   /** Every time of the pattern up to here has had its run, or was to have none. */
-  @Column('timestamptz', { name: 'settled_on' })
+  @Column({ type: 'timestamptz', name: 'settled_on', precision: 3 })
   settledOn!: Date;
 }
