@@ -2,14 +2,19 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
-import { databaseOptions, openDatabase } from '#database';
+import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { QueueModule } from '#queue';
+import { QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
 import { AuthModule } from './auth/auth.module.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
+import { Pruning } from './schedules/pruning.js';
+import { ScheduleClock } from './schedules/schedule-clock.js';
+import { ScheduleRuns } from './schedules/schedule-runs.js';
+import { SchedulesController } from './schedules/schedules.controller.js';
+import { Schedules } from './schedules/schedules.js';
 import { SETTINGS } from './settings.js';
 
 const RETRY_EVERY_MS = 2_000;
@@ -36,12 +41,18 @@ export class ApiModule {
           dataSourceFactory: (options) =>
             openDatabase(options as DataSourceOptions, DATABASE_ANSWERS_WITHIN_MS),
         }),
+        TypeOrmModule.forFeature([Schedule, ScheduleArchive, ScheduleRun]),
         QueueModule.forRole('producer', settings, logger),
         AuthModule,
       ],
-      controllers: [DaemonsController, HealthController],
+      controllers: [DaemonsController, HealthController, SchedulesController],
       providers: [
         DashboardLogin,
+        Pruning,
+        ScheduleClock,
+        ScheduleRuns,
+        Schedules,
+        { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
         { provide: SETTINGS, useValue: settings },
         { provide: LOGGER, useValue: logger },
         { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) },

@@ -4,7 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#contracts';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
@@ -32,7 +32,7 @@ async function main(): Promise<void> {
   acceptBodies(fastify);
   guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin));
   recordAuditedCalls(fastify, app.get(Audit));
-  await registerDashboard(fastify, app.get(DaemonQueue).queue);
+  await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

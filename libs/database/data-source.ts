@@ -9,11 +9,15 @@ import { CreateAccounts1795000000000 } from './migrations/1795000000000-create-a
 import { CreateRepository1795000000001 } from './migrations/1795000000001-create-repository.js';
 import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-api-keys.js';
 import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
+import { CreateSchedules1796000002000 } from './migrations/1796000002000-create-schedules.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
 import { Principal } from './repository/principal.entity.js';
 import { Revision } from './repository/revision.entity.js';
+import { ScheduleArchive } from './schedules/schedule-archive.entity.js';
+import { ScheduleRun } from './schedules/schedule-run.entity.js';
+import { Schedule } from './schedules/schedule.entity.js';
 
 /** Any number that other programs are unlikely to lock. */
 const MIGRATION_LOCK = 7_238_118;
@@ -36,12 +40,16 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       AccessControlList,
       AccessGrant,
       Principal,
+      Schedule,
+      ScheduleRun,
+      ScheduleArchive,
     ],
     migrations: [
       CreateAccounts1795000000000,
       CreateRepository1795000000001,
       CreateApiKeys1796000000000,
       CreateAudit1796000000001,
+      CreateSchedules1796000002000,
     ],
     migrationsTransactionMode: 'all',
     extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },

@@ -9,3 +9,6 @@ export * from './repository/access-grant.entity.js';
 export * from './repository/node.entity.js';
 export * from './repository/principal.entity.js';
 export * from './repository/revision.entity.js';
+export * from './schedules/schedule-archive.entity.js';
+export * from './schedules/schedule-run.entity.js';
+export * from './schedules/schedule.entity.js';

@@ -36,6 +36,8 @@ export interface DaemonJobData {
   terminatedOn?: number;
   /** Set until the API knows that the queue has it: whoever asked for it may have been told that nothing is started. */
   unconfirmed?: boolean;
+  /** What it was started for, by a program that may ask again: see DaemonQueue.startOnce. */
+  mark?: string;
 }
 
 /** How far it is. Only the worker writes it. */

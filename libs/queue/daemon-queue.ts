@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job, JobsOptions } from 'bullmq';
+import type { Job, JobsOptions, JobType } from 'bullmq';
 import type { Settings } from '#config';
 import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
@@ -25,6 +25,18 @@ function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
 /** How long a worker waits for the API to confirm a daemon: longer than the API waits for the queue. */
 const CONFIRMED_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 20;
+
+/** For how long a mark means the daemon that was started for it. */
+const MARKED_MS = 30 * DAY_SECONDS * 1000;
+
+/** Daemons that are fetched at once: BullMQ asks for each of them by itself, and the queue must answer in time. */
+const PAGE = 100;
+
+/**
+ * In this order none slips through that moves on meanwhile, from waiting to active or from active back: it is met in
+ * one place or in the other.
+ */
+const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
@@ -60,6 +72,41 @@ export class DaemonQueue {
       this.logger.warn({ daemon: job.id, reason: errorSentence(error) }, 'A daemon could not be confirmed');
     }
     return daemonStatus(asDaemonJob(job));
+  }
+
+  /**
+   * Starts a daemon for whoever asks again until it knows the answer: of one mark there is one daemon, whoever asked
+   * for it and however often. So it needs no confirmation: what an answer that was lost has started is found again.
+   * @param mark what it is started for; remembered for 30 days
+   * @throws QueueUnavailable: whether it is started is not known; ask again
+   */
+  async startOnce(
+    mark: string,
+    type: DaemonType,
+    startedBy: string,
+    archive?: ArchiveRequest,
+  ): Promise<DaemonStatus> {
+    const data: DaemonJobData = {
+      startedBy,
+      startedOn: Date.now(),
+      mark,
+      ...(archive !== undefined && { archive }),
+    };
+    const deduplication = { id: mark, ttl: MARKED_MS };
+    const { id = '' } = await answered(this.queue.add(type, data, { ...this.jobOptions, deduplication }));
+    const status = await this.statusOfMarked(id, mark);
+    if (status === undefined) throw new Error(`The queue has forgotten the daemon ${id} of ${mark}`);
+    return status;
+  }
+
+  /**
+   * The status of a daemon that was started once. A queue that was lost counts its ids from 1 again: only the
+   * mark tells that this is the same daemon.
+   * @returns undefined when the queue does not know it, or not any more. @throws QueueUnavailable
+   */
+  async statusOfMarked(id: string, mark: string): Promise<DaemonStatus | undefined> {
+    const job = await this.find(id);
+    return job?.data.mark === mark ? this.status(id) : undefined;
   }
 
   /**
@@ -120,6 +167,31 @@ export class DaemonQueue {
   /** Whether a daemon was told to end. @throws QueueUnavailable */
   async isTerminated(id: string): Promise<boolean> {
     return (await this.find(id))?.data.terminatedOn !== undefined;
+  }
+
+  /**
+   * The daemons that an archive must stay for: those that wait to read it, those that will try again, and those that
+   * read it now.
+   * @param key the archive's in the bucket
+   * @returns their ids. @throws QueueUnavailable
+   */
+  async readersOf(key: string): Promise<string[]> {
+    const ids = new Set<string>();
+    for (const state of READER_STATES)
+      for await (const job of this.jobsOf(state)) {
+        const neverRuns = job.data.terminatedOn !== undefined && state !== 'active';
+        if (job.data.archive?.key === key && !neverRuns) ids.add(job.id ?? '');
+      }
+    return [...ids];
+  }
+
+  /** The daemons in one of the queue's states, newest first: those that leave at the other end shift nobody. */
+  private async *jobsOf(state: JobType): AsyncGenerator<DaemonJob> {
+    for (let start = 0; ; start += PAGE) {
+      const jobs = await answered(this.queue.getJobs([state], start, start + PAGE - 1));
+      yield* jobs.map(asDaemonJob);
+      if (jobs.length === 0) return;
+    }
   }
 
   /** @throws QueueUnavailable */

@@ -34,6 +34,7 @@ describe.each(queues)('the dashboard of the %s queue', (_title, queueUrl) => {
       '/api/queues/daemons/add',
       '/api/queues/daemons/obliterate',
       '/api/queues/daemons/1/retry/failed',
+      '/api/queues/schedules/add',
       '/api/queues/pause',
     ].flatMap((path): [string, string][] => [
       ['POST', `/admin/queues${path}`],
@@ -55,12 +56,15 @@ describe.each(queues)('the dashboard of the %s queue', (_title, queueUrl) => {
     }
   });
 
-  test('shows the queue to a session', async () => {
+  test('shows the queues to a session', async () => {
     const { status, body } = await stack.call<{
       queues: { name: string; counts: { completed: number }; readOnlyMode: boolean }[];
     }>('GET', '/admin/queues/api/queues?activeQueue=daemons&status=completed');
     expect(status).toBe(200);
-    expect(body.queues).toMatchObject([{ name: 'daemons', counts: { completed: 1 }, readOnlyMode: true }]);
+    expect(body.queues).toMatchObject([
+      { name: 'daemons', counts: { completed: 1 }, readOnlyMode: true },
+      { name: 'schedules', readOnlyMode: true },
+    ]);
   });
 
   test('lets a browser in by HTTP Basic, and carries it on by a cookie', async () => {

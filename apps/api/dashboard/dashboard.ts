@@ -3,7 +3,7 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
-import type { DaemonQueue } from '#queue';
+import type { DaemonQueue, ScheduleQueue } from '#queue';
 import { sendReason } from '../http/reason.js';
 import { DASHBOARD_PATH } from './dashboard-path.js';
 
@@ -14,15 +14,15 @@ const CONTENT_SECURITY_POLICY =
 /** The fonts that the page would fetch from the internet; it falls back to the system's. */
 const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
 
-/** Shows the queue to administrators, read-only. Whoever may see it is decided where all routes are guarded. */
+/** Shows the queues to administrators, read-only. Whoever may see them is decided where all routes are guarded. */
 export async function registerDashboard(
   fastify: FastifyInstance,
-  queue: DaemonQueue['queue'],
+  queues: (DaemonQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   const serverAdapter = new FastifyAdapter();
   serverAdapter.setBasePath(DASHBOARD_PATH);
   createBullBoard({
-    queues: [new BullMQAdapter(queue, { readOnlyMode: true })],
+    queues: queues.map((queue) => new BullMQAdapter(queue, { readOnlyMode: true })),
     serverAdapter,
     options: { uiConfig: { boardTitle: 'snapshotd' } },
   });

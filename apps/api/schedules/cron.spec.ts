@@ -1,0 +1,54 @@
+import { nextTime, patternFault, timeZoneFault } from './cron.js';
+
+const at = (text: string) => new Date(text).getTime();
+const times = (pattern: string, from: string, count: number) => {
+  const found: string[] = [];
+  for (let time = at(from); found.length < count;) {
+    time = nextTime({ pattern, timeZone: 'Europe/Berlin' }, time);
+    found.push(new Date(time).toISOString());
+  }
+  return found;
+};
+
+test('a time that the clocks pass twice in autumn comes once, one that they leave out in spring comes an hour later', () => {
+  expect(times('30 2 * * *', '2026-10-24T12:00:00Z', 2)).toEqual([
+    '2026-10-25T00:30:00.000Z',
+    '2026-10-26T01:30:00.000Z',
+  ]);
+  // Also when it is asked a moment after the first of both.
+  expect(times('30 2 * * *', '2026-10-25T00:30:00.070Z', 1)).toEqual(['2026-10-26T01:30:00.000Z']);
+  expect(times('30 2 * * *', '2026-03-28T12:00:00Z', 2)).toEqual([
+    '2026-03-29T01:30:00.000Z',
+    '2026-03-30T00:30:00.000Z',
+  ]);
+});
+
+test.each(['30 2 * * *', '*/5 * * * * *', '0 0 L * *', '@daily', '0 3 * * MON-FRI', '0 9 * * THU'])(
+  '%s is a pattern',
+  (pattern) => {
+    expect(patternFault(pattern)).toBeUndefined();
+  },
+);
+
+test.each([
+  ['', /five fields/],
+  ['5', /five fields/],
+  ['1 2 3 4 5 6 7', /five fields/],
+  ['60 * * * *', /expected range 0-59/],
+  ['0 0 30 2 *', /Invalid explicit day of month/],
+  ['@sometimes', /cannot resolve alias/],
+  ['H 3 * * *', /must not hold H/],
+  ['0 H(0-5) * * *', /must not hold H/],
+])('%p is no pattern', (pattern, fault) => {
+  expect(patternFault(pattern)).toMatch(fault);
+});
+
+test('time zones are those of the IANA database', () => {
+  expect(['UTC', 'Europe/Berlin', 'Pacific/Apia'].map(timeZoneFault)).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  for (const zone of ['', 'local', 'Mars/Olympus', '+01:00'])
+    expect(timeZoneFault(zone)).toMatch(/^there is no time zone/);
+});

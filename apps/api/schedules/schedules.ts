@@ -1,0 +1,147 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
+import { type AfterBackup, type Retention, Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import { errorSentence } from '#contracts';
+import { LOGGER, type Logger } from '#logging';
+import { ScheduleQueue } from '#queue';
+import { nextTime } from './cron.js';
+
+/** What an administrator says of a schedule. */
+export interface ScheduleRequest {
+  pattern: string;
+  timeZone: string;
+  then: AfterBackup;
+  retention: Retention | null;
+  enabled: boolean;
+}
+
+/** A schedule as clients see it. Times are milliseconds since 1970. */
+export interface ScheduleView extends ScheduleRequest {
+  name: string;
+  /** An administrator's email. */
+  createdBy: string;
+  createdOn: number;
+  /** Null while it is not enabled. */
+  nextRunOn: number | null;
+  lastRun: {
+    startedOn: number;
+    /** The backup's; null until it is started. */
+    daemonId: string | null;
+    status: ScheduleRun['status'];
+    /** Why it failed, what it could not delete, and whether runs were skipped meanwhile. */
+    errorMessage: string | null;
+  } | null;
+  lastCompletedOn: number | null;
+  lastVerifiedOn: number | null;
+}
+
+/** The schedules' definitions. The table is the truth; the queue's clock is set by it, here and ever again. */
+@Injectable()
+export class Schedules {
+  constructor(
+    @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
+    @InjectRepository(ScheduleRun) private readonly runs: Repository<ScheduleRun>,
+    @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
+    private readonly queue: ScheduleQueue,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Makes a schedule, or changes the one of this name. Times of the pattern that have passed before, and times at
+   * which it was not enabled, have no run.
+   * @returns whether it is new
+   */
+  async put(name: string, request: ScheduleRequest, account: string): Promise<boolean> {
+    const { pattern, timeZone, then, retention, enabled } = request;
+    const [row] = await this.schedules.query<{ created: boolean }[]>(
+      `INSERT INTO snapshotd.schedule AS was
+              (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       ON CONFLICT (name) DO UPDATE
+          SET pattern = excluded.pattern, time_zone = excluded.time_zone, after_backup = excluded.after_backup,
+              retention = excluded.retention, enabled = excluded.enabled,
+              settled_on = CASE
+                WHEN (was.pattern, was.time_zone, was.enabled) = (excluded.pattern, excluded.time_zone, true)
+                THEN was.settled_on ELSE excluded.settled_on END
+       RETURNING xmax = 0 AS created`,
+      [name, pattern, timeZone, then, retention && JSON.stringify(retention), enabled, account, new Date()],
+    );
+    await this.setClock(name, () =>
+      enabled ? this.queue.arm({ name, pattern, timeZone }) : this.queue.disarm(name),
+    );
+    return row?.created === true;
+  }
+
+  /** Removes a schedule. Its archives stay, and no schedule knows them any more. @returns false when there is none */
+  async remove(name: string): Promise<boolean> {
+    const { affected } = await this.schedules.delete({ name });
+    if (affected === 1) await this.setClock(name, () => this.queue.disarm(name));
+    return affected === 1;
+  }
+
+  async find(name: string): Promise<Schedule | null> {
+    return this.schedules.findOneBy({ name });
+  }
+
+  /** All schedules by name, or the one of a name. */
+  async views(name?: string): Promise<ScheduleView[]> {
+    const schedules = await this.schedules.find({
+      ...(name !== undefined && { where: { name } }),
+      order: { name: 'ASC' },
+    });
+    const runs = new Map((await this.runs.find()).map((run) => [run.schedule, run]));
+    const dates = await this.archives.query<{ schedule: string; completed: Date; verified: Date | null }[]>(
+      `SELECT schedule, max(completed_on) AS completed, max(verified_on) AS verified
+         FROM snapshotd.schedule_archive GROUP BY schedule`,
+    );
+    const lasts = new Map(dates.map((row) => [row.schedule, row]));
+    return schedules.map((schedule) => view(schedule, runs.get(schedule.name), lasts.get(schedule.name)));
+  }
+
+  /** A queue that is away does not keep a definition from being changed: its clock is set when it is back. */
+  private async setClock(name: string, set: () => Promise<void>): Promise<void> {
+    try {
+      await set();
+    } catch (error) {
+      this.logger.warn({ schedule: name, reason: errorSentence(error) }, 'The clock will be set later');
+    }
+  }
+}
+
+function view(
+  schedule: Schedule,
+  run: ScheduleRun | undefined,
+  last: { completed: Date; verified: Date | null } | undefined,
+): ScheduleView {
+  const { name, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } = schedule;
+  return {
+    name,
+    pattern,
+    timeZone,
+    then: afterBackup,
+    retention,
+    enabled,
+    createdBy,
+    createdOn: createdOn.getTime(),
+    nextRunOn: enabled ? nextTime(schedule, Date.now()) : null,
+    lastRun:
+      run === undefined
+        ? null
+        : {
+            startedOn: run.startedOn.getTime(),
+            daemonId: run.backupDaemon,
+            status: run.status,
+            errorMessage: [run.errorMessage, skippedSentence(run)].filter(Boolean).join(' ') || null,
+          },
+    lastCompletedOn: last?.completed.getTime() ?? null,
+    lastVerifiedOn: last?.verified?.getTime() ?? null,
+  };
+}
+
+function skippedSentence({ skipped }: ScheduleRun): string {
+  if (skipped === 0) return '';
+  return skipped === 1
+    ? 'A run that was due meanwhile was skipped.'
+    : `${skipped} runs that were due meanwhile were skipped.`;
+}

@@ -1,0 +1,43 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { AfterBackup } from './schedule.entity.js';
+
+/** The last run of a schedule, and how far it is. */
+@Entity({ schema: 'snapshotd', name: 'schedule_run' })
+export class ScheduleRun {
+  @PrimaryColumn('text')
+  schedule!: string;
+
+  /** Names the run: no other one of its schedule has this. */
+  @Column({ type: 'timestamptz', name: 'due_on', precision: 3 })
+  dueOn!: Date;
+
+  @Column('timestamptz', { name: 'started_on' })
+  startedOn!: Date;
+
+  /** The schedule's when the run began. */
+  @Column('text', { name: 'after_backup' })
+  afterBackup!: AfterBackup;
+
+  @Column('text')
+  status!: 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
+
+  /** The id of its backup, once it is started. */
+  @Column('text', { name: 'backup_daemon', nullable: true })
+  backupDaemon!: string | null;
+
+  /** The backupUrl of the backup that has completed, which the queue may have forgotten since. */
+  @Column('text', { nullable: true })
+  archive!: string | null;
+
+  /** The id of its verification, once it is started. */
+  @Column('text', { name: 'verify_daemon', nullable: true })
+  verifyDaemon!: string | null;
+
+  /** How many runs were due while this one ran. */
+  @Column('integer', { default: 0 })
+  skipped!: number;
+
+  /** Why it failed, or what it could not do though it completed: one line. */
+  @Column('text', { name: 'error_message', nullable: true })
+  errorMessage!: string | null;
+}

@@ -1,0 +1,50 @@
+import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
+
+/** What a run does after its backup. */
+export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
+export type AfterBackup = (typeof AFTER_BACKUP)[number];
+
+/** How many archives are kept: the last ones, and the last one of so many days, weeks, months and years. */
+export interface Retention {
+  last?: number | undefined;
+  daily?: number | undefined;
+  weekly?: number | undefined;
+  monthly?: number | undefined;
+  yearly?: number | undefined;
+}
+
+/** Backups that are started by the clock. */
+@Entity({ schema: 'snapshotd', name: 'schedule' })
+export class Schedule {
+  @PrimaryColumn('text')
+  name!: string;
+
+  /** A cron pattern of five fields, or of six, seconds first. */
+  @Column('text')
+  pattern!: string;
+
+  /** A name of the IANA database: the pattern's, and that in which days, weeks, months and years are counted. */
+  @Column('text', { name: 'time_zone' })
+  timeZone!: string;
+
+  @Column('text', { name: 'after_backup' })
+  afterBackup!: AfterBackup;
+
+  /** Null keeps everything. */
+  @Column('jsonb', { nullable: true })
+  retention!: Retention | null;
+
+  @Column('boolean')
+  enabled!: boolean;
+
+  /** An administrator's email. */
+  @Column('text', { name: 'created_by' })
+  createdBy!: string;
+
+  @CreateDateColumn({ type: 'timestamptz', name: 'created_on' })
+  createdOn!: Date;
+
+  /** Every time of the pattern up to here has had its run, or was to have none. */
+  @Column({ type: 'timestamptz', name: 'settled_on', precision: 3 })
+  settledOn!: Date;
+}

@@ -1,0 +1,156 @@
+import { DelayedError, type Job, Queue, Worker } from 'bullmq';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Secret } from '#config';
+import { errorSentence } from '#contracts';
+import type { Logger } from '#logging';
+import { queueConnection } from './connection.js';
+import { answered } from './queue-unavailable.js';
+
+/** The queue of what the clock starts. */
+export const SCHEDULE_QUEUE = 'schedules';
+
+/** One run of a schedule. */
+export interface ScheduledRun {
+  schedule: string;
+  /** Names the run: milliseconds since 1970. */
+  dueOn: number;
+}
+
+/** When a schedule's times are. */
+export interface ScheduleTimes {
+  name: string;
+  /** Cron, of five or six fields. */
+  pattern: string;
+  timeZone: string;
+}
+
+/** What is done when the queue says so, in whichever process takes it. */
+export interface ScheduleWork {
+  /** A schedule's time has come: milliseconds since 1970. */
+  due(schedule: string, time: number): Promise<void>;
+  /**
+   * Takes a run as far as it goes now. May be called again for what it has done already, when a process died.
+   * @returns after how many milliseconds to call it again; undefined when the run has ended
+   */
+  advance(run: ScheduledRun): Promise<number | undefined>;
+}
+
+interface ScheduleJobData {
+  schedule: string;
+  /** Missing where it is to be seen whether one is due. */
+  dueOn?: number;
+}
+
+type ScheduleJobQueue = Queue<ScheduleJobData, void>;
+type ScheduleWorker = Worker<ScheduleJobData, void>;
+type Processing = (job: Job<ScheduleJobData, void>, token?: string) => Promise<void>;
+
+/** A killed process's runs are taken over after about the sum of the first two, however often that happens. */
+const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
+
+/** Runs are advanced in short steps and wait in the queue in between: this many steps at once are plenty. */
+const STEPS_AT_ONCE = 8;
+const STEP_FAILED_PAUSE_MS = 5_000;
+
+/** What the dashboard shows of what is over. */
+const KEPT = { count: 100 };
+
+const CLOSED_WITHIN_MS = 2_000;
+
+/** BullMQ's clock and the steps of the runs that it starts: once each, however many processes work on them. */
+export class ScheduleQueue {
+  private worker: ScheduleWorker | undefined;
+
+  private constructor(
+    readonly queue: ScheduleJobQueue,
+    private readonly openWorker: (process: Processing) => ScheduleWorker,
+    private readonly logger: Logger,
+  ) {}
+
+  /** Waits until the queue answers. */
+  static async open(url: Secret, logger: Logger): Promise<ScheduleQueue> {
+    const asking = await queueConnection(url, 'producer', logger);
+    const working = await queueConnection(url, 'worker', logger);
+    const warn = (error: Error) => logger.warn({ reason: error.message }, 'The queue has an error');
+    const queue: ScheduleJobQueue = new Queue(SCHEDULE_QUEUE, asking);
+    queue.on('error', warn);
+    await queue.waitUntilReady();
+    return new ScheduleQueue(
+      queue,
+      (process) => {
+        const options = { ...working, ...TAKEOVER, concurrency: STEPS_AT_ONCE };
+        const worker: ScheduleWorker = new Worker(SCHEDULE_QUEUE, process, options);
+        worker.on('error', warn);
+        worker.on('failed', (job, error) =>
+          logger.error({ err: error, job: job?.id }, 'A job of the schedules failed'),
+        );
+        return worker;
+      },
+      logger,
+    );
+  }
+
+  /** Takes part in the work from now on. */
+  work(work: ScheduleWork): void {
+    this.worker = this.openWorker(async (job, token) => {
+      const { schedule, dueOn } = job.data;
+      if (dueOn === undefined) return work.due(schedule, job.opts.prevMillis ?? Date.now());
+      const pause = await this.advance(work, { schedule, dueOn });
+      if (pause === undefined) return;
+      await job.moveToDelayed(Date.now() + pause, token);
+      throw new DelayedError();
+    });
+  }
+
+  /** Sets the clock for a schedule, unless it is set. @throws QueueUnavailable */
+  async arm({ name, pattern, timeZone }: ScheduleTimes): Promise<void> {
+    const known = await answered(this.queue.getJobScheduler(name));
+    // Setting it anew takes away the job of the next time, which may be due just now.
+    if (known?.pattern === pattern && known.tz === timeZone && (await this.hasJob(name, known.next))) return;
+    await answered(
+      this.queue.upsertJobScheduler(
+        name,
+        { pattern, tz: timeZone },
+        { name: 'due', data: { schedule: name }, opts: { removeOnComplete: KEPT, removeOnFail: KEPT } },
+      ),
+    );
+  }
+
+  /** @throws QueueUnavailable */
+  async disarm(name: string): Promise<void> {
+    await answered(this.queue.removeJobScheduler(name));
+  }
+
+  /** The names of the schedules that the clock is set for. @throws QueueUnavailable */
+  async armed(): Promise<string[]> {
+    return (await answered(this.queue.getJobSchedulers())).map(({ key }) => key);
+  }
+
+  /** Has a run advanced until it has ended, unless that is so already. @throws QueueUnavailable */
+  async drive(run: ScheduledRun): Promise<void> {
+    // A job whose id is there already is not added again.
+    const options = { jobId: `${run.schedule}-${run.dueOn}`, removeOnComplete: KEPT, removeOnFail: true };
+    await answered(this.queue.add('run', run, options));
+  }
+
+  /** Lets the steps that are being done come to their end, but not for long: others take them over. */
+  async close(): Promise<void> {
+    const late = sleep(CLOSED_WITHIN_MS, undefined, { ref: false });
+    await Promise.race([this.worker?.close(), late]);
+    await Promise.race([this.queue.close(), late]);
+  }
+
+  private async hasJob(name: string, next: number | undefined): Promise<boolean> {
+    return (await answered(this.queue.getJob(`repeat:${name}:${next}`))) !== undefined;
+  }
+
+  /** Nothing that fails on the way ends a run: what can be over is tried again. */
+  private async advance(work: ScheduleWork, run: ScheduledRun): Promise<number | undefined> {
+    try {
+      return await work.advance(run);
+    } catch (error) {
+      this.logger.warn({ schedule: run.schedule, reason: errorSentence(error) }, 'A run waits');
+      return STEP_FAILED_PAUSE_MS;
+    }
+  }
+}

@@ -1,0 +1,41 @@
+import { Queue, Worker } from 'bullmq';
+import { randomBytes } from 'node:crypto';
+import { readSettings } from '#config';
+import { createLogger } from '#logging';
+import { newDatabase, queues } from '../../test/support/servers.js';
+import { queueConnection } from './connection.js';
+import type { DaemonJobQueue } from './daemon-job.js';
+import { DaemonQueue } from './daemon-queue.js';
+
+test.each(queues)(
+  'of one mark there is one daemon on the %s queue, while it waits and after it has ended',
+  async (_title, queueUrl) => {
+    const QUEUE_URL = queueUrl ?? (await newDatabase());
+    const settings = readSettings({ DATABASE_URL: 'postgres://unused/it', S3_BUCKET: 'unused', QUEUE_URL });
+    const logger = createLogger('test', 'silent');
+    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
+    const name = `once-${randomBytes(4).toString('hex')}`;
+    const queue: DaemonJobQueue = new Queue(name, connection);
+    const worker = new Worker(name, undefined, connection);
+    const daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    try {
+      const start = () => daemons.startOnce('BACKUP of a: b', 'BACKUP', 'schedule a');
+      const [first, ...others] = await Promise.all([start(), start(), start()]);
+      for (const other of others) expect(other).toEqual(first);
+      const { id } = first;
+      await daemons.terminate(id);
+      expect(await start()).toMatchObject({ id, status: 'FAILED' });
+
+      const job = await worker.getNextJob('token');
+      expect(job?.id).toBe(id);
+      await job?.moveToFailed(new Error('It failed.'), 'token', false);
+      expect(await start()).toMatchObject({ id, status: 'FAILED' });
+      expect(await worker.getNextJob('token', { block: false })).toBeUndefined();
+      expect(await daemons.statusOfMarked(id, 'of another life')).toBeUndefined();
+      expect((await daemons.startOnce('another', 'BACKUP', 'schedule a')).id).not.toBe(id);
+    } finally {
+      await worker.close();
+      await queue.close();
+    }
+  },
+);
