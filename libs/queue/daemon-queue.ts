@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job, JobsOptions } from 'bullmq';
+import type { Job, JobsOptions, JobType } from 'bullmq';
 import type { Settings } from '#config';
 import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
@@ -25,6 +25,15 @@ function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
 /** How long a worker waits for the API to confirm a daemon: longer than the API waits for the queue. */
 const CONFIRMED_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 20;
+
+/** Daemons that are fetched at once: BullMQ asks for each of them by itself, and the queue must answer in time. */
+const PAGE = 100;
+
+/**
+ * In this order none slips through that moves on meanwhile, from waiting to active or from active back: it is met in
+ * one place or in the other.
+ */
+const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
@@ -120,6 +129,31 @@ export class DaemonQueue {
   /** Whether a daemon was told to end. @throws QueueUnavailable */
   async isTerminated(id: string): Promise<boolean> {
     return (await this.find(id))?.data.terminatedOn !== undefined;
+  }
+
+  /**
+   * The daemons that an archive must stay for: those that wait to read it, those that will try again, and those that
+   * read it now.
+   * @param key the archive's in the bucket
+   * @returns their ids. @throws QueueUnavailable
+   */
+  async readersOf(key: string): Promise<string[]> {
+    const ids = new Set<string>();
+    for (const state of READER_STATES)
+      for await (const job of this.jobsOf(state)) {
+        const neverRuns = job.data.terminatedOn !== undefined && state !== 'active';
+        if (job.data.archive?.key === key && !neverRuns) ids.add(job.id ?? '');
+      }
+    return [...ids];
+  }
+
+  /** The daemons in one of the queue's states, newest first: those that leave at the other end shift nobody. */
+  private async *jobsOf(state: JobType): AsyncGenerator<DaemonJob> {
+    for (let start = 0; ; start += PAGE) {
+      const jobs = await answered(this.queue.getJobs([state], start, start + PAGE - 1));
+      yield* jobs.map(asDaemonJob);
+      if (jobs.length === 0) return;
+    }
   }
 
   /** @throws QueueUnavailable */

@@ -1,3 +1,4 @@
+export * from './archives.js';
 export * from './backup.js';
 export * from './journal.js';
 export * from './restore.js';

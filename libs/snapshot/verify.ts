@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
 import { type Session, takeRepositoryLock } from '#postgres';
+import { verificationKey } from './archives.js';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
@@ -141,7 +142,7 @@ async function keep(
     daemonId,
     verifiedAt: new Date().toISOString(),
   };
-  await store.put(`${key}.verified.json`, `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
+  await store.put(verificationKey(key), `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
   const total = progressTotal(result.entities ?? 0);
   if (result.restorable) journal.report({ message: 'Finished: VERIFY', current: total, total });
 }

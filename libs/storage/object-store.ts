@@ -2,6 +2,7 @@ import {
   DeleteObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
+  ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
@@ -24,6 +25,16 @@ export interface StoredObject {
   length: number;
   /** The bytes from `start` to just before `end`; the stream fails rather than end early. */
   read(start: number, end: number): Readable;
+}
+
+/** An object as a listing shows it. */
+export interface ListedObject {
+  key: string;
+  bytes: number;
+  /** Of its content: objects of one key and one ETag are the same. */
+  etag: string | undefined;
+  /** When it was written: milliseconds since 1970. */
+  modifiedOn: number;
 }
 
 /** The bucket that archives live in: the only way from here to the AWS SDK. */
@@ -78,6 +89,29 @@ export class ObjectStore {
       if (error instanceof Failure && error.code === 'STORE_OBJECT_MISSING') return undefined;
       throw error;
     }
+  }
+
+  /**
+   * All objects whose keys begin with a prefix, sorted by key. They come in pages: take them as they come.
+   * @throws Failure STORE_*
+   */
+  async *list(prefix: string, signal: AbortSignal): AsyncGenerator<ListedObject> {
+    let next: string | undefined;
+    do {
+      const command = new ListObjectsV2Command({
+        Bucket: this.bucket,
+        Prefix: prefix,
+        ...(next !== undefined && { ContinuationToken: next }),
+      });
+      const { Contents = [], NextContinuationToken } = await this.objects.request(
+        (http) => this.client.send(command, http),
+        { permission: 's3:ListBucket' },
+        signal,
+      );
+      for (const { Key = '', Size = 0, ETag, LastModified } of Contents)
+        yield { key: Key, bytes: Size, etag: ETag, modifiedOn: LastModified?.getTime() ?? 0 };
+      next = NextContinuationToken;
+    } while (next !== undefined);
   }
 
   /** Writes a small object in one request. @throws Failure STORE_* */
