@@ -6,8 +6,11 @@ import { databaseOptions, openDatabase } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { QueueModule } from '#queue';
 import { ObjectStore } from '#storage';
+import { Archives } from './archives/archives.js';
+import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
+import { StatusStreams } from './daemons/status-streams.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
 import { SETTINGS } from './settings.js';
@@ -15,6 +18,8 @@ import { SETTINGS } from './settings.js';
 const RETRY_EVERY_MS = 2_000;
 /** Within two seconds a client is to be told that the database is away. */
 const DATABASE_ANSWERS_WITHIN_MS = 1_500;
+/** Requests to the object store are tried again while a client waits, but not for long. */
+const STORE_PATIENCE_MS = 5_000;
 
 @Module({})
 export class ApiModule {
@@ -39,12 +44,17 @@ export class ApiModule {
         QueueModule.forRole('producer', settings, logger),
         AuthModule,
       ],
-      controllers: [DaemonsController, HealthController],
+      controllers: [ArchivesController, DaemonsController, HealthController],
       providers: [
+        Archives,
         DashboardLogin,
+        StatusStreams,
         { provide: SETTINGS, useValue: settings },
         { provide: LOGGER, useValue: logger },
-        { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) },
+        {
+          provide: ObjectStore,
+          useFactory: () => new ObjectStore({ ...settings.store, patienceMs: STORE_PATIENCE_MS }),
+        },
       ],
     };
   }

@@ -36,6 +36,8 @@ export interface DaemonJobData {
   terminatedOn?: number;
   /** Set until the API knows that the queue has it: whoever asked for it may have been told that nothing is started. */
   unconfirmed?: boolean;
+  /** Of a start with an Idempotency-Key: tells the call that started it from those that found it there. */
+  call?: string;
 }
 
 /** How far it is. Only the worker writes it. */

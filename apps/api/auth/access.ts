@@ -65,6 +65,11 @@ async function accountOf(request: FastifyRequest, sessions: Sessions): Promise<C
   return token === undefined ? undefined : await sessions.accountOf(token);
 }
 
+/** For an answer that goes on for long: whether whoever asked for it may still have it. */
+export async function mayStill(request: FastifyRequest, sessions: Sessions): Promise<boolean> {
+  return (await accountOf(request, sessions))?.administrator === true;
+}
+
 function unauthorized(request: FastifyRequest): UnauthorizedException {
   return new UnauthorizedException(
     sessionToken(request) === undefined
