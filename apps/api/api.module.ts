@@ -6,8 +6,11 @@ import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun }
 import { LOGGER, type Logger } from '#logging';
 import { QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
+import { Archives } from './archives/archives.js';
+import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
+import { StatusStreams } from './daemons/status-streams.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
 import { Pruning } from './schedules/pruning.js';
@@ -20,6 +23,8 @@ import { SETTINGS } from './settings.js';
 const RETRY_EVERY_MS = 2_000;
 /** Within two seconds a client is to be told that the database is away. */
 const DATABASE_ANSWERS_WITHIN_MS = 1_500;
+/** Requests to the object store are tried again while a client waits, but not for long. */
+const STORE_PATIENCE_MS = 5_000;
 
 @Module({})
 export class ApiModule {
@@ -45,17 +50,22 @@ export class ApiModule {
         QueueModule.forRole('producer', settings, logger),
         AuthModule,
       ],
-      controllers: [DaemonsController, HealthController, SchedulesController],
+      controllers: [ArchivesController, DaemonsController, HealthController, SchedulesController],
       providers: [
+        Archives,
         DashboardLogin,
         Pruning,
         ScheduleClock,
         ScheduleRuns,
         Schedules,
+        StatusStreams,
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
         { provide: SETTINGS, useValue: settings },
         { provide: LOGGER, useValue: logger },
-        { provide: ObjectStore, useFactory: () => new ObjectStore(settings.store) },
+        {
+          provide: ObjectStore,
+          useFactory: () => new ObjectStore({ ...settings.store, patienceMs: STORE_PATIENCE_MS }),
+        },
       ],
     };
   }

@@ -14,12 +14,14 @@ import {
   createManifest,
   dataEntryName,
   ENTRY_MEMORY_BYTES,
+  findManifest,
   type Manifest,
   type ManifestFacts,
   openArchive,
   parseManifest,
   type RangeSource,
 } from './index.js';
+import { centralDirectory, entryTime, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';
 
 const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:05.678Z'), entriesAtOnce: 4 };
 
@@ -358,6 +360,41 @@ describe('opening', () => {
           : source(bytes).read(start, end),
     };
     await expect(openArchive(failing)).rejects.toBe(away);
+  });
+});
+
+describe('finding out what an archive is', () => {
+  test('takes two reads, however many entries there are', async () => {
+    const contents = Object.fromEntries(Array.from({ length: 2_000 }, (_, i) => [`t${i}`, 'a\n1\n']));
+    const { bytes, manifest } = await archiveOf(contents);
+    const reads: [number, number][] = [];
+    const found = await findManifest(source(bytes, reads));
+    const { totals, tables, definitions } = await found.read();
+    expect({ totals, tables: tables.length, definitions, reads: reads.length }).toEqual({
+      totals: manifest.totals,
+      tables: 2_000,
+      definitions: undefined,
+      reads: 2,
+    });
+  });
+
+  test.each([
+    ['that is small', 1_000, 100],
+    ['whose manifest lies behind 4 GB', 5 * 1024 ** 3, 100],
+    ['whose manifest is longer than 4 GB', 5 * 1024 ** 3, 6 * 1024 ** 3],
+  ])('finds the manifest of one %s', (_title, offset, length) => {
+    const record = {
+      name: 'manifest.json',
+      method: 8,
+      crc32: 7,
+      compressedLength: 50,
+      length,
+      offset,
+      streamed: false,
+    };
+    const end = centralDirectory([record], entryTime(OPTIONS.modifiedAt), offset + extent(record));
+    expect(lastRecord(end.subarray(-LAST_RECORD_BYTES), 'manifest.json')).toEqual(record);
+    expect(lastRecord(end.subarray(-LAST_RECORD_BYTES), 'manifest.jsom')).toBeUndefined();
   });
 });
 

@@ -67,7 +67,15 @@ function zip(files: File[], change: (records: EntryRecord[]) => void = () => {})
   const records: EntryRecord[] = [];
   let offset = 0;
   for (const { name, length, crc, data, method } of files) {
-    const record = { name, method, crc32: crc, compressedLength: data.length, length, offset, streamed: false };
+    const record = {
+      name,
+      method,
+      crc32: crc,
+      compressedLength: data.length,
+      length,
+      offset,
+      streamed: false,
+    };
     records.push(record);
     parts.push(localHeader(record, time), data);
     offset += extent(record);
@@ -115,14 +123,21 @@ const MANIFEST_BYTES = 60 * 1024 * 1024;
 test.each<[string, () => Buffer, RegExp]>([
   [
     'a bomb of 1 GB that the manifest calls small',
-    () => zip([{ ...deflated(NAME, bomb()), length: 4, crc: crc32(SMALL) }, manifestFile([described(NAME, SMALL)])]),
+    () =>
+      zip([
+        { ...deflated(NAME, bomb()), length: 4, crc: crc32(SMALL) },
+        manifestFile([described(NAME, SMALL)]),
+      ]),
     /the entry .* is damaged/,
   ],
   [
     'a bomb of 1 GB that everything calls 900 MB',
     () => {
       const said = { length: 900_000_000, crc: crc32(SMALL) };
-      return zip([{ ...deflated(NAME, bomb()), ...said }, manifestFile([described(NAME, SMALL, said.length)])]);
+      return zip([
+        { ...deflated(NAME, bomb()), ...said },
+        manifestFile([described(NAME, SMALL, said.length)]),
+      ]);
     },
     /the entry .* is damaged/,
   ],
@@ -143,7 +158,10 @@ test.each<[string, () => Buffer, RegExp]>([
     'entries that overlap',
     () => {
       const names = [NAME, 'data/s.t/000002.csv'];
-      const files = [...names.map((name) => deflated(name, SMALL)), manifestFile(names.map((name) => described(name, SMALL)))];
+      const files = [
+        ...names.map((name) => deflated(name, SMALL)),
+        manifestFile(names.map((name) => described(name, SMALL))),
+      ];
       return zip(files, ([, second]) => {
         if (second !== undefined) second.offset = 0;
       });
@@ -200,7 +218,11 @@ test.each<[string, () => Buffer, RegExp]>([
   expect({ code, message }).toEqual({ code: 'ARCHIVE_INVALID', message: expect.stringMatching(reason) });
   expect(peak - nothing).toBeLessThan(MAY_TAKE_BYTES);
   const megabytes = Math.round((peak - nothing) / 1024 ** 2);
-  tried(`opening ${title}`, 1, `refused; ${megabytes} MiB, ${Math.round(performance.now() - began)} ms with making it`);
+  tried(
+    `opening ${title}`,
+    1,
+    `refused; ${megabytes} MiB, ${Math.round(performance.now() - began)} ms with making it`,
+  );
 });
 
 /** A central directory alone: its entries have names, but no data. */

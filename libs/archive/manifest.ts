@@ -66,6 +66,30 @@ const manifestSchema = z.object({
   leftOut: z.array(z.object({ what: z.string(), why: z.string() })),
 });
 
+/** As much of it as says what an archive is, without what only a restore needs. */
+const summarySchema = manifestSchema
+  .pick({
+    formatVersion: true,
+    product: true,
+    daemonId: true,
+    takenAt: true,
+    server: true,
+    schemas: true,
+    extensions: true,
+    totals: true,
+    leftOut: true,
+  })
+  .extend({
+    tables: z.array(
+      tableSchema
+        .pick({ schema: true, name: true, rows: true })
+        .extend({ entries: z.array(z.object({ length: count })) }),
+    ),
+    sequences: z.array(z.unknown()),
+    definitions: z.unknown().optional(),
+  });
+
+export type ManifestSummary = z.infer<typeof summarySchema>;
 export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestTable = z.infer<typeof tableSchema>;
 /** An entry of the zip as the manifest describes it. */
@@ -96,6 +120,15 @@ export function createManifest(facts: ManifestFacts): Manifest {
  * @throws Failure ARCHIVE_INVALID that says what is wrong with it
  */
 export function parseManifest(text: string): Manifest {
+  return parse(text, manifestSchema);
+}
+
+/** The same, for who only wants to know what the archive is. @throws Failure ARCHIVE_INVALID */
+export function parseSummary(text: string): ManifestSummary {
+  return parse(text, summarySchema);
+}
+
+function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -111,7 +144,7 @@ export function parseManifest(text: string): Manifest {
       `The archive has format version ${formatVersion}; this snapshotd reads versions up to ${FORMAT_VERSION}.`,
       { hint: 'Use a newer snapshotd.' },
     );
-  const parsed = manifestSchema.safeParse(json);
+  const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw invalid(

@@ -119,6 +119,41 @@ export function centralDirectory(entries: EntryRecord[], time: EntryTime, offset
   ]);
 }
 
+/** What `lastRecord` needs of an archive's end: no last record of ours is longer. */
+export const LAST_RECORD_BYTES = 512;
+
+/**
+ * The last entry that an archive lists.
+ * @param tail the archive's last bytes, `LAST_RECORD_BYTES` where it has so many
+ * @param name what it must be called
+ * @returns undefined when they are not the end of an archive whose last entry is called so
+ */
+export function lastRecord(tail: Buffer, name: string): EntryRecord | undefined {
+  const [end, zip64End] = [tail.length - 22, tail.length - 22 - 20 - 56];
+  if (end < 0 || tail.readUInt32LE(end) !== 0x06054b50) return undefined;
+  const recordsEnd = zip64End >= 0 && tail.readUInt32LE(zip64End) === 0x06064b50 ? zip64End : end;
+  const wanted = Buffer.from(name);
+  for (const extraLength of [9, 37]) {
+    const at = recordsEnd - extraLength - wanted.length - 46;
+    const extra = recordsEnd - extraLength;
+    if (at < 0 || tail.readUInt32LE(at) !== 0x02014b50) continue;
+    if (tail.readUInt16LE(at + 28) !== wanted.length || tail.readUInt16LE(at + 30) !== extraLength) continue;
+    if (!tail.subarray(at + 46, extra).equals(wanted)) continue;
+    const zip64 = extraLength === 37;
+    const wide = (field: number) => Number(tail.readBigUInt64LE(extra + 13 + 8 * field));
+    return {
+      name,
+      streamed: (tail.readUInt16LE(at + 8) & FLAG_STREAMED) !== 0,
+      method: tail.readUInt16LE(at + 10),
+      crc32: tail.readUInt32LE(at + 16),
+      compressedLength: zip64 ? wide(1) : tail.readUInt32LE(at + 20),
+      length: zip64 ? wide(0) : tail.readUInt32LE(at + 24),
+      offset: zip64 ? wide(2) : tail.readUInt32LE(at + 42),
+    };
+  }
+  return undefined;
+}
+
 function centralRecord(entry: EntryRecord, time: EntryTime): Buffer {
   const name = Buffer.from(entry.name);
   const zip64 = needsZip64(entry);

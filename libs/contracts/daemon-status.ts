@@ -1,7 +1,8 @@
 export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY'] as const;
 export type DaemonType = (typeof DAEMON_TYPES)[number];
 
-export type DaemonState = 'STARTED' | 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
+export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] as const;
+export type DaemonState = (typeof DAEMON_STATES)[number];
 
 /**
  * What `daemonStatus` answers: one run of a background job as a client sees it. The field names, their order

@@ -36,8 +36,10 @@ export interface DaemonJobData {
   terminatedOn?: number;
   /** Set until the API knows that the queue has it: whoever asked for it may have been told that nothing is started. */
   unconfirmed?: boolean;
-  /** What it was started for, by a program that may ask again: see DaemonQueue.startOnce. */
+  /** What it was started for, by a program that may ask again: see DaemonQueue.startMarked. */
   mark?: string;
+  /** Of a start with an Idempotency-Key: tells the call that started it from those that found it there. */
+  call?: string;
 }
 
 /** How far it is. Only the worker writes it. */

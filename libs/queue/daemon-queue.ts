@@ -1,10 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobsOptions, JobType } from 'bullmq';
 import type { Settings } from '#config';
-import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
+import { type DaemonState, type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
+import { deduplication, expectSame, undecided } from './idempotency.js';
 import { answered } from './queue-unavailable.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
@@ -29,8 +31,31 @@ const LOOK_EVERY_MS = 20;
 /** For how long a mark means the daemon that was started for it. */
 const MARKED_MS = 30 * DAY_SECONDS * 1000;
 
-/** Daemons that are fetched at once: BullMQ asks for each of them by itself, and the queue must answer in time. */
-const PAGE = 100;
+/** How long another call may take to confirm what it has added: milliseconds. */
+const CONFIRMED_SOON_MS = 2_000;
+/** When a worker has taken what nobody confirms, its failure is waited for: milliseconds. */
+const DECIDED_WITHIN_MS = CONFIRMED_WITHIN_MS + 2_000;
+
+/** Daemons that are fetched at once. */
+const AT_ONCE = 100;
+
+/** Where the queue may have the daemons of each status. */
+const STATES_OF: Record<DaemonState, readonly JobType[]> = {
+  STARTED: ['waiting', 'delayed', 'active'],
+  IN_PROGRESS: ['waiting', 'delayed', 'active'],
+  COMPLETED: ['completed'],
+  // One that was told to end before it began waits for a worker to pass it.
+  FAILED: ['waiting', 'delayed', 'active', 'failed'],
+};
+const ALL_STATES: readonly JobType[] = [...STATES_OF.FAILED, ...STATES_OF.COMPLETED];
+
+/** Which daemons are listed. */
+export interface DaemonFilter {
+  type?: DaemonType | undefined;
+  status?: DaemonState | undefined;
+  limit: number;
+  offset: number;
+}
 
 /**
  * In this order none slips through that moves on meanwhile, from waiting to active or from active back: it is met in
@@ -41,6 +66,8 @@ const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 /** The API's side of the queue: starts daemons and tells how far they are. */
 export class DaemonQueue {
   private readonly jobOptions: JobsOptions;
+  /** Settles when no list is chosen any more. */
+  private lastChoice = Promise.resolve();
 
   constructor(
     readonly queue: DaemonJobQueue,
@@ -58,11 +85,7 @@ export class DaemonQueue {
    * @throws QueueUnavailable: nothing is started
    */
   async start(type: DaemonType, startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
-    const data: DaemonJobData = {
-      startedBy,
-      startedOn: Date.now(),
-      ...(archive !== undefined && { archive }),
-    };
+    const data = jobData(startedBy, archive);
     const adding = this.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
     const job = await answered(adding, ' Nothing was started.');
     try {
@@ -80,7 +103,7 @@ export class DaemonQueue {
    * @param mark what it is started for; remembered for 30 days
    * @throws QueueUnavailable: whether it is started is not known; ask again
    */
-  async startOnce(
+  async startMarked(
     mark: string,
     type: DaemonType,
     startedBy: string,
@@ -110,6 +133,60 @@ export class DaemonQueue {
   }
 
   /**
+   * Starts a daemon unless one was started with this key already, by anybody's call for this account: then that one's
+   * status is given. When a call with a key fails, another one with it finds out: the two never start two.
+   * @param key the client's Idempotency-Key
+   * @throws QueueUnavailable; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY
+   */
+  async startOnce(
+    key: string,
+    type: DaemonType,
+    startedBy: string,
+    archive?: ArchiveRequest,
+  ): Promise<DaemonStatus> {
+    const options = { ...this.jobOptions, deduplication: deduplication(key, startedBy) };
+    for (const deadline = Date.now() + DECIDED_WITHIN_MS; Date.now() < deadline;) {
+      const data = { ...jobData(startedBy, archive), call: randomUUID() };
+      const adding = this.queue.add(type, { ...data, unconfirmed: true }, options);
+      // Its id is the earlier one's where the queue took none: BullMQ tells no other way.
+      const added = await answered(adding, ' Nothing was started.');
+      const job = await this.find(added.id ?? '');
+      if (job?.data.call === data.call) {
+        // Only the call that added it confirms it: what others would write may undo a termination.
+        await answered(job.updateData(data), ' Ask again with the same Idempotency-Key.');
+        return daemonStatus(job);
+      }
+      const earlier = job === undefined ? undefined : await this.decided(job, deadline);
+      if (earlier !== undefined) {
+        expectSame(earlier, type, data);
+        return this.statusOf(earlier);
+      }
+      // The key is free again, unless it stands for a newer one by now.
+      await answered(added.removeDeduplicationKey());
+    }
+    throw undecided();
+  }
+
+  /**
+   * Waits until it is known what has become of a daemon that another call added. One that this call will not confirm
+   * any more is removed, so that the key is free: should it try after all, it finds no daemon, and says so.
+   * @returns undefined when there is none, so that one can be started
+   */
+  private async decided(job: DaemonJob, deadline: number): Promise<DaemonJob | undefined> {
+    const givenUp = Date.now() + CONFIRMED_SOON_MS;
+    for (let now: DaemonJob | undefined = job; Date.now() < deadline; now = await this.find(job.id ?? '')) {
+      if (now?.data.unconfirmed !== true) return now;
+      if (now.finishedOn !== undefined) return undefined;
+      // What a worker has taken fails by itself, when that has waited in vain. Others may be first to remove the rest:
+      // the next look shows what is there then, or that the queue is away.
+      if (Date.now() > givenUp && (await answered(now.getState())) !== 'active')
+        await now.remove().catch(() => undefined);
+      await sleep(LOOK_EVERY_MS);
+    }
+    throw undecided();
+  }
+
+  /**
    * Waits until a daemon is confirmed that a worker has taken.
    * @throws Failure NOT_CONFIRMED; QueueUnavailable
    */
@@ -131,7 +208,10 @@ export class DaemonQueue {
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */
   async status(id: string): Promise<DaemonStatus | undefined> {
     const job = await this.find(id);
-    if (job === undefined) return undefined;
+    return job === undefined ? undefined : this.statusOf(job);
+  }
+
+  private async statusOf(job: DaemonJob): Promise<DaemonStatus> {
     // An attempt has begun: how it ends is for a worker to say, whoever asked for an end in between.
     if (
       job.data.terminatedOn === undefined ||
@@ -141,7 +221,8 @@ export class DaemonQueue {
       return daemonStatus(job);
     // Told to end before it began. It never will, unless a worker had taken it just before.
     const state = await answered(job.getState());
-    if (state === 'completed' || state === 'failed') return this.status(id);
+    if (state === 'completed' || state === 'failed')
+      return daemonStatus((await this.find(job.id ?? '')) ?? job);
     return daemonStatus(job, { neverRuns: state !== 'active' || !takenBefore(job) });
   }
 
@@ -178,19 +259,60 @@ export class DaemonQueue {
   async readersOf(key: string): Promise<string[]> {
     const ids = new Set<string>();
     for (const state of READER_STATES)
-      for await (const job of this.jobsOf(state)) {
+      for await (const job of this.jobsOf(await this.idsOf([state]))) {
         const neverRuns = job.data.terminatedOn !== undefined && state !== 'active';
         if (job.data.archive?.key === key && !neverRuns) ids.add(job.id ?? '');
       }
     return [...ids];
   }
 
-  /** The daemons in one of the queue's states, newest first: those that leave at the other end shift nobody. */
-  private async *jobsOf(state: JobType): AsyncGenerator<DaemonJob> {
-    for (let start = 0; ; start += PAGE) {
-      const jobs = await answered(this.queue.getJobs([state], start, start + PAGE - 1));
-      yield* jobs.map(asDaemonJob);
-      if (jobs.length === 0) return;
+  /**
+   * The daemons that are remembered, newest first: those of a type, and those whose status is the given one now. A list
+   * that is chosen from looks at all of them, in small steps, and no two such lists are made at once.
+   * @throws QueueUnavailable
+   */
+  async list({
+    type,
+    status,
+    limit,
+    offset,
+  }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
+    const ids = await this.idsOf(status === undefined ? ALL_STATES : STATES_OF[status]);
+    if (type === undefined && (status === undefined || status === 'COMPLETED')) {
+      const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
+      return { daemons: page.filter((daemon) => daemon !== undefined), total: ids.length };
+    }
+    const choosing = this.lastChoice.then(async () => {
+      const daemons: DaemonStatus[] = [];
+      let total = 0;
+      for await (const job of this.jobsOf(ids)) {
+        if (type !== undefined && job.name !== type) continue;
+        const daemon = await this.statusOf(job);
+        if (status !== undefined && daemon.status !== status) continue;
+        if (total >= offset && daemons.length < limit) daemons.push(daemon);
+        total++;
+      }
+      return { daemons, total };
+    });
+    this.lastChoice = choosing.then(
+      () => undefined,
+      () => undefined, // Whoever asked for it hears of it.
+    );
+    return choosing;
+  }
+
+  /** The ids of the daemons in some of the queue's states, newest first. */
+  private async idsOf(states: readonly JobType[]): Promise<string[]> {
+    const ids = await answered(this.queue.getRanges([...states], 0, -1));
+    // Whatever else the queue knows has no number.
+    return ids.filter((id) => /^\d+$/.test(id)).sort((one, other) => Number(other) - Number(one));
+  }
+
+  /** Fetches daemons, some at a time: BullMQ asks for each of them by itself, and the queue must answer in time. */
+  private async *jobsOf(ids: string[]): AsyncGenerator<DaemonJob> {
+    for (let start = 0; start < ids.length; start += AT_ONCE) {
+      const jobs = await Promise.all(ids.slice(start, start + AT_ONCE).map((id) => this.find(id)));
+      yield* jobs.filter((job) => job !== undefined);
     }
   }
 
@@ -198,6 +320,10 @@ export class DaemonQueue {
   async check(): Promise<void> {
     await answered(this.queue.getJobCounts('waiting'));
   }
+}
+
+function jobData(startedBy: string, archive: ArchiveRequest | undefined): DaemonJobData {
+  return { startedBy, startedOn: Date.now(), ...(archive !== undefined && { archive }) };
 }
 
 /** BullMQ's Queue has no type parameter for what its jobs' progress is. */

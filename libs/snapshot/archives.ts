@@ -1,9 +1,5 @@
 import type { ObjectStore } from '#storage';
-
-/** Where the result of an archive's last verification is kept. */
-export function verificationKey(archiveKey: string): string {
-  return `${archiveKey}.verified.json`;
-}
+import { verificationKey } from './verification-record.js';
 
 /**
  * Deletes an archive and what is kept beside it. The archive goes last: whatever fails on the way, deleting it again

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
 import { type Session, takeRepositoryLock } from '#postgres';
-import { verificationKey } from './archives.js';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
@@ -12,6 +11,7 @@ import { readToEnd } from './load-tables.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
+import { verificationKey, type VerificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends Omit<
   BackupRequest,
@@ -27,21 +27,6 @@ export interface VerifyRequest extends Omit<
 
 export interface VerifyResult {
   entities: number;
-}
-
-/** What is kept beside an archive as `<key>.verified.json`. */
-export interface VerificationRecord {
-  archive: string;
-  /** Whether it could be restored here and then: it was whole, and it fitted the repository. */
-  restorable: boolean;
-  /** Why not, in one line. */
-  reason?: string;
-  /** Whether its rows were loaded, or read and checked only. */
-  restoreDrill: boolean;
-  entities?: number;
-  daemonId: string;
-  /** ISO 8601. */
-  verifiedAt: string;
 }
 
 /**

@@ -3,14 +3,16 @@ import type { Settings } from '#config';
 
 /** What our own archives' names consist of, and what an administrator may rename them to. */
 const FILE_NAME = /^[\w][\w.()+-]*\.zip$/;
+/** The same in folders below the prefix, none of which begins with a dot. */
+const PATH = /^([\w][\w.()+-]*\/)*[\w][\w.()+-]*\.zip$/;
 
 /**
- * Finds the key that a client means by a backupUrl, or by the bare name of a file in the bucket. The address
+ * Finds the key that a client means by a backupUrl, or by the name of a file below the prefix. The address
  * itself is never asked: only a key of our own bucket can come out of this.
  * @throws Failure ARCHIVE_URL_REFUSED
  */
 export function archiveKey(address: string, settings: Settings['store']): string {
-  if (FILE_NAME.test(address)) return settings.prefix + address;
+  if (PATH.test(address)) return settings.prefix + address;
   const base = storeBase(settings);
   const refuse = (reason: string) =>
     new Failure('ARCHIVE_URL_REFUSED', 'permanent', `The url is refused: ${reason}.`, {

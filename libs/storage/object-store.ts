@@ -1,11 +1,13 @@
 import {
   DeleteObjectCommand,
+  GetObjectCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { Readable } from 'node:stream';
 import { ensureHome, type Settings } from '#config';
 import { Failure } from '#contracts';
@@ -79,15 +81,41 @@ export class ObjectStore {
         { key, permission: 's3:GetObject' },
         signal,
       );
-      const object = { bucket: this.objects, key, etag: ETag };
-      return {
-        length: ContentLength ?? 0,
-        // Wrapped, so that a reader has a stream at once and errors arrive in it.
-        read: (start, end) => Readable.from(readRange(object, start, end, signal), { objectMode: false }),
-      };
+      return this.openListed({ key, bytes: ContentLength ?? 0, etag: ETag }, signal);
     } catch (error) {
       if (error instanceof Failure && error.code === 'STORE_OBJECT_MISSING') return undefined;
       throw error;
+    }
+  }
+
+  /** An object that a listing showed, to be read by range as it was then. */
+  openListed(
+    { key, bytes, etag }: Pick<ListedObject, 'key' | 'bytes' | 'etag'>,
+    signal: AbortSignal,
+  ): StoredObject {
+    const object = { bucket: this.objects, key, etag };
+    return {
+      length: bytes,
+      // Wrapped, so that a reader has a stream at once and errors arrive in it.
+      read: (start, end) => Readable.from(readRange(object, start, end, signal), { objectMode: false }),
+    };
+  }
+
+  /**
+   * An address from which anybody may download the object, without credentials of their own.
+   * @param seconds how long it is good for
+   */
+  async downloadUrl(key: string, seconds: number): Promise<string> {
+    const name = key.slice(key.lastIndexOf('/') + 1);
+    const command = new GetObjectCommand({
+      Bucket: this.bucket,
+      Key: key,
+      ResponseContentDisposition: `attachment; filename="${name}"`,
+    });
+    try {
+      return await getSignedUrl(this.client, command, { expiresIn: seconds });
+    } catch (error) {
+      throw storeFailure(error, this.bucket, { key, permission: 's3:GetObject' });
     }
   }
 

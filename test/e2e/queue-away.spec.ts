@@ -1,4 +1,5 @@
 import type { DaemonStatus } from '#contracts';
+import { EventStream } from '../support/event-stream.js';
 import { ownQueues, type OwnServer } from '../support/own-server.js';
 import { Stack } from '../support/stack.js';
 
@@ -8,6 +9,7 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
   let queue: OwnServer;
   let stack: Stack;
   let ids: string[];
+  let events: EventStream;
   beforeAll(async () => {
     queue = await startQueue();
     stack = await Stack.start({ workers: 0, env: { QUEUE_URL: queue.url } });
@@ -18,11 +20,12 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
   });
   const statuses = () => Promise.all(ids.map((id) => stack.status(id)));
 
-  test('that is killed makes every request a 503 with a reason, and forgets no daemon', async () => {
+  test('that is killed makes every request a 503 with a reason, and forgets no daemon and no listener', async () => {
     ids = [];
     for (let i = 0; i < COUNT; i++) ids.push((await stack.startBackup()).id);
     const before = await statuses();
     expect(before.map(({ status }) => status)).toEqual(ids.map(() => 'STARTED'));
+    events = await EventStream.open(stack, ids[0] ?? '');
     await queue.end(atOnce);
     const away = { status: 503, body: { reason: 'The queue does not answer. Try again in a moment.' } };
     const asked = Date.now();
@@ -44,6 +47,8 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
 
   test('runs after all that what it had, and nothing else', async () => {
     await stack.startWorker();
+    await events.ended;
+    expect(events.statuses.at(-1)).toMatchObject({ id: ids[0], status: 'COMPLETED' });
     for (const id of ids) expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });
     const { id } = await stack.startBackup();
     // A sequence of PostgreSQL may leave numbers out after a crash.

@@ -83,6 +83,11 @@ async function accountOf(request: FastifyRequest, callers: Callers): Promise<Cal
   return token === undefined ? undefined : await callers.accountOf(token);
 }
 
+/** For an answer that goes on for long: whether whoever asked for it may still have it. */
+export async function mayStill(request: FastifyRequest, callers: Callers): Promise<boolean> {
+  return (await accountOf(request, callers))?.administrator === true;
+}
+
 function unauthorized(request: FastifyRequest): UnauthorizedException {
   const token = sessionToken(request);
   if (token === undefined)

@@ -9,17 +9,24 @@ import {
   NotFoundException,
   Param,
   Post,
+  Query,
   Req,
+  Res,
 } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { schemaNameFault, type Settings } from '#config';
-import { type DaemonStatus, Failure } from '#contracts';
-import { DaemonQueue } from '#queue';
+import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus, type DaemonType, Failure } from '#contracts';
+import { type ArchiveRequest, DaemonQueue } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
+import { mayStill } from '../auth/access.js';
+import { Callers } from '../auth/callers.js';
 import { isId } from '../http/ids.js';
+import { page } from '../http/page.js';
 import { validated } from '../http/validated.js';
 import { SETTINGS } from '../settings.js';
+import { idempotencyKey } from './idempotency-key.js';
+import { StatusStreams } from './status-streams.js';
 
 const nothing = z.strictObject({});
 const url = z.string('the url must be a text').min(1).max(2048);
@@ -50,6 +57,12 @@ const verifyRequest = z.strictObject({
   restoreDrill: z.boolean().default(false),
 });
 
+const listQuery = z.strictObject({
+  type: z.enum(DAEMON_TYPES).optional(),
+  status: z.enum(DAEMON_STATES).optional(),
+  ...page,
+});
+
 function schemaName(name: string, context: z.core.$RefinementCtx): void {
   const fault = schemaNameFault(name);
   if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
@@ -59,6 +72,8 @@ function schemaName(name: string, context: z.core.$RefinementCtx): void {
 export class DaemonsController {
   constructor(
     private readonly daemons: DaemonQueue,
+    private readonly streams: StatusStreams,
+    private readonly callers: Callers,
     private readonly store: ObjectStore,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -66,20 +81,25 @@ export class DaemonsController {
   @Post('startBackupDaemon')
   startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     validated(nothing, body);
-    return this.daemons.start('BACKUP', startedBy(request));
+    return this.start(request, 'BACKUP');
   }
 
   @Post('startRestoreDaemon')
   startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     const { url, ...options } = validated(restoreRequest, body);
     this.keepOutOfRepository(options.intoSchemas);
-    return this.daemons.start('RESTORE', startedBy(request), { ...this.archiveAt(url), ...options });
+    return this.start(request, 'RESTORE', { ...this.archiveAt(url), ...options });
   }
 
   @Post('startVerifyDaemon')
   startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     const { url, ...options } = validated(verifyRequest, body);
-    return this.daemons.start('VERIFY', startedBy(request), { ...this.archiveAt(url), ...options });
+    return this.start(request, 'VERIFY', { ...this.archiveAt(url), ...options });
+  }
+
+  @Get('daemons')
+  list(@Query() query: unknown): Promise<{ daemons: DaemonStatus[]; total: number }> {
+    return this.daemons.list(validated(listQuery, query));
   }
 
   @Get('daemonStatus/:id')
@@ -89,10 +109,35 @@ export class DaemonsController {
     return status;
   }
 
+  @Get('daemonStatus/:id/events')
+  async events(
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const events = this.streams.open(await this.status(id), () => mayStill(request, this.callers));
+    // A client that goes while nothing is sent to it.
+    reply.raw.once('close', () => events.destroy());
+    void reply
+      .header('Content-Type', 'text/event-stream')
+      .header('Cache-Control', 'no-cache, no-transform')
+      .header('X-Accel-Buffering', 'no')
+      .send(events);
+  }
+
   @Delete('terminateDaemon/:id')
   @HttpCode(204)
   async terminate(@Param('id') id: string): Promise<void> {
     if (!isId(id) || !(await this.daemons.terminate(id))) throw noSuchDaemon();
+  }
+
+  /** With an Idempotency-Key the same call may be sent again and again, and there is one daemon. */
+  private start(request: FastifyRequest, type: DaemonType, archive?: ArchiveRequest): Promise<DaemonStatus> {
+    const key = idempotencyKey(request);
+    const startedBy = request.account?.email ?? '';
+    return key === undefined
+      ? this.daemons.start(type, startedBy, archive)
+      : this.daemons.startOnce(key, type, startedBy, archive);
   }
 
   /** Tables beside the live ones are no part of the repository, or the next backup would hold them too. */
@@ -120,8 +165,4 @@ export class DaemonsController {
 
 function noSuchDaemon(): NotFoundException {
   return new NotFoundException('There is no daemon of this id.');
-}
-
-function startedBy(request: FastifyRequest): string {
-  return request.account?.email ?? '';
 }

@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { QueueUnavailable } from '#queue';
+import { Failure } from '#contracts';
 
 /** Somebody asks too often; they may ask again after so many seconds. */
 export class TooManyRequests extends HttpException {
@@ -25,7 +25,10 @@ export function sendReason(error: unknown, request: FastifyRequest, reply: Fasti
 function answerFor(error: unknown): { status: number; reason: string } {
   if (error instanceof HttpException)
     return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
-  if (error instanceof QueueUnavailable) return { status: 503, reason: error.sentence };
+  if (error instanceof Failure) {
+    const status = statusOf(error);
+    if (status !== undefined) return { status, reason: error.sentence };
+  }
   if (isDatabaseAway(error))
     return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
   // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
@@ -33,6 +36,17 @@ function answerFor(error: unknown): { status: number; reason: string } {
   if (status === 413) return { status, reason: TOO_LARGE };
   if (status >= 400 && status < 500) return { status, reason: (error as Error).message };
   return { status: 500, reason: 'Something went wrong here. The log of the API says what.' };
+}
+
+/** What those failures are to a client that happen outside of daemons. */
+function statusOf({ code, persistence }: Failure): number | undefined {
+  if (code === 'QUEUE_UNAVAILABLE') return 503;
+  if (code === 'IDEMPOTENCY_KEY_BUSY') return 409;
+  if (code === 'IDEMPOTENCY_KEY_REUSED') return 422;
+  if (code === 'STORE_OBJECT_MISSING') return 404;
+  // The client may do this, and the store does not let us: the fault is in between.
+  if (code.startsWith('STORE_')) return persistence === 'transient' ? 503 : 502;
+  return undefined;
 }
 
 function isDatabaseAway(error: unknown): boolean {

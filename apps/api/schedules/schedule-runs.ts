@@ -128,7 +128,7 @@ export class ScheduleRuns {
     const mark = `${type} of schedule ${schedule} at ${dueOn.toISOString()}`;
     const known = run[column];
     if (known !== null) return this.daemons.statusOfMarked(known, mark);
-    const status = await this.daemons.startOnce(mark, type, `schedule ${schedule}`, archive);
+    const status = await this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive);
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'Started by a schedule');
     return status;

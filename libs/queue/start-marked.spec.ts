@@ -19,7 +19,7 @@ test.each(queues)(
     const worker = new Worker(name, undefined, connection);
     const daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
     try {
-      const start = () => daemons.startOnce('BACKUP of a: b', 'BACKUP', 'schedule a');
+      const start = () => daemons.startMarked('BACKUP of a: b', 'BACKUP', 'schedule a');
       const [first, ...others] = await Promise.all([start(), start(), start()]);
       for (const other of others) expect(other).toEqual(first);
       const { id } = first;
@@ -32,7 +32,7 @@ test.each(queues)(
       expect(await start()).toMatchObject({ id, status: 'FAILED' });
       expect(await worker.getNextJob('token', { block: false })).toBeUndefined();
       expect(await daemons.statusOfMarked(id, 'of another life')).toBeUndefined();
-      expect((await daemons.startOnce('another', 'BACKUP', 'schedule a')).id).not.toBe(id);
+      expect((await daemons.startMarked('another', 'BACKUP', 'schedule a')).id).not.toBe(id);
     } finally {
       await worker.close();
       await queue.close();

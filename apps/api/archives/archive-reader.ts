@@ -1,0 +1,114 @@
+import { findManifest, type ManifestSummary, Slots } from '#archive';
+import { Failure } from '#contracts';
+import { readVerification, type VerificationRecord } from '#snapshot';
+import type { ListedObject, ObjectStore } from '#storage';
+import { RecentlyUsed } from './recently-used.js';
+
+/** Archives that are read at once, for all requests together. */
+const AT_ONCE = 8;
+/** A manifest that is longer takes much memory while it is read: one at a time. Bytes. */
+const LONG_MANIFEST = 1024 * 1024;
+/** Archives that are remembered: more than any page has, some hundred bytes each. */
+const REMEMBERED = 2_000;
+
+/** What a list says of an archive's content. */
+export interface ArchiveFacts {
+  takenOn: number | null;
+  entities: number | null;
+  daemonId: string | null;
+  formatVersion: number | null;
+  /** Why the others are null. */
+  problem: string | null;
+}
+
+/** How an archive was verified last. */
+export interface ArchiveVerification {
+  verifiedOn: number | null;
+  verifiedBy: 'READ' | 'RESTORE_DRILL' | null;
+  restorable: boolean | null;
+}
+
+export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
+
+/** Reads what archives are out of the bucket, and remembers it: objects of one ETag never change. */
+export class ArchiveReader {
+  private readonly facts = new RecentlyUsed<ArchiveFacts>(REMEMBERED);
+  private readonly verifications = new RecentlyUsed<ArchiveVerification>(REMEMBERED);
+  private readonly slots = new Slots(AT_ONCE);
+  private readonly longSlot = new Slots(1);
+
+  constructor(private readonly store: ObjectStore) {}
+
+  /** What cannot be read has a problem. @throws the signal's reason */
+  async factsOf(object: ListedObject, signal: AbortSignal): Promise<ArchiveFacts> {
+    const known = this.facts.get(version(object));
+    if (known !== undefined) return known;
+    try {
+      const facts = factsOf(await this.summary(object, signal));
+      this.facts.set(version(object), facts);
+      return facts;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof Failure)) throw error;
+      const facts = withProblem(error.sentence);
+      // What the store failed with may be over the next time.
+      if (error.code === 'ARCHIVE_INVALID') this.facts.set(version(object), facts);
+      return facts;
+    }
+  }
+
+  /** A record that cannot be read just now, such as one that is being replaced, counts for none. @throws the signal's reason */
+  async verification(object: ListedObject, signal: AbortSignal): Promise<ArchiveVerification> {
+    const known = this.verifications.get(version(object));
+    if (known !== undefined) return known;
+    try {
+      const record = await within(this.slots, () => readVerification(this.store, object, signal));
+      const verification = record === undefined ? NEVER_VERIFIED : verificationOf(record);
+      this.verifications.set(version(object), verification);
+      return verification;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof Failure)) throw error;
+      return NEVER_VERIFIED;
+    }
+  }
+
+  /** @throws Failure ARCHIVE_INVALID, STORE_*; the signal's reason */
+  async summary(object: ListedObject, signal: AbortSignal): Promise<ManifestSummary> {
+    return within(this.slots, async () => {
+      signal.throwIfAborted();
+      const manifest = await findManifest(this.store.openListed(object, signal));
+      if (manifest.length <= LONG_MANIFEST) return manifest.read();
+      return within(this.longSlot, () => manifest.read());
+    });
+  }
+}
+
+export function factsOf({ takenAt, totals, daemonId, formatVersion }: ManifestSummary): ArchiveFacts {
+  return { takenOn: Date.parse(takenAt), entities: totals.entities, daemonId, formatVersion, problem: null };
+}
+
+export function withProblem(problem: string): ArchiveFacts {
+  return { takenOn: null, entities: null, daemonId: null, formatVersion: null, problem };
+}
+
+function verificationOf({ verifiedAt, restoreDrill, restorable }: VerificationRecord): ArchiveVerification {
+  return {
+    verifiedOn: Date.parse(verifiedAt),
+    verifiedBy: restoreDrill ? 'RESTORE_DRILL' : 'READ',
+    restorable,
+  };
+}
+
+function version({ key, etag, bytes, modifiedOn }: ListedObject): string {
+  return JSON.stringify([key, etag, bytes, modifiedOn]);
+}
+
+async function within<Result>(slots: Slots, work: () => Promise<Result>): Promise<Result> {
+  await slots.take();
+  try {
+    return await work();
+  } finally {
+    slots.give();
+  }
+}

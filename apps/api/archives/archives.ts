@@ -1,0 +1,233 @@
+import { ConflictException, Inject, Injectable, NotFoundException } from '@nestjs/common';
+import type { ManifestSummary } from '#archive';
+import type { Settings } from '#config';
+import { Failure } from '#contracts';
+import { DaemonQueue } from '#queue';
+import { deleteArchive, verificationKey } from '#snapshot';
+import { archiveKey, type ListedObject, ObjectStore } from '#storage';
+import { SETTINGS } from '../settings.js';
+import {
+  type ArchiveFacts,
+  ArchiveReader,
+  type ArchiveVerification,
+  factsOf,
+  NEVER_VERIFIED,
+  withProblem,
+} from './archive-reader.js';
+
+/** A client waits for the answer: milliseconds. */
+const ANSWER_WITHIN_MS = 30_000;
+const DOWNLOAD_SECONDS = 15 * 60;
+
+/** An archive as a list shows it. */
+export interface Archive extends ArchiveFacts, ArchiveVerification {
+  /** What a restore takes, and the calls for one archive. */
+  name: string;
+  url: string;
+  /** When the object was written: milliseconds since 1970. */
+  createdOn: number;
+  bytes: number;
+}
+
+/** An archive with what its manifest says, or with null where it cannot be read. */
+export interface ArchiveDetails extends Archive {
+  product: ManifestSummary['product'] | null;
+  serverVersion: string | null;
+  database: string | null;
+  schemas: string[] | null;
+  tables: { schema: string; name: string; rows: number; bytes: number }[] | null;
+  /** How many. */
+  sequences: number | null;
+  extensions: ManifestSummary['extensions'] | null;
+  leftOut: ManifestSummary['leftOut'] | null;
+  /** Whether it holds schema.sql. */
+  definitions: boolean | null;
+}
+
+/** What lies in the bucket. */
+interface Listing {
+  archives: ListedObject[];
+  /** By key. */
+  verifications: Map<string, ListedObject>;
+}
+
+/** The archives below the prefix: the bucket is asked, whoever has made them. */
+@Injectable()
+export class Archives {
+  private readonly reader: ArchiveReader;
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly daemons: DaemonQueue,
+    @Inject(SETTINGS) private readonly settings: Settings,
+  ) {
+    this.reader = new ArchiveReader(store);
+  }
+
+  /** A page of the archives, newest first. @throws Failure STORE_* */
+  list(limit: number, offset: number): Promise<{ backups: Archive[]; total: number }> {
+    return inTime(async (signal) => {
+      const { archives, verifications } = await this.listing(this.settings.store.prefix, signal);
+      archives.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
+      const page = archives.slice(offset, offset + limit);
+      const backups = await Promise.all(
+        page.map(async (object) => ({
+          ...this.outside(object),
+          ...(await (this.canBeNamed(object)
+            ? this.reader.factsOf(object, signal)
+            : withProblem(
+                'No restore takes this name: rename it to letters, digits, _ . ( ) + - and .zip.',
+              ))),
+          ...(await this.verificationOf(object, verifications, signal)),
+        })),
+      );
+      return { backups, total: archives.length };
+    });
+  }
+
+  /** @throws NotFoundException; Failure STORE_* */
+  details(name: string): Promise<ArchiveDetails> {
+    return inTime(async (signal) => {
+      const { object, verifications } = await this.find(name, signal);
+      const verification = await this.verificationOf(object, verifications, signal);
+      try {
+        const summary = await this.reader.summary(object, signal);
+        return { ...this.outside(object), ...factsOf(summary), ...verification, ...inside(summary) };
+      } catch (error) {
+        if (!(error instanceof Failure) || error.code !== 'ARCHIVE_INVALID') throw error;
+        return {
+          ...this.outside(object),
+          ...withProblem(error.sentence),
+          ...verification,
+          ...NOTHING_INSIDE,
+        };
+      }
+    });
+  }
+
+  /** An address that is good for 15 minutes. @throws NotFoundException; Failure STORE_* */
+  downloadUrl(name: string): Promise<string> {
+    return inTime(async (signal) => {
+      const { object } = await this.find(name, signal);
+      return this.store.downloadUrl(object.key, DOWNLOAD_SECONDS);
+    });
+  }
+
+  /** @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
+  delete(name: string): Promise<void> {
+    return inTime(async (signal) => {
+      const { object } = await this.find(name, signal);
+      const readers = await this.daemons.readersOf(object.key);
+      if (readers.length > 0)
+        throw new ConflictException(
+          `The archive is needed by the daemon ${readers.slice(0, 10).join(', ')}. Wait for its end, or terminate it.`,
+        );
+      await deleteArchive(this.store, object.key, signal);
+    });
+  }
+
+  private async find(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<Pick<Listing, 'verifications'> & { object: ListedObject }> {
+    const key = this.keyOf(name);
+    const { archives, verifications } =
+      key === undefined ? { archives: [] } : await this.listing(key, signal);
+    const object = archives.find((archive) => archive.key === key);
+    if (object === undefined || verifications === undefined)
+      throw new NotFoundException('There is no archive of this name.');
+    return { object, verifications };
+  }
+
+  /** @returns undefined for what names no archive below the prefix */
+  private keyOf(name: string): string | undefined {
+    try {
+      const key = archiveKey(name, this.settings.store);
+      return key.startsWith(this.settings.store.prefix) ? key : undefined;
+    } catch (error) {
+      if (error instanceof Failure && error.code === 'ARCHIVE_URL_REFUSED') return undefined;
+      throw error;
+    }
+  }
+
+  private async listing(prefix: string, signal: AbortSignal): Promise<Listing> {
+    const archives: ListedObject[] = [];
+    const verifications = new Map<string, ListedObject>();
+    for await (const object of this.store.list(prefix, signal))
+      if (object.key.endsWith('.zip')) archives.push(object);
+      else if (object.key.endsWith(verificationKey('.zip'))) verifications.set(object.key, object);
+    return { archives, verifications };
+  }
+
+  private async verificationOf(
+    { key }: ListedObject,
+    verifications: Map<string, ListedObject>,
+    signal: AbortSignal,
+  ): Promise<ArchiveVerification> {
+    const record = verifications.get(verificationKey(key));
+    return record === undefined ? NEVER_VERIFIED : await this.reader.verification(record, signal);
+  }
+
+  private outside({ key, modifiedOn, bytes }: ListedObject) {
+    return { name: this.nameOf(key), url: this.store.url(key), createdOn: modifiedOn, bytes };
+  }
+
+  private canBeNamed({ key }: ListedObject): boolean {
+    return this.keyOf(this.nameOf(key)) === key;
+  }
+
+  private nameOf(key: string): string {
+    return key.slice(this.settings.store.prefix.length);
+  }
+}
+
+function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
+  const { product, server, schemas, tables, sequences, extensions, leftOut, definitions } = summary;
+  return {
+    product,
+    serverVersion: server.version,
+    database: server.database,
+    schemas,
+    tables: tables.map(({ schema, name, rows, entries }) => ({
+      schema,
+      name,
+      rows,
+      bytes: entries.reduce((bytes, { length }) => bytes + length, 0),
+    })),
+    sequences: sequences.length,
+    extensions,
+    leftOut,
+    definitions: definitions !== undefined,
+  };
+}
+
+const NOTHING_INSIDE: Omit<ArchiveDetails, keyof Archive> = {
+  product: null,
+  serverVersion: null,
+  database: null,
+  schemas: null,
+  tables: null,
+  sequences: null,
+  extensions: null,
+  leftOut: null,
+  definitions: null,
+};
+
+/** @throws Failure STORE_UNREACHABLE when the store takes too long for a client that waits */
+async function inTime<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  const stop = new AbortController();
+  const late = new Failure(
+    'STORE_UNREACHABLE',
+    'transient',
+    `The object store has not answered within ${ANSWER_WITHIN_MS / 1000} seconds.`,
+    { hint: 'Try again in a moment.' },
+  );
+  const timer = setTimeout(() => stop.abort(late), ANSWER_WITHIN_MS);
+  try {
+    return await work(stop.signal);
+  } catch (error) {
+    throw stop.signal.aborted ? late : error;
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,79 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { crc32, inflateRaw } from 'node:zlib';
+import { Failure } from '#contracts';
+import { MANIFEST_NAME } from './entry-names.js';
+import { invalid, type ManifestSummary, MAX_MANIFEST_BYTES, parseSummary } from './manifest.js';
+import type { RangeSource } from './range-source.js';
+import { type EntryRecord, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';
+
+const inflate = promisify(inflateRaw);
+
+/** A manifest that is longer is parsed beside everything else. */
+const LONG_BYTES = 1024 * 1024;
+const THREAD_MEMORY_MB = 512;
+
+/** What the thread answers. */
+export type ParsedBeside = { summary: ManifestSummary } | { message: string; hint: string };
+
+/** A manifest that was found and not read yet. */
+export interface FoundManifest {
+  /** Bytes, unpacked: what reading it costs in memory, several times over. */
+  length: number;
+  /** @throws Failure ARCHIVE_INVALID, or what the source fails with */
+  read(): Promise<ManifestSummary>;
+}
+
+/**
+ * Finds out what an archive is by two reads, of its end and of its manifest, however many entries it holds. Checks
+ * nothing else: whether the archive is whole is for a verification to say.
+ * @throws Failure ARCHIVE_INVALID, or what the source fails with
+ */
+export async function findManifest(source: RangeSource): Promise<FoundManifest> {
+  const tail = await buffer(source.read(Math.max(0, source.length - LAST_RECORD_BYTES), source.length));
+  const record = lastRecord(tail, MANIFEST_NAME);
+  if (record === undefined) throw invalid(`it does not end as a zip whose last entry is ${MANIFEST_NAME}`);
+  if (Math.max(record.length, record.compressedLength) > MAX_MANIFEST_BYTES)
+    throw invalid(`its ${MANIFEST_NAME} is too long`);
+  if (record.offset + extent(record) > source.length) throw invalid('it points outside itself');
+  return { length: record.length, read: () => readManifest(source, record) };
+}
+
+async function readManifest(source: RangeSource, record: EntryRecord): Promise<ManifestSummary> {
+  const start = record.offset + 30 + Buffer.byteLength(record.name);
+  const packed = await buffer(source.read(start, start + record.compressedLength));
+  const text = record.method === 0 ? packed : await unpacked(packed, record.length);
+  if (text.length !== record.length || crc32(text) !== record.crc32)
+    throw invalid(`its ${MANIFEST_NAME} is damaged`);
+  return text.length > LONG_BYTES ? parsedBeside(text) : parseSummary(text.toString('utf8'));
+}
+
+/** On a thread of its own. */
+async function parsedBeside(text: Buffer): Promise<ManifestSummary> {
+  const thread = new Worker(join(__dirname, 'summary-thread.js'), {
+    workerData: text,
+    resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MB },
+  });
+  let parsed: ParsedBeside;
+  try {
+    [parsed] = (await once(thread, 'message')) as [ParsedBeside];
+  } catch (error) {
+    throw invalid(`its ${MANIFEST_NAME} takes more memory than any honest one`, error);
+  } finally {
+    await thread.terminate();
+  }
+  if ('summary' in parsed) return parsed.summary;
+  throw new Failure('ARCHIVE_INVALID', 'permanent', parsed.message, { hint: parsed.hint });
+}
+
+/** Nothing longer is made than the record says. */
+async function unpacked(packed: Buffer, length: number): Promise<Buffer> {
+  try {
+    return await inflate(packed, { maxOutputLength: Math.max(length, 1) });
+  } catch (error) {
+    throw invalid(`its ${MANIFEST_NAME} is damaged`, error);
+  }
+}

@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { ZipFile } from 'yazl';
+import type { DaemonStatus } from '#contracts';
+import { S3Proxy } from '../support/s3-proxy.js';
+import { describeOnSwift, openStore, putBytes, servers, sql, swift } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+
+interface Archive {
+  name: string;
+  createdOn: number;
+  problem: string | null;
+}
+interface ArchiveList {
+  backups: Archive[];
+  total: number;
+}
+
+const never = new AbortController().signal;
+const path = (name: string, more = '') => `/repo/v1/backups/${encodeURIComponent(name)}${more}`;
+const MISSING = { status: 404, body: { reason: 'There is no archive of this name.' } };
+
+describe('the archives below a prefix', () => {
+  const prefix = `shelf-${randomBytes(4).toString('hex')}/`;
+  const store = openStore(servers.s3);
+  let network: S3Proxy;
+  let stack: Stack;
+  let backup: DaemonStatus;
+  let bytes: Buffer;
+  let name: string;
+  const list = async (query = '') => (await stack.call<ArchiveList>('GET', `/repo/v1/backups${query}`)).body;
+  const isThere = async (key: string) => (await store.open(key, never)) !== undefined;
+
+  beforeAll(async () => {
+    network = await S3Proxy.to(servers.s3.endpoint);
+    stack = await Stack.start({ env: { S3_PREFIX: prefix, S3_ENDPOINT: network.url } });
+    await sql(
+      stack.env['DATABASE_URL'] ?? '',
+      'CREATE TABLE repository.things AS SELECT i FROM generate_series(1, 7) i',
+    );
+    backup = await stack.finished((await stack.startBackup()).id);
+    name = backup.backupUrl?.split('/').at(-1) ?? '';
+    const object = await store.open(prefix + name, never);
+    bytes = object === undefined ? Buffer.alloc(0) : await buffer(object.read(0, object.length));
+    const damaged = Buffer.from(bytes);
+    const inManifest = bytes.indexOf('manifest.json') + 100;
+    damaged.writeUInt8(damaged.readUInt8(inManifest) ^ 1, inManifest);
+    await putBytes(`${prefix}half.zip`, bytes.subarray(0, bytes.length / 2));
+    await putBytes(`${prefix}damaged.zip`, damaged);
+    await putBytes(`${prefix}empty.zip`, Buffer.from(' '));
+    await putBytes(`${prefix}a name.zip`, bytes);
+    await putBytes(`${prefix}notes.txt`, bytes);
+    await putBytes(`elsewhere-${prefix}outside.zip`, bytes);
+  });
+  afterAll(async () => {
+    await stack.stop();
+    await network.close();
+  });
+
+  test('are listed with what their manifests say, or with why they cannot be read', async () => {
+    const { backups, total } = await list();
+    expect(total).toBe(5);
+    const byName = new Map(backups.map((archive) => [archive.name, archive]));
+    expect(byName.get(name)).toEqual({
+      name,
+      url: backup.backupUrl,
+      createdOn: expect.any(Number),
+      bytes: bytes.length,
+      takenOn: expect.any(Number),
+      entities: 7,
+      daemonId: backup.id,
+      formatVersion: 1,
+      verifiedOn: null,
+      verifiedBy: null,
+      restorable: null,
+      problem: null,
+    });
+    for (const other of ['half.zip', 'damaged.zip', 'empty.zip'])
+      expect(byName.get(other)).toMatchObject({
+        takenOn: null,
+        entities: null,
+        problem: expect.stringMatching(/^This is no whole snapshotd archive: /),
+      });
+    expect(byName.get('a name.zip')?.problem).toMatch(/^No restore takes this name: rename it/);
+    const times = backups.map(({ createdOn }) => createdOn);
+    expect(times).toEqual([...times].sort((one, other) => other - one));
+  });
+
+  test('show another installation’s too, and are listed newest first, in pages', async () => {
+    await putBytes(`${prefix}other/copy.zip`, bytes);
+    const all = (await list()).backups.map((archive) => archive.name);
+    expect(all).toHaveLength(6);
+    expect(all[0]).toBe('other/copy.zip');
+    expect(all.at(-1)).toBe(name);
+    const page = await list('?limit=2&offset=1');
+    expect({ names: page.backups.map((archive) => archive.name), total: page.total }).toEqual({
+      names: all.slice(1, 3),
+      total: 6,
+    });
+    for (const query of ['?limit=0', '?limit=101', '?offset=x', '?limit=1&limit=2', '?sort=name'])
+      expect((await stack.call('GET', `/repo/v1/backups${query}`)).status).toBe(400);
+  });
+
+  test('may be hostile', async () => {
+    const zip = new ZipFile();
+    zip.addBuffer(Buffer.from(`[${'[],'.repeat(20_000_000)}0]`), 'manifest.json');
+    zip.end();
+    await putBytes(`${prefix}hostile.zip`, await buffer(zip.outputStream as Readable));
+    const { body } = await stack.call<Archive>('GET', path('hostile.zip'));
+    expect(body.problem).toMatch(/^This is no whole snapshotd archive: its manifest\.json/);
+    expect((await stack.call('DELETE', path('hostile.zip'))).status).toBe(204);
+  });
+
+  test('are read once: what was read is remembered', async () => {
+    await list();
+    const before = network.count('GetObject');
+    await list();
+    expect(network.count('GetObject')).toBe(before);
+  });
+
+  test('tell more when they are asked for by name, also in a folder', async () => {
+    for (const asked of [name, 'other/copy.zip'])
+      expect((await stack.call('GET', path(asked))).body).toMatchObject({
+        name: asked,
+        entities: 7,
+        problem: null,
+        product: { name: 'snapshotd' },
+        schemas: ['repository'],
+        tables: expect.arrayContaining([
+          { schema: 'repository', name: 'things', rows: 7, bytes: expect.any(Number) },
+        ]),
+        sequences: expect.any(Number),
+        extensions: [],
+        definitions: expect.any(Boolean),
+      });
+    expect((await stack.call('GET', path('half.zip'))).body).toMatchObject({
+      problem: expect.stringContaining('This is no whole snapshotd archive'),
+      tables: null,
+      product: null,
+    });
+  });
+
+  test('can be downloaded from an address of the store', async () => {
+    const { url } = stack;
+    const redirect = await fetch(`${url}${path(name, '/download')}`, {
+      headers: { sessionToken: stack.sessionToken },
+      redirect: 'manual',
+    });
+    expect(redirect.status).toBe(302);
+    const location = redirect.headers.get('location') ?? '';
+    expect(new URL(location).searchParams.get('X-Amz-Expires')).toBe('900');
+    expect(Buffer.from(await (await fetch(location)).arrayBuffer()).equals(bytes)).toBe(true);
+    expect(await stack.call('GET', path('none.zip', '/download'))).toMatchObject(MISSING);
+  });
+
+  test('show how they were verified', async () => {
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
+    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    expect((await stack.call('GET', path(name))).body).toMatchObject({
+      verifiedOn: expect.any(Number),
+      verifiedBy: 'READ',
+      restorable: true,
+    });
+  });
+
+  test.each(['none.zip', '../outside.zip', 'notes.txt', 'half.zip.verified.json', 'a/../half.zip'])(
+    'have none called %s',
+    async (other) => {
+      expect(await stack.call('GET', path(other))).toMatchObject(MISSING);
+      expect(await stack.call('DELETE', path(other))).toMatchObject(MISSING);
+    },
+  );
+
+  test('are all that is ever touched', async () => {
+    const outside = `elsewhere-${prefix}outside.zip`;
+    expect(await stack.call('DELETE', path(`${network.url}/archives/${outside}`))).toMatchObject(MISSING);
+    expect(await isThere(outside)).toBe(true);
+    expect(await isThere(`${prefix}notes.txt`)).toBe(true);
+  });
+
+  test('are not deleted while a daemon waits for them, and then with their verification', async () => {
+    await stack.workers.pop()?.stop();
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
+    expect(await stack.call('DELETE', path(name))).toMatchObject({
+      status: 409,
+      body: {
+        reason: `The archive is needed by the daemon ${body.id}. Wait for its end, or terminate it.`,
+      },
+    });
+    expect(await isThere(prefix + name)).toBe(true);
+    await stack.call('DELETE', `/repo/v1/terminateDaemon/${body.id}`);
+    expect((await stack.call('DELETE', path(name))).status).toBe(204);
+    expect(await isThere(prefix + name)).toBe(false);
+    expect(await isThere(`${prefix}${name}.verified.json`)).toBe(false);
+    expect(await stack.call('DELETE', path(name))).toMatchObject(MISSING);
+    expect((await stack.call('DELETE', path('other/copy.zip'))).status).toBe(204);
+  });
+});
+
+describeOnSwift('credentials that may not', () => {
+  const bucket = `rights-${randomBytes(4).toString('hex')}`;
+  /** By Swift's own protocol: makes the bucket, with the one for parts, and says who else may read them. */
+  const makeBucket = async (readers: string) => {
+    const { AWS_ACCESS_KEY_ID: user = '', AWS_SECRET_ACCESS_KEY: key = '' } = swift().owner;
+    const login = await fetch(`${swift().endpoint}/auth/v1.0`, {
+      headers: { 'X-Auth-User': user, 'X-Auth-Key': key },
+    });
+    const token = login.headers.get('X-Auth-Token') ?? '';
+    const headers = { 'X-Auth-Token': token, 'X-Container-Read': readers };
+    for (const container of [bucket, `${bucket}+segments`]) {
+      const url = `${login.headers.get('X-Storage-Url')}/${encodeURIComponent(container)}`;
+      expect((await fetch(url, { method: 'PUT', headers })).status).toBeLessThan(300);
+    }
+  };
+  const env = () => ({ S3_ENDPOINT: swift().endpoint, S3_BUCKET: bucket });
+  let owner: Stack;
+  let reader: Stack;
+  let name: string;
+  beforeAll(async () => {
+    await makeBucket('');
+    owner = await Stack.start({ env: { ...env(), ...swift().owner } });
+    const { backupUrl } = await owner.finished((await owner.startBackup()).id);
+    name = backupUrl?.split('/').at(-1) ?? '';
+    reader = await Stack.start({ workers: 0, env: { ...env(), ...swift().reader } });
+  });
+  afterAll(async () => {
+    await reader.stop();
+    await owner.stop();
+  });
+
+  test('list get an answer that says what to grant', async () => {
+    expect(await reader.call('GET', '/repo/v1/backups')).toMatchObject({
+      status: 502,
+      body: {
+        reason: expect.stringMatching(
+          /^Access Denied: the credentials lack s3:ListBucket .* Grant s3:ListBucket/,
+        ),
+      },
+    });
+  });
+
+  test('delete get one too, and can do all else', async () => {
+    await makeBucket(`${swift().reader['AWS_ACCESS_KEY_ID']}`);
+    const { body } = await reader.call<ArchiveList>('GET', '/repo/v1/backups');
+    expect(body).toMatchObject({ total: 1, backups: [{ name, problem: null }] });
+    expect(await reader.call('DELETE', path(name))).toMatchObject({
+      status: 502,
+      body: { reason: expect.stringMatching(/ Grant s3:DeleteObject/) },
+    });
+    expect((await owner.call<ArchiveList>('GET', '/repo/v1/backups')).body.total).toBe(1);
+  });
+
+  test('have a download address that the store accepts, for this object only', async () => {
+    const redirect = await fetch(owner.url + path(name, '/download'), {
+      headers: { sessionToken: owner.sessionToken },
+      redirect: 'manual',
+    });
+    const location = redirect.headers.get('location') ?? '';
+    const zip = await fetch(location);
+    expect(zip.status).toBe(200);
+    expect(zip.headers.get('content-disposition')).toBe(`attachment; filename="${name}"`);
+    expect((await zip.arrayBuffer()).byteLength).toBeGreaterThan(0);
+    expect((await fetch(location.replace('.zip?', '.zip.verified.json?'))).status).toBe(403);
+    expect((await owner.call('DELETE', path(name))).status).toBe(204);
+  });
+});

@@ -1,0 +1,43 @@
+import type { DaemonStatus } from '#contracts';
+import type { Stack } from './stack.js';
+
+/** A client that listens to a daemon's events. */
+export class EventStream {
+  /** All that came so far. */
+  text = '';
+  /** Resolves when the stream has ended. */
+  readonly ended: Promise<void>;
+
+  private constructor(
+    readonly response: Response,
+    private readonly stop: AbortController,
+  ) {
+    this.ended = this.read();
+    this.ended.catch(() => undefined); // Whoever waits hears of it.
+  }
+
+  static async open(stack: Stack, id: string, sessionToken = stack.sessionToken): Promise<EventStream> {
+    const stop = new AbortController();
+    const response = await fetch(`${stack.url}/repo/v1/daemonStatus/${id}/events`, {
+      headers: { sessionToken },
+      signal: stop.signal,
+    });
+    return new EventStream(response, stop);
+  }
+
+  get statuses(): DaemonStatus[] {
+    return [...this.text.matchAll(/^event: status\ndata: (.*)\n\n/gm)].map(
+      ([, json = '']) => JSON.parse(json) as DaemonStatus,
+    );
+  }
+
+  close(): void {
+    this.stop.abort();
+  }
+
+  private async read(): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const bytes of this.response.body as unknown as AsyncIterable<Uint8Array>)
+      this.text += decoder.decode(bytes, { stream: true });
+  }
+}
