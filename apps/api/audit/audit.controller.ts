@@ -1,7 +1,7 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { z } from 'zod';
 import type { AuditEvent } from '#database';
-import { paging } from '../http/paging.js';
+import { page } from '../http/page.js';
 import { line, validated } from '../http/validated.js';
 import { Audit } from './audit.js';
 
@@ -14,7 +14,7 @@ const auditQuery = z.strictObject({
     .min(0)
     .max(Date.UTC(9999, 11, 31))
     .optional(),
-  ...paging,
+  ...page,
 });
 
 @Controller('repo/v1/audit')
