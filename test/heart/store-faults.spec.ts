@@ -44,7 +44,9 @@ describeOnSwift('an object store that fails', () => {
     const backup = runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s'], {
       keyPrefix,
       signal: stop.signal,
-      finishLater: (_what, work) => (later = work),
+      finishLater: (_what, work) => {
+        later = work;
+      },
     });
     await expect(backup).rejects.toThrow('ended');
     await later;
