@@ -211,6 +211,18 @@ describe.each(queues)('schedules on the %s queue', (_title, queueUrl) => {
     expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'RESTORE_DRILL' }]);
   });
 
+  test('come back by themselves after the queue has lost everything', async () => {
+    await put('lasting', { pattern: EACH_SECOND, then: 'nothing' });
+    await completed('lasting', 1);
+    await loseAll(stack);
+    const lost = Date.now();
+    await until('lasting', ({ lastRun }) => lastRun?.status === 'COMPLETED' && lastRun.startedOn > lost);
+    await rest('lasting', { then: 'nothing' });
+  });
+
+  // What has nothing to do with the queue is tried on one.
+  if (queueUrl !== undefined) return;
+
   test('complete though the store refuses to delete, and say so', async () => {
     proxy.fault = ({ operation }) =>
       operation === 'DeleteObject' ? { status: 403, code: 'AccessDenied' } : undefined;
@@ -243,15 +255,6 @@ describe.each(queues)('schedules on the %s queue', (_title, queueUrl) => {
     proxy.fault = () => undefined;
     expect(await archivesOf('refused')).toEqual([kept]);
     expect(await bucket()).toContain(nameOf(kept?.url ?? 'none'));
-  });
-
-  test('come back by themselves after the queue has lost everything', async () => {
-    await put('lasting', { pattern: EACH_SECOND, then: 'nothing' });
-    await completed('lasting', 1);
-    await loseAll(stack);
-    const lost = Date.now();
-    await until('lasting', ({ lastRun }) => lastRun?.status === 'COMPLETED' && lastRun.startedOn > lost);
-    await rest('lasting', { then: 'nothing' });
   });
 
   test.each([
