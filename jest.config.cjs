@@ -21,7 +21,8 @@ module.exports = {
   globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
   // Each has servers of its own.
   maxWorkers: 2,
-  testTimeout: 60_000,
+  // What hangs fails; what is slow on a slow machine must not.
+  testTimeout: 180_000,
   // A failed test may leave a process behind; the run must end all the same.
   forceExit: true,
   reporters: ['default', '<rootDir>/test/support/tally-reporter.cjs'],

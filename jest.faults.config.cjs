@@ -8,5 +8,5 @@ module.exports = {
   testMatch: ['<rootDir>/test/faults/**/*.spec.ts'],
   // They measure and they wait: one at a time.
   maxWorkers: 1,
-  testTimeout: 300_000,
+  testTimeout: 600_000,
 };
