@@ -41,7 +41,7 @@ describeOnSwift('an S3 server that stalls', () => {
     client.destroy();
     await stack.stop();
     await proxy.close();
-  }, 120_000);
+  });
 });
 
 test('a restore reads on where its connection broke', async () => {
@@ -63,7 +63,7 @@ test('a restore reads on where its connection broke', async () => {
   ]);
   await stack.stop();
   await proxy.close();
-}, 120_000);
+});
 
 test('an object store that has no time is waited for, and the status says so beside its numbers', async () => {
   const proxy = await S3Proxy.to(servers.s3.endpoint);

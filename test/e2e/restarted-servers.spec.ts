@@ -67,5 +67,5 @@ describeOnSwift.each(ownQueues)('a %s queue that is killed', (_title, startQueue
     }
     await rig.stop();
     await queue.stop();
-  }, 120_000);
+  });
 });

@@ -135,7 +135,7 @@ onDebians('where pg_dump can read the server', () => {
       `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)%' AND pid <> pg_backend_pid()`,
     );
     await locking;
-  }, 30_000);
+  });
 });
 
 test('a server that is newer than pg_dump: the archive says that it holds none', async () => {

@@ -132,7 +132,7 @@ test.each(postgresMajors)('on %s, names that would break out of quotes are names
     expect(await stateOf(client, schemas)).toEqual(before);
     expect(await canaryLives()).toBe(true);
     tried(`a name to break out, in all places (${title})`, NAMES.length, 'all came back; the canary lives');
-}, 120_000);
+});
 
 describe('a manifest', () => {
   test('with any of its texts replaced is refused or restores exactly', async () => {
@@ -173,7 +173,7 @@ describe('a manifest', () => {
       }
     expect(await canaryLives()).toBe(true);
     tried(`a text of a manifest replaced to break out`, outcomes.length, tally(outcomes));
-  }, 180_000);
+  });
 
   async function opened(key: string) {
     const object = await store.open(key, new AbortController().signal);
