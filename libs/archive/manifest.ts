@@ -18,6 +18,24 @@ const name = z
 const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 
+/** A list that is refused at its first wrong element: of a hostile one every fault would be remembered, by millions. */
+function list<Element extends z.ZodType>(element: Element) {
+  return z.array(z.unknown()).transform((items, context): z.output<Element>[] => {
+    const elements: z.output<Element>[] = [];
+    for (const [index, item] of items.entries()) {
+      const parsed = element.safeParse(item);
+      if (!parsed.success) {
+        const [issue] = parsed.error.issues;
+        const path = [index, ...(issue?.path ?? [])];
+        context.addIssue({ code: 'custom', path, message: issue?.message ?? '' });
+        return z.NEVER;
+      }
+      elements.push(parsed.data);
+    }
+    return elements;
+  });
+}
+
 const columnSchema = z.object({
   name,
   type: z.string(),
@@ -39,10 +57,10 @@ const tableSchema = z.object({
   schema: name,
   name,
   rows: count,
-  columns: z.array(columnSchema),
+  columns: list(columnSchema),
   /** The partitioned tables above it, the nearest first. */
-  partitionOf: z.array(z.object({ schema: name, name })).default([]),
-  entries: z.array(entrySchema),
+  partitionOf: list(z.object({ schema: name, name })).default([]),
+  entries: list(entrySchema),
 });
 
 const manifestSchema = z.object({
@@ -54,16 +72,16 @@ const manifestSchema = z.object({
   takenAt: z.iso.datetime(),
   server: z.object({ version: z.string(), encoding: z.string(), database: z.string() }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
-  schemas: z.array(name),
+  schemas: list(name),
   schemaFingerprint: z.string(),
-  tables: z.array(tableSchema),
-  sequences: z.array(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
+  tables: list(tableSchema),
+  sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
   /** Those that types of columns belong to. */
-  extensions: z.array(z.object({ name, version: z.string() })).default([]),
+  extensions: list(z.object({ name, version: z.string() })).default([]),
   /** `schema.sql`, where it could be made. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
-  leftOut: z.array(z.object({ what: z.string(), why: z.string() })),
+  leftOut: list(z.object({ what: z.string(), why: z.string() })),
 });
 
 /** As much of it as says what an archive is, without what only a restore needs. */

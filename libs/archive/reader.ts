@@ -15,6 +15,7 @@ import {
   type ManifestFile,
   parseManifest,
 } from './manifest.js';
+import { expectModestJson } from './modest-json.js';
 import { type RangeSource, SequentialReader } from './range-source.js';
 import {
   centralDirectory,
@@ -208,6 +209,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     if (last.uncompressedSize > MAX_MANIFEST_BYTES) throw invalid(`its ${MANIFEST_NAME} is too long`);
     const text = await buffer(await zip.openReadStreamPromise(last));
     if (crc32(text) !== last.crc32) throw invalid(`its ${MANIFEST_NAME} is damaged`);
+    expectModestJson(text);
     const manifest = parseManifest(text.toString('utf8'));
 
     expectConsistentNumbers(manifest);

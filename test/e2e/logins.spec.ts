@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { networkOf } from '../../apps/api/auth/login-limits.js';
+import { networkOf } from '../../apps/api/auth/network.js';
 import { Stack } from '../support/stack.js';
 import { tally, tried } from '../support/tried.js';
 
@@ -60,7 +60,9 @@ test('one address that guesses many accounts is stopped at a hundred, and only t
       )),
     );
   expect(statusesOf(answers)).toBe('100 401, 10 429');
-  expect(answers.at(-1)?.body.reason).toMatch(/^Too many failed logins from this address\. Try again in \d+ s/);
+  expect(answers.at(-1)?.body.reason).toMatch(
+    /^Too many failed logins from this address\. Try again in \d+ s/,
+  );
   expect(await login(administrator, password, address)).toMatchObject({ status: 429 });
   expect(await login(administrator, password, newAddress())).toMatchObject({ status: 201 });
   tried('a login of another account from one address', answers.length, statusesOf(answers));

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
-import { ArchiveWriter, type Manifest, type ManifestFacts, openArchive } from '#archive';
+import { ArchiveWriter, type Manifest, openArchive } from '#archive';
 import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -41,7 +41,7 @@ const NAMES = [
 ];
 
 /** For manifests: out of either kind of quotes, and what no name can be. */
-const EVIL = [`";${DROP}--`, `\\';${DROP}--`, '\0', '__proto__'];
+const EVIL = [`";${DROP}--`, `\\';${DROP}--`, '\0'];
 
 const id = (name: string) => pg.escapeIdentifier(name);
 const text = (value: string) => pg.escapeLiteral(value);
@@ -89,7 +89,9 @@ async function canaryLives(): Promise<boolean | undefined> {
   return rows[0]?.lives;
 }
 
-test.each(postgresMajors)('on %s, names that would break out of quotes are names, in whatever place', async (title, server) => {
+test.each(postgresMajors)(
+  'on %s, names that would break out of quotes are names, in whatever place',
+  async (title, server) => {
     await openDatabase(server);
     // Long enough for its indexes to be made anew, in a tablespace with a name of its own.
     const tablespace = `${randomBytes(4).toString('hex')}';${DROP}--"`;
@@ -132,7 +134,9 @@ test.each(postgresMajors)('on %s, names that would break out of quotes are names
     expect(await stateOf(client, schemas)).toEqual(before);
     expect(await canaryLives()).toBe(true);
     tried(`a name to break out, in all places (${title})`, NAMES.length, 'all came back; the canary lives');
-});
+  },
+  120_000,
+);
 
 describe('a manifest', () => {
   test('with any of its texts replaced is refused or restores exactly', async () => {
@@ -199,7 +203,7 @@ describe('a manifest', () => {
       await entry.end();
     }
     await archive.close();
-    await writer.finish(forged as ManifestFacts);
+    await writer.finish(forged);
     return Buffer.concat(written);
   }
 });

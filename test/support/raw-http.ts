@@ -93,11 +93,14 @@ export class RawConnection {
     if (wanted === undefined || rest.length < wanted) return undefined;
     this.received = rest.slice(wanted);
     if (/^connection: close/im.test(headers)) this.ended = true;
-    return { status, headers, body: rest.slice(0, wanted) };
+    return { status, headers, body: chunked && wanted === NO_CHUNK.length ? '' : rest.slice(0, wanted) };
   }
 }
 
+/** The end of a body in chunks, and all of an empty one. */
+const NO_CHUNK = '0\r\n\r\n';
+
 function lengthOfChunks(text: string): number | undefined {
-  const end = text.indexOf('0\r\n\r\n');
-  return end < 0 ? undefined : end + 5;
+  const end = text.indexOf(NO_CHUNK);
+  return end < 0 ? undefined : end + NO_CHUNK.length;
 }

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { isIPv4 } from 'node:net';
 import { Injectable } from '@nestjs/common';
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible';
 import { DataSource } from 'typeorm';
 import { OWN_SCHEMAS } from '#config';
 import { TooManyRequests } from '../http/reason.js';
+import { networkOf } from './network.js';
 
 /** Of one email from one address. */
 const TRIES = 10;
@@ -81,14 +81,4 @@ async function consume(limit: RateLimiterPostgres, key: string, reason: string):
 /** Of one length, whatever was sent, and without the email. */
 function keyOf(...parts: string[]): string {
   return createHash('sha256').update(parts.join('\n').toLowerCase()).digest('base64url');
-}
-
-/** What one client commands: an IPv4 address, or of IPv6 the 64 bits of a network, within which addresses cost nothing. */
-export function networkOf(address: string): string {
-  const last = address.slice(address.lastIndexOf(':') + 1);
-  if (isIPv4(last)) return last;
-  const [head = [], tail] = address.split('::').map((half) => (half === '' ? [] : half.split(':')));
-  const zeros = tail === undefined ? 0 : Math.max(0, 8 - head.length - tail.length);
-  const groups = [...head, ...Array<string>(zeros).fill('0'), ...(tail ?? [])];
-  return groups.slice(0, 4).join(':');
 }

@@ -8,12 +8,17 @@ import { sendReason } from './reason.js';
 const BODY_LIMIT_BYTES = 64 * 1024;
 /** How long a request may take to arrive, so that nobody keeps connections busy by sending slowly. */
 const ARRIVES_WITHIN_MS = 20_000;
+/** Its headers. Node takes the longer of the two for the whole, so this must be the shorter one. */
+const HEADERS_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 5_000;
 
 /** How the HTTP server is set up, with TLS where a certificate is given. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
   const { tls, trustProxy } = settings;
-  const connections = { connectionsCheckingInterval: LOOK_EVERY_MS };
+  const connections = {
+    headersTimeout: HEADERS_WITHIN_MS,
+    connectionsCheckingInterval: LOOK_EVERY_MS,
+  };
   return {
     loggerInstance: logger,
     disableRequestLogging: true,
