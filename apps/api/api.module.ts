@@ -13,6 +13,8 @@ import { DaemonsController } from './daemons/daemons.controller.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
+import { Metrics } from './metrics/metrics.js';
+import { MetricsController } from './metrics/metrics.controller.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
@@ -50,10 +52,17 @@ export class ApiModule {
         QueueModule.forRole('producer', settings, logger),
         AuthModule,
       ],
-      controllers: [ArchivesController, DaemonsController, HealthController, SchedulesController],
+      controllers: [
+        ArchivesController,
+        DaemonsController,
+        HealthController,
+        MetricsController,
+        SchedulesController,
+      ],
       providers: [
         Archives,
         DashboardLogin,
+        Metrics,
         Pruning,
         ScheduleClock,
         ScheduleRuns,

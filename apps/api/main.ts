@@ -17,6 +17,8 @@ import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
 import { serverOptions } from './http/server-options.js';
+import { measureRequests } from './metrics/http-latency.js';
+import { Metrics } from './metrics/metrics.js';
 
 async function main(): Promise<void> {
   const settings = readSettings();
@@ -30,7 +32,8 @@ async function main(): Promise<void> {
   const fastify = adapter.getInstance();
   logRequests(fastify);
   acceptBodies(fastify);
-  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin));
+  measureRequests(fastify, app.get(Metrics).own);
+  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin), settings.metricsToken);
   recordAuditedCalls(fastify, app.get(Audit));
   await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
   app.useGlobalFilters(new ReasonFilter());

@@ -122,6 +122,7 @@ test.each([
   ['DAEMON_HISTORY_DAYS', '0.5', 'DAEMON_HISTORY_DAYS must be a whole number from 1 to 36500'],
   ['BACKUP_COMPRESSION_LEVEL', '10', 'BACKUP_COMPRESSION_LEVEL must be a whole number from 0 to 9'],
   ['RETRY_SECONDS', '1.5', 'RETRY_SECONDS must be a whole number from 0 to 3600'],
+  ['METRICS_TOKEN', 'short', 'METRICS_TOKEN must have at least 16 visible characters, no blanks'],
   ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'],
 ])('%s=%s is refused', (name, value, fault) => {
   expect(faultsOf({ ...MINIMAL, [name]: value })).toContain(fault);

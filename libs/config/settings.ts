@@ -98,6 +98,9 @@ const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').re
   'must hold no credentials, query or fragment',
 );
 
+/** What goes into a header, and is not guessed. */
+const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
+
 const environment = z.object({
   PORT: integer(0, 65_535).default(8080),
   HOST: z.string().default('0.0.0.0'),
@@ -131,6 +134,7 @@ const environment = z.object({
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   SNAPSHOT_LANES: integer(1, 32).optional(),
   RETRY_SECONDS: integer(0, 3_600).default(60),
+  METRICS_TOKEN: token.optional(),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
@@ -198,6 +202,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
     lanes: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_LANES),
+    metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),
     logLevel: value.LOG_LEVEL,
   };
 }

@@ -211,7 +211,8 @@ export class DaemonQueue {
     return job === undefined ? undefined : this.statusOf(job);
   }
 
-  private async statusOf(job: DaemonJob): Promise<DaemonStatus> {
+  /** The status of a job as it was fetched. @throws QueueUnavailable */
+  async statusOf(job: DaemonJob): Promise<DaemonStatus> {
     // An attempt has begun: how it ends is for a worker to say, whoever asked for an end in between.
     if (
       job.data.terminatedOn === undefined ||

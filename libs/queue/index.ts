@@ -1,3 +1,4 @@
+export * from './daemon-figures.js';
 export * from './daemon-job.js';
 export * from './daemon-queue.js';
 export * from './job-failure.js';
