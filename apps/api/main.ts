@@ -4,7 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#contracts';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue, ScheduleQueue } from '#queue';
+import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
@@ -35,7 +35,12 @@ async function main(): Promise<void> {
   measureRequests(fastify, app.get(Metrics).own);
   guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin), settings.metricsToken);
   recordAuditedCalls(fastify, app.get(Audit));
-  await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
+  const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
+  await registerDashboard(fastify, [
+    app.get(DaemonQueue).queue,
+    app.get(ScheduleQueue).queue,
+    ...(notifications === undefined ? [] : [notifications.queue]),
+  ]);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 
