@@ -4,7 +4,7 @@ import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { QueueModule, ScheduleQueue } from '#queue';
+import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
@@ -13,6 +13,10 @@ import { DaemonsController } from './daemons/daemons.controller.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
+import { Metrics } from './metrics/metrics.js';
+import { MetricsController } from './metrics/metrics.controller.js';
+import { EndedDaemons } from './notifications/ended-daemons.js';
+import { Notifications } from './notifications/notifications.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
@@ -50,16 +54,30 @@ export class ApiModule {
         QueueModule.forRole('producer', settings, logger),
         AuthModule,
       ],
-      controllers: [ArchivesController, DaemonsController, HealthController, SchedulesController],
+      controllers: [
+        ArchivesController,
+        DaemonsController,
+        HealthController,
+        MetricsController,
+        SchedulesController,
+      ],
       providers: [
         Archives,
         DashboardLogin,
+        EndedDaemons,
+        Metrics,
+        Notifications,
         Pruning,
         ScheduleClock,
         ScheduleRuns,
         Schedules,
         StatusStreams,
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
+        {
+          provide: NotificationQueue,
+          useFactory: () =>
+            somebodyIsTold(settings) ? NotificationQueue.open(settings.queueUrl, logger) : undefined,
+        },
         { provide: SETTINGS, useValue: settings },
         { provide: LOGGER, useValue: logger },
         {
@@ -69,4 +87,8 @@ export class ApiModule {
       ],
     };
   }
+}
+
+function somebodyIsTold({ notifications: { webhooks, deadman } }: Settings): boolean {
+  return webhooks.length > 0 || deadman !== undefined;
 }

@@ -4,7 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#contracts';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue, ScheduleQueue } from '#queue';
+import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
@@ -17,6 +17,8 @@ import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
 import { serverOptions } from './http/server-options.js';
+import { measureRequests } from './metrics/http-latency.js';
+import { Metrics } from './metrics/metrics.js';
 
 async function main(): Promise<void> {
   const settings = readSettings();
@@ -30,9 +32,15 @@ async function main(): Promise<void> {
   const fastify = adapter.getInstance();
   logRequests(fastify);
   acceptBodies(fastify);
-  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin));
+  measureRequests(fastify, app.get(Metrics).own);
+  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin), settings.metricsToken);
   recordAuditedCalls(fastify, app.get(Audit));
-  await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
+  const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
+  await registerDashboard(fastify, [
+    app.get(DaemonQueue).queue,
+    app.get(ScheduleQueue).queue,
+    ...(notifications === undefined ? [] : [notifications.queue]),
+  ]);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

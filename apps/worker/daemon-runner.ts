@@ -47,22 +47,23 @@ export class DaemonRunner {
       ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
-      const { key, entities, leftOut } = await backup(request);
-      return { backupUrl: this.urlOf(key), entities, leftOut };
+      const { key, entities, bytes, leftOut } = await backup(request);
+      return { backupUrl: this.urlOf(key), entities, bytes, leftOut };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
     const { key, url, ...options } = archive;
     const { allowExtraTables = false, backupFirst = false, restoreDrill = false } = options;
     if (job.name === 'VERIFY') {
-      const { entities } = await verify({ ...request, key, allowExtraTables, restoreDrill });
-      return { backupUrl: url, entities };
+      const { entities, bytes } = await verify({ ...request, key, allowExtraTables, restoreDrill });
+      return { backupUrl: url, entities, bytes };
     }
-    const { entities } = await restore({ ...request, ...options, key, allowExtraTables, backupFirst });
+    const { entities, bytes } = await restore({ ...request, ...options, key, allowExtraTables, backupFirst });
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
+      bytes,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

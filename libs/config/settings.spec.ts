@@ -122,6 +122,19 @@ test.each([
   ['DAEMON_HISTORY_DAYS', '0.5', 'DAEMON_HISTORY_DAYS must be a whole number from 1 to 36500'],
   ['BACKUP_COMPRESSION_LEVEL', '10', 'BACKUP_COMPRESSION_LEVEL must be a whole number from 0 to 9'],
   ['RETRY_SECONDS', '1.5', 'RETRY_SECONDS must be a whole number from 0 to 3600'],
+  ['METRICS_TOKEN', 'short', 'METRICS_TOKEN must have at least 16 visible characters, no blanks'],
+  [
+    'WEBHOOK_URLS',
+    'https://a.example.org,ftp://u:pw@b',
+    'WEBHOOK_URLS must be http or https URLs, separated by commas',
+  ],
+  [
+    'WEBHOOK_URLS',
+    'https://a.example.org',
+    'WEBHOOK_SECRET is missing: WEBHOOK_URLS and WEBHOOK_SECRET go together',
+  ],
+  ['WEBHOOK_SECRET', 'short', 'WEBHOOK_SECRET must have at least 16 visible characters, no blanks'],
+  ['DEADMAN_URL', 'nowhere', 'DEADMAN_URL must be a URL such as https://hc-ping.com/your-uuid'],
   ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'],
 ])('%s=%s is refused', (name, value, fault) => {
   expect(faultsOf({ ...MINIMAL, [name]: value })).toContain(fault);
@@ -135,14 +148,44 @@ test.each([
   expect(readSettings({ ...MINIMAL, TRUST_PROXY: value }).trustProxy).toEqual(meaning);
 });
 
+test('webhooks are separated by commas, and each is asked once', () => {
+  const urls = 'https://a.example.org/x, https://b.example.org,https://a.example.org/x';
+  const { notifications } = readSettings({
+    ...MINIMAL,
+    WEBHOOK_URLS: urls,
+    WEBHOOK_SECRET: '0123456789abcdef',
+  });
+  expect(notifications.webhooks.map((url) => url.reveal())).toEqual([
+    'https://a.example.org/x',
+    'https://b.example.org',
+  ]);
+});
+
 test('secrets show in no way that logs or errors print', () => {
-  const settings = readSettings({ ...MINIMAL, ADMIN_EMAIL: 'a@example.org', ADMIN_PASSWORD: 'first-pass' });
+  const settings = readSettings({
+    ...MINIMAL,
+    ADMIN_EMAIL: 'a@example.org',
+    ADMIN_PASSWORD: 'first-pass',
+    METRICS_TOKEN: 'metrics-token-of-16',
+    WEBHOOK_URLS: 'https://hook:hook-pass@example.org',
+    WEBHOOK_SECRET: 'webhook-secret-of-16',
+    DEADMAN_URL: 'https://example.org/dead-man',
+  });
   const printed = [
     JSON.stringify(settings),
     inspect(settings, { depth: 9, showHidden: true }),
     String(settings.databaseUrl),
     `${settings.queueUrl.toString()}`,
   ].join();
-  for (const secret of ['pass%20word', 'queue-pass', 'first-pass']) expect(printed).not.toContain(secret);
+  for (const secret of [
+    'pass%20word',
+    'queue-pass',
+    'first-pass',
+    'metrics-token',
+    'hook-pass',
+    'webhook-secret',
+    'dead-man',
+  ])
+    expect(printed).not.toContain(secret);
   expect(new Secret('x').reveal()).toBe('x');
 });

@@ -98,6 +98,19 @@ const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').re
   'must hold no credentials, query or fragment',
 );
 
+function isWebUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+/** The message shows none of them: credentials may be in there. */
+const webUrls = z
+  .string()
+  .transform((text) => [...new Set(text.split(',').map((url) => url.trim()))])
+  .refine((urls) => urls.every(isWebUrl), 'must be http or https URLs, separated by commas');
+
+/** What goes into a header, and is not guessed. */
+const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
+
 const environment = z.object({
   PORT: integer(0, 65_535).default(8080),
   HOST: z.string().default('0.0.0.0'),
@@ -131,6 +144,10 @@ const environment = z.object({
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   SNAPSHOT_LANES: integer(1, 32).optional(),
   RETRY_SECONDS: integer(0, 3_600).default(60),
+  METRICS_TOKEN: token.optional(),
+  WEBHOOK_URLS: webUrls.optional(),
+  WEBHOOK_SECRET: token.optional(),
+  DEADMAN_URL: z.string().refine(isWebUrl, 'must be a URL such as https://hc-ping.com/your-uuid').optional(),
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
@@ -138,6 +155,7 @@ const environment = z.object({
 const PAIRS = [
   ['TLS_CERT_FILE', 'TLS_KEY_FILE'],
   ['ADMIN_EMAIL', 'ADMIN_PASSWORD'],
+  ['WEBHOOK_URLS', 'WEBHOOK_SECRET'],
 ] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
@@ -198,6 +216,12 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
     lanes: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_LANES),
+    metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),
+    notifications: {
+      webhooks: (value.WEBHOOK_URLS ?? []).map((url) => new Secret(url)),
+      secret: value.WEBHOOK_SECRET === undefined ? undefined : new Secret(value.WEBHOOK_SECRET),
+      deadman: value.DEADMAN_URL === undefined ? undefined : new Secret(value.DEADMAN_URL),
+    },
     logLevel: value.LOG_LEVEL,
   };
 }

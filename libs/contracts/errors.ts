@@ -1,4 +1,4 @@
-/** Stable names of everything that can go wrong in a daemon. They are logged, and tests and callers rely on them. */
+/** Stable names of everything that can go wrong in a daemon or around it. They are logged, and tests and callers rely on them. */
 export type ErrorCode =
   | 'ARCHIVE_DOES_NOT_FIT'
   | 'ARCHIVE_INVALID'
@@ -11,6 +11,7 @@ export type ErrorCode =
   | 'DATABASE_QUERY_FAILED'
   | 'DATABASE_UNREACHABLE'
   | 'DEFINITIONS_FAILED'
+  | 'DELIVERY_FAILED'
   | 'DESTINATION_REFUSED'
   | 'EVENT_TRIGGER'
   | 'FOREIGN_KEY_DANGLING'

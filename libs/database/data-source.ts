@@ -10,6 +10,7 @@ import { CreateRepository1795000000001 } from './migrations/1795000000001-create
 import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-api-keys.js';
 import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
 import { CreateSchedules1796000002000 } from './migrations/1796000002000-create-schedules.js';
+import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-webhooks.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
@@ -50,6 +51,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CreateApiKeys1796000000000,
       CreateAudit1796000000001,
       CreateSchedules1796000002000,
+      CreateWebhooks1796000003000,
     ],
     migrationsTransactionMode: 'all',
     extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },

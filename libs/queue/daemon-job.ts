@@ -57,6 +57,8 @@ export interface DaemonJobProgress extends Progress {
 export interface DaemonJobResult {
   backupUrl: string;
   entities: number;
+  /** The archive's length; missing where a dead attempt had done the work. */
+  bytes?: number | undefined;
   /** What the archive of a backup does not hold, by name. */
   leftOut?: string[];
   safetyBackupUrl?: string;

@@ -39,6 +39,9 @@ const DECIDED_WITHIN_MS = CONFIRMED_WITHIN_MS + 2_000;
 /** Daemons that are fetched at once. */
 const AT_ONCE = 100;
 
+/** Most that ask for those that have ended know of all but one or two. */
+const ENDED_AT_ONCE = 10;
+
 /** Where the queue may have the daemons of each status. */
 const STATES_OF: Record<DaemonState, readonly JobType[]> = {
   STARTED: ['waiting', 'delayed', 'active'],
@@ -211,7 +214,8 @@ export class DaemonQueue {
     return job === undefined ? undefined : this.statusOf(job);
   }
 
-  private async statusOf(job: DaemonJob): Promise<DaemonStatus> {
+  /** The status of a job as it was fetched. @throws QueueUnavailable */
+  async statusOf(job: DaemonJob): Promise<DaemonStatus> {
     // An attempt has begun: how it ends is for a worker to say, whoever asked for an end in between.
     if (
       job.data.terminatedOn === undefined ||
@@ -264,6 +268,25 @@ export class DaemonQueue {
         if (job.data.archive?.key === key && !neverRuns) ids.add(job.id ?? '');
       }
     return [...ids];
+  }
+
+  /**
+   * The daemons that have ended since a time, by their workers' clocks, in no order; one that ends meanwhile may be
+   * missing, and one may come twice.
+   * @param since milliseconds since 1970. @throws QueueUnavailable
+   */
+  async *endedSince(since: number): AsyncGenerator<{ endedOn: number; status: DaemonStatus }> {
+    for (const state of ['completed', 'failed'] as const)
+      for (let start = 0, isLast = false; !isLast; start += ENDED_AT_ONCE) {
+        // The last to end come first.
+        const ids = await answered(this.queue.getRanges([state], start, start + ENDED_AT_ONCE - 1));
+        isLast = ids.length < ENDED_AT_ONCE;
+        for await (const job of this.jobsOf(ids)) {
+          const { finishedOn: endedOn = 0 } = job;
+          if (endedOn < since) isLast = true;
+          else yield { endedOn, status: daemonStatus(job) };
+        }
+      }
   }
 
   /**

@@ -30,6 +30,8 @@ export interface RestoreRequest extends BackupRequest, Destination {
 
 export interface RestoreResult {
   entities: number;
+  /** The archive's length; missing where an earlier attempt had done it all. */
+  bytes?: number;
 }
 
 /**
@@ -51,9 +53,11 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
 
   progress.say(`Opening the archive ${key}`);
-  const archive = await openArchive(await openStored(store, key, signal));
+  const object = await openStored(store, key, signal);
+  const archive = await openArchive(object);
   const { manifest } = archive;
   let entities = manifest.totals.entities;
+  const { length: bytes } = object;
   progress.expect(entities);
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
@@ -89,12 +93,12 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         progress.allRows('Committing');
         await commit(session, transaction, { repository, applicationName, progress, signal });
         committed = true;
-        return { entities };
+        return { entities, bytes };
       },
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities };
+    if (committed) return { entities, bytes };
     throw signal.aborted ? signal.reason : error;
   } finally {
     await archive.close();

@@ -27,6 +27,8 @@ export interface VerifyRequest extends Omit<
 
 export interface VerifyResult {
   entities: number;
+  /** The archive's length. */
+  bytes: number;
 }
 
 /**
@@ -49,7 +51,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     }
     const { entities } = archive.manifest.totals;
     await keep(request, { restorable: true, entities });
-    return { entities };
+    return { entities, bytes: object.length };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, and definitions that differ, say something of the archive; a network that is away does not.

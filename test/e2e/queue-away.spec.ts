@@ -40,8 +40,14 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
       status: 503,
       body: { status: 'down', database: 'up', queue: 'down' },
     });
+    const metrics = await stack.call<string>('GET', '/metrics');
+    expect(metrics.status).toBe(200);
+    expect(metrics.body).toMatch(/^snapshotd_queue_up 0$/m);
+    expect(metrics.body).toMatch(/^snapshotd_database_up 1$/m);
+    expect(metrics.body).not.toMatch(/^snapshotd_(daemon|queue_waiting)/m);
     await queue.startAgain();
     await stack.untilReady();
+    expect((await stack.call<string>('GET', '/metrics')).body).toMatch(/^snapshotd_queue_up 1$/m);
     expect(await statuses()).toEqual(before);
   });
 

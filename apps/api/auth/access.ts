@@ -1,5 +1,7 @@
+import { timingSafeEqual } from 'node:crypto';
 import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { Secret } from '#config';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
 import type { DashboardLogin } from '../dashboard/dashboard-login.js';
 import { sendReason } from '../http/reason.js';
@@ -7,10 +9,11 @@ import { looksLikeKey } from './api-keys.js';
 import type { Caller, Callers } from './callers.js';
 import { isOpen } from './open-routes.js';
 import { covers, policyOf, refuseForgottenRoutes, type RoutePolicy } from './route-policies.js';
+import { hashToken } from './tokens.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who is asking; set on every route that is not open. */
+    /** Who is asking; set on every route that is not open, unless METRICS_TOKEN opened it. */
     account?: Caller;
   }
 }
@@ -24,19 +27,22 @@ export function guardAllRoutes(
   fastify: FastifyInstance,
   callers: Callers,
   dashboardLogin: DashboardLogin,
+  metricsToken: Secret | undefined,
 ): void {
   refuseForgottenRoutes(fastify);
   fastify.decorateRequest('account');
   fastify.addHook('onRequest', async (request, reply) => {
     const { method, routeOptions } = request;
     if (request.is404 || isOpen(method, routeOptions.url ?? '')) return;
+    const policy = policyOf(method, routeOptions.url ?? '');
+    if (policy?.metricsToken === true && hasToken(request, metricsToken)) return;
     try {
       const account = isDashboard(request)
         ? await dashboardLogin.accountOf(request, reply)
         : await accountOf(request, callers);
       if (account === undefined) throw unauthorized(request);
       request.account = account;
-      refuseUnlessAllowed(account, policyOf(method, routeOptions.url ?? ''));
+      refuseUnlessAllowed(account, policy);
     } catch (error) {
       // A browser that asks for the dashboard shows its login window for this header.
       if (isDashboard(request) && error instanceof UnauthorizedException)
@@ -76,6 +82,13 @@ export function sessionToken(request: FastifyRequest): string | undefined {
   const header = request.headers['sessiontoken'];
   if (typeof header === 'string') return header;
   return /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+/** Hashes are compared, which have one length, and in a time that tells nothing. */
+function hasToken(request: FastifyRequest, expected: Secret | undefined): boolean {
+  const token = sessionToken(request);
+  if (token === undefined || expected === undefined) return false;
+  return timingSafeEqual(hashToken(token), hashToken(expected.reveal()));
 }
 
 async function accountOf(request: FastifyRequest, callers: Callers): Promise<Caller | undefined> {

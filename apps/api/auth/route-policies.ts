@@ -9,6 +9,8 @@ export interface RoutePolicy {
   needs: KeyScope | 'session';
   /** Open to every account. */
   everyAccount?: true;
+  /** Open to whoever has METRICS_TOKEN, too. */
+  metricsToken?: true;
   /** What the audit calls it; what has none is not recorded. */
   audit?: string;
   /** What the audit says that the call is about, where path and body do not tell by themselves. */
@@ -35,6 +37,7 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
   ['PUT /repo/v1/schedules/:name', { needs: 'everything', audit: 'schedule.set' }],
   ['DELETE /repo/v1/schedules/:name', { needs: 'everything', audit: 'schedule.delete' }],
   ['GET /repo/v1/audit', { needs: 'read' }],
+  ['GET /metrics', { needs: 'read', metricsToken: true }],
   // A key that leaks must not make itself others, nor let anyone in.
   ['GET /auth/v1/accounts', { needs: 'session' }],
   ['POST /auth/v1/accounts', { needs: 'session', audit: 'account.create' }],

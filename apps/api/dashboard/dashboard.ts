@@ -3,7 +3,7 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
-import type { DaemonQueue, ScheduleQueue } from '#queue';
+import type { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
 import { sendReason } from '../http/reason.js';
 import { DASHBOARD_PATH } from './dashboard-path.js';
 
@@ -17,7 +17,7 @@ const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
 /** Shows the queues to administrators, read-only. Whoever may see them is decided where all routes are guarded. */
 export async function registerDashboard(
   fastify: FastifyInstance,
-  queues: (DaemonQueue | ScheduleQueue)['queue'][],
+  queues: (DaemonQueue | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   const serverAdapter = new FastifyAdapter();
   serverAdapter.setBasePath(DASHBOARD_PATH);

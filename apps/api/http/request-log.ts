@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 
 /** Asked again and again by machines: what went well of it says little, and is for debugging. */
-const POLLED = /^\/(health|repo\/v1\/daemonStatus)\//;
+const POLLED = /^\/(metrics$|health\/|repo\/v1\/daemonStatus\/)/;
 
 /** One line a request, when it is answered. */
 export function logRequests(fastify: FastifyInstance): void {

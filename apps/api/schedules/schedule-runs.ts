@@ -7,6 +7,7 @@ import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { type ArchiveRequest, DaemonQueue, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
+import { Notifications } from '../notifications/notifications.js';
 import { SETTINGS } from '../settings.js';
 import { nextTime } from './cron.js';
 import { Pruning } from './pruning.js';
@@ -23,6 +24,7 @@ export class ScheduleRuns {
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly daemons: DaemonQueue,
     private readonly pruning: Pruning,
+    private readonly notifications: Notifications,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -111,6 +113,8 @@ export class ScheduleRuns {
       await this.archives.update({ url: archive.url }, { verifiedOn: endOf(verification), verifiedBy });
     }
 
+    // Before old archives are deleted: whatever becomes of that, there is a new one.
+    await this.notifications.runSucceeded({ schedule: run.schedule, dueOn: run.dueOn.getTime() });
     return this.end(run, 'COMPLETED', await this.pruning.prune(schedule, signal));
   }
 

@@ -1,0 +1,102 @@
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  type OnApplicationBootstrap,
+} from '@nestjs/common';
+import { DataSource } from 'typeorm';
+import { errorSentence } from '#contracts';
+import { LOGGER, type Logger } from '#logging';
+import { DaemonQueue, NotificationQueue } from '#queue';
+import { Notifications } from './notifications.js';
+
+/** What no event told of is noticed after so long. */
+const LOOK_EVERY_MS = 60_000;
+
+/** The clocks of APIs and workers may differ by so much. */
+const CLOCKS_DIFFER_MS = 10 * 60_000;
+
+/** What ended longer ago while no API ran is no news. */
+const LOOK_BACK_MS = 7 * 24 * 60 * 60_000;
+
+/**
+ * Notices which daemons have ended, and has each webhook told. Until when that was done is in the database, so that
+ * nothing is missed while no API runs; the queue takes each notification once, so that any number of APIs may look.
+ */
+@Injectable()
+export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private timer: NodeJS.Timeout | undefined;
+  private looking = false;
+  private lookAgain = false;
+
+  constructor(
+    private readonly daemons: DaemonQueue,
+    private readonly notifications: Notifications,
+    // Missing where the settings name nobody who is to be told.
+    @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
+    private readonly database: DataSource,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onApplicationBootstrap(): void {
+    if (this.notifications.webhookNames.length === 0) return;
+    const look = () => void this.look();
+    this.queue?.watchEnds(look);
+    this.timer = setInterval(look, LOOK_EVERY_MS);
+    look();
+  }
+
+  beforeApplicationShutdown(): void {
+    clearInterval(this.timer);
+  }
+
+  /** What ends while it looks makes it look once more. */
+  private async look(): Promise<void> {
+    this.lookAgain = true;
+    if (this.looking) return;
+    this.looking = true;
+    try {
+      while (this.lookAgain) {
+        this.lookAgain = false;
+        await this.tellOfEnds();
+      }
+    } catch (error) {
+      this.logger.warn({ reason: errorSentence(error) }, 'Ended daemons cannot be told of just now');
+    } finally {
+      this.looking = false;
+    }
+  }
+
+  private async tellOfEnds(): Promise<void> {
+    const now = Date.now();
+    const since = await this.since(now);
+    const earliest = Math.min(...since.values());
+    for await (const { endedOn, status } of this.daemons.endedSince(earliest))
+      for (const [webhook, from] of since)
+        if (endedOn >= from) await this.notifications.daemonEnded(webhook, status);
+    await this.database.query(
+      `UPDATE snapshotd.webhook SET told_until = greatest(told_until, $2) WHERE name = ANY ($1)`,
+      [[...since.keys()], new Date(now)],
+    );
+  }
+
+  /** From when on each webhook is to be told: it hears of nothing that ended before it was first set. */
+  private async since(now: number): Promise<Map<string, number>> {
+    const names = this.notifications.webhookNames;
+    await this.database.query(
+      `INSERT INTO snapshotd.webhook (name, first_set_on, told_until) SELECT unnest($1::text[]), $2, $2
+           ON CONFLICT DO NOTHING`,
+      [names, new Date(now)],
+    );
+    const rows = await this.database.query<{ name: string; first_set_on: Date; told_until: Date }[]>(
+      'SELECT name, first_set_on, told_until FROM snapshotd.webhook WHERE name = ANY ($1)',
+      [names],
+    );
+    return new Map(
+      rows.map(({ name, first_set_on: first, told_until: until }) => {
+        const from = Math.max(until.getTime() - CLOCKS_DIFFER_MS, now - LOOK_BACK_MS);
+        return [name, Math.max(first.getTime(), from)];
+      }),
+    );
+  }
+}

@@ -1,0 +1,17 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+export class CreateWebhooks1796000003000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      -- Until when each address was told of the daemons that ended. Its name is a hash: there may be secrets in it.
+      CREATE TABLE snapshotd.webhook (
+        name text PRIMARY KEY,
+        first_set_on timestamptz(3) NOT NULL,
+        told_until timestamptz(3) NOT NULL
+      );`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query('DROP TABLE snapshotd.webhook');
+  }
+}
