@@ -101,10 +101,19 @@ const summarySchema = manifestSchema
     tables: z.array(
       tableSchema
         .pick({ schema: true, name: true, rows: true })
-        .extend({ entries: z.array(z.object({ length: count })) }),
+        .extend({ entries: z.array(z.object({ length: count })) })
+        .transform(({ entries, ...table }) => ({
+          ...table,
+          bytes: sum(entries.map(({ length }) => length)),
+        })),
     ),
-    sequences: z.array(z.unknown()),
-    definitions: z.unknown().optional(),
+    /** How many. */
+    sequences: z.array(z.unknown()).transform(({ length }) => length),
+    /** Whether it holds `schema.sql`. */
+    definitions: z
+      .unknown()
+      .optional()
+      .transform((definitions) => definitions !== undefined),
   });
 
 export type ManifestSummary = z.infer<typeof summarySchema>;

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { Worker } from 'node:worker_threads';
 import { crc32, inflateRaw } from 'node:zlib';
 import { Failure } from '#contracts';
 import { MANIFEST_NAME } from './entry-names.js';
@@ -12,11 +11,17 @@ import { type EntryRecord, extent, LAST_RECORD_BYTES, lastRecord } from './zip-r
 
 const inflate = promisify(inflateRaw);
 
+const run = promisify(execFile);
+
 /** A manifest that is longer is parsed beside everything else. */
 const LONG_BYTES = 1024 * 1024;
-const THREAD_MEMORY_MB = 512;
+const PARSE_MEMORY_MB = 512;
+/** How long that may take: time to start, and what a slow machine needs for each byte. */
+const PARSE_WITHIN_MS = 5_000;
+const PARSED_BYTES_PER_MS = 10_000;
+const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
 
-/** What the thread answers. */
+/** What the process answers. */
 export type ParsedBeside = { summary: ManifestSummary } | { message: string; hint: string };
 
 /** A manifest that was found and not read yet. */
@@ -51,19 +56,26 @@ async function readManifest(source: RangeSource, record: EntryRecord): Promise<M
   return text.length > LONG_BYTES ? parsedBeside(text) : parseSummary(text.toString('utf8'));
 }
 
-/** On a thread of its own. */
+/** In a process of its own, because JSON.parse knows no bounds and cannot be stopped. */
 async function parsedBeside(text: Buffer): Promise<ManifestSummary> {
-  const thread = new Worker(join(__dirname, 'summary-thread.js'), {
-    workerData: text,
-    resourceLimits: { maxOldGenerationSizeMb: THREAD_MEMORY_MB },
-  });
+  const running = run(
+    process.execPath,
+    [`--max-old-space-size=${PARSE_MEMORY_MB}`, join(__dirname, 'summary-process.js')],
+    {
+      env: {},
+      timeout: PARSE_WITHIN_MS + Math.ceil(text.length / PARSED_BYTES_PER_MS),
+      killSignal: 'SIGKILL',
+      maxBuffer: MAX_SUMMARY_BYTES,
+    },
+  );
+  running.child.stdin?.on('error', () => undefined); // It was ended: the promise tells.
+  running.child.stdin?.end(text);
   let parsed: ParsedBeside;
   try {
-    [parsed] = (await once(thread, 'message')) as [ParsedBeside];
+    parsed = JSON.parse((await running).stdout) as ParsedBeside;
   } catch (error) {
-    throw invalid(`its ${MANIFEST_NAME} takes more memory than any honest one`, error);
-  } finally {
-    await thread.terminate();
+    if ((error as NodeJS.ErrnoException).syscall !== undefined) throw error; // It could not be started.
+    throw invalid(`its ${MANIFEST_NAME} takes more time or memory than any honest one`, error);
   }
   if ('summary' in parsed) return parsed.summary;
   throw new Failure('ARCHIVE_INVALID', 'permanent', parsed.message, { hint: parsed.hint });

@@ -35,7 +35,7 @@ export interface ArchiveDetails extends Archive {
   serverVersion: string | null;
   database: string | null;
   schemas: string[] | null;
-  tables: { schema: string; name: string; rows: number; bytes: number }[] | null;
+  tables: ManifestSummary['tables'] | null;
   /** How many. */
   sequences: number | null;
   extensions: ManifestSummary['extensions'] | null;
@@ -188,16 +188,11 @@ function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
     serverVersion: server.version,
     database: server.database,
     schemas,
-    tables: tables.map(({ schema, name, rows, entries }) => ({
-      schema,
-      name,
-      rows,
-      bytes: entries.reduce((bytes, { length }) => bytes + length, 0),
-    })),
-    sequences: sequences.length,
+    tables,
+    sequences,
     extensions,
     leftOut,
-    definitions: definitions !== undefined,
+    definitions,
   };
 }
 
