@@ -231,14 +231,10 @@ function requests(routes: [string, string][], token: string): fc.Arbitrary<Buffe
       elsewhere: rarely(text),
       body: fc.option(body, { freq: 3 }),
       type: fc.oneof({ weight: 6, arbitrary: fc.constant('application/json') }, fc.constantFrom(...TYPES)),
-<<<<<<< ours
       headers: fc.oneof(
-        { weight: 2, arbitrary: fc.constant([]) },
+        { weight: 2, arbitrary: fc.constant<string[]>([]) },
         fc.array(fc.constantFrom(...HEADERS), { maxLength: 2 }),
       ),
-=======
-      headers: fc.oneof({ weight: 2, arbitrary: fc.constant<string[]>([]) }, fc.array(fc.constantFrom(...HEADERS), { maxLength: 2 })),
->>>>>>> theirs
       chunked: rarely(fc.constant(true)),
       token: fc.oneof(
         { weight: 6, arbitrary: fc.constant(token) },
