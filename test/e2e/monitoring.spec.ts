@@ -150,8 +150,10 @@ describe.each(queues)('monitored on the %s queue', (_title, queueUrl) => {
     while (!stack.logs().includes(`"daemon":"${id}","type":"BACKUP","attempt":1,"archive"`)) await sleep(50);
     const start = (name: string, env: Record<string, string>) =>
       startApp({ app: 'api', name, dist: DIST, folder: stack.folder, env });
-    stack.api = await start('api', stack.env);
-    replica = await start('replica', { ...stack.env, PORT: new URL(replicaUrl).port });
+    [stack.api, replica] = await Promise.all([
+      start('api', stack.env),
+      start('replica', { ...stack.env, PORT: new URL(replicaUrl).port }),
+    ]);
     await stack.untilReady();
     await told(id);
     // What ends later is told after it, and by then both had looked.
