@@ -90,7 +90,7 @@ export class DaemonFiguresReader {
     const facts = new Map<string, DaemonFacts>();
     for (let start = 0; start < ids.length; start += AT_ONCE) {
       const batch = ids.slice(start, start + AT_ONCE);
-      const found = await Promise.all(batch.map((id) => this.ended.get(id) ?? this.fetch(id)));
+      const found = await Promise.all(batch.map(async (id) => this.ended.get(id) ?? this.fetch(id)));
       found.forEach((daemon, index) => {
         if (daemon !== undefined) facts.set(batch[index] ?? '', daemon);
       });

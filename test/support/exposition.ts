@@ -11,7 +11,7 @@ export interface Exposition {
   metrics: Map<string, string>;
   samples: Sample[];
   /** The value of the sample with exactly these labels. */
-  value(name: string, labels?: Record<string, string>): number | undefined;
+  value: (name: string, labels?: Record<string, string>) => number | undefined;
 }
 
 const HELP = /^# HELP ([a-zA-Z_:][\w:]*) .+$/;
