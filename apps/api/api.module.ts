@@ -9,9 +9,9 @@ import { ObjectStore } from '#storage';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
+import { PageLogin } from './auth/page-login.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { StatusStreams } from './daemons/status-streams.js';
-import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
@@ -53,7 +53,7 @@ export class ApiModule {
       controllers: [ArchivesController, DaemonsController, HealthController, SchedulesController],
       providers: [
         Archives,
-        DashboardLogin,
+        PageLogin,
         Pruning,
         ScheduleClock,
         ScheduleRuns,

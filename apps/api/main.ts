@@ -11,8 +11,9 @@ import { recordAuditedCalls } from './audit/audited-calls.js';
 import { Accounts } from './auth/accounts.js';
 import { guardAllRoutes } from './auth/access.js';
 import { Callers } from './auth/callers.js';
-import { DashboardLogin } from './dashboard/dashboard-login.js';
+import { PageLogin } from './auth/page-login.js';
 import { registerDashboard } from './dashboard/dashboard.js';
+import { registerDocs } from './docs/docs.js';
 import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
@@ -30,9 +31,10 @@ async function main(): Promise<void> {
   const fastify = adapter.getInstance();
   logRequests(fastify);
   acceptBodies(fastify);
-  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin));
+  guardAllRoutes(fastify, app.get(Callers), app.get(PageLogin));
   recordAuditedCalls(fastify, app.get(Audit));
   await registerDashboard(fastify, [app.get(DaemonQueue).queue, app.get(ScheduleQueue).queue]);
+  registerDocs(app);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

@@ -1,11 +1,12 @@
 import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
-import type { DashboardLogin } from '../dashboard/dashboard-login.js';
+import { DOCS_PATH, DOCUMENT_PATH } from '../docs/docs-paths.js';
 import { sendReason } from '../http/reason.js';
 import { looksLikeKey } from './api-keys.js';
 import type { Caller, Callers } from './callers.js';
 import { isOpen } from './open-routes.js';
+import type { PageLogin } from './page-login.js';
 import { covers, policyOf, refuseForgottenRoutes, type RoutePolicy } from './route-policies.js';
 
 declare module 'fastify' {
@@ -20,26 +21,22 @@ declare module 'fastify' {
  * a hook of the server and no guard of Nest's, because it must also stand before the routes that Nest does not know:
  * the dashboard's. It runs before a body is read.
  */
-export function guardAllRoutes(
-  fastify: FastifyInstance,
-  callers: Callers,
-  dashboardLogin: DashboardLogin,
-): void {
+export function guardAllRoutes(fastify: FastifyInstance, callers: Callers, pageLogin: PageLogin): void {
   refuseForgottenRoutes(fastify);
   fastify.decorateRequest('account');
   fastify.addHook('onRequest', async (request, reply) => {
     const { method, routeOptions } = request;
     if (request.is404 || isOpen(method, routeOptions.url ?? '')) return;
     try {
-      const account = isDashboard(request)
-        ? await dashboardLogin.accountOf(request, reply)
+      const account = isPage(request)
+        ? await pageLogin.accountOf(request, reply)
         : await accountOf(request, callers);
       if (account === undefined) throw unauthorized(request);
       request.account = account;
       refuseUnlessAllowed(account, policyOf(method, routeOptions.url ?? ''));
     } catch (error) {
-      // A browser that asks for the dashboard shows its login window for this header.
-      if (isDashboard(request) && error instanceof UnauthorizedException)
+      // A browser that asks for a page shows its login window for this header.
+      if (isPage(request) && error instanceof UnauthorizedException)
         void reply.header('WWW-Authenticate', 'Basic realm="snapshotd", charset="UTF-8"');
       // Answered here, because the dashboard would give errors a form of its own.
       return sendReason(error, request, reply);
@@ -66,9 +63,12 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.account;
 }
 
-function isDashboard(request: FastifyRequest): boolean {
+/** What browsers show: they know HTTP Basic, and no header of ours. */
+const PAGES = [DASHBOARD_PATH, DOCS_PATH, DOCUMENT_PATH];
+
+function isPage(request: FastifyRequest): boolean {
   const url = request.routeOptions.url ?? '';
-  return url === DASHBOARD_PATH || url.startsWith(`${DASHBOARD_PATH}/`);
+  return PAGES.some((page) => url === page || url.startsWith(`${page}/`));
 }
 
 /** The token of a session or an API key: of the header `sessionToken`, or of `Authorization: Bearer`. */
