@@ -9,9 +9,9 @@ import { ObjectStore } from '#storage';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
+import { PageLogin } from './auth/page-login.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { StatusStreams } from './daemons/status-streams.js';
-import { DashboardLogin } from './dashboard/dashboard-login.js';
 import { HealthController } from './health/health.controller.js';
 import { Metrics } from './metrics/metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
@@ -63,10 +63,10 @@ export class ApiModule {
       ],
       providers: [
         Archives,
-        DashboardLogin,
         EndedDaemons,
         Metrics,
         Notifications,
+        PageLogin,
         Pruning,
         ScheduleClock,
         ScheduleRuns,

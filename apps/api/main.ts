@@ -11,8 +11,9 @@ import { recordAuditedCalls } from './audit/audited-calls.js';
 import { Accounts } from './auth/accounts.js';
 import { guardAllRoutes } from './auth/access.js';
 import { Callers } from './auth/callers.js';
-import { DashboardLogin } from './dashboard/dashboard-login.js';
+import { PageLogin } from './auth/page-login.js';
 import { registerDashboard } from './dashboard/dashboard.js';
+import { registerDocs } from './docs/docs.js';
 import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
   logRequests(fastify);
   acceptBodies(fastify);
   measureRequests(fastify, app.get(Metrics).own);
-  guardAllRoutes(fastify, app.get(Callers), app.get(DashboardLogin), settings.metricsToken);
+  guardAllRoutes(fastify, app.get(Callers), app.get(PageLogin), settings.metricsToken);
   recordAuditedCalls(fastify, app.get(Audit));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, [
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);
+  registerDocs(app);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

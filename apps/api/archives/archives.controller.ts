@@ -1,8 +1,10 @@
 import { Controller, Delete, Get, HttpCode, Param, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { Documented } from '../docs/documented.js';
 import { page } from '../http/page.js';
 import { validated } from '../http/validated.js';
+import * as docs from './archives.docs.js';
 import { type Archive, type ArchiveDetails, Archives } from './archives.js';
 
 const listQuery = z.strictObject(page);
@@ -12,12 +14,14 @@ const nothing = z.strictObject({});
 export class ArchivesController {
   constructor(private readonly archives: Archives) {}
 
+  @Documented(docs.listBackups, { query: listQuery })
   @Get()
   list(@Query() query: unknown): Promise<{ backups: Archive[]; total: number }> {
     const { limit, offset } = validated(listQuery, query);
     return this.archives.list(limit, offset);
   }
 
+  @Documented(docs.showBackup, { query: nothing })
   @Get(':name')
   details(@Param('name') name: string, @Query() query: unknown): Promise<ArchiveDetails> {
     validated(nothing, query);
@@ -25,6 +29,7 @@ export class ArchivesController {
   }
 
   /** The store sends it itself: it does not pass through here, whatever its size. */
+  @Documented(docs.downloadBackup, { query: nothing })
   @Get(':name/download')
   async download(
     @Param('name') name: string,
@@ -36,6 +41,7 @@ export class ArchivesController {
     void reply.header('Cache-Control', 'no-store').header('Location', url).status(302);
   }
 
+  @Documented(docs.deleteBackup, { query: nothing })
   @Delete(':name')
   @HttpCode(204)
   async delete(@Param('name') name: string, @Query() query: unknown): Promise<void> {

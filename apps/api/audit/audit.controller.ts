@@ -1,8 +1,10 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { z } from 'zod';
 import type { AuditEvent } from '#database';
+import { Documented } from '../docs/documented.js';
 import { page } from '../http/page.js';
 import { line, validated } from '../http/validated.js';
+import * as docs from './audit.docs.js';
 import { Audit } from './audit.js';
 
 const auditQuery = z.strictObject({
@@ -21,6 +23,7 @@ const auditQuery = z.strictObject({
 export class AuditController {
   constructor(private readonly audit: Audit) {}
 
+  @Documented(docs.listAudit, { query: auditQuery })
   @Get()
   async list(@Query() query: unknown) {
     const { since, ...filter } = validated(auditQuery, query);

@@ -3,11 +3,12 @@ import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Secret } from '#config';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
-import type { DashboardLogin } from '../dashboard/dashboard-login.js';
+import { DOCS_PATH, DOCUMENT_PATH } from '../docs/docs-paths.js';
 import { sendReason } from '../http/reason.js';
 import { looksLikeKey } from './api-keys.js';
 import type { Caller, Callers } from './callers.js';
 import { isOpen } from './open-routes.js';
+import type { PageLogin } from './page-login.js';
 import { covers, policyOf, refuseForgottenRoutes, type RoutePolicy } from './route-policies.js';
 import { hashToken } from './tokens.js';
 
@@ -26,7 +27,7 @@ declare module 'fastify' {
 export function guardAllRoutes(
   fastify: FastifyInstance,
   callers: Callers,
-  dashboardLogin: DashboardLogin,
+  pageLogin: PageLogin,
   metricsToken: Secret | undefined,
 ): void {
   refuseForgottenRoutes(fastify);
@@ -37,15 +38,15 @@ export function guardAllRoutes(
     const policy = policyOf(method, routeOptions.url ?? '');
     if (policy?.metricsToken === true && hasToken(request, metricsToken)) return;
     try {
-      const account = isDashboard(request)
-        ? await dashboardLogin.accountOf(request, reply)
+      const account = isPage(request)
+        ? await pageLogin.accountOf(request, reply)
         : await accountOf(request, callers);
       if (account === undefined) throw unauthorized(request);
       request.account = account;
       refuseUnlessAllowed(account, policy);
     } catch (error) {
-      // A browser that asks for the dashboard shows its login window for this header.
-      if (isDashboard(request) && error instanceof UnauthorizedException)
+      // A browser that asks for a page shows its login window for this header.
+      if (isPage(request) && error instanceof UnauthorizedException)
         void reply.header('WWW-Authenticate', 'Basic realm="snapshotd", charset="UTF-8"');
       // Answered here, because the dashboard would give errors a form of its own.
       return sendReason(error, request, reply);
@@ -72,9 +73,12 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.account;
 }
 
-function isDashboard(request: FastifyRequest): boolean {
+/** What browsers show: they know HTTP Basic, and no header of ours. */
+const PAGES = [DASHBOARD_PATH, DOCS_PATH, DOCUMENT_PATH];
+
+function isPage(request: FastifyRequest): boolean {
   const url = request.routeOptions.url ?? '';
-  return url === DASHBOARD_PATH || url.startsWith(`${DASHBOARD_PATH}/`);
+  return PAGES.some((page) => url === page || url.startsWith(`${page}/`));
 }
 
 /** The token of a session or an API key: of the header `sessionToken`, or of `Authorization: Bearer`. */

@@ -15,9 +15,11 @@ import {
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Account } from '#database';
+import { Documented } from '../docs/documented.js';
 import { isId } from '../http/ids.js';
 import { line, validated } from '../http/validated.js';
 import { callerOf, sessionToken } from './access.js';
+import * as docs from './accounts.docs.js';
 import { Accounts } from './accounts.js';
 import { Login } from './login.js';
 
@@ -48,11 +50,13 @@ export class AccountsController {
     private readonly login: Login,
   ) {}
 
+  @Documented(docs.listAccounts)
   @Get('accounts')
   async list() {
     return { accounts: (await this.accounts.list()).map(view) };
   }
 
+  @Documented(docs.createAccount, { body: newAccount })
   @Post('accounts')
   async create(@Body() body: unknown) {
     const account = validated(newAccount, body);
@@ -61,6 +65,7 @@ export class AccountsController {
     );
   }
 
+  @Documented(docs.changeAccount, { body: accountChanges })
   @Patch('accounts/:id')
   async change(@Param('id') id: string, @Body() body: unknown) {
     const changes = validated(accountChanges, body);
@@ -70,6 +75,7 @@ export class AccountsController {
   }
 
   /** Everyone's own. A wrong current password is no 401: the session goes on. */
+  @Documented(docs.changePassword, { body: passwordChange })
   @Put('password')
   @HttpCode(204)
   async changePassword(

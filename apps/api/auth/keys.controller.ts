@@ -14,10 +14,12 @@ import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { KEY_SCOPES } from '#contracts';
 import type { ApiKey } from '#database';
+import { Documented } from '../docs/documented.js';
 import { isId } from '../http/ids.js';
 import { line, validated } from '../http/validated.js';
 import { callerOf } from './access.js';
 import { ApiKeys } from './api-keys.js';
+import * as docs from './keys.docs.js';
 
 /** The end of the year 9999, the last that a date has four digits for. */
 const LATEST_MS = Date.UTC(9999, 11, 31);
@@ -32,12 +34,14 @@ const newKey = z.strictObject({
 export class KeysController {
   constructor(private readonly keys: ApiKeys) {}
 
+  @Documented(docs.listKeys)
   @Get()
   async list() {
     return { keys: (await this.keys.list()).map(view) };
   }
 
   /** The only answer that holds the key itself. */
+  @Documented(docs.createKey, { body: newKey })
   @Post()
   async create(@Body() body: unknown, @Req() request: FastifyRequest) {
     const { name, scope, expiresOn } = validated(newKey, body);
@@ -51,6 +55,7 @@ export class KeysController {
     return { ...view(key), key: text };
   }
 
+  @Documented(docs.revokeKey)
   @Delete(':id')
   @HttpCode(204)
   async revoke(@Param('id') id: string): Promise<void> {

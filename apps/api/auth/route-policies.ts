@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { KEY_SCOPES, type KeyScope } from '#contracts';
 import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
+import { DOCS_PATH, DOCUMENT_PATH } from '../docs/docs-paths.js';
 import { isOpen } from './open-routes.js';
 
 /** Who may use a route, and whether that is recorded. Without more, it is for administrators only. */
@@ -51,6 +52,8 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
 /** For plugins, which have routes of their own: all that lie at a path or below it. */
 export const PREFIX_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, RoutePolicy>([
   [DASHBOARD_PATH, { needs: 'read' }],
+  [DOCS_PATH, { needs: 'read' }],
+  [DOCUMENT_PATH, { needs: 'read' }],
 ]);
 
 /** @returns undefined for a route that has no line: an open one */

@@ -1,7 +1,9 @@
 import { Body, Controller, Delete, HttpCode, Ip, Post, Put, UnauthorizedException } from '@nestjs/common';
 import { z } from 'zod';
+import { Documented } from '../docs/documented.js';
 import { validated } from '../http/validated.js';
 import { Login } from './login.js';
+import * as docs from './session.docs.js';
 import { Sessions } from './sessions.js';
 
 const credentials = z.strictObject({
@@ -17,6 +19,7 @@ export class SessionController {
     private readonly sessions: Sessions,
   ) {}
 
+  @Documented(docs.openSession, { body: credentials })
   @Post()
   async open(@Body() body: unknown, @Ip() address: string) {
     const { email, password } = validated(credentials, body);
@@ -24,6 +27,7 @@ export class SessionController {
     return { displayName: account.displayName, sessionToken: await this.sessions.open(account) };
   }
 
+  @Documented(docs.prolongSession, { body: token })
   @Put()
   @HttpCode(204)
   async prolong(@Body() body: unknown): Promise<void> {
@@ -32,6 +36,7 @@ export class SessionController {
       throw new UnauthorizedException('The session has ended. Log in again with POST /auth/v1/session.');
   }
 
+  @Documented(docs.closeSession, { body: token })
   @Delete()
   @HttpCode(204)
   async close(@Body() body: unknown): Promise<void> {

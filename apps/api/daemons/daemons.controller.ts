@@ -21,10 +21,12 @@ import { type ArchiveRequest, DaemonQueue } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { mayStill } from '../auth/access.js';
 import { Callers } from '../auth/callers.js';
+import { Documented } from '../docs/documented.js';
 import { isId } from '../http/ids.js';
 import { page } from '../http/page.js';
 import { validated } from '../http/validated.js';
 import { SETTINGS } from '../settings.js';
+import * as docs from './daemons.docs.js';
 import { idempotencyKey } from './idempotency-key.js';
 import { StatusStreams } from './status-streams.js';
 
@@ -78,12 +80,14 @@ export class DaemonsController {
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
+  @Documented(docs.startBackup, { body: nothing })
   @Post('startBackupDaemon')
   startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     validated(nothing, body);
     return this.start(request, 'BACKUP');
   }
 
+  @Documented(docs.startRestore, { body: restoreRequest })
   @Post('startRestoreDaemon')
   startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     const { url, ...options } = validated(restoreRequest, body);
@@ -91,17 +95,20 @@ export class DaemonsController {
     return this.start(request, 'RESTORE', { ...this.archiveAt(url), ...options });
   }
 
+  @Documented(docs.startVerify, { body: verifyRequest })
   @Post('startVerifyDaemon')
   startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     const { url, ...options } = validated(verifyRequest, body);
     return this.start(request, 'VERIFY', { ...this.archiveAt(url), ...options });
   }
 
+  @Documented(docs.listDaemons, { query: listQuery })
   @Get('daemons')
   list(@Query() query: unknown): Promise<{ daemons: DaemonStatus[]; total: number }> {
     return this.daemons.list(validated(listQuery, query));
   }
 
+  @Documented(docs.showDaemon)
   @Get('daemonStatus/:id')
   async status(@Param('id') id: string): Promise<DaemonStatus> {
     const status = isId(id) ? await this.daemons.status(id) : undefined;
@@ -109,6 +116,7 @@ export class DaemonsController {
     return status;
   }
 
+  @Documented(docs.followDaemon)
   @Get('daemonStatus/:id/events')
   async events(
     @Param('id') id: string,
@@ -125,6 +133,7 @@ export class DaemonsController {
       .send(events);
   }
 
+  @Documented(docs.terminateDaemon)
   @Delete('terminateDaemon/:id')
   @HttpCode(204)
   async terminate(@Param('id') id: string): Promise<void> {

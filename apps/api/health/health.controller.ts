@@ -4,6 +4,8 @@ import { DataSource } from 'typeorm';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { ObjectStore } from '#storage';
+import { Documented } from '../docs/documented.js';
+import * as docs from './health.docs.js';
 
 const ANSWER_WITHIN_MS = 2_000;
 
@@ -19,12 +21,14 @@ export class HealthController {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
+  @Documented(docs.live)
   @Get('live')
   live() {
     return { status: 'up' };
   }
 
   /** Database and queue decide. The bucket is shown only: its outage must not take the API away as well. */
+  @Documented(docs.ready)
   @Get('ready')
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
     const [database, queue, bucket] = await Promise.all([

@@ -8,5 +8,5 @@ const number = z
 /** The query parameters of every list. */
 export const page = {
   limit: number.pipe(z.number().min(1).max(100)).default(20),
-  offset: number.default(0),
+  offset: number.pipe(z.number().min(0)).default(0),
 };

@@ -1,6 +1,8 @@
 import { Controller, Get, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { Registry } from 'prom-client';
+import { Documented } from '../docs/documented.js';
+import * as docs from './metrics.docs.js';
 import { Metrics } from './metrics.js';
 
 /** For Prometheus. */
@@ -9,6 +11,7 @@ export class MetricsController {
   constructor(private readonly metrics: Metrics) {}
 
   @Get()
+  @Documented(docs.scrape)
   async scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
     const text = await this.metrics.text();
     void reply.header('Content-Type', Registry.PROMETHEUS_CONTENT_TYPE);

@@ -17,9 +17,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { Failure } from '#contracts';
 import { AFTER_BACKUP } from '#database';
+import { Documented } from '../docs/documented.js';
 import { validated } from '../http/validated.js';
 import { patternFault, timeZoneFault } from './cron.js';
 import { type KeptArchive, Pruning } from './pruning.js';
+import * as docs from './schedules.docs.js';
 import { Schedules, type ScheduleView } from './schedules.js';
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
@@ -58,6 +60,7 @@ export class SchedulesController {
     private readonly pruning: Pruning,
   ) {}
 
+  @Documented(docs.putSchedule, { body: scheduleRequest })
   @Put(':name')
   async put(
     @Param('name') name: string,
@@ -78,12 +81,14 @@ export class SchedulesController {
     return this.one(name);
   }
 
+  @Documented(docs.listSchedules, { query: nothing })
   @Get()
   async all(@Query() query: unknown): Promise<{ schedules: ScheduleView[] }> {
     validated(nothing, query);
     return { schedules: await this.schedules.views() };
   }
 
+  @Documented(docs.showSchedule, { query: nothing })
   @Get(':name')
   async one(@Param('name') name: string, @Query() query?: unknown): Promise<ScheduleView> {
     validated(nothing, query);
@@ -92,6 +97,7 @@ export class SchedulesController {
     return schedule;
   }
 
+  @Documented(docs.removeSchedule)
   @Delete(':name')
   @HttpCode(204)
   async remove(@Param('name') name: string): Promise<void> {
@@ -99,6 +105,7 @@ export class SchedulesController {
   }
 
   /** The dry run. */
+  @Documented(docs.planPruning, { query: nothing })
   @Get(':name/pruning')
   async plan(@Param('name') name: string, @Query() query: unknown) {
     validated(nothing, query);

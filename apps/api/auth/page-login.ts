@@ -1,19 +1,19 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { sessionToken } from '../auth/access.js';
-import { type Caller, Callers } from '../auth/callers.js';
-import { Login } from '../auth/login.js';
-import { Sessions } from '../auth/sessions.js';
 import { Injectable } from '@nestjs/common';
+import { sessionToken } from './access.js';
+import { type Caller, Callers } from './callers.js';
+import { Login } from './login.js';
+import { Sessions } from './sessions.js';
 
 const COOKIE = 'snapshotd_session';
 
 /**
- * Who looks at the dashboard: by a session's token or an API key in a header, or in a browser by HTTP Basic. The browser
- * sends Basic with each request, and checking a password is slow on purpose; so the first time opens a
- * session, which a cookie carries on.
+ * Who looks at a page, which is the dashboard or the documentation: by a session's token or an API key in a header, or
+ * in a browser by HTTP Basic. The browser sends Basic with each request, and checking a password is slow on purpose; so
+ * the first time opens a session, which a cookie carries on for this page and what lies beside it.
  */
 @Injectable()
-export class DashboardLogin {
+export class PageLogin {
   constructor(
     private readonly login: Login,
     private readonly callers: Callers,
@@ -36,7 +36,11 @@ export class DashboardLogin {
     if (account.administrator) {
       const secure = request.protocol === 'https' ? '; Secure' : '';
       const opened = await this.sessions.open(account);
-      void reply.header('Set-Cookie', `${COOKIE}=${opened}; Path=/admin; HttpOnly; SameSite=Strict${secure}`);
+      const [, path = ''] = request.url.split(/[/?]/);
+      void reply.header(
+        'Set-Cookie',
+        `${COOKIE}=${opened}; Path=/${path}; HttpOnly; SameSite=Strict${secure}`,
+      );
     }
     return account;
   }

@@ -1,0 +1,103 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiBody, ApiHeader, ApiOperation, ApiParam, ApiQuery, ApiResponse } from '@nestjs/swagger';
+import type { z } from 'zod';
+import { failed, referenceTo, requestSchema } from './answers.js';
+
+/** An answer: what it says, and what it looks like. One without a schema has no body. */
+export interface AnswerDescription {
+  what: string;
+  schema?: z.ZodType;
+  example?: unknown;
+  /** JSON when missing. */
+  contentType?: string;
+  /** By name: what it holds. */
+  headers?: Record<string, string>;
+}
+
+/** What the document says of a route beyond what its controller shows. What every route answers need not be said. */
+export interface RouteDescription {
+  /** Unique; what generated clients call it. */
+  name: string;
+  summary: string;
+  details?: string;
+  /** A body that is sent. */
+  example?: unknown;
+  /** An example of each parameter of the path. */
+  path?: Record<string, string>;
+  /** By name: what it is for. */
+  headers?: Record<string, string>;
+  answers: Record<number, AnswerDescription>;
+  /** By status: the reason that is given. */
+  errors?: Record<number, string>;
+}
+
+/** The schemas that the route validates with. */
+export interface ValidatedBy {
+  body?: z.ZodObject;
+  query?: z.ZodObject;
+}
+
+const UNFIT = 'The request is not as it is described here.';
+
+/** Describes a route for the document. */
+export function Documented(description: RouteDescription, by: ValidatedBy = {}): MethodDecorator {
+  const { name, summary, details, example, path = {}, headers = {}, answers, errors = {} } = description;
+  return applyDecorators(
+    ApiOperation({ operationId: name, summary, ...(details !== undefined && { description: details }) }),
+    ...Object.entries(path).map(([name, example]) => ApiParam({ name, schema: { type: 'string' }, example })),
+    ...Object.entries(headers).map(([name, description]) =>
+      ApiHeader({ name, description, required: false, schema: { type: 'string' } }),
+    ),
+    ...(by.query === undefined ? [] : queryOf(by.query)),
+    ...(by.body === undefined ? [] : [bodyOf(by.body, example)]),
+    ...(by.query === undefined && by.body === undefined ? [] : [errorOf(400, UNFIT)]),
+    ...Object.entries(answers).map(([status, answer]) => answerOf(Number(status), answer)),
+    ...Object.entries(errors).map(([status, reason]) => errorOf(Number(status), reason)),
+  );
+}
+
+function queryOf(schema: z.ZodObject): MethodDecorator[] {
+  const { properties = {} } = requestSchema(schema, 'output');
+  return Object.entries(properties).map(([name, schema]) => ApiQuery({ name, required: false, schema }));
+}
+
+function bodyOf(body: z.ZodObject, example: unknown): MethodDecorator {
+  const schema = requestSchema(body, 'input');
+  // No body at all is an empty object.
+  const required = (schema.required ?? []).length > 0;
+  return ApiBody({ required, schema: { ...schema, ...(example !== undefined && { examples: [example] }) } });
+}
+
+function answerOf(status: number, { what, schema, example, contentType, headers }: AnswerDescription) {
+  const content = schema && {
+    [contentType ?? 'application/json']: {
+      schema: referenceTo(schema),
+      ...(example !== undefined && { example }),
+    },
+  };
+  return ApiResponse({
+    status,
+    description: what,
+    ...(content !== undefined && { content }),
+    ...(headers !== undefined && {
+      headers: Object.fromEntries(
+        Object.entries(headers).map(([name, description]) => [
+          name,
+          { description, schema: { type: 'string' } },
+        ]),
+      ),
+    }),
+  });
+}
+
+function errorOf(status: number, reason: string) {
+  return ApiResponse({ status, ...errorResponse(reason) });
+}
+
+/** An answer as the document has it: an error with this reason. */
+export function errorResponse(reason: string) {
+  return {
+    description: reason,
+    content: { 'application/json': { schema: referenceTo(failed), example: { reason } } },
+  };
+}
