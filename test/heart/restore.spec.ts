@@ -101,7 +101,7 @@ describe.each(postgresMajors)('a restore into %s, by an ordinary owner,', (_titl
     await sql(url, 'DELETE FROM outside.watcher');
 
     const journal = new MemoryJournal();
-    expect(await runRestore(store, url, SCHEMAS, key, { journal })).toEqual({ entities });
+    expect(await runRestore(store, url, SCHEMAS, key, { journal })).toMatchObject({ entities });
     expect(await stateOf(admin, SCHEMAS)).toEqual(before);
     expect(await stateOf(admin, ['outside'])).toMatchObject({
       constraints: [{ definition: 'FOREIGN KEY (parent) REFERENCES s.parent(id)' }],
@@ -278,7 +278,7 @@ describe('never twice', () => {
       },
     ]);
     await sql(url, 'INSERT INTO s.t VALUES (3)');
-    expect(await runRestore(store, url, ['s'], key, { journal })).toEqual({ entities: 1 });
+    expect(await runRestore(store, url, ['s'], key, { journal })).toMatchObject({ entities: 1 });
     expect(await sql(url, 'SELECT a FROM s.t ORDER BY a')).toEqual([{ a: 1 }, { a: 3 }]);
   });
 
@@ -374,7 +374,6 @@ test('a restore that is killed at twenty moments leaves the repository as it was
     'CREATE SCHEMA s; CREATE TABLE s.a AS SELECT i, repeat(md5(i::text), 9) AS t FROM generate_series(1, 120000) i; CREATE TABLE s.b AS TABLE s.a; CREATE SEQUENCE s.q',
   );
   const { key } = await runBackup(store, url, ['s'], { chunkBytes: CHUNK_BYTES });
-  await sql(url, "DELETE FROM s.a WHERE i > 5; SELECT nextval('s.q')");
   const counts = async () =>
     (
       await sql(
@@ -382,10 +381,8 @@ test('a restore that is killed at twenty moments leaves the repository as it was
         'SELECT (SELECT count(*) FROM s.a) AS a, (SELECT count(*) FROM s.b) AS b, (SELECT is_called FROM s.q) AS q',
       )
     )[0];
-  const before = await counts();
-  const outcomes: string[] = [];
-  let inMidLoad = 0;
-  for (let moment = 0; moment < 20; moment++) {
+  const spoil = () => sql(url, "DELETE FROM s.a WHERE i > 5; SELECT nextval('s.q')");
+  const begin = async () => {
     const child = spawn(
       process.execPath,
       ['--no-warnings', '-e', RESTORING_PROCESS, url, servers.s3.endpoint, key],
@@ -396,7 +393,20 @@ test('a restore that is killed at twenty moments leaves the repository as it was
     );
     const exit = once(child, 'exit');
     await once(child.stdout, 'data'); // It is connected.
-    await Promise.race([exit, new Promise((resolve) => setTimeout(resolve, moment * 40))]);
+    return { child, exit };
+  };
+  await spoil();
+  const before = await counts();
+  const { exit: undisturbed } = await begin();
+  const began = performance.now();
+  await undisturbed;
+  const length = performance.now() - began;
+  await spoil();
+  const outcomes: string[] = [];
+  let inMidLoad = 0;
+  for (let moment = 0; moment < 20; moment++) {
+    const { child, exit } = await begin();
+    await Promise.race([exit, new Promise((resolve) => setTimeout(resolve, (length * moment) / 20))]);
     const [progress] = await sql<{ rows: string }>(
       url,
       'SELECT coalesce(sum(tuples_processed), 0) AS rows FROM pg_stat_progress_copy',
@@ -415,7 +425,7 @@ test('a restore that is killed at twenty moments leaves the repository as it was
     );
     const after = await counts();
     outcomes.push(JSON.stringify(after) === JSON.stringify(before) ? 'as it was' : JSON.stringify(after));
-    if (outcomes.at(-1) !== 'as it was') await sql(url, "DELETE FROM s.a WHERE i > 5; SELECT nextval('s.q')");
+    if (outcomes.at(-1) !== 'as it was') await spoil();
   }
   const restored = JSON.stringify({ a: '120000', b: '120000', q: false });
   expect(outcomes.filter((outcome) => outcome !== 'as it was' && outcome !== restored)).toEqual([]);
@@ -457,7 +467,9 @@ describe('a verification refuses what a restore would refuse', () => {
     );
     const before = await stateOf(url, ['s']);
     const { key } = await runBackup(store, url, ['s']);
-    expect(await runVerify(store, url, ['s'], key, { restoreDrill: true })).toEqual({ entities: 1 });
+    expect(await runVerify(store, url, ['s'], key, { restoreDrill: true })).toMatchObject({
+      entities: 1,
+    });
     expect(await stateOf(url, ['s'])).toEqual(before);
   });
 });
