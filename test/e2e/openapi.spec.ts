@@ -232,6 +232,8 @@ test('every route answers as its schema says, when all is well and when it is no
   const schedule = { pattern: '0 0 1 1 *', retention: { last: 1 } };
   for (const body of [schedule, schedule, { pattern: 'never' }])
     await call('PUT /repo/v1/schedules/{name}', nightly, body);
+  await call('GET /metrics');
+  await call('GET /metrics', {}, undefined, { sessionToken: 'made up' });
   await call('GET /repo/v1/schedules');
   await call('GET /repo/v1/schedules', { '?': 'all=true' });
   for (const path of [nightly, { name: 'daily' }]) {
