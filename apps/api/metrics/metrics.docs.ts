@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 export const scrape: RouteDescription = {
@@ -8,7 +9,7 @@ export const scrape: RouteDescription = {
   answers: {
     200: {
       what: "Prometheus's text format.",
-      schema: z.string(),
+      schema: answer('Metrics', z.string()),
       contentType: 'text/plain',
       example: 'snapshotd_queue_up 1\n',
     },
