@@ -231,7 +231,10 @@ function requests(routes: [string, string][], token: string): fc.Arbitrary<Buffe
       elsewhere: rarely(text),
       body: fc.option(body, { freq: 3 }),
       type: fc.oneof({ weight: 6, arbitrary: fc.constant('application/json') }, fc.constantFrom(...TYPES)),
-      headers: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, fc.array(fc.constantFrom(...HEADERS), { maxLength: 2 })),
+      headers: fc.oneof(
+        { weight: 2, arbitrary: fc.constant<string[]>([]) },
+        fc.array(fc.constantFrom(...HEADERS), { maxLength: 2 }),
+      ),
       chunked: rarely(fc.constant(true)),
       token: fc.oneof(
         { weight: 6, arbitrary: fc.constant(token) },
@@ -336,7 +339,7 @@ describe.each(queues)('with the %s queue,', (title, queueUrl) => {
         const kind = answer === undefined ? 'closed' : String(answer.status);
         if (fault !== undefined && answer !== undefined)
           faults.set(
-            `${fault} (${answer.status})`,
+            `${fault} (${answer.status}) at ${/^[^?\r]{0,80}/.exec(request.toString('latin1'))?.[0]}`,
             `${request.toString('latin1').slice(0, 600)}\n→ ${answer.headers}\n${answer.body.slice(0, 600)}`,
           );
         statuses.set(kind, (statuses.get(kind) ?? 0) + 1);
@@ -354,7 +357,10 @@ describe.each(queues)('with the %s queue,', (title, queueUrl) => {
     tried(
       `a random request (${title} queue)`,
       REQUESTS,
-      `${[...statuses].map(([kind, count]) => `${count} ${kind}`).toSorted().join(', ')}; memory grew by ${Math.round(grown / 2 ** 20)} MiB`,
+      `${[...statuses]
+        .map(([kind, count]) => `${count} ${kind}`)
+        .toSorted()
+        .join(', ')}; memory grew by ${Math.round(grown / 2 ** 20)} MiB`,
     );
   }, 180_000);
 
