@@ -324,7 +324,9 @@ describe.each(queues)('with the %s queue,', (title, queueUrl) => {
 
   test(`${REQUESTS} requests of any kind are answered, without a 500, a stack, a hang or growing memory`, async () => {
     process.stdout.write(`FUZZ_SEED=${seed}\n`);
-    const made = requests(file.routes(), stack.sessionToken);
+    // An answer that goes on until its daemon has ended is no hang; daemon-list.spec.ts looks at those.
+    const routes = file.routes().filter(([, url]) => !url.endsWith('/events'));
+    const made = requests(routes, stack.sessionToken);
     const stream = fc.sample(made, { numRuns: REQUESTS, seed }).values();
     /** Of each kind one. */
     const faults = new Map<string, string>();
@@ -339,7 +341,7 @@ describe.each(queues)('with the %s queue,', (title, queueUrl) => {
         const kind = answer === undefined ? 'closed' : String(answer.status);
         if (fault !== undefined && answer !== undefined)
           faults.set(
-            `${fault} (${answer.status})`,
+            `${fault} (${answer.status}) at ${/^[^?\r]{0,80}/.exec(request.toString('latin1'))?.[0]}`,
             `${request.toString('latin1').slice(0, 600)}\n→ ${answer.headers}\n${answer.body.slice(0, 600)}`,
           );
         statuses.set(kind, (statuses.get(kind) ?? 0) + 1);

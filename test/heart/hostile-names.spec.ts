@@ -19,29 +19,23 @@ const DROP = 'DROP TABLE public.canary;';
 /** Each would end the quotes of somebody who quotes badly, and then drop the canary. */
 const NAMES = [
   `";${DROP}--`,
-  `""";${DROP}--`,
   `';${DROP}--`,
   `');${DROP}--`,
   `\\';${DROP}--`,
-  `\\";${DROP}--`,
   `$$;${DROP}$$`,
   `a\n;${DROP}\n--`,
   `a\r\n\\.\n${DROP}`,
   `*/${DROP}/*`,
   `%s%I%L%1$s%;${DROP}`,
-  '$1',
   '..',
-  '../../a/b',
   'a.b',
-  ' ',
   '\\',
   '"',
-  "'",
   '\u202e\ufeff☠',
 ];
 
-/** For manifests: out of either kind of quotes, and what no name can be. */
-const EVIL = [`";${DROP}--`, `\\';${DROP}--`, '\0'];
+/** For manifests: out of any kind of quotes, and what no name can be. */
+const EVIL = [["\\'", '"', "'", '$$'].map((end) => `${end};${DROP}--`).join('\n'), '\0'];
 
 const id = (name: string) => pg.escapeIdentifier(name);
 const text = (value: string) => pg.escapeLiteral(value);

@@ -32,7 +32,14 @@ export async function registerDashboard(
   });
   await fastify.register(
     async (scope) => {
-      scope.setErrorHandler((error, request, reply) => sendReason(error, request, reply));
+      scope.setErrorHandler((error, request, reply) =>
+        // The page's own routes decode what was decoded already.
+        sendReason(
+          error instanceof URIError ? new BadRequestException('The percent-encoding is broken.') : error,
+          request,
+          reply,
+        ),
+      );
       // Read-only mode hides what changes jobs; pausing the queue, for one, it lets through.
       scope.addHook('onRequest', async (request, reply) => {
         if (request.method !== 'GET' && request.method !== 'HEAD')
