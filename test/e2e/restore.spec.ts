@@ -403,7 +403,7 @@ describe('addresses that are refused', () => {
         { intoSchemas: { repository: 'pg_catalog' } },
         /^intoSchemas\.repository: names PostgreSQL's own schema/,
       ],
-      [{ intoSchemas: { repository: 'a\0b' } }, /^intoSchemas\.repository: holds a name/],
+      [{ intoSchemas: { repository: 'a'.repeat(64) } }, /^intoSchemas\.repository: holds a name/],
       [{ intoSchemas: { repository: 'a' }, backupFirst: true }, /^backupFirst: a restore into other schemas/],
     ] as const) {
       const answer = await start(stack, 'Restore', { url: 'a.zip', ...body });
