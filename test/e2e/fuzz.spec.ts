@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { RawConnection, type RawAnswer } from '../support/raw-http.js';
@@ -16,7 +15,9 @@ const HANG_MS = 30_000;
 /** What the API may keep for itself over all of these requests, on top of what it has after the first tenth. */
 const MAY_GROW_BYTES = 150 * 1024 * 1024;
 
-const seed = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
+// The same requests each time, so that a change that has nothing to do with them does not fail by them: others are
+// tried with FUZZ_SEED.
+const seed = Number(process.env['FUZZ_SEED'] ?? 766365700);
 
 const ODD_TEXTS = [
   '__proto__',

@@ -92,6 +92,7 @@ export class SchedulesController {
   @Get(':name')
   async one(@Param('name') name: string, @Query() query?: unknown): Promise<ScheduleView> {
     validated(nothing, query);
+    expectPossible(name);
     const [schedule] = await this.schedules.views(name);
     if (schedule === undefined) throw noSuchSchedule();
     return schedule;
@@ -101,6 +102,7 @@ export class SchedulesController {
   @Delete(':name')
   @HttpCode(204)
   async remove(@Param('name') name: string): Promise<void> {
+    expectPossible(name);
     if (!(await this.schedules.remove(name))) throw noSuchSchedule();
   }
 
@@ -109,6 +111,7 @@ export class SchedulesController {
   @Get(':name/pruning')
   async plan(@Param('name') name: string, @Query() query: unknown) {
     validated(nothing, query);
+    expectPossible(name);
     const schedule = await this.schedules.find(name);
     if (schedule === null) throw noSuchSchedule();
     try {
@@ -127,6 +130,11 @@ export class SchedulesController {
 
 function shown({ name, createdOn }: KeptArchive): { name: string; createdOn: number } {
   return { name, createdOn };
+}
+
+/** No schedule has another name, and not every text can be looked up. @throws NotFoundException */
+function expectPossible(name: string): void {
+  if (!NAME.test(name)) throw noSuchSchedule();
 }
 
 function noSuchSchedule(): NotFoundException {
