@@ -18,6 +18,7 @@ export interface NamedTable {
   name: string;
 }
 
+/** The same with what a backup needs to know of it. */
 export interface Table extends NamedTable {
   /** Bytes on disk with TOAST, without indexes. */
   bytes: number;
