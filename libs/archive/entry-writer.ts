@@ -1,6 +1,6 @@
-import { promisify } from 'node:util';
-import { createDeflateRaw, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zlib';
+import { createDeflateRaw, deflateRawSync } from 'node:zlib';
 import { Checksums, checksumsOf } from './checksums.js';
+import { type Deflaters, zlibOptions } from './deflater.js';
 import type { ManifestFile } from './manifest.js';
 import type { ArchiveSink } from './writer.js';
 import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from './zip-records.js';
@@ -8,22 +8,12 @@ import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from '.
 /** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 
-/** What is shorter than this is compressed before another thread would have begun with it. */
-const SMALL_BYTES = 32 * 1024;
+/** What is shorter than this is compressed before another thread would have begun with it, and not held any more then. */
+export const SMALL_BYTES = 32 * 1024;
 
 /** What fits into this window gains nothing from a larger one, which takes longer to set up than to use. */
 const TINY_BYTES = 4 * 1024;
 const TINY = { windowBits: 12, memLevel: 5 } as const;
-
-/** zlib's output buffers: larger ones mean fewer round trips between its threads and ours. */
-const ZLIB_CHUNK_BYTES = 1024 * 1024;
-
-const deflatedElsewhere = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
-
-function deflated(content: Buffer, level: number): Promise<Buffer> | Buffer {
-  if (content.length >= SMALL_BYTES) return deflatedElsewhere(content, zlibOptions(level));
-  return deflateRawSync(content, { level, ...(content.length <= TINY_BYTES && TINY) });
-}
 
 export interface EntryWriterOptions {
   compressionLevel: number;
@@ -33,6 +23,7 @@ export interface EntryWriterOptions {
   turn: Promise<number>;
   /** Where it is held in memory. */
   memory: Memory;
+  deflaters: Deflaters;
 }
 
 /** Buffers of ENTRY_MEMORY_BYTES that are used again and again: garbage of this size would be costly. */
@@ -93,26 +84,26 @@ export class EntryWriter {
       const { name } = this;
       const { compressionLevel, time, sink, turn } = this.options;
       const content = this.held;
-      const method = compressionLevel === 0 ? 0 : 8;
-      const packing = method === 0 ? content : deflated(content, compressionLevel);
+      const packing = this.pack(content);
       const checksums = checksumsOf(content);
-      const packed = await packing;
+      // A small one is done with at once: while others come in one go, its memory is theirs.
+      const pieces = packing instanceof Promise ? await packing : packing;
       const write = async () => {
         const record: EntryRecord = {
           name,
-          method,
+          method: compressionLevel === 0 ? 0 : 8,
           crc32: parseInt(checksums.crc32, 16),
-          compressedLength: packed.length,
+          compressedLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
           length: checksums.length,
           offset: await turn,
           streamed: false,
         };
         await sink(localHeader(record, time));
-        await sink(packed);
+        for (const piece of pieces) await sink(piece);
         this.letGo();
         return record;
       };
-      if (method !== 0) this.letGo();
+      if (pieces[0] !== content) this.letGo();
       write().then(this.resolve, this.reject);
       return { name, ...checksums };
     } catch (error) {
@@ -135,6 +126,14 @@ export class EntryWriter {
     const entry = await this.streamed;
     await entry.write(this.held);
     await entry.write(next);
+  }
+
+  /** @returns the content itself where a long one is to be stored */
+  private pack(content: Buffer): Promise<Buffer[]> | Buffer[] {
+    const { compressionLevel: level, deflaters } = this.options;
+    if (content.length >= SMALL_BYTES) return level === 0 ? [content] : deflaters.deflate(content);
+    if (level === 0) return [Buffer.from(content)];
+    return [deflateRawSync(content, { level, ...(content.length <= TINY_BYTES && TINY) })];
   }
 
   private get held(): Buffer {
@@ -217,8 +216,4 @@ class StreamedEntry {
       await this.options.sink(packed);
     }
   }
-}
-
-function zlibOptions(level: number): ZlibOptions {
-  return { level, chunkSize: ZLIB_CHUNK_BYTES };
 }

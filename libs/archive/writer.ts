@@ -1,4 +1,5 @@
 import { Failure } from '#contracts';
+import { Deflaters } from './deflater.js';
 import { MANIFEST_NAME } from './entry-names.js';
 import { EntryWriter, Memory } from './entry-writer.js';
 import { createManifest, type Manifest, type ManifestFacts, MAX_MANIFEST_BYTES } from './manifest.js';
@@ -25,6 +26,7 @@ export class ArchiveWriter {
   private readonly time: EntryTime;
   private readonly slots: Slots;
   private readonly memory = new Memory();
+  private readonly deflaters: Deflaters;
   private readonly records: EntryRecord[] = [];
   /** Settles when every entry that was begun is written. */
   private written = Promise.resolve();
@@ -35,6 +37,7 @@ export class ArchiveWriter {
   ) {
     this.time = entryTime(options.modifiedAt);
     this.slots = new Slots(options.entriesAtOnce);
+    this.deflaters = new Deflaters(options.compressionLevel);
   }
 
   /**
@@ -42,20 +45,38 @@ export class ArchiveWriter {
    * @throws what another entry, or the sink, failed with
    */
   async begin(name: string): Promise<EntryWriter> {
+    const entry = this.place(name);
+    await this.room();
+    return entry;
+  }
+
+  /** Takes the next place in the archive, for an entry that is filled when there is room, and after those before it. */
+  place(name: string): EntryWriter {
     const entry = new EntryWriter(name, {
       compressionLevel: this.options.compressionLevel,
       time: this.time,
       sink: this.sink,
       turn: this.written.then(() => this.length),
       memory: this.memory,
+      deflaters: this.deflaters,
     });
     this.written = entry.written.then((record) => {
       this.records.push(record);
-      this.slots.give();
     });
-    this.written.catch((error: unknown) => this.slots.fail(error));
-    await this.slots.take();
     return entry;
+  }
+
+  /**
+   * Waits while too many entries are open. What was placed since the last call counts as one: its entries must be
+   * filled one after the other, and only a small one may be ended before it is written.
+   * @throws what another entry, or the sink, failed with
+   */
+  async room(): Promise<void> {
+    this.written.then(
+      () => this.slots.give(),
+      (error: unknown) => this.slots.fail(error),
+    );
+    await this.slots.take();
   }
 
   /**
@@ -76,6 +97,7 @@ export class ArchiveWriter {
     await entry.write(text);
     await entry.end();
     await this.written;
+    this.deflaters.close();
     await this.sink(centralDirectory(this.records, this.time, this.length));
     return manifest;
   }

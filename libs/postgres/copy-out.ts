@@ -6,41 +6,53 @@ import { OneBufferSocket } from './one-buffer-socket.js';
 import type { Session } from './session.js';
 import type { Chunk } from './table-chunks.js';
 
-/** Takes bytes of a COPY, which are gone when it returns or its promise resolves. While that is pending, none come. */
-export type CopySink = (bytes: Buffer) => Promise<void> | undefined;
+/**
+ * Takes what one COPY sends. While what a call returned is pending, there are no further calls, and the bytes stay;
+ * otherwise they are gone when it returns.
+ */
+export interface CopyReceiver {
+  write(bytes: Buffer): Promise<void> | undefined;
+  /** That was all. @param rows by COPY's command tag */
+  end(rows: number): Promise<void> | undefined;
+}
 
 /**
- * Copies a chunk of a table's own rows (not those of its children) as CSV with a header line, in the server's
- * encoding. Generated columns are left out: the server computes them again.
+ * Copies chunks of tables' own rows (not those of their children) as CSV with a header line, in the server's
+ * encoding: one after the other, and in one round trip, which takes longer than to read a small table. Generated
+ * columns are left out: the server computes them again.
  * https://www.postgresql.org/docs/current/sql-copy.html
- * @returns the number of rows by COPY's command tag
- * @throws Failure of PostgreSQL, naming the table; or what the sink failed with, after which the session is
+ * @param receivers one for each chunk, in their order
+ * @throws Failure of PostgreSQL, naming the table; or what a receiver failed with, after which the session is
  * unusable
  */
 export async function copyOut(
   session: Session,
-  chunk: Chunk,
+  chunks: Chunk[],
   serverEncoding: string,
-  sink: CopySink,
-): Promise<number> {
-  // A query with blocks locks the table's indexes; rolling back to here lets go of them.
-  if (chunk.blocks !== undefined) await session.query('SAVEPOINT chunk');
+  receivers: CopyReceiver[],
+): Promise<void> {
   const query = new CopyOutQuery(
-    `COPY ${source(chunk)} TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(serverEncoding)})`,
-    sink,
+    chunks.map((chunk) => copyStatements(chunk, serverEncoding)).join('; '),
+    receivers,
   );
   session.client.query(query);
   try {
-    const rows = await query.rows;
-    if (chunk.blocks !== undefined)
-      await session.query('ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk');
-    return rows;
+    await query.ended;
   } catch (error) {
-    if (!query.sinkFailed)
-      throw postgresFailure(error, session.server, `copying ${displayTable(chunk.table)}`);
+    const table = chunks[query.received]?.table;
+    if (!query.receiverFailed)
+      throw postgresFailure(error, session.server, `copying ${table ? displayTable(table) : 'tables'}`);
     session.destroy();
     throw error;
   }
+}
+
+function copyStatements(chunk: Chunk, encoding: string): string {
+  const copy = `COPY ${source(chunk)} TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(encoding)})`;
+  // A query with blocks locks the table's indexes; rolling back to here lets go of them.
+  return chunk.blocks === undefined
+    ? copy
+    : `SAVEPOINT chunk; ${copy}; ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk`;
 }
 
 /** COPY of a table is faster than of a query and locks no indexes, but knows neither blocks nor no columns at all. */
@@ -57,10 +69,11 @@ function source({ table, blocks }: Chunk): string {
 
 /** https://www.postgresql.org/docs/current/protocol-message-formats.html */
 const COPY_DATA = 0x64; // d
-const COPY_DONE = 0x63; // c
-/** CopyOutResponse, NoticeResponse, ParameterStatus, NotificationResponse: nothing for a sink in them. */
-const PASSED_OVER = new Set([...'HNSA'].map((letter) => letter.charCodeAt(0)));
+const COMMAND_COMPLETE = 0x43; // C
+/** CopyOutResponse, CopyDone, NoticeResponse, ParameterStatus, NotificationResponse: nothing for a receiver in them. */
+const PASSED_OVER = new Set([...'HcNSA'].map((letter) => letter.charCodeAt(0)));
 const HEADER_BYTES = 5;
+const NOTHING = Buffer.alloc(0);
 
 /** What pg does not show of a connection in its types. */
 interface Connection {
@@ -69,34 +82,33 @@ interface Connection {
 }
 
 /**
- * Takes the connection's bytes over while COPY sends. The server puts every row into a message of its own: their
+ * Takes the connection's bytes over while COPYs send. The server puts every row into a message of its own: their
  * headers are cut out in place, so that a row costs one move of its bytes and nothing else.
  */
 class CopyOutQuery implements pg.Submittable {
-  readonly rows: Promise<number>;
-  sinkFailed = false;
-  private resolve: (rows: number) => void = () => undefined;
+  readonly ended: Promise<void>;
+  /** How many receivers have had all of theirs. */
+  received = 0;
+  receiverFailed = false;
+  private resolve: () => void = () => undefined;
   private reject: (error: unknown) => void = () => undefined;
   private stream: Socket | undefined;
   private handlerOfPg: ((bytes: Buffer) => void) | undefined;
-  /** The beginning of a message whose header has not all arrived. */
-  private rest: Buffer | undefined;
+  /** What has come and was not looked at: the beginning of a message, or what a receiver was not ready for. */
+  private rest = NOTHING;
   /** Bytes of the present message that are still to come. */
   private left = 0;
   private isData = false;
-  private rowCount = 0;
-  /** Settles when the sink has taken all that it was given. */
-  private taken: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly text: string,
-    private readonly sink: CopySink,
+    private readonly receivers: CopyReceiver[],
   ) {
-    this.rows = new Promise((resolve, reject) => {
+    this.ended = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.rows.catch(() => undefined); // Whoever copies hears of it.
+    this.ended.catch(() => undefined); // Whoever copies hears of it.
   }
 
   /** Called by pg when it is this query's turn. */
@@ -113,79 +125,93 @@ class CopyOutQuery implements pg.Submittable {
     raw.query(this.text);
   }
 
-  handleCommandComplete({ text }: { text: string }): void {
-    this.rowCount = Number(/^COPY (\d+)$/.exec(text)?.[1] ?? 0);
-  }
-
+  /** The last message, which pg is given; it comes after every receiver has had its own. */
   handleReadyForQuery(): void {
-    this.handBack(Buffer.alloc(0));
-    // The end may have come with the last bytes, which the sink is still busy with.
-    this.taken.then(
-      () => this.resolve(this.rowCount),
-      () => undefined, // Told already.
-    );
+    this.resolve();
   }
 
   /** Also called when the connection breaks. */
   handleError(error: unknown): void {
-    this.handBack(Buffer.alloc(0));
+    this.handBack(NOTHING);
     this.reject(error);
   }
 
   private readonly onData = (received: Buffer): void => {
-    const bytes = this.rest === undefined ? received : Buffer.concat([this.rest, received]);
-    this.rest = undefined;
-    let read = 0;
-    let kept = 0;
-    while (read < bytes.length) {
-      if (this.left > 0) {
-        const end = Math.min(read + this.left, bytes.length);
-        if (this.isData) {
-          bytes.copyWithin(kept, read, end);
-          kept += end - read;
-        }
-        this.left -= end - read;
-        read = end;
-        continue;
-      }
-      if (bytes.length - read < HEADER_BYTES) {
-        this.rest = Buffer.from(bytes.subarray(read));
-        break;
-      }
-      const code = bytes[read] ?? 0;
-      this.isData = code === COPY_DATA;
-      // Its end, or an error: pg knows what to do with what follows.
-      if (!this.isData && !PASSED_OVER.has(code)) {
-        this.pass(bytes.subarray(0, kept));
-        this.handBack(Buffer.from(bytes.subarray(code === COPY_DONE ? read + HEADER_BYTES : read)));
-        return;
-      }
-      this.left = bytes.readUInt32BE(read + 1) - 4;
-      read += HEADER_BYTES;
-    }
-    this.pass(bytes.subarray(0, kept));
-  };
-
-  private pass(bytes: Buffer): void {
-    if (bytes.length === 0 || this.sinkFailed) return;
-    let full: Promise<void> | undefined;
+    const bytes = this.rest.length === 0 ? received : Buffer.concat([this.rest, received]);
     try {
-      full = this.sink(bytes);
+      this.take(bytes);
     } catch (error) {
       this.fail(error);
     }
-    if (full === undefined) return;
-    const { stream } = this;
-    stream?.pause();
-    this.taken = full;
-    full.then(
-      () => stream?.resume(),
+  };
+
+  private take(bytes: Buffer): void {
+    let read = 0;
+    /** Where the present receiver's bytes begin, and where they end so far. */
+    let from = 0;
+    let end = 0;
+    let busy: Promise<void> | undefined;
+    while (read < bytes.length && busy === undefined) {
+      if (this.left > 0) {
+        const next = Math.min(read + this.left, bytes.length);
+        if (this.isData) {
+          bytes.copyWithin(end, read, next);
+          end += next - read;
+        }
+        this.left -= next - read;
+        read = next;
+        continue;
+      }
+      if (bytes.length - read < HEADER_BYTES) break;
+      const code = bytes[read] ?? 0;
+      const length = bytes.readUInt32BE(read + 1) - 4;
+      this.isData = code === COPY_DATA;
+      if (this.isData || PASSED_OVER.has(code)) {
+        this.left = length;
+        read += HEADER_BYTES;
+        continue;
+      }
+      busy = this.give(bytes.subarray(from, end));
+      from = end = read;
+      if (busy !== undefined) break;
+      if (code !== COMMAND_COMPLETE) {
+        // The end of all, or an error: pg knows what to do with it.
+        this.handBack(Buffer.from(bytes.subarray(read)));
+        return;
+      }
+      const next = read + HEADER_BYTES + length;
+      if (next > bytes.length) break;
+      busy = this.complete(bytes.toString('latin1', read + HEADER_BYTES, next - 1));
+      from = end = read = next;
+    }
+    this.rest = read < bytes.length ? Buffer.from(bytes.subarray(read)) : NOTHING;
+    busy ??= this.give(bytes.subarray(from, end));
+    if (busy !== undefined) this.waitFor(busy);
+  }
+
+  private give(bytes: Buffer): Promise<void> | undefined {
+    return bytes.length > 0 ? this.receivers[this.received]?.write(bytes) : undefined;
+  }
+
+  /** A statement is done: a COPY, or one that has nothing to send. */
+  private complete(tag: string): Promise<void> | undefined {
+    const rows = /^COPY (\d+)$/.exec(tag)?.[1];
+    return rows === undefined ? undefined : this.receivers[this.received++]?.end(Number(rows));
+  }
+
+  private waitFor(busy: Promise<void>): void {
+    this.stream?.pause();
+    busy.then(
+      () => {
+        this.stream?.resume();
+        this.onData(NOTHING);
+      },
       (error: unknown) => this.fail(error),
     );
   }
 
   private fail(error: unknown): void {
-    this.sinkFailed = true;
+    this.receiverFailed = true;
     this.stream?.pause();
     this.reject(error);
   }

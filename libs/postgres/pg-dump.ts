@@ -14,27 +14,32 @@ const LOCK_WAIT_MS = 5_000;
 const BUFFERED_BYTES = 16 * 1024 * 1024;
 const STDERR_KEPT = 4_000;
 
-/** A pg_dump that can read a server, or why there is none. */
-export type PgDump = { usable: true; major: number } | { usable: false; reason: string };
+export interface PgDump {
+  /** Such as "15.18". */
+  version: string;
+  major: number;
+}
 
-/**
- * Looks for pg_dump on PATH. It must be of the server's major version or newer.
- * https://www.postgresql.org/docs/current/app-pgdump.html
- */
-export async function findPgDump(serverVersion: string): Promise<PgDump> {
+/** Looks for pg_dump on PATH. @returns undefined when there is none */
+export async function findPgDump(): Promise<PgDump | undefined> {
   let output: string;
   try {
     output = (await promisify(execFile)(PROGRAM, ['--version'], { env: programEnvironment() })).stdout;
   } catch {
-    return { usable: false, reason: 'there is no pg_dump on PATH' };
+    return undefined;
   }
   const [, version = '', major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
-  return Number(major) >= parseInt(serverVersion)
-    ? { usable: true, major: Number(major) }
-    : {
-        usable: false,
-        reason: `pg_dump on PATH is of version ${version}, and the server is ${serverVersion}`,
-      };
+  return { version, major: Number(major) };
+}
+
+/**
+ * Why a pg_dump cannot read a server; undefined when it can: it must be of the server's major version or newer.
+ * https://www.postgresql.org/docs/current/app-pgdump.html
+ */
+export function whyUnusable(program: PgDump | undefined, serverVersion: string): string | undefined {
+  if (program === undefined) return 'there is no pg_dump on PATH';
+  if (program.major >= parseInt(serverVersion)) return undefined;
+  return `pg_dump on PATH is of version ${program.version}, and the server is ${serverVersion}`;
 }
 
 /**

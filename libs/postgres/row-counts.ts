@@ -7,19 +7,22 @@ const COUNT_LIMIT = 1_000_000;
 /** Tables of no more blocks are counted whole, so many in one statement. */
 const SMALL_BLOCKS = 1_000;
 const BATCH = 200;
+/** Of more small tables, only those are counted that cannot be estimated: it opens all of their indexes. */
+const COUNTED_TABLES = 500;
 
 /**
- * How many rows the tables hold in this transaction's snapshot: exact for small tables and up to a million, the
- * smallest tables first; beyond, by the planner's estimate.
+ * How many rows the tables hold in this transaction's snapshot: exact for up to 500 small tables and up to a million
+ * rows, the smallest tables first; beyond, by the planner's estimate.
  */
 export async function countRows(session: Session, tables: Table[]): Promise<number> {
   const small = tables.filter(isSmall);
+  const counted = small.length > COUNTED_TABLES ? small.filter((table) => !table.estimatedRows) : small;
   const large = tables.filter((table) => !isSmall(table)).toSorted((a, b) => a.bytes - b.bytes);
-  let total = 0;
+  let total = counted === small ? 0 : small.reduce((sum, { estimatedRows = 0 }) => sum + estimatedRows, 0);
   // Counting locks the tables' indexes; rolling back to here lets go of them.
   await session.query('SAVEPOINT counting');
-  for (let from = 0; from < small.length; from += BATCH)
-    total += await countWhole(session, small.slice(from, from + BATCH));
+  for (let from = 0; from < counted.length; from += BATCH)
+    total += await countWhole(session, counted.slice(from, from + BATCH));
   for (const table of large) {
     const left = COUNT_LIMIT - total;
     const rows = left > 0 ? await countUpTo(session, table, left + 1) : Infinity;

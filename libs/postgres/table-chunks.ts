@@ -35,3 +35,25 @@ export function planChunks(tables: Table[], wantedBytes = CHUNK_BYTES): Chunk[] 
     });
   });
 }
+
+/** A table that is no longer takes no longer to read than to ask for. */
+const SMALL_TABLE_BYTES = 64 * 1024;
+/** So many are asked for at once, at most. */
+const CHUNKS_AT_ONCE = 50;
+
+/** Puts chunks of small tables that follow one another together, to be asked for at once. */
+export function groupChunks(chunks: Chunk[]): Chunk[][] {
+  const groups: Chunk[][] = [];
+  let open: Chunk[] | undefined;
+  for (const chunk of chunks) {
+    const { table, blocks } = chunk;
+    const small = blocks === undefined && table.blocks !== undefined && table.bytes <= SMALL_TABLE_BYTES;
+    if (small && open !== undefined && open.length < CHUNKS_AT_ONCE) open.push(chunk);
+    else {
+      const group = [chunk];
+      groups.push(group);
+      open = small ? group : undefined;
+    }
+  }
+  return groups;
+}

@@ -18,12 +18,17 @@ export interface NamedTable {
   name: string;
 }
 
-/** The same with what a backup needs to know of it. */
-export interface Table extends NamedTable {
+export interface TableSize {
   /** Bytes on disk with TOAST, without indexes. */
   bytes: number;
   /** Blocks of its heap; missing where a table is not kept as a heap, and cannot be read by blocks. */
   blocks?: number;
+  /** As the planner would have it; missing where neither VACUUM nor ANALYZE has looked at the table yet. */
+  estimatedRows?: number;
+}
+
+/** The same with what a backup needs to know of it. */
+export interface Table extends NamedTable, TableSize {
   /** In the order of the table's definition, dropped ones left out. */
   columns: Column[];
   /** The partitioned tables above it, the nearest first. */
@@ -62,13 +67,13 @@ export async function listReadableTables(session: Session, schemas: string[]): P
  */
 export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
   await checkSchemas(session, schemas);
-  const rows = await session.query<
-    Omit<Table, 'bytes' | 'blocks'> & { bytes: string; blocks: string | null }
-  >(
+  const rows = await session.query<Omit<Table, keyof TableSize> & MeasuredSize>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
-            pg_table_size(c.oid) AS bytes,
-            CASE WHEN c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap')
-                 THEN pg_relation_size(c.oid) / current_setting('block_size')::int END AS blocks,
+            c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') AS "isHeap",
+            pg_relation_size(c.oid)::float8 AS "heapBytes",
+            coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)::float8 AS "toastBytes",
+            current_setting('block_size')::int AS "blockBytes",
+            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages END AS "rowsPerBlock",
             CASE WHEN c.relispartition THEN
               (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
                  FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)
@@ -83,11 +88,22 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
        FROM ${TABLES} ${BY_NAME}`,
     [schemas],
   );
-  return rows.map(({ bytes, blocks, ...table }) => ({
-    ...table,
-    bytes: Number(bytes),
-    ...(blocks !== null && { blocks: Number(blocks) }),
-  }));
+  return rows.map(({ isHeap, heapBytes, toastBytes, blockBytes, rowsPerBlock, ...table }) => {
+    const bytes = heapBytes + toastBytes;
+    if (!isHeap) return { ...table, bytes };
+    const blocks = heapBytes / blockBytes;
+    if (rowsPerBlock === null) return { ...table, bytes, blocks };
+    return { ...table, bytes, blocks, estimatedRows: Math.round(rowsPerBlock * blocks) };
+  });
+}
+
+interface MeasuredSize {
+  isHeap: boolean;
+  heapBytes: number;
+  toastBytes: number;
+  blockBytes: number;
+  /** When VACUUM or ANALYZE last looked. */
+  rowsPerBlock: number | null;
 }
 
 async function checkSchemas(session: Session, schemas: string[]): Promise<void> {

@@ -5,6 +5,7 @@ import { errorSentence, Failure } from '#contracts';
 import {
   countRows,
   type Definitions,
+  findPgDump,
   listExtensions,
   listLeftOut,
   planChunks,
@@ -141,10 +142,19 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     }
 
     progress.say('Taking the snapshot');
+    const findingPgDump = request.definitions === 'off' ? undefined : findPgDump();
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.
     const sequences = await readSequences(session, repository.schemas);
+    // pg_dump reads while the rows are counted and copied, and is written after them.
+    const failed = new AbortController();
+    const either = AbortSignal.any([signal, failed.signal]);
+    const { definitions, leftOut } = await startDefinitions(
+      { ...request, applicationName, program: await findingPgDump, signal: either },
+      session,
+      snapshot,
+    );
     progress.expect(await countRows(session, snapshot.tables));
 
     const chunks = planChunks(snapshot.tables, request.chunkBytes);
@@ -153,14 +163,6 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
       modifiedAt: snapshot.takenAt,
       entriesAtOnce: request.lanes + ENTRIES_BESIDE_LANES,
     });
-    // pg_dump reads while the rows are copied, and is written after them.
-    const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
-    const { definitions, leftOut } = await startDefinitions(
-      { ...request, applicationName, signal: either },
-      session,
-      snapshot,
-    );
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };

@@ -2,10 +2,19 @@ import {
   type ArchiveWriter,
   dataEntryName,
   type ManifestEntry,
-  type ManifestFile,
   type ManifestTable,
+  SMALL_BYTES,
 } from '#archive';
-import { type Chunk, copyOut, displayTable, type Session, type Snapshot, type Table } from '#postgres';
+import {
+  type Chunk,
+  copyOut,
+  type CopyReceiver,
+  displayTable,
+  groupChunks,
+  type Session,
+  type Snapshot,
+  type Table,
+} from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
 
@@ -24,7 +33,17 @@ export async function copyTables(
 ): Promise<ManifestTable[]> {
   const copied = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
   const numbers = new Map(snapshot.tables.map((table, index) => [table, index + 1]));
-  const left = chunks.values();
+  const left = groupChunks(chunks).values();
+  const begun = ([chunk]: Chunk[]) => {
+    if (chunk === undefined) return;
+    const { table } = chunk;
+    progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
+  };
+  const received = ({ table, number }: Chunk, entry: Promise<ManifestEntry>, rows: number) => {
+    entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
+    (copied.get(table) ?? [])[number - 1] = entry;
+    progress.add(rows);
+  };
   await together(
     signal,
     lanes.map((session) => async (signal: AbortSignal) => {
@@ -32,16 +51,9 @@ export async function copyTables(
       const drop = () => session.destroy();
       signal.addEventListener('abort', drop, { once: true });
       try {
-        for (const chunk of left) {
+        for (const group of left) {
           signal.throwIfAborted();
-          const { table, number } = chunk;
-          progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-          const { rows, file } = await copyChunk(session, chunk, snapshot, writer);
-          progress.add(rows);
-          // The lane does not wait for its compression: the writer sees to it that not too much is under way.
-          const entry = file.then((file) => ({ ...file, rows }));
-          entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
-          (copied.get(table) ?? [])[number - 1] = entry;
+          await copyGroup(session, group, snapshot, writer, { begun, received });
         }
       } finally {
         signal.removeEventListener('abort', drop);
@@ -58,19 +70,49 @@ export async function copyTables(
   );
 }
 
-/** @returns when the chunk is read; its file follows when it is compressed */
-async function copyChunk(
+interface Listener {
+  begun: (chunks: Chunk[]) => void;
+  /** The chunk is read. Its entry follows when it is compressed, which the lane does not wait for. */
+  received: (chunk: Chunk, entry: Promise<ManifestEntry>, rows: number) => void;
+}
+
+/** Copies chunks, one after the other, each into an entry of its own. Resolves when they are read. */
+async function copyGroup(
   session: Session,
-  chunk: Chunk,
+  chunks: Chunk[],
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
-): Promise<{ rows: number; file: Promise<ManifestFile> }> {
-  const entry = await writer.begin(dataEntryName(chunk.table, chunk.number));
+  { begun, received }: Listener,
+): Promise<void> {
+  const placed = chunks.map((chunk) => ({
+    chunk,
+    entry: writer.place(dataEntryName(chunk.table, chunk.number)),
+  }));
+  await writer.room();
+  const receivers = placed.map(({ chunk, entry }, index): CopyReceiver => {
+    const isLast = index === placed.length - 1;
+    let length = 0;
+    return {
+      write(bytes) {
+        length += bytes.length;
+        return entry.write(bytes);
+      },
+      end(rows) {
+        received(
+          chunk,
+          entry.end().then((file) => ({ ...file, rows })),
+          rows,
+        );
+        // A table that turned out to be large gives its memory back before the next one takes more.
+        return isLast || length < SMALL_BYTES ? undefined : entry.written.then(() => undefined);
+      },
+    };
+  });
   try {
-    const rows = await copyOut(session, chunk, serverEncoding, (bytes) => entry.write(bytes));
-    return { rows, file: entry.end() };
+    begun(chunks);
+    await copyOut(session, chunks, serverEncoding, receivers);
   } catch (error) {
-    entry.fail(error);
+    for (const { entry } of placed) entry.fail(error);
     throw error;
   }
 }

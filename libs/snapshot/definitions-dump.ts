@@ -3,17 +3,20 @@ import { Failure } from '#contracts';
 import {
   type Definitions,
   dumpDefinitions,
-  findPgDump,
   type LeftOut,
   listClosedSchemas,
+  type PgDump,
   type Session,
   type Snapshot,
+  whyUnusable,
 } from '#postgres';
 import type { BackupRequest } from './backup.js';
 
 export interface DefinitionsRequest extends Pick<BackupRequest, 'definitions' | 'repository' | 'signal'> {
   /** Of the session that exported the snapshot. */
   applicationName: string;
+  /** What was found on PATH. */
+  program: PgDump | undefined;
 }
 
 /** `auto`: where there is a pg_dump that can read the server. `required`: or there is no backup at all. */
@@ -31,17 +34,17 @@ export interface DefinitionsDump {
  * @throws Failure DEFINITIONS_FAILED
  */
 export async function startDefinitions(
-  { definitions: mode, repository, applicationName, signal }: DefinitionsRequest,
+  { definitions: mode, repository, applicationName, program, signal }: DefinitionsRequest,
   session: Session,
   snapshot: Snapshot,
 ): Promise<DefinitionsDump> {
   if (mode === 'off') return { leftOut: [without('BACKUP_DEFINITIONS is off')] };
-  const program = await findPgDump(snapshot.serverVersion);
-  if (!program.usable && mode === 'required')
-    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${program.reason}.`, {
+  const reason = whyUnusable(program, snapshot.serverVersion);
+  if (reason !== undefined && mode === 'required')
+    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${reason}.`, {
       hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
     });
-  if (!program.usable) return { leftOut: [without(program.reason)] };
+  if (program === undefined || reason !== undefined) return { leftOut: [without(reason ?? '')] };
 
   const closed = await listClosedSchemas(session);
   const own = Object.values<string>(OWN_SCHEMAS);
