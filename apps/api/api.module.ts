@@ -11,6 +11,7 @@ import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
 import { PageLogin } from './auth/page-login.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
+import { Daemons } from './daemons/daemons.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { HealthController } from './health/health.controller.js';
 import { Metrics } from './metrics/metrics.js';
@@ -63,6 +64,7 @@ export class ApiModule {
       ],
       providers: [
         Archives,
+        Daemons,
         EndedDaemons,
         Metrics,
         Notifications,
