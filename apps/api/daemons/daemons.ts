@@ -44,6 +44,19 @@ export class Daemons {
     return this.queue.list(filter);
   }
 
+  /** The backups that have ended since a time, in no order, with how long they took. Milliseconds. */
+  async backupsSince(since: number): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
+    const backups = new Map<string, { endedOn: number; duration: number; failed: boolean }>();
+    for await (const { endedOn, status } of this.queue.endedSince(since))
+      if (status.type === 'BACKUP')
+        backups.set(status.id, {
+          endedOn,
+          duration: status.totalTimeMS,
+          failed: status.status === 'FAILED',
+        });
+    return [...backups.values()];
+  }
+
   /** @throws NotFoundException */
   async status(id: string): Promise<DaemonStatus> {
     const status = isId(id) ? await this.queue.status(id) : undefined;
