@@ -49,7 +49,11 @@ export class DaemonPagesController {
   }
 
   @Get(':id')
-  async show(@Param('id') id: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async show(
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     const daemon = await this.daemons.status(id);
     const { type, backupUrl, safetyBackupUrl } = daemon;
     this.pages.show(request, reply, {

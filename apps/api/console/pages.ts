@@ -61,7 +61,11 @@ export class Pages {
 
   /** The page that stands for an error. */
   error(request: FastifyRequest, status: number, reason: string): string {
-    return this.html(request, { view: 'error', title: STATUS_CODES[status] ?? 'Error', data: { status, reason } });
+    return this.html(request, {
+      view: 'error',
+      title: STATUS_CODES[status] ?? 'Error',
+      data: { status, reason },
+    });
   }
 
   private html(request: FastifyRequest, { view, title, section, data, fault }: Page): string {
@@ -78,7 +82,8 @@ export class Pages {
       form: token === undefined ? '' : formToken(token),
       // A form that is sent twice starts one daemon.
       once: randomUUID(),
-      said: typeof done === 'string' && Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
+      said:
+        typeof done === 'string' && Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
     });
   }
 }

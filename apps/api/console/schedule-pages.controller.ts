@@ -67,7 +67,9 @@ export class SchedulePagesController {
       const wanted = validated(scheduleRequest, requestOf(body));
       // The API's call would change it, and whoever fills in an empty form does not mean that.
       if ((await this.schedules.views(name)).length > 0)
-        throw new ConflictException('There is a schedule of this name. Choose another name, or change that one.');
+        throw new ConflictException(
+          'There is a schedule of this name. Choose another name, or change that one.',
+        );
       await this.schedules.put(name, wanted, callerOf(request).email);
     } catch (error) {
       return this.newForm(request, reply, { ...formOf(body), name }, faultOf(error));

@@ -27,6 +27,7 @@ const DAY = 24 * HOUR;
 
 /** How long something took: "0.4 s", "3 min 20 s", "2 h 5 min". */
 export function duration(milliseconds: number): string {
+  if (milliseconds < 100) return 'under 0.1 s';
   if (milliseconds < 10 * SECOND) return `${(milliseconds / SECOND).toFixed(1)} s`;
   const seconds = Math.round(milliseconds / SECOND);
   if (seconds < 60) return `${seconds} s`;

@@ -27,8 +27,12 @@ function follow(card) {
   let samples = [];
   let said = 0;
 
-  const move = ({ progresssCurrent: current, progresssTotal: total, progresssMessage: message }) => {
+  const move = ({ status, progresssCurrent: current, progresssTotal: total, progresssMessage: message }) => {
     show('message', message);
+    if (status === 'IN_PROGRESS') {
+      show('state', 'Running');
+      card.querySelector('[data-show="state"]').className = 'state in-progress';
+    }
     if (total === 0) return;
     bar.max = total;
     bar.value = current;
@@ -42,7 +46,7 @@ function follow(card) {
     samples = samples.filter((sample) => now - sample.now <= RATE_OVER_MS);
     const seconds = (now - samples[0].now) / 1000;
     const rate = seconds > 0 ? (current - samples[0].current) / seconds : 0;
-    show('rate', rate > 0 ? `${number.format(rate)} entities/s` : '');
+    show('rate', rate > 0 && current < entities ? `${number.format(rate)} entities/s` : '');
     show('left', rate > 0 ? `about ${duration((total - current) / rate)} left` : '');
 
     const percent = Math.floor((100 * current) / total / SAY_EVERY_PERCENT) * SAY_EVERY_PERCENT;
