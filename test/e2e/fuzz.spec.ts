@@ -118,10 +118,18 @@ const nearly = fc
 const credentials = fc
   .record({ email: text, password: fc.constantFrom('x', '\0', 'x'.repeat(1_024)) })
   .map((body) => JSON.stringify(body));
+/** Of the console. */
+const form = fc
+  .dictionary(
+    fc.constantFrom('form', 'once', 'confirmation', 'name', 'pattern', 'last', 'tables', 'email', 'password'),
+    text,
+  )
+  .map((fields) => new URLSearchParams(fields).toString());
 const body = fc.oneof(
   { weight: 4, arbitrary: nearly },
   { weight: 4, arbitrary: object },
   { weight: 1, arbitrary: credentials },
+  { weight: 1, arbitrary: form },
   fc.constantFrom('', '{', '{}', 'null', '[]', '"x"', '0', '{"a":1}x', '\ufeff{}', '{"url":"a.zip","url":1}'),
   fc.constantFrom('['.repeat(30_000), '{"a":'.repeat(12_000), `{"url":"${'x'.repeat(70_000)}"}`),
   fc.uint8Array({ maxLength: 60 }).map((bytes) => Buffer.from(bytes).toString('latin1')),
@@ -208,7 +216,7 @@ function rarely<Value>(arbitrary: fc.Arbitrary<Value>): fc.Arbitrary<Value | nul
 
 function requests(routes: [string, string][], token: string): fc.Arbitrary<Buffer> {
   // Most routes are the dashboard's; as many requests go to our own.
-  const own = routes.filter(([, url]) => !url.startsWith('/admin'));
+  const own = routes.filter(([, url]) => !url.startsWith('/admin/queues'));
   const route = fc.oneof(fc.constantFrom(...routes), fc.constantFrom(...own));
   const path = fc
     .tuple(
@@ -286,8 +294,8 @@ const STACK_TRACE = /\n\s+at |node_modules|\.js:\d+|"stack"/;
 /** What must be true of every answer. A machine that is too slow for its database may say so, with a 503. */
 function faultOf(request: Buffer, { status, headers, body: answer }: RawAnswer): string | undefined {
   if (!(status >= 200 && (status < 500 || status === 503))) return 'a wrong status';
-  // The dashboard's page has a language of its own.
-  if (request.includes('/admin/queues')) return STACK_TRACE.test(answer) ? 'a stack' : undefined;
+  // Pages have a language of their own.
+  if (request.includes('/admin')) return STACK_TRACE.test(answer) ? 'a stack' : undefined;
   if (STACK_TRACE.test(headers + answer)) return 'a stack';
   if (/^x-injected/im.test(headers)) return 'a header of the client';
   // Node itself answers an Expect that it does not know, and a request without a Host, with an empty body.
