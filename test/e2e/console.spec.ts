@@ -4,7 +4,8 @@ import axe from 'axe-core';
 import pg from 'pg';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { DaemonStatus } from '#contracts';
-import { describeInBrowser, launchBrowser } from '../support/browser.js';
+import { launchChromium } from '../../tools/chromium.js';
+import { describeInBrowser } from '../support/browser.js';
 import { contentsOf, largeTable } from '../support/large-table.js';
 import { pathOf, routesFile } from '../support/routes.js';
 import { servers, sql } from '../support/servers.js';
@@ -38,7 +39,7 @@ describeInBrowser('the console', () => {
         SNAPSHOT_LANES: '1',
       },
     });
-    browser = await launchBrowser();
+    browser = await launchChromium();
     context = await browser.newContext({ baseURL: stack.url });
     context.on('console', (message) => {
       // That a page answers 4xx is said there too, and is meant to be.
@@ -317,7 +318,7 @@ describeInBrowser('the console', () => {
         // In the dark only the colours are others.
         const rules = colorScheme === 'light' ? '' : ", runOnly: ['color-contrast']";
         const { violations } = await view.evaluate<axe.AxeResults>(
-          `axe.run({ resultTypes: ['violations']${rules} })`,
+          `axe.run({ resultTypes: ['violations'], preload: false${rules} })`,
         );
         faults.push(
           ...violations
