@@ -394,10 +394,10 @@ describeInBrowser('the console', () => {
       const before = await total();
       const routes = posts().filter(([, url]) => url !== '/admin/login');
       expect(routes.length).toBeGreaterThanOrEqual(9);
-      const fields = { once: 'once', confirmation: '1', form: session.form };
+      const without = { once: 'once', confirmation: '1' };
+      const fields = { ...without, form: session.form };
       for (const [, url] of routes) {
         const path = pathOf(url, '1');
-        const { form: _form, ...without } = fields;
         const tries: [string, number, Record<string, string>, Record<string, string>][] = [
           ['no session', 401, fields, {}],
           ['no token', 403, without, session.headers],

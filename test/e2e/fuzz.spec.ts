@@ -137,7 +137,7 @@ function form(token: string): fc.Arbitrary<string> {
   );
   return fc
     .array(fc.tuple(fields, text), { maxLength: 6 })
-    .map((pairs) => new URLSearchParams([['form', formToken(token)], ...pairs]).toString());
+    .map((pairs) => new URLSearchParams([['form', formToken(token)], ['once', 'once'], ...pairs]).toString());
 }
 const body = fc.oneof(
   { weight: 4, arbitrary: nearly },

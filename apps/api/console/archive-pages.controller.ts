@@ -7,7 +7,7 @@ import { restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { page } from '../http/page.js';
 import { validated } from '../http/validated.js';
-import { asked, expectConfirmed, fields, filled, ticked } from './forms.js';
+import { asked, expectConfirmed, filled, text, ticked } from './forms.js';
 import { type Fault, faultOf, leadTo, Pages } from './pages.js';
 
 const listQuery = z.strictObject(page);
@@ -91,7 +91,7 @@ export class ArchivePagesController {
     const given = {
       backupFirst: ticked(body, 'backupFirst'),
       allowExtraTables: ticked(body, 'allowExtraTables'),
-      tables: String(fields(body)['tables'] ?? ''),
+      tables: text(body, 'tables'),
     };
     try {
       expectConfirmed(body, name);

@@ -5,6 +5,7 @@ import { isOpen } from '../auth/open-routes.js';
 import { sendReason } from '../http/reason.js';
 import { isConsole } from './console-path.js';
 import { isFormToken } from './form-token.js';
+import { text } from './forms.js';
 import type { Pages } from './pages.js';
 
 /** Everything comes from this server, and nothing is written into the pages themselves. */
@@ -34,9 +35,8 @@ export function registerConsole(fastify: FastifyInstance, pages: Pages): void {
   });
   fastify.addHook('preValidation', async (request, reply) => {
     if (!changesSomething(request) || isOpen(request.method, request.routeOptions.url ?? '')) return;
-    const { form } = Object(request.body) as { form?: unknown };
     const token = pageToken(request);
-    if (token === undefined || !isFormToken(form, token))
+    if (token === undefined || !isFormToken(text(request.body, 'form'), token))
       return sendReason(new ForbiddenException(FOREIGN_FORM), request, reply);
   });
   fastify.addHook('onSend', async (request, reply, payload) => {

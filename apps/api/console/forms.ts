@@ -8,10 +8,17 @@ export function fields(body: unknown): Record<string, unknown> {
   return { ...(Object(body) as object) };
 }
 
-/** The fields of a form or a query that were filled in, without what belongs to the page itself. */
-export function filled(given: unknown): Record<string, unknown> {
-  const { done: _done, form: _form, once: _once, ...own } = fields(given);
-  return Object.fromEntries(Object.entries(own).filter(([, value]) => value !== ''));
+/** A field's text; empty when it is not there. */
+export function text(body: unknown, name: string): string {
+  const value = fields(body)[name];
+  return typeof value === 'string' ? value : '';
+}
+
+/** The fields of a query that were filled in, without what says that something is done: that is the page's. */
+export function filled(query: unknown): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields(query)).filter(([name, value]) => value !== '' && name !== 'done'),
+  );
 }
 
 /** A box that is ticked is there, and one that is not is not. */
@@ -21,15 +28,14 @@ export function ticked(body: unknown, name: string): boolean {
 
 /** A form that is sent twice, by a second click or going back, starts one daemon. */
 export function asked(request: FastifyRequest, body: unknown): Start {
-  const { once } = fields(body);
-  if (typeof once !== 'string' || !/^[\w-]{1,64}$/.test(once))
+  const once = text(body, 'once');
+  if (!/^[\w-]{1,64}$/.test(once))
     throw new BadRequestException('The form is not whole. Open the page again and repeat it.');
   return { startedBy: callerOf(request).email, key: once };
 }
 
 /** For what cannot be undone. @throws BadRequestException */
 export function expectConfirmed(body: unknown, name: string): void {
-  const { confirmation } = fields(body);
-  if (typeof confirmation !== 'string' || confirmation.trim() !== name)
+  if (text(body, 'confirmation').trim() !== name)
     throw new BadRequestException(`Nothing was done: to confirm, type ${name} into the field.`);
 }

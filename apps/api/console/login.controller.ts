@@ -8,6 +8,7 @@ import { credentials } from '../auth/session.controller.js';
 import { Sessions } from '../auth/sessions.js';
 import { validated } from '../http/validated.js';
 import { CONSOLE_PATH, LOGIN_PATH } from './console-path.js';
+import { fields, text } from './forms.js';
 import { type Fault, faultOf, leadTo, Pages } from './pages.js';
 import { pageAfterLogin } from './page-after-login.js';
 
@@ -33,7 +34,7 @@ export class LoginController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { email, password, next } = Object(body) as Record<string, unknown>;
+    const { email, password, next } = fields(body);
     try {
       const given = validated(credentials, { email, password });
       const account = await this.login.check(given.email, given.password, address);
@@ -55,13 +56,12 @@ export class LoginController {
   }
 
   private show(request: FastifyRequest, reply: FastifyReply, given: unknown, fault?: Fault): void {
-    const { email, next } = Object(given) as Record<string, unknown>;
-    const page = pageAfterLogin(next);
+    const page = pageAfterLogin(fields(given)['next']);
     this.pages.show(request, reply, {
       view: 'login',
       title: 'Log in',
       data: {
-        email: typeof email === 'string' ? email : '',
+        email: text(given, 'email'),
         next: page === CONSOLE_PATH ? '' : page,
       },
       fault,

@@ -8,6 +8,7 @@ import { PRODUCT } from '#contracts';
 import { pageToken } from '../auth/access.js';
 import { answerFor, TooManyRequests } from '../http/reason.js';
 import { formToken } from './form-token.js';
+import { text } from './forms.js';
 import * as words from './words.js';
 
 /** What a page says at its top after a form was sent: the address names it, and can say nothing else. */
@@ -30,7 +31,7 @@ export interface Page {
   section?: 'overview' | 'archives' | 'daemons' | 'schedules';
   /** What the view shows. */
   data?: object;
-  /** Why a form is shown again. */
+  /** Why a form is shown again, or an error instead of a page. */
   fault?: Fault | undefined;
 }
 
@@ -64,26 +65,26 @@ export class Pages {
     return this.html(request, {
       view: 'error',
       title: STATUS_CODES[status] ?? 'Error',
-      data: { status, reason },
+      fault: { status, reason },
     });
   }
 
   private html(request: FastifyRequest, { view, title, section, data, fault }: Page): string {
     const token = pageToken(request);
-    const { done } = Object(request.query) as { done?: unknown };
+    const done = text(request.query, 'done');
     return this.templates.render(view, {
       ...data,
       words,
       title,
       section,
-      reason: fault?.reason ?? (data as { reason?: string } | undefined)?.reason,
+      status: fault?.status,
+      reason: fault?.reason,
       version: PRODUCT.version,
       account: request.account?.email,
       form: token === undefined ? '' : formToken(token),
       // A form that is sent twice starts one daemon.
       once: randomUUID(),
-      said:
-        typeof done === 'string' && Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
+      said: Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
     });
   }
 }

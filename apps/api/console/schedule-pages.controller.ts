@@ -7,7 +7,7 @@ import { validated } from '../http/validated.js';
 import { Pruning } from '../schedules/pruning.js';
 import { scheduleRequest } from '../schedules/schedule-request.js';
 import { Schedules } from '../schedules/schedules.js';
-import { fields, ticked } from './forms.js';
+import { text, ticked } from './forms.js';
 import { type Fault, faultOf, leadTo, Pages } from './pages.js';
 
 const COUNTS = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
@@ -62,7 +62,7 @@ export class SchedulePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const name = String(fields(body)['name'] ?? '');
+    const name = text(body, 'name');
     try {
       const wanted = validated(scheduleRequest, requestOf(body));
       // The API's call would change it, and whoever fills in an empty form does not mean that.
@@ -169,14 +169,12 @@ export class SchedulePagesController {
 
 /** A form as it was filled in. */
 function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
-  const given = fields(body);
-  const text = (name: string) => String(given[name] ?? '');
   return {
-    pattern: text('pattern'),
-    timeZone: text('timeZone'),
-    then: text('then'),
+    pattern: text(body, 'pattern'),
+    timeZone: text(body, 'timeZone'),
+    then: text(body, 'then'),
     enabled: ticked(body, 'enabled'),
-    retention: Object.fromEntries(COUNTS.map((name) => [name, text(name)])),
+    retention: Object.fromEntries(COUNTS.map((name) => [name, text(body, name)])),
   };
 }
 
