@@ -30,13 +30,31 @@ export class Client {
     return this.call('GET', `/repo/v1/daemonStatus/${id}`);
   }
 
+  terminate(id: string): Promise<void> {
+    return this.call('DELETE', `/repo/v1/terminateDaemon/${id}`);
+  }
+
+  putSchedule(name: string, schedule: object): Promise<void> {
+    return this.call('PUT', `/repo/v1/schedules/${name}`, schedule);
+  }
+
+  /** Null before the first one. */
+  async lastRun(schedule: string): Promise<{ status: string } | null> {
+    const { lastRun } = await this.call<{ lastRun: { status: string } | null }>(
+      'GET',
+      `/repo/v1/schedules/${schedule}`,
+    );
+    return lastRun;
+  }
+
   private async call<Answer>(method: string, path: string, body?: unknown): Promise<Answer> {
     const response = await fetch(this.url + path, {
       method,
       headers: { 'Content-Type': 'application/json', sessionToken: this.token },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-    const answer: unknown = await response.json();
+    const text = await response.text();
+    const answer: unknown = text === '' ? undefined : JSON.parse(text);
     if (!response.ok)
       throw new Error(`${method} ${path} answers ${response.status}: ${JSON.stringify(answer)}`);
     return answer as Answer;

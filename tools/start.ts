@@ -53,7 +53,7 @@ async function start(): Promise<void> {
     if (scheme === 'http') await apiReady(api, url);
 
     say(`snapshotd is at      ${url}`);
-    say(`the queue's board at ${url}/admin/queues`);
+    say(`the console is at    ${url}/admin`);
     say(`administrator        ${administrator.email}`);
     say(`password             ${administrator.password}`);
     say(`data and logs        ${FOLDER}`);

@@ -10,7 +10,15 @@ import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
 import { PageLogin } from './auth/page-login.js';
+import { ArchivePagesController } from './console/archive-pages.controller.js';
+import { AssetsController } from './console/assets.controller.js';
+import { DaemonPagesController } from './console/daemon-pages.controller.js';
+import { LoginController } from './console/login.controller.js';
+import { OverviewController } from './console/overview.controller.js';
+import { Pages } from './console/pages.js';
+import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
+import { Daemons } from './daemons/daemons.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { HealthController } from './health/health.controller.js';
 import { Metrics } from './metrics/metrics.js';
@@ -55,18 +63,26 @@ export class ApiModule {
         AuthModule,
       ],
       controllers: [
+        ArchivePagesController,
         ArchivesController,
+        AssetsController,
+        DaemonPagesController,
         DaemonsController,
         HealthController,
+        LoginController,
         MetricsController,
+        OverviewController,
+        SchedulePagesController,
         SchedulesController,
       ],
       providers: [
         Archives,
+        Daemons,
         EndedDaemons,
         Metrics,
         Notifications,
         PageLogin,
+        Pages,
         Pruning,
         ScheduleClock,
         ScheduleRuns,

@@ -12,6 +12,8 @@ import { Accounts } from './auth/accounts.js';
 import { guardAllRoutes } from './auth/access.js';
 import { Callers } from './auth/callers.js';
 import { PageLogin } from './auth/page-login.js';
+import { registerConsole } from './console/console.js';
+import { Pages } from './console/pages.js';
 import { registerDashboard } from './dashboard/dashboard.js';
 import { registerDocs } from './docs/docs.js';
 import { acceptBodies } from './http/bodies.js';
@@ -35,6 +37,7 @@ async function main(): Promise<void> {
   acceptBodies(fastify);
   measureRequests(fastify, app.get(Metrics).own);
   guardAllRoutes(fastify, app.get(Callers), app.get(PageLogin), settings.metricsToken);
+  registerConsole(fastify, app.get(Pages));
   recordAuditedCalls(fastify, app.get(Audit));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, [

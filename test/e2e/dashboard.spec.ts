@@ -52,7 +52,8 @@ describe.each(queues)('the dashboard of the %s queue', (_title, queueUrl) => {
         path,
         refused: true,
       });
-      if (status === 401) expect(headers.get('www-authenticate')).toMatch(/^Basic realm="snapshotd"/);
+      // For this header a browser would show a window of its own.
+      expect(headers.get('www-authenticate')).toBeNull();
     }
   });
 
@@ -67,14 +68,14 @@ describe.each(queues)('the dashboard of the %s queue', (_title, queueUrl) => {
     ]);
   });
 
-  test('lets a browser in by HTTP Basic, and carries it on by a cookie', async () => {
+  test('lets a script in by HTTP Basic, and carries it on by a cookie', async () => {
     const { email, password } = Stack.administrator;
     const page = await stack.call<string>('GET', '/admin/queues', undefined, {
       authorization: basic(email, password),
     });
     expect(page.status).toBe(200);
     const cookie = page.headers.get('set-cookie') ?? '';
-    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/admin; HttpOnly; SameSite=Strict$/);
+    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
     const again = await stack.call('GET', '/admin/queues/api/queues', undefined, {
       cookie: cookie.split(';')[0] ?? '',
     });

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
 import { PREFIX_POLICIES } from '../../apps/api/auth/route-policies.js';
+import { CONSOLE_PATH } from '../../apps/api/console/console-path.js';
 import { routesFile } from '../support/routes.js';
 import { Stack } from '../support/stack.js';
 
@@ -79,7 +80,7 @@ test('every route that is registered is in the document, but for those of the pa
 });
 
 function isPage(url: string): boolean {
-  return [...PREFIX_POLICIES.keys()].some((page) => url === page || url.startsWith(`${page}/`));
+  return [CONSOLE_PATH, ...PREFIX_POLICIES.keys()].some((page) => url === page || url.startsWith(`${page}/`));
 }
 
 test('every route has a name of its own, a summary, and what every error looks like', () => {
@@ -266,16 +267,20 @@ test('every route answers as its schema says, when all is well and when it is no
 describe('the page', () => {
   const STATIC = dirname(require.resolve('swagger-ui-dist/package.json'));
 
-  test('lets a browser in by HTTP Basic, and carries it on by a cookie of its own', async () => {
-    const nobody = await stack.call('GET', '/docs', undefined, {});
-    expect(nobody.status).toBe(401);
-    expect(nobody.headers.get('www-authenticate')).toMatch(/^Basic realm="snapshotd"/);
+  test('leads a browser to the login, lets a script in by HTTP Basic, and carries both on by a cookie', async () => {
+    expect((await stack.call('GET', '/docs', undefined, {})).status).toBe(401);
+    const browser = await fetch(`${stack.url}/docs`, {
+      headers: { accept: 'text/html' },
+      redirect: 'manual',
+    });
+    expect(browser.status).toBe(303);
+    expect(browser.headers.get('location')).toBe('/admin/login?next=%2Fdocs');
     const { email, password } = Stack.administrator;
     const authorization = `Basic ${Buffer.from(`${email}:${password}`).toString('base64')}`;
     const page = await stack.call<string>('GET', '/docs', undefined, { authorization });
     expect(page.status).toBe(200);
     const cookie = page.headers.get('set-cookie') ?? '';
-    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/docs; HttpOnly; SameSite=Strict$/);
+    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
     const headers = { cookie: cookie.split(';')[0] ?? '' };
     for (const path of ['/docs', '/docs/swagger-ui-init.js', '/docs/swagger-ui-bundle.js', '/docs-json'])
       expect({ path, ...(await stack.call('GET', path, undefined, headers)) }).toMatchObject({

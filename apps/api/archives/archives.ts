@@ -85,6 +85,22 @@ export class Archives {
     });
   }
 
+  /** The archives that were written since a time, in no order. @throws Failure STORE_* */
+  writtenSince(since: number): Promise<{ createdOn: number; bytes: number }[]> {
+    return inTime(async (signal) => {
+      const { archives } = await this.listing(this.settings.store.prefix, signal);
+      return archives
+        .filter(({ modifiedOn }) => modifiedOn >= since)
+        .map(({ modifiedOn, bytes }) => ({ createdOn: modifiedOn, bytes }));
+    });
+  }
+
+  /** @returns the name of the archive that a daemon's URL leads to; undefined for one that is not below the prefix */
+  nameAt(url: string | null): string | undefined {
+    const key = url === null ? undefined : this.keyOf(url);
+    return key?.slice(this.settings.store.prefix.length);
+  }
+
   /** @throws NotFoundException; Failure STORE_* */
   details(name: string): Promise<ArchiveDetails> {
     return inTime(async (signal) => {

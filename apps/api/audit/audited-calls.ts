@@ -7,6 +7,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The id of the audit's event of this call, once it is recorded. */
     auditEvent?: string;
+    /** The id of what the call made, where its answer does not hold it. */
+    made?: string;
   }
 }
 
@@ -17,6 +19,7 @@ declare module 'fastify' {
  */
 export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit): void {
   fastify.decorateRequest('auditEvent');
+  fastify.decorateRequest('made');
   fastify.addHook('preHandler', async (request, reply) => {
     const call = auditedCall(request);
     if (call === undefined) return;
@@ -30,7 +33,7 @@ export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit): void
     const call = auditedCall(request);
     try {
       if (request.auditEvent !== undefined)
-        await audit.end(request.auditEvent, reply.statusCode, made(reply, payload));
+        await audit.end(request.auditEvent, reply.statusCode, request.made ?? made(reply, payload));
       // Refused before it began, such as for the scope of a key. What the audit itself refused is not tried again.
       else if (call !== undefined && reply.statusCode < 500) await audit.record(call, reply.statusCode);
     } catch (error) {

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Secret } from '#config';
-import { DASHBOARD_PATH } from '../dashboard/dashboard-path.js';
+import { CONSOLE_PATH, LOGIN_PATH } from '../console/console-path.js';
 import { DOCS_PATH, DOCUMENT_PATH } from '../docs/docs-paths.js';
 import { sendReason } from '../http/reason.js';
 import { looksLikeKey } from './api-keys.js';
@@ -10,6 +10,7 @@ import type { Caller, Callers } from './callers.js';
 import { isOpen } from './open-routes.js';
 import type { PageLogin } from './page-login.js';
 import { covers, policyOf, refuseForgottenRoutes, type RoutePolicy } from './route-policies.js';
+import { cookieToken } from './session-cookie.js';
 import { hashToken } from './tokens.js';
 
 declare module 'fastify' {
@@ -22,7 +23,7 @@ declare module 'fastify' {
 /**
  * Closes every route to all but those whom its line in route-policies.ts lets in, unless it is listed as open. It is
  * a hook of the server and no guard of Nest's, because it must also stand before the routes that Nest does not know:
- * the dashboard's. It runs before a body is read.
+ * the dashboard's. It runs before a body is read. A browser that asks for a page is led to the login.
  */
 export function guardAllRoutes(
   fastify: FastifyInstance,
@@ -45,9 +46,8 @@ export function guardAllRoutes(
       request.account = account;
       refuseUnlessAllowed(account, policy);
     } catch (error) {
-      // A browser that asks for a page shows its login window for this header.
-      if (isPage(request) && error instanceof UnauthorizedException)
-        void reply.header('WWW-Authenticate', 'Basic realm="snapshotd", charset="UTF-8"');
+      if (isPage(request) && error instanceof UnauthorizedException && asksForPage(request))
+        return reply.redirect(`${LOGIN_PATH}?next=${encodeURIComponent(request.url)}`, 303);
       // Answered here, because the dashboard would give errors a form of its own.
       return sendReason(error, request, reply);
     }
@@ -73,12 +73,17 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.account;
 }
 
-/** What browsers show: they know HTTP Basic, and no header of ours. */
-const PAGES = [DASHBOARD_PATH, DOCS_PATH, DOCUMENT_PATH];
+/** What browsers show: they send a cookie by themselves, and no header of ours. The dashboard lies below the console. */
+const PAGES = [CONSOLE_PATH, DOCS_PATH, DOCUMENT_PATH];
 
 function isPage(request: FastifyRequest): boolean {
   const url = request.routeOptions.url ?? '';
   return PAGES.some((page) => url === page || url.startsWith(`${page}/`));
+}
+
+/** Browsers name HTML when they show a page; scripts, and what pages fetch, do not. */
+function asksForPage({ method, headers }: FastifyRequest): boolean {
+  return (method === 'GET' || method === 'HEAD') && (headers.accept ?? '').includes('text/html');
 }
 
 /** The token of a session or an API key: of the header `sessionToken`, or of `Authorization: Bearer`. */
@@ -86,6 +91,11 @@ export function sessionToken(request: FastifyRequest): string | undefined {
   const header = request.headers['sessiontoken'];
   if (typeof header === 'string') return header;
   return /^Bearer\s+(\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
+}
+
+/** On pages a browser's cookie will do. */
+export function pageToken(request: FastifyRequest): string | undefined {
+  return sessionToken(request) ?? cookieToken(request);
 }
 
 /** Hashes are compared, which have one length, and in a time that tells nothing. */
@@ -96,7 +106,7 @@ function hasToken(request: FastifyRequest, expected: Secret | undefined): boolea
 }
 
 async function accountOf(request: FastifyRequest, callers: Callers): Promise<Caller | undefined> {
-  const token = sessionToken(request);
+  const token = isPage(request) ? pageToken(request) : sessionToken(request);
   return token === undefined ? undefined : await callers.accountOf(token);
 }
 

@@ -1,16 +1,16 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Injectable } from '@nestjs/common';
-import { sessionToken } from './access.js';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { pageToken } from './access.js';
 import { type Caller, Callers } from './callers.js';
 import { Login } from './login.js';
+import { setSessionCookie } from './session-cookie.js';
 import { Sessions } from './sessions.js';
 
-const COOKIE = 'snapshotd_session';
-
 /**
- * Who looks at a page, which is the dashboard or the documentation: by a session's token or an API key in a header, or
- * in a browser by HTTP Basic. The browser sends Basic with each request, and checking a password is slow on purpose; so
- * the first time opens a session, which a cookie carries on for this page and what lies beside it.
+ * Who looks at a page, which is the console, the dashboard or the documentation: by a session's token in the cookie
+ * that the console's login sets, or in a header, or by an API key in a header. A script may send email and password by
+ * HTTP Basic. It does so with each request, and checking a password is slow on purpose; so the first time opens a
+ * session, which the cookie carries on.
  */
 @Injectable()
 export class PageLogin {
@@ -22,7 +22,7 @@ export class PageLogin {
 
   /** @throws UnauthorizedException, TooManyRequests */
   async accountOf(request: FastifyRequest, reply: FastifyReply): Promise<Caller | undefined> {
-    const token = sessionToken(request) ?? cookieToken(request);
+    const token = pageToken(request);
     const account = token === undefined ? undefined : await this.callers.accountOf(token);
     return account ?? (await this.byPassword(request, reply));
   }
@@ -33,19 +33,7 @@ export class PageLogin {
     const [, email, password] = /^([^:]*):(.*)$/s.exec(Buffer.from(encoded, 'base64').toString('utf8')) ?? [];
     if (email === undefined || password === undefined) return undefined;
     const account = await this.login.check(email, password, request.ip);
-    if (account.administrator) {
-      const secure = request.protocol === 'https' ? '; Secure' : '';
-      const opened = await this.sessions.open(account);
-      const [, path = ''] = request.url.split(/[/?]/);
-      void reply.header(
-        'Set-Cookie',
-        `${COOKIE}=${opened}; Path=/${path}; HttpOnly; SameSite=Strict${secure}`,
-      );
-    }
+    if (account.administrator) setSessionCookie(request, reply, await this.sessions.open(account));
     return account;
   }
-}
-
-function cookieToken(request: FastifyRequest): string | undefined {
-  return new RegExp(`(?:^|;\\s*)${COOKIE}=([\\w-]+)`).exec(request.headers.cookie ?? '')?.[1];
 }

@@ -6,7 +6,7 @@ import { Login } from './login.js';
 import * as docs from './session.docs.js';
 import { Sessions } from './sessions.js';
 
-const credentials = z.strictObject({
+export const credentials = z.strictObject({
   email: z.string().min(1).max(320),
   password: z.string().min(1).max(1024),
 });

@@ -22,7 +22,8 @@ export function sendReason(error: unknown, request: FastifyRequest, reply: Fasti
   return reply.status(status).send({ reason });
 }
 
-function answerFor(error: unknown): { status: number; reason: string } {
+/** What an error is to a client. */
+export function answerFor(error: unknown): { status: number; reason: string } {
   if (error instanceof HttpException)
     return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
   if (error instanceof Failure) {

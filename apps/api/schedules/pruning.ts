@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { Settings } from '#config';
@@ -17,6 +17,9 @@ export interface KeptArchive extends PlannedArchive {
   /** What a restore may be told instead of the URL. */
   name: string;
 }
+
+/** How long the bucket may take for a dry run. */
+const PLANNED_WITHIN_MS = 30_000;
 
 /** Deletes the archives of a schedule that its retention does not keep, and no others. */
 @Injectable()
@@ -45,6 +48,20 @@ export class Pruning {
     plan.keep.push(...elsewhere.map((archive) => ({ archive, because: ['in another bucket'] })));
     plan.keep.sort((a, b) => b.archive.createdOn - a.archive.createdOn);
     return plan;
+  }
+
+  /**
+   * The plan for a client that waits for it.
+   * @throws ServiceUnavailableException when the store fails; QueueUnavailable
+   */
+  async dryRun(schedule: Schedule): Promise<PruningPlan<KeptArchive>> {
+    try {
+      return await this.plan(schedule, AbortSignal.timeout(PLANNED_WITHIN_MS));
+    } catch (error) {
+      if (error instanceof Failure && error.code.startsWith('STORE_'))
+        throw new ServiceUnavailableException(error.sentence);
+      throw error;
+    }
   }
 
   /**

@@ -1,20 +1,14 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { type AfterBackup, type Retention, Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { errorSentence } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
+import type { ScheduleRequest } from './schedule-request.js';
 
-/** What an administrator says of a schedule. */
-export interface ScheduleRequest {
-  pattern: string;
-  timeZone: string;
-  then: AfterBackup;
-  retention: Retention | null;
-  enabled: boolean;
-}
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** A schedule as clients see it. Times are milliseconds since 1970. */
 export interface ScheduleView extends ScheduleRequest {
@@ -51,8 +45,13 @@ export class Schedules {
    * Makes a schedule, or changes the one of this name. Times of the pattern that have passed before, and times at
    * which it was not enabled, have no run.
    * @returns whether it is new
+   * @throws BadRequestException for a name that none can have
    */
   async put(name: string, request: ScheduleRequest, account: string): Promise<boolean> {
+    if (!NAME.test(name))
+      throw new BadRequestException(
+        'The name must have 1 to 64 letters, digits, dots, hyphens or underscores.',
+      );
     const { pattern, timeZone, then, retention, enabled } = request;
     const [row] = await this.schedules.query<{ created: boolean }[]>(
       `INSERT INTO snapshotd.schedule AS was
@@ -73,15 +72,28 @@ export class Schedules {
     return row?.created === true;
   }
 
-  /** Removes a schedule. Its archives stay, and no schedule knows them any more. @returns false when there is none */
-  async remove(name: string): Promise<boolean> {
+  /** Removes a schedule. Its archives stay, and no schedule knows them any more. @throws NotFoundException */
+  async remove(name: string): Promise<void> {
+    expectPossible(name);
     const { affected } = await this.schedules.delete({ name });
-    if (affected === 1) await this.setClock(name, () => this.queue.disarm(name));
-    return affected === 1;
+    if (affected !== 1) throw noSuchSchedule();
+    await this.setClock(name, () => this.queue.disarm(name));
   }
 
-  async find(name: string): Promise<Schedule | null> {
-    return this.schedules.findOneBy({ name });
+  /** @throws NotFoundException */
+  async find(name: string): Promise<Schedule> {
+    expectPossible(name);
+    const schedule = await this.schedules.findOneBy({ name });
+    if (schedule === null) throw noSuchSchedule();
+    return schedule;
+  }
+
+  /** @throws NotFoundException */
+  async view(name: string): Promise<ScheduleView> {
+    expectPossible(name);
+    const [schedule] = await this.views(name);
+    if (schedule === undefined) throw noSuchSchedule();
+    return schedule;
   }
 
   /** All schedules by name, or the one of a name. */
@@ -96,7 +108,7 @@ export class Schedules {
          FROM snapshotd.schedule_archive GROUP BY schedule`,
     );
     const lasts = new Map(dates.map((row) => [row.schedule, row]));
-    return schedules.map((schedule) => view(schedule, runs.get(schedule.name), lasts.get(schedule.name)));
+    return schedules.map((schedule) => viewOf(schedule, runs.get(schedule.name), lasts.get(schedule.name)));
   }
 
   /** A queue that is away does not keep a definition from being changed: its clock is set when it is back. */
@@ -109,7 +121,7 @@ export class Schedules {
   }
 }
 
-function view(
+function viewOf(
   schedule: Schedule,
   run: ScheduleRun | undefined,
   last: { completed: Date; verified: Date | null } | undefined,
@@ -144,4 +156,13 @@ function skippedSentence({ skipped }: ScheduleRun): string {
   return skipped === 1
     ? 'A run that was due meanwhile was skipped.'
     : `${skipped} runs that were due meanwhile were skipped.`;
+}
+
+/** No schedule has another name, and not every text can be looked up. @throws NotFoundException */
+function expectPossible(name: string): void {
+  if (!NAME.test(name)) throw noSuchSchedule();
+}
+
+function noSuchSchedule(): NotFoundException {
+  return new NotFoundException('There is no schedule of this name.');
 }

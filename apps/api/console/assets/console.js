@@ -1,0 +1,72 @@
+/** Moves the bars of what runs, and shows the page anew when it has ended. All else works without a script. */
+
+/** How far back the rate looks: milliseconds. */
+const RATE_OVER_MS = 10_000;
+/** What is read out is read out once for so many hundredths. */
+const SAY_EVERY_PERCENT = 25;
+/** Browsers open few connections at once to one server. */
+const MOST_FOLLOWED = 4;
+
+const number = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+
+function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function follow(card) {
+  const bar = card.querySelector('progress');
+  const show = (name, text) => {
+    const place = card.querySelector(`[data-show="${name}"]`);
+    // Untouched where nothing has changed, so that nothing is read out again.
+    if (place.textContent !== text) place.textContent = text;
+  };
+  /** Times and entities done, of the last seconds. */
+  let samples = [];
+  let said = 0;
+
+  const move = ({ status, progresssCurrent: current, progresssTotal: total, progresssMessage: message }) => {
+    show('message', message);
+    if (status === 'IN_PROGRESS') {
+      show('state', 'Running');
+      card.querySelector('[data-show="state"]').className = 'state in-progress';
+    }
+    if (total === 0) return;
+    bar.max = total;
+    bar.value = current;
+    // The last tenth of the total stands for what comes after the last entity.
+    const entities = Math.ceil((total * 10) / 11);
+    show('done', `${number.format(Math.min(current, entities))} of ${number.format(entities)} entities`);
+
+    const now = performance.now();
+    if (samples.length > 0 && current < samples.at(-1).current) samples = []; // Another attempt began.
+    samples.push({ now, current });
+    samples = samples.filter((sample) => now - sample.now <= RATE_OVER_MS);
+    const seconds = (now - samples[0].now) / 1000;
+    const rate = seconds > 0 ? (current - samples[0].current) / seconds : 0;
+    show('rate', rate > 0 && current < entities ? `${number.format(rate)} entities/s` : '');
+    show('left', rate > 0 ? `about ${duration((total - current) / rate)} left` : '');
+
+    const percent = Math.floor((100 * current) / total / SAY_EVERY_PERCENT) * SAY_EVERY_PERCENT;
+    if (percent > said) show('said', `${percent} percent done`);
+    said = Math.max(said, percent);
+  };
+
+  const events = new EventSource(card.dataset.events);
+  events.addEventListener('status', ({ data }) => {
+    const status = JSON.parse(data);
+    move(status);
+    if (status.status !== 'COMPLETED' && status.status !== 'FAILED') return;
+    events.close();
+    // Without what was said at the top: that is over.
+    location.replace(location.pathname);
+  });
+  events.addEventListener('error', () => {
+    // The browser tries again by itself, unless it was refused: then the session has ended.
+    if (events.readyState === EventSource.CLOSED) show('left', 'No news any more: load the page again.');
+  });
+}
+
+[...document.querySelectorAll('[data-events]')].slice(0, MOST_FOLLOWED).forEach(follow);

@@ -1,0 +1,70 @@
+import { Controller, Get, Post, Body, Req, Res } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { DaemonStatus } from '#contracts';
+import { Archives } from '../archives/archives.js';
+import { Daemons } from '../daemons/daemons.js';
+import { Schedules } from '../schedules/schedules.js';
+import { chartDays, chartStart, type Day } from './chart.js';
+import { asked } from './forms.js';
+import { leadTo, Pages, part } from './pages.js';
+
+const LAST_ARCHIVES = 5;
+/** Daemons that are shown as running; more of them wait for a worker. */
+const MOST_RUNNING = 10;
+
+/** How things stand, on one page, and the button that starts a backup. */
+@ApiExcludeController()
+@Controller('admin')
+export class OverviewController {
+  constructor(
+    private readonly pages: Pages,
+    private readonly daemons: Daemons,
+    private readonly archives: Archives,
+    private readonly schedules: Schedules,
+  ) {}
+
+  @Get()
+  async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const [running, days, last, schedules] = await Promise.all([
+      part(this.running()),
+      part(this.days()),
+      part(this.archives.list(LAST_ARCHIVES, 0)),
+      part(this.schedules.views()),
+    ]);
+    this.pages.show(request, reply, {
+      view: 'overview',
+      title: 'Overview',
+      section: 'overview',
+      data: { running, days, last, schedules },
+    });
+  }
+
+  @Post('backup')
+  async startBackup(
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { id } = await this.daemons.startBackup(asked(request, body));
+    request.made = id;
+    leadTo(reply, `/admin/daemons/${id}`, 'backup-started');
+  }
+
+  private async running(): Promise<{ daemons: DaemonStatus[]; more: number }> {
+    const some = { limit: MOST_RUNNING, offset: 0 };
+    const running = await this.daemons.list({ status: 'IN_PROGRESS', ...some });
+    const waiting = await this.daemons.list({ status: 'STARTED', ...some });
+    const daemons = [...running.daemons, ...waiting.daemons].slice(0, MOST_RUNNING);
+    return { daemons, more: running.total + waiting.total - daemons.length };
+  }
+
+  private async days(): Promise<Day[]> {
+    const now = Date.now();
+    const [archives, backups] = await Promise.all([
+      this.archives.writtenSince(chartStart(now)),
+      this.daemons.backupsSince(chartStart(now)),
+    ]);
+    return chartDays(now, archives, backups);
+  }
+}

@@ -1,0 +1,518 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hash } from '@node-rs/argon2';
+import axe from 'axe-core';
+import pg from 'pg';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { DaemonStatus } from '#contracts';
+import { launchChromium } from '../../tools/chromium.js';
+import { describeInBrowser } from '../support/browser.js';
+import { contentsOf, largeTable } from '../support/large-table.js';
+import { pathOf, routesFile } from '../support/routes.js';
+import { servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+import { tried } from '../support/tried.js';
+
+/** Of the widest phone that must do, and of a desktop. */
+const WIDTHS = [360, 1280];
+
+describeInBrowser('the console', () => {
+  const file = routesFile();
+  let repository: string;
+  let stack: Stack;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  /** What the browser complained of, such as a breach of the content security policy, and what it asked elsewhere. */
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    repository = await largeTable(undefined, 250_000);
+    stack = await Stack.start({
+      queueUrl: servers.redis,
+      env: {
+        ...file.env,
+        REPOSITORY_URL: repository,
+        REPOSITORY_SCHEMAS: 's',
+        S3_PREFIX: `console-${Date.now()}/`,
+        // Slow enough to be watched.
+        BACKUP_COMPRESSION_LEVEL: '9',
+        SNAPSHOT_LANES: '1',
+      },
+    });
+    browser = await launchChromium();
+    context = await browser.newContext({ baseURL: stack.url });
+    context.on('console', (message) => {
+      // That a page answers 4xx is said there too, and is meant to be.
+      if (
+        ['error', 'warning'].includes(message.type()) &&
+        !/responded with a status of 4/.test(message.text())
+      )
+        complaints.push(message.text());
+    });
+    context.on('request', (request) => {
+      if (!request.url().startsWith(stack.url)) complaints.push(request.url());
+    });
+    page = await context.newPage();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await stack?.stop();
+  });
+  afterEach(() => expect(complaints).toEqual([]));
+
+  const text = (selector = 'main') => page.locator(selector).innerText();
+  const total = async () =>
+    (await stack.call<{ total: number }>('GET', '/repo/v1/daemons?limit=1')).body.total;
+  /** Clicks a button that leads to the page of a daemon. @returns its id */
+  async function started(button: string): Promise<string> {
+    await page.getByRole('button', { name: button, exact: true }).click();
+    await page.waitForURL(/\/admin\/daemons\/\d+/);
+    return /\d+$/.exec(new URL(page.url()).pathname)?.[0] ?? '';
+  }
+  async function shows(state: 'Completed' | 'Failed'): Promise<void> {
+    await page.locator('.state', { hasText: state }).first().waitFor();
+  }
+  /** Waits for the bar of what runs. @returns where it is then */
+  async function barBeyond(place: number): Promise<number> {
+    for (;;) {
+      const now = await page.evaluate<number | null>('document.querySelector("progress")?.value ?? null');
+      if (now === null) throw new Error('There is no bar: the daemon has ended');
+      if (now > place) return now;
+      await sleep(20);
+    }
+  }
+  async function openNewestArchive(): Promise<string> {
+    await page.goto('/admin/archives');
+    const name = await page.locator('tbody th a').first().innerText();
+    await page.locator('tbody th a').first().click();
+    return name;
+  }
+
+  test('leads whoever is not logged in to the login, and from there to the page that was wanted, by keyboard alone', async () => {
+    await page.goto('/admin/daemons?type=BACKUP');
+    expect(new URL(page.url()).pathname).toBe('/admin/login');
+    const { email, password } = Stack.administrator;
+    await page.keyboard.type(email);
+    await page.keyboard.press('Tab');
+    await page.keyboard.type('wrong');
+    await page.keyboard.press('Enter');
+    await page.getByRole('alert').waitFor();
+    expect(await text('[role=alert]')).toBe('The email or the password is wrong.');
+    // The email is there still, and the password has the focus.
+    await page.keyboard.type(password);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/admin\/daemons\?type=BACKUP$/);
+    expect(await text('h1')).toBe('Daemons');
+
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');
+    await page.keyboard.press('Enter');
+    expect(await page.evaluate('document.activeElement.id')).toBe('main');
+  });
+
+  test('has a cookie that no script and no other site can use, for pages only', async () => {
+    const [cookie, ...others] = await context.cookies();
+    expect(others).toEqual([]);
+    expect(cookie).toMatchObject({
+      name: 'snapshotd_session',
+      path: '/',
+      httpOnly: true,
+      sameSite: 'Strict',
+      expires: -1,
+    });
+    const headers = { cookie: `${cookie?.name}=${cookie?.value}` };
+    const statuses = await Promise.all(
+      ['/admin', '/admin/queues', '/docs', '/docs-json', '/repo/v1/daemons', '/auth/v1/keys', '/metrics'].map(
+        async (path) => [path, (await stack.call('GET', path, undefined, headers)).status],
+      ),
+    );
+    expect(Object.fromEntries(statuses)).toEqual({
+      '/admin': 200,
+      '/admin/queues': 200,
+      '/docs': 200,
+      '/docs-json': 200,
+      '/repo/v1/daemons': 401,
+      '/auth/v1/keys': 401,
+      '/metrics': 401,
+    });
+    const { headers: answered } = await stack.call('GET', '/admin', undefined, headers);
+    expect(answered.get('cache-control')).toBe('no-store');
+    expect(answered.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';/);
+  });
+
+  test('starts a backup whose bar moves, with a rate and the time left, and shows its end', async () => {
+    await page.goto('/admin');
+    expect(await text()).toContain('There is no archive yet.');
+    const id = await started('Start a backup');
+    expect(await text()).toContain('The backup is started.');
+    await barBeyond(await barBeyond(0));
+    await page.getByText(/^[\d,]+ of 250,000 entities$/).waitFor();
+    await page.getByText(/^[\d,]+ entities\/s$/).waitFor();
+    await page.getByText(/^about .+ left$/).waitFor();
+    await shows('Completed');
+    expect(await text()).toMatch(/Entities\s+250,000 of 250,000/);
+    expect(await stack.status(id)).toMatchObject({
+      type: 'BACKUP',
+      status: 'COMPLETED',
+      startedBy: Stack.administrator.email,
+    });
+  });
+
+  test('lists the archives with size, age and verification, and verifies one', async () => {
+    await openNewestArchive();
+    expect(await text()).toMatch(/Verification\s+Not verified/);
+    expect(await text()).toMatch(/s\.t\s+250,000/);
+    await started('Verify');
+    await shows('Completed');
+    await page.goto('/admin/archives');
+    expect(await text('tbody tr')).toMatch(
+      /BackupDaemonJob1-\d+\.zip\s+(just now|\d+ minutes? ago)\s+[\d.]+ MB\s+250,000\s+Verified/,
+    );
+    await page.goto('/admin');
+    expect(await page.locator('rect.bar').count()).toBe(2);
+  });
+
+  test('restores when the name is typed, and not before', async () => {
+    const before = await contentsOf(repository);
+    await sql(repository, 'DELETE FROM s.t WHERE id % 2 = 0');
+    const name = await openNewestArchive();
+    await page.getByRole('link', { name: 'Restore' }).click();
+    const daemons = await total();
+    await page.getByLabel('To confirm').fill('BackupDaemonJob1.zip');
+    await page.getByLabel('Only these tables').fill('s.t');
+    await page.getByRole('button', { name: 'Restore' }).click();
+    expect(await text('[role=alert]')).toBe(`Nothing was done: to confirm, type ${name} into the field.`);
+    expect(await page.getByLabel('Only these tables').inputValue()).toBe('s.t');
+    expect(await total()).toBe(daemons);
+
+    await page.getByLabel('To confirm').fill(name);
+    await page.getByLabel('Only these tables').fill('');
+    const id = await started('Restore');
+    await shows('Completed');
+    expect(await contentsOf(repository)).toEqual(before);
+    const { safetyBackupUrl } = await stack.status(id);
+    expect(await text()).toContain(safetyBackupUrl?.split('/').at(-1));
+  });
+
+  test('terminates what runs', async () => {
+    const lock = new pg.Client(repository);
+    await lock.connect();
+    try {
+      await lock.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
+      await page.goto('/admin');
+      const id = await started('Start a backup');
+      await page.goto('/admin');
+      await page.getByRole('link', { name: `Terminate daemon ${id}` }).click();
+      await page.getByRole('button', { name: 'Terminate' }).click();
+      await shows('Failed');
+      expect(await text()).toContain('Backup terminated by the user');
+      expect(await stack.finished(id)).toMatchObject({ errorMessage: 'Backup terminated by the user' });
+    } finally {
+      await lock.end();
+    }
+  });
+
+  test('makes a schedule, says what is wrong with one, changes it, shows what it would delete, and deletes it', async () => {
+    await page.goto('/admin/schedules');
+    await page.getByRole('link', { name: 'New schedule' }).click();
+    await page.getByLabel('Name').fill('nightly');
+    await page.getByLabel('Times').fill('every night');
+    await page.getByLabel('Monthly').fill('');
+    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    expect(await text('[role=alert]')).toMatch(/^pattern: the pattern must have five fields/);
+    expect(await page.getByLabel('Name').inputValue()).toBe('nightly');
+    await page.getByLabel('Times').fill('30 2 * * *');
+    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByText('The schedule is saved.').waitFor();
+    expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours|minutes)/);
+    expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
+      pattern: '30 2 * * *',
+      then: 'verify',
+      retention: { last: 3, daily: 7, weekly: 5 },
+      createdBy: Stack.administrator.email,
+    });
+
+    await page.goto('/admin/new-schedule');
+    await page.getByLabel('Name').fill('nightly');
+    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    expect(await text('[role=alert]')).toMatch(/^There is a schedule of this name\./);
+
+    await page.goto('/admin/schedules/nightly');
+    await page.getByLabel('It runs').uncheck();
+    for (const count of ['Last', 'Daily', 'Weekly']) await page.getByLabel(count, { exact: true }).fill('');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('The schedule is saved.').waitFor();
+    expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
+      enabled: false,
+      retention: null,
+    });
+    await page.getByRole('link', { name: 'nightly' }).click();
+    await page.getByRole('link', { name: 'What would be deleted now' }).click();
+    expect(await text()).toContain('Nothing would be deleted.');
+
+    await page.goto('/admin/schedules/nightly/delete');
+    await page.getByRole('button', { name: 'Delete the schedule' }).click();
+    await page.getByText('No backup is made by the clock yet.').waitFor();
+  });
+
+  test('unfolds the errors of daemons, and deletes an archive when its name is typed', async () => {
+    const name = await openNewestArchive();
+    await page.goto(`/admin/archives/${name}/delete`);
+    await page.getByLabel('To confirm').fill('another');
+    await page.getByRole('button', { name: 'Delete' }).click();
+    expect(await text('[role=alert]')).toMatch(/^Nothing was done/);
+    await page.getByLabel('To confirm').fill(name);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    await page.getByText('The archive is deleted.').waitFor();
+    expect(await text()).not.toContain(name);
+
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
+    const { errorMessage } = await stack.finished(body.id);
+    await page.goto('/admin/daemons');
+    await page.getByLabel('Type').selectOption('VERIFY');
+    await page.getByLabel('Status').selectOption('FAILED');
+    await page.getByRole('button', { name: 'Show' }).click();
+    expect(await page.locator('article').count()).toBe(1);
+    expect(await text('article')).toContain(errorMessage ?? '');
+    expect(await text('article pre')).toContain('STORE_OBJECT_MISSING');
+  });
+
+  test('has the accessibility that axe can see, in light and dark, and fits a phone', async () => {
+    const name = await openNewestArchive();
+    await stack.call('PUT', '/repo/v1/schedules/weekly', { pattern: '0 3 * * 0' });
+    const pages = [
+      '/admin',
+      '/admin/archives',
+      `/admin/archives/${name}`,
+      `/admin/archives/${name}/restore`,
+      `/admin/archives/${name}/delete`,
+      '/admin/daemons',
+      '/admin/daemons/1',
+      '/admin/daemons/1/terminate',
+      '/admin/schedules',
+      '/admin/schedules/weekly',
+      '/admin/schedules/weekly/pruning',
+      '/admin/schedules/weekly/delete',
+      '/admin/new-schedule',
+      '/admin/login',
+      '/admin/daemons/999',
+    ];
+    // The policy keeps out what tests put into a page, too.
+    const looked = await browser.newContext({
+      baseURL: stack.url,
+      bypassCSP: true,
+      storageState: await context.storageState(),
+    });
+    const view = await looked.newPage();
+    const faults: object[] = [];
+    for (const path of pages) {
+      await view.goto(path);
+      await view.evaluate(axe.source);
+      for (const width of WIDTHS) {
+        await view.setViewportSize({ width, height: 800 });
+        const overflow = await view.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+        if (overflow > 0) faults.push({ path, width, overflow });
+      }
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await view.emulateMedia({ colorScheme });
+        // In the dark only the colours are others.
+        const rules = colorScheme === 'light' ? '' : ", runOnly: ['color-contrast']";
+        const { violations } = await view.evaluate<axe.AxeResults>(
+          `axe.run({ resultTypes: ['violations'], preload: false${rules} })`,
+        );
+        faults.push(
+          ...violations
+            .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+            .map(({ id, nodes }) => ({ path, colorScheme, id, targets: nodes.map(({ target }) => target) })),
+        );
+      }
+    }
+    await looked.close();
+    expect(faults).toEqual([]);
+    await stack.call('DELETE', '/repo/v1/schedules/weekly');
+  });
+
+  test('works without a script, but for the bar', async () => {
+    const plain = await browser.newContext({
+      baseURL: stack.url,
+      javaScriptEnabled: false,
+      storageState: await context.storageState(),
+    });
+    const view = await plain.newPage();
+    await view.goto('/admin');
+    await view.getByRole('button', { name: 'Start a backup' }).click();
+    await view.waitForURL(/\/admin\/daemons\/\d+/);
+    // It is loaded again by itself; here that is not waited for.
+    expect(await view.locator('meta[http-equiv=refresh]').getAttribute('content')).toBe('5');
+    const address = new URL(view.url()).pathname;
+    await stack.finished(address.split('/').at(-1) ?? '');
+    await view.goto(address);
+    await view.locator('.state', { hasText: 'Completed' }).waitFor();
+    expect(await view.locator('meta[http-equiv=refresh]').count()).toBe(0);
+    await plain.close();
+  });
+
+  test('carries its session on to the dashboard', async () => {
+    await page.goto('/admin');
+    await page.getByRole('link', { name: 'Bull dashboard' }).click();
+    await page.waitForURL(/\/admin\/queues/);
+    await page.getByText('daemons').first().waitFor();
+    complaints.length = 0; // The dashboard's own.
+  });
+
+  describe('refuses', () => {
+    /** What a form of the console sends, by another program than a browser. */
+    async function post(
+      path: string,
+      fields: Record<string, string>,
+      headers: Record<string, string>,
+    ): Promise<{ status: number; body: string; headers: Headers }> {
+      const response = await fetch(stack.url + path, {
+        method: 'POST',
+        headers,
+        body: new URLSearchParams(fields),
+        redirect: 'manual',
+      });
+      return { status: response.status, body: await response.text(), headers: response.headers };
+    }
+
+    async function openSession(): Promise<{ headers: Record<string, string>; form: string }> {
+      const { headers } = await post('/admin/login', Stack.administrator, {});
+      const cookie = /^[^;]+/.exec(headers.get('set-cookie') ?? '')?.[0] ?? '';
+      const overview = await stack.call<string>('GET', '/admin', undefined, { cookie });
+      return { headers: { cookie }, form: /name="form" value="([\w-]+)"/.exec(overview.body)?.[1] ?? '' };
+    }
+
+    const posts = () =>
+      file.routes().filter(([method, url]) => method === 'POST' && /^\/admin(?!\/queues)/.test(url));
+
+    test('whoever has no session, a forged form, or one that comes from elsewhere, in every route that changes something', async () => {
+      const session = await openSession();
+      const other = await openSession();
+      expect(session.form).toMatch(/^[\w-]{43}$/);
+      expect(other.form).not.toBe(session.form);
+      const before = await total();
+      const routes = posts().filter(([, url]) => url !== '/admin/login');
+      expect(routes.length).toBeGreaterThanOrEqual(9);
+      const without = { once: 'once', confirmation: '1' };
+      const fields = { ...without, form: session.form };
+      for (const [, url] of routes) {
+        const path = pathOf(url, '1');
+        const tries: [string, number, Record<string, string>, Record<string, string>][] = [
+          ['no session', 401, fields, {}],
+          ['no token', 403, without, session.headers],
+          ['a made up token', 403, { ...fields, form: 'A'.repeat(43) }, session.headers],
+          ["another session's token", 403, { ...fields, form: other.form }, session.headers],
+          ['another origin', 403, fields, { ...session.headers, origin: 'https://elsewhere.example' }],
+          ['no origin to speak of', 403, fields, { ...session.headers, origin: 'null' }],
+          ['another site', 403, fields, { ...session.headers, 'sec-fetch-site': 'cross-site' }],
+          ['a neighbour', 403, fields, { ...session.headers, 'sec-fetch-site': 'same-site' }],
+        ];
+        for (const [what, status, sent, headers] of tries)
+          expect({ url, what, status: (await post(path, sent, headers)).status }).toEqual({
+            url,
+            what,
+            status,
+          });
+      }
+      expect(await total()).toBe(before);
+      tried('a forged form, or one without a session, of each route', routes.length * 8, 'all 401 or 403');
+
+      // The same form, sent as a browser sends it, is good, and sent twice starts one daemon.
+      for (const origin of [stack.url, stack.url])
+        expect((await post('/admin/backup', fields, { ...session.headers, origin })).status).toBe(303);
+      expect(await total()).toBe(before + 1);
+    });
+
+    test('a login that another site sends, and the window that asks for a password', async () => {
+      for (const headers of [{ origin: 'https://elsewhere.example' }, { 'sec-fetch-site': 'cross-site' }])
+        expect(
+          await post('/admin/login', Stack.administrator, headers as Record<string, string>),
+        ).toMatchObject({
+          status: 403,
+          body: expect.stringContaining('was not sent by the console itself'),
+        });
+      for (const accept of ['text/html', '*/*']) {
+        const { status, headers } = await fetch(`${stack.url}/admin/queues`, {
+          headers: { accept },
+          redirect: 'manual',
+        });
+        expect({ accept, status, asks: headers.get('www-authenticate') }).toEqual({
+          accept,
+          status: accept === '*/*' ? 401 : 303,
+          asks: null,
+        });
+      }
+    });
+
+    test('to lead anywhere else after the login', async () => {
+      for (const next of [
+        'https://elsewhere.example/',
+        '//elsewhere.example/admin',
+        '/\\elsewhere.example',
+      ]) {
+        const { status, headers } = await post('/admin/login', { ...Stack.administrator, next }, {});
+        expect({ next, status, location: headers.get('location') }).toEqual({
+          next,
+          status: 303,
+          location: '/admin',
+        });
+      }
+    });
+
+    test('whoever is no administrator, and says so', async () => {
+      const ada = { email: 'ada@example.org', password: 'analytical engine' };
+      await sql(
+        stack.env['DATABASE_URL'] ?? '',
+        'INSERT INTO snapshotd.account (email, display_name, password_hash) VALUES ($1, $2, $3)',
+        [ada.email, 'Ada', await hash(ada.password)],
+      );
+      const { status, body, headers } = await post('/admin/login', ada, {});
+      expect({ status, cookie: headers.get('set-cookie') }).toEqual({ status: 403, cookie: null });
+      expect(body).toContain('The console is for administrators, and this account is none.');
+    });
+
+    test('API keys, and says so on a page', async () => {
+      const { body: key } = await stack.call<{ key: string }>('POST', '/auth/v1/keys', {
+        name: 'all',
+        scope: 'everything',
+      });
+      const headers = { sessionToken: key.key, accept: 'text/html' };
+      expect(await post('/admin/backup', { once: 'once', form: 'x' }, headers)).toMatchObject({
+        status: 403,
+        body: expect.stringMatching(/<p class="notice bad" role="alert">No API key may do this/),
+      });
+    });
+  });
+
+  test('is on record in the audit, by the names that the API has there', async () => {
+    const outcomes = async (action: string) => {
+      const { body } = await stack.call<{ events: { subject: string | null; outcome: string }[] }>(
+        'GET',
+        `/repo/v1/audit?action=${action}&limit=100`,
+      );
+      return body.events.map(({ subject, outcome }) => `${subject} ${outcome}`);
+    };
+    expect(await outcomes('login')).toEqual(expect.arrayContaining(['null 401', 'null 201']));
+    expect(await outcomes('backup.start')).toContain('1 303');
+    expect(await outcomes('daemon.terminate')).toContain('4 303');
+    expect(await outcomes('schedule.set')).toEqual(expect.arrayContaining(['nightly 303', 'nightly 400']));
+    expect(await outcomes('schedule.delete')).toContain('nightly 303');
+    for (const [action, outcome] of [
+      ['verify.start', /^2: BackupDaemonJob1-\d+\.zip 303$/],
+      ['restore.start', /^3: BackupDaemonJob1-\d+\.zip 303$/],
+      ['archive.delete', /^\S+\.zip 303$/],
+    ] as const)
+      expect(await outcomes(action)).toContainEqual(expect.stringMatching(outcome));
+  });
+
+  test('ends the session when somebody logs out', async () => {
+    const [cookie] = await context.cookies();
+    await page.goto('/admin');
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByText('You are logged out.').waitFor();
+    expect(await context.cookies()).toEqual([]);
+    const headers = { cookie: `${cookie?.name}=${cookie?.value}` };
+    expect((await stack.call('GET', '/admin', undefined, headers)).status).toBe(401);
+  });
+});
