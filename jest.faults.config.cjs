@@ -1,11 +1,17 @@
 const jestConfig = require('./jest.config.cjs');
 
-/** The faults that take minutes: `npm run test:faults`. */
+process.env.THOROUGH = '1';
+
+/** The faults that take minutes, and all of what `npm test` tries a part of: `npm run test:faults`. */
 /** @type {import('jest').Config} */
 module.exports = {
   ...jestConfig,
   testPathIgnorePatterns: ['/node_modules/'],
-  testMatch: ['<rootDir>/test/faults/**/*.spec.ts'],
+  testMatch: [
+    '<rootDir>/test/faults/**/*.spec.ts',
+    '<rootDir>/test/e2e/fuzz.spec.ts',
+    '<rootDir>/test/heart/any-database.spec.ts',
+  ],
   // They measure and they wait: one at a time.
   maxWorkers: 1,
   testTimeout: 600_000,

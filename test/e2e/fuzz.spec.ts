@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { formToken } from '../../apps/api/console/form-token.js';
 import { RawConnection, type RawAnswer } from '../support/raw-http.js';
 import { routesFile } from '../support/routes.js';
-import { queues } from '../support/servers.js';
+import { queues, thorough } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { tried } from '../support/tried.js';
 
 /** On each queue. */
-const REQUESTS = 10_000;
+const REQUESTS = thorough ? 10_000 : 2_000;
 /** Requests that are on their way at the same time. */
 const CONNECTIONS = 16;
 /** An answer that takes longer is one that does not come. */

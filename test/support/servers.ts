@@ -32,6 +32,9 @@ export const postgresMajors: [string, string][] = [
   ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
 
+/** Whether there is time for all of what `npm test` tries a part of: `npm run test:faults` has it. */
+export const thorough = process.env['THOROUGH'] === '1';
+
 /** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
 export const queues: [string, string | undefined][] = [
   ...(servers.redis ? [['Redis', servers.redis] as [string, string]] : []),
