@@ -15,14 +15,13 @@ import {
 } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
-import { Failure } from '#contracts';
-import { AFTER_BACKUP } from '#database';
+import { AFTER_BACKUP, Failure, type ScheduleView } from '#contracts';
 import { Documented } from '../docs/documented.js';
 import { validated } from '../http/validated.js';
 import { patternFault, timeZoneFault } from './cron.js';
 import { type KeptArchive, Pruning } from './pruning.js';
 import * as docs from './schedules.docs.js';
-import { Schedules, type ScheduleView } from './schedules.js';
+import { Schedules } from './schedules.js';
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
 
