@@ -8,6 +8,8 @@ export interface Progressing {
   total: number;
   /** What is being done. */
   message: string;
+  /** Whether all is done, also where there was nothing to do. */
+  finished: boolean;
 }
 
 export interface Pace {
@@ -18,8 +20,18 @@ export interface Pace {
 }
 
 /** How far it is, in words: for a file or a pipe. */
-export function progressText(progress: Progressing, pace: Pace, format: (amount: number) => string): string {
-  return `${figures(progress, pace, format)} - ${printable(progress.message)}`;
+export function progressText(
+  { done, total, message, finished }: Progressing,
+  { rate, left }: Pace,
+  format: (amount: number) => string,
+): string {
+  const figures = [
+    ...(total > 0 ? [`${format(done)}/${format(total)}`] : []),
+    ...(rate !== undefined && rate > 0 ? [`${format(rate)}/s`] : []),
+    ...(left !== undefined && !finished ? [`${formatDuration(left)} left`] : []),
+  ];
+  const percent = `${Math.floor(shareOf({ done, total, finished }) * 100)}%`.padStart(4);
+  return [[percent, figures.join(', ')].filter(Boolean).join(' '), printable(message)].join(' - ');
 }
 
 /** The same with a bar, no longer than a terminal is wide. */
@@ -35,19 +47,6 @@ export function progressBar(
   return (bar + progressText(progress, pace, format)).slice(0, Math.max(0, columns - 1));
 }
 
-function figures(
-  { done, total, message }: Progressing,
-  { rate, left }: Pace,
-  format: (amount: number) => string,
-) {
-  const percent = `${Math.floor(shareOf({ done, total, message }) * 100)}%`.padStart(4);
-  return [
-    `${percent} ${format(done)}${total > 0 ? `/${format(total)}` : ''}`,
-    ...(rate === undefined ? [] : [`${format(rate)}/s`]),
-    ...(left === undefined || done >= total ? [] : [`${formatDuration(left)} left`]),
-  ].join(', ');
-}
-
-function shareOf({ done, total }: Progressing): number {
-  return total > 0 ? Math.min(1, done / total) : 0;
+function shareOf({ done, total, finished }: Omit<Progressing, 'message'>): number {
+  return finished ? 1 : total > 0 ? Math.min(1, done / total) : 0;
 }

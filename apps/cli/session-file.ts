@@ -44,11 +44,13 @@ export class SessionFile {
     this.write({ last: url, sessions: { ...this.read().sessions, [url]: session } });
   }
 
-  /** @throws Failure FILE_REFUSED, SESSION_MISSING */
+  /** The server stays the last one: whoever logs in again means the same. @throws Failure FILE_REFUSED, SESSION_MISSING */
   forget(url: string): void {
     const { last, sessions } = this.read();
-    const others = Object.fromEntries(Object.entries(sessions).filter(([server]) => server !== url));
-    this.write({ last: last === url ? null : last, sessions: others });
+    this.write({
+      last,
+      sessions: Object.fromEntries(Object.entries(sessions).filter(([other]) => other !== url)),
+    });
   }
 
   /** @throws Failure SESSION_MISSING where there is no home to keep it in */

@@ -46,6 +46,7 @@ export async function watched(api: Api, id: string): Promise<DaemonStatus> {
           done: status.progresssCurrent,
           total: status.progresssTotal,
           message: status.progresssMessage,
+          finished: status.status === 'COMPLETED',
         }),
       signal: interrupted.signal,
     });

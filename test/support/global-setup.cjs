@@ -3,6 +3,7 @@
  * time share none. What a machine lacks is said in a visible line and its tests are left out; in CI a lack is a
  * failure.
  */
+const { spawnSync } = require('node:child_process');
 const { existsSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 const {
@@ -32,6 +33,7 @@ function missing() {
     existsSync(DEBIAN) || "Debian's postgresql is not installed: nothing is compared with pg_dump.",
     Swift.available() ||
       'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
+    spawnSync('tmux', ['-V']).status === 0 || 'tmux is not on PATH: nothing is typed at a terminal.',
   ].filter((lack) => lack !== true);
 }
 

@@ -138,7 +138,7 @@ async function shown<Result>(
   process.once('SIGINT', interrupt);
   try {
     return await work({
-      onProgress: (done, total) => display.update({ done, total, message }),
+      onProgress: (done, total) => display.update({ done, total, message, finished: done === total }),
       signal: interrupted.signal,
     });
   } finally {
