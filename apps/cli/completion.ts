@@ -7,7 +7,8 @@ export type Shell = (typeof SHELLS)[number];
 interface Place {
   /** The words that lead to it, such as `snapshotd schedule set`. */
   path: string;
-  commands: { name: string; description: string }[];
+  /** The commands below it, or what its argument may be where that is one of a few. */
+  words: { name: string; description: string }[];
   options: Option[];
 }
 
@@ -26,11 +27,16 @@ export function completionScript(shell: Shell, program: Command): string {
 
 function placesBelow(command: Command, path: string): Place[] {
   const help = command.createHelp();
-  const commands = help.visibleCommands(command);
+  const values = command.registeredArguments.flatMap(({ argChoices = [], description }) =>
+    argChoices.map((name) => ({ name, description })),
+  );
+  const commands = help
+    .visibleCommands(command)
+    .map((one) => ({ name: one.name(), description: one.description() }));
   return [
     {
       path,
-      commands: commands.map((one) => ({ name: one.name(), description: one.description() })),
+      words: [...values, ...commands],
       options: [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)],
     },
     ...command.commands.flatMap((one) => placesBelow(one, `${path} ${one.name()}`)),
@@ -50,8 +56,8 @@ _snapshotd() {
 ${valueCases(places, (values) => `words=${quoted(values.join(' '))}`)}
     *)
       case "$at" in
-${lines(places, ({ path, commands, options }) => [
-  `        ${quoted(path)}) words=${quoted([...commands.map(({ name }) => name), ...options.flatMap(flagsOf)].join(' '))} ;;`,
+${lines(places, ({ path, words, options }) => [
+  `        ${quoted(path)}) words=${quoted([...words.map(({ name }) => name), ...options.flatMap(flagsOf)].join(' '))} ;;`,
 ])}
       esac
       ;;
@@ -78,9 +84,9 @@ _snapshotd() {
 ${valueCases(places, (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`)}
     *)
       case "$at" in
-${lines(places, ({ path, commands, options }) => [
+${lines(places, ({ path, words, options }) => [
   `        ${quoted(path)}) found=(`,
-  ...commands.map(({ name, description }) => `          ${described(name, description)}`),
+  ...words.map(({ name, description }) => `          ${described(name, description)}`),
   ...options.flatMap((option) =>
     flagsOf(option).map((flag) => `          ${described(flag, option.description)}`),
   ),
@@ -109,7 +115,7 @@ function __snapshotd_at
 end
 complete -c snapshotd -f
 ${lines(places, (place) => [
-  ...place.commands.map(({ name, description }) => `${when(place)} -a ${name} -d ${quoted(description)}`),
+  ...place.words.map(({ name, description }) => `${when(place)} -a ${name} -d ${quoted(description)}`),
   ...place.options.map((option) =>
     [
       when(place),

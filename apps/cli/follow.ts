@@ -3,7 +3,7 @@ import { type DaemonStatus, Failure, retrying, type RetryOptions } from '#contra
 import type { Api } from './api.js';
 
 /** The first status comes at once, unless something on the way keeps the stream for itself. */
-const FIRST_EVENT_MS = 5_000;
+const FIRST_EVENT_MS = 3_000;
 const POLL_EVERY_MS = 1_000;
 
 export interface FollowOptions extends Pick<RetryOptions, 'patienceMs' | 'onTrouble'> {

@@ -13,6 +13,8 @@ export class Terminal {
   /** A server of its own, so that no other one's settings or sessions come in. */
   private readonly socket = `snapshotd-test-${randomBytes(6).toString('hex')}`;
 
+  private commands = 0;
+
   private constructor() {}
 
   /** @param env all that the shell knows */
@@ -23,7 +25,7 @@ export class Terminal {
       .map(([name, value]) => `${name}='${value}'`)
       .join(' ')} bash --norc --noprofile`;
     await terminal.tmux(...options, shell);
-    await terminal.shows(/\$ $/);
+    await terminal.shows(/^\$$/);
     return terminal;
   }
 
@@ -44,7 +46,7 @@ export class Terminal {
     await this.tmux('send-keys', key);
   }
 
-  /** What can be seen, without the empty lines at the end. */
+  /** What can be seen, without blanks and empty lines at the end. */
   async screen(): Promise<string> {
     return (await this.tmux('capture-pane', '-p', '-J')).trimEnd();
   }
@@ -69,13 +71,15 @@ export class Terminal {
 
   /** Starts a command in a cleared terminal; {@link ended} waits for it. */
   async begin(line: string): Promise<void> {
+    this.commands++;
     await this.type('clear');
-    await this.type(`${line}; echo "ended with $?"`);
+    await this.type(`${line}; echo "command ${this.commands} ended with $?"`);
   }
 
   async ended(): Promise<{ screen: string; code: number }> {
-    const screen = await this.shows(/^ended with \d+$/m);
-    return { screen, code: Number(/^ended with (\d+)$/m.exec(screen)?.[1]) };
+    const end = new RegExp(`^command ${this.commands} ended with (\\d+)\n\\$`, 'm');
+    const screen = await this.shows(end);
+    return { screen, code: Number(end.exec(screen)?.[1]) };
   }
 
   /** Ends the shell and all that it runs. */

@@ -5,7 +5,7 @@ export function addCompletionCommand(program: Command): void {
   program
     .command('completion')
     .description('print a script that makes a shell complete commands and options')
-    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .addArgument(new Argument('<shell>', 'for which shell').choices(SHELLS))
     .action((shell: Shell) => {
       process.stdout.write(`${completionScript(shell, program)}\n`);
     })
