@@ -40,6 +40,7 @@ export interface Pruning {
 interface Call {
   body?: unknown;
   headers?: Record<string, string>;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -82,8 +83,9 @@ export class Api {
     }
   }
 
-  status(id: string): Promise<DaemonStatus> {
-    return this.json('GET', `/repo/v1/daemonStatus/${encodeURIComponent(id)}`);
+  /** @param signal ends it before its time */
+  status(id: string, signal?: AbortSignal): Promise<DaemonStatus> {
+    return this.json('GET', `/repo/v1/daemonStatus/${encodeURIComponent(id)}`, { signal });
   }
 
   /** The statuses as they come; ends after the last one, and also when the server stops. @throws the signal's reason */
@@ -166,7 +168,9 @@ export class Api {
   }
 
   private send(method: string, path: string, call: Call = {}): Promise<Response> {
-    return this.fetch(method, path, call, AbortSignal.timeout(ANSWER_WITHIN_MS));
+    const inTime = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    const stop = call.signal === undefined ? inTime : AbortSignal.any([inTime, call.signal]);
+    return this.fetch(method, path, call, stop);
   }
 
   private async fetch(

@@ -23,7 +23,7 @@ export async function follow(
 ): Promise<DaemonStatus> {
   let streams = true;
   for (;;) {
-    const status = await retrying(() => api.status(id), { ...retries, signal });
+    const status = await retrying(() => api.status(id, signal), { ...retries, signal });
     onStatus(status);
     if (hasEnded(status)) return status;
     if (streams) {

@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import type { Archive, DaemonStatus, ScheduleView } from '#contracts';
 import { freePort } from '#embedded';
 import { CommandLine } from '../support/command-line.js';
@@ -184,13 +186,11 @@ describe('in a pipe', () => {
   });
 
   test('list, verify and restore know the archive by its name', async () => {
-    expect(await user.json('verify', archive, '--restore-drill', '--wait')).toMatchObject({
-      status: 'COMPLETED',
-    });
+    expect(await user.json('verify', archive, '--wait')).toMatchObject({ status: 'COMPLETED' });
     const { backups } = await user.json<{ backups: Archive[] }>('list', '--limit', '100');
     expect(backups.find(({ name }) => name === archive)).toMatchObject({
       entities: ROWS,
-      verifiedBy: 'RESTORE_DRILL',
+      verifiedBy: 'READ',
     });
     const table = (await user.run(['list', '--limit', '1', '--offset', '1'])).stdout;
     expect(table).toMatch(/^NAME +TAKEN +SIZE +ENTITIES +VERIFIED\nBackup\S+\.zip +20.* MB +150,000 /);
@@ -203,22 +203,38 @@ describe('in a pipe', () => {
       stderr:
         'snapshotd: A restore replaces the rows of the live tables. There is no terminal to ask at: give --yes if you mean it.\n',
     });
-    const options = [
-      '--yes',
-      '--backup-first',
-      '--allow-extra-tables',
-      '--table',
-      'repository.long',
-      '--wait',
-    ];
-    expect(await user.json('restore', archive, ...options)).toMatchObject({
-      status: 'COMPLETED',
-      safetyBackupUrl: expect.any(String),
-    });
+    expect(await user.json('restore', archive, '--yes', '--wait')).toMatchObject({ status: 'COMPLETED' });
     expect(await countRows()).toBe(ROWS);
-    // Nothing is replaced, so that nobody is asked.
-    const aside = ['--into', 'repository=aside', '--create', '--wait'];
-    expect(await user.json('restore', archive, ...aside)).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  test('the options of restore and verify say what the fields of their calls say', async () => {
+    const bodies: unknown[] = [];
+    const api = await serve((incoming, answer) => {
+      void json(incoming).then((body) => {
+        bodies.push(body);
+        answer.writeHead(201).end(JSON.stringify({ id: '7', type: 'RESTORE' }));
+      });
+    });
+    const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
+    const tables = ['--table', 'repository.node', '--table', 'repository.revision'];
+    for (const args of [
+      ['restore', 'a.zip', '--yes', '--backup-first', '--allow-extra-tables', ...tables],
+      // Nothing is replaced, so that nobody is asked.
+      ['restore', 'a.zip', '--into', 'repository=aside', '--into', 'shop=shop_aside', '--create'],
+      ['verify', 'a.zip', '--restore-drill', '--allow-extra-tables'],
+    ])
+      expect(await user.run(args, { env })).toMatchObject({ code: 0, stdout: '7\n' });
+    expect(bodies).toEqual([
+      {
+        url: 'a.zip',
+        backupFirst: true,
+        allowExtraTables: true,
+        tables: ['repository.node', 'repository.revision'],
+      },
+      { url: 'a.zip', intoSchemas: { repository: 'aside', shop: 'shop_aside' }, create: true },
+      { url: 'a.zip', restoreDrill: true, allowExtraTables: true },
+    ]);
+    await closed(api.server);
   });
 
   test('download gives the archive whole, to its owner alone, and replaces nothing', async () => {
@@ -246,15 +262,25 @@ describe('in a pipe', () => {
       ),
     });
     network.breakAfterBytes = Infinity;
-    network.stall();
-    const download = user.start(['download', archive, '-o', 'interrupted.zip']);
-    // The API asks the store before it answers, and is not held up for good.
-    network.resume();
-    await download.says(/kB|MB/);
+
+    const store = await serve((_incoming, answer) => {
+      answer.writeHead(200, { 'Content-Length': 1_000_000 }).write(Buffer.alloc(500_000));
+    });
+    const api = await serve((_incoming, answer) => answer.writeHead(302, { Location: store.url }).end());
+    const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
+    const download = user.start(['download', 'a.zip'], { env });
+    await download.says(/kB\/1\.0 MB/);
+    expect(existsSync(join(user.folder, 'a.zip'))).toBe(false);
     download.process.kill('SIGINT');
-    const { code } = await download.ended();
-    expect([0, 130]).toContain(code);
-    if (code === 130) expect(readdirSync(user.folder)).toEqual(before);
+    expect(await download.ended()).toMatchObject({
+      code: 130,
+      stderr: expect.stringMatching(
+        /^snapshotd: The archive is not downloaded, and nothing is left of it\.$/m,
+      ),
+    });
+    expect(readdirSync(user.folder)).toEqual(before);
+    await closed(api.server);
+    await closed(store.server);
   });
 
   test('schedules are set, shown and deleted', async () => {
@@ -521,4 +547,27 @@ describeAtTerminal('at a terminal', () => {
       await terminal.shows(completed);
     }
   });
+});
+
+const fish = spawnSync('fish', ['--version']).error === undefined ? test : test.skip;
+const zsh = spawnSync('zsh', ['--version']).error === undefined ? test : test.skip;
+
+fish('fish completes commands, options and values', async () => {
+  const { stdout } = await user.run(['completion', 'fish']);
+  const typed = ['schedule se', 'schedule set --then ver', 'restore --backup', 'completion ba'];
+  const asked = typed.map((rest) => `complete -C 'snapshotd ${rest}'\n`);
+  const answer = spawnSync('fish', ['--no-config', '-c', stdout + asked.join('')], { encoding: 'utf8' });
+  expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'verify', '--backup-first', 'bash']);
+});
+
+zsh('zsh understands its script', async () => {
+  const { stdout } = await user.run(['completion', 'zsh']);
+  expect(spawnSync('zsh', ['-n'], { input: stdout, encoding: 'utf8' })).toMatchObject({
+    status: 0,
+    stderr: '',
+  });
+});
+
+test('the build makes it a command', () => {
+  expect(statSync(join('dist', 'apps', 'cli', 'main.js')).mode & 0o111).toBe(0o111);
 });
