@@ -4,6 +4,7 @@ import tseslint from 'typescript-eslint';
 /** The arrows between the parts: which libraries each of them may import. What is not listed is forbidden. */
 const ARROWS = {
   'apps/api': ['archive', 'config', 'contracts', 'database', 'logging', 'queue', 'snapshot', 'storage'],
+  'apps/cli': ['contracts'],
   'apps/worker': ['config', 'contracts', 'database', 'logging', 'queue', 'snapshot', 'storage'],
   'libs/snapshot': ['archive', 'config', 'contracts', 'postgres', 'storage'],
   'libs/archive': ['config', 'contracts'],
@@ -36,13 +37,23 @@ const PACKAGES = [
     message: 'The heart is plain TypeScript: it knows neither Nest nor TypeORM.',
   },
   {
+    name: '(?!(node:\\w|commander$))[^.#]',
+    allowed: (place) => place !== 'apps/cli',
+    message: 'The command line needs commander and Node, and nothing of the server.',
+  },
+  {
+    name: 'commander$',
+    allowed: (place) => place === 'apps/cli',
+    message: 'Only the command line uses commander.',
+  },
+  {
     name: '[^.#]',
     allowed: (place) => place !== 'libs/contracts',
     message: 'libs/contracts imports nothing at all.',
   },
 ];
 
-const ENVIRONMENT = 'Only libs/config reads the environment.';
+const ENVIRONMENT = 'Only libs/config reads the environment, and apps/cli/environment.ts for the command line.';
 const readsEnvironment = (part) => ['libs/config', 'libs/embedded'].includes(part);
 
 /** The rule for the files of a place that lie `depth` folders below the root of their part. */
@@ -96,6 +107,8 @@ const arrows = [
     files: ['apps/worker/daemon.processor.ts'],
     rules: imports('apps/worker', 'apps/worker/daemon.processor.ts', 1),
   },
+  // A user's environment is not a server's settings.
+  { files: ['apps/cli/environment.ts'], rules: { 'no-restricted-properties': 'off' } },
 ].map((block) => ({ ...block, ignores: ['**/*.spec.ts'] }));
 
 export default defineConfig([

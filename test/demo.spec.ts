@@ -23,12 +23,12 @@ test('the demo backs 785 entities up, deletes them, and brings them back', async
   expect(output).not.toContain('\x1b');
 });
 
-test('start runs everything, stops at a signal, and starts again after a crash on the same data', async () => {
+test('start runs everything, stops at a signal, and starts again after a crash on the same data, by the command line too', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'snapshotd-start-'));
   chmodSync(folder, 0o711);
   const port = String(await freePort());
-  const begin = async () => {
-    const started = spawn(process.execPath, ['--no-warnings', tool('start')], {
+  const begin = async (...command: string[]) => {
+    const started = spawn(process.execPath, ['--no-warnings', ...command], {
       cwd: folder,
       env: { ...process.env, PORT: port },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -54,7 +54,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
       response.json(),
     );
 
-  const first = await begin();
+  const first = await begin(tool('start'));
   expect(await ask(first.sessionToken, 'POST', '/repo/v1/startBackupDaemon')).toMatchObject({ id: '1' });
   let status: unknown;
   while (
@@ -65,7 +65,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   first.started.kill('SIGKILL');
   await once(first.started, 'exit');
 
-  const second = await begin();
+  const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start');
   expect(second.password).toBe(first.password);
   // The session and the daemon are where the crashed run left them.
   expect(await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1')).toEqual(status);

@@ -35,6 +35,7 @@ function missing() {
       'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
     spawnSync('promtool', ['--version']).status === 0 ||
       'promtool is not on PATH: nobody judges the alert rules. It comes with prometheus.',
+    spawnSync('tmux', ['-V']).status === 0 || 'tmux is not on PATH: nothing is typed at a terminal.',
   ].filter((lack) => lack !== true);
 }
 

@@ -1,5 +1,5 @@
 import { findManifest, type ManifestSummary, Slots } from '#archive';
-import { Failure } from '#contracts';
+import { type ArchiveFacts, type ArchiveVerification, Failure } from '#contracts';
 import { readVerification, type VerificationRecord } from '#snapshot';
 import type { ListedObject, ObjectStore } from '#storage';
 import { RecentlyUsed } from './recently-used.js';
@@ -10,23 +10,6 @@ const AT_ONCE = 8;
 const LONG_MANIFEST = 1024 * 1024;
 /** Archives that are remembered: more than any page has, some hundred bytes each. */
 const REMEMBERED = 2_000;
-
-/** What a list says of an archive's content. */
-export interface ArchiveFacts {
-  takenOn: number | null;
-  entities: number | null;
-  daemonId: string | null;
-  formatVersion: number | null;
-  /** Why the others are null. */
-  problem: string | null;
-}
-
-/** How an archive was verified last. */
-export interface ArchiveVerification {
-  verifiedOn: number | null;
-  verifiedBy: 'READ' | 'RESTORE_DRILL' | null;
-  restorable: boolean | null;
-}
 
 export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
 

@@ -1,11 +1,12 @@
 import { Controller, Delete, Get, HttpCode, Param, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import type { Archive } from '#contracts';
 import { Documented } from '../docs/documented.js';
 import { page } from '../http/page.js';
 import { validated } from '../http/validated.js';
 import * as docs from './archives.docs.js';
-import { type Archive, type ArchiveDetails, Archives } from './archives.js';
+import { type ArchiveDetails, Archives } from './archives.js';
 
 const listQuery = z.strictObject(page);
 const nothing = z.strictObject({});

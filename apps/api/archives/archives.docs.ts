@@ -1,7 +1,8 @@
 import { z } from 'zod';
+import type { Archive } from '#contracts';
 import { answer, count, text, time } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
-import type { Archive, ArchiveDetails } from './archives.js';
+import type { ArchiveDetails } from './archives.js';
 
 const archive = z.strictObject({
   name: text.describe('What a restore takes, and the calls for one archive.'),

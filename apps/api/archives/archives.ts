@@ -1,15 +1,13 @@
 import { ConflictException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import type { ManifestSummary } from '#archive';
 import type { Settings } from '#config';
-import { Failure } from '#contracts';
+import { type Archive, type ArchiveVerification, Failure } from '#contracts';
 import { DaemonQueue } from '#queue';
 import { deleteArchive, verificationKey } from '#snapshot';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
 import { SETTINGS } from '../settings.js';
 import {
-  type ArchiveFacts,
   ArchiveReader,
-  type ArchiveVerification,
   factsOf,
   NEVER_VERIFIED,
   withProblem,
@@ -18,16 +16,6 @@ import {
 /** A client waits for the answer: milliseconds. */
 const ANSWER_WITHIN_MS = 30_000;
 const DOWNLOAD_SECONDS = 15 * 60;
-
-/** An archive as a list shows it. */
-export interface Archive extends ArchiveFacts, ArchiveVerification {
-  /** What a restore takes, and the calls for one archive. */
-  name: string;
-  url: string;
-  /** When the object was written: milliseconds since 1970. */
-  createdOn: number;
-  bytes: number;
-}
 
 /** An archive with what its manifest says, or with null where it cannot be read. */
 export interface ArchiveDetails extends Archive {

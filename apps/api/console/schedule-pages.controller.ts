@@ -1,7 +1,7 @@
 import { Body, ConflictException, Controller, Get, Param, Post, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AFTER_BACKUP } from '#database';
+import { AFTER_BACKUP } from '#contracts';
 import { callerOf } from '../auth/access.js';
 import { validated } from '../http/validated.js';
 import { Pruning } from '../schedules/pruning.js';

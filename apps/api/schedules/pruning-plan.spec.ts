@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Retention } from '#database';
+import type { Retention } from '#contracts';
 import { type PlannedArchive, planPruning, type PruningRules } from './pruning-plan.js';
 
 const rules = (retention: Retention, more: Partial<PruningRules> = {}): PruningRules => ({

@@ -1,4 +1,4 @@
-import type { Retention } from '#database';
+import type { Retention } from '#contracts';
 
 /** An archive as the rules see it. */
 export interface PlannedArchive {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { AFTER_BACKUP } from '#database';
+import { AFTER_BACKUP } from '#contracts';
 import { patternFault, timeZoneFault } from './cron.js';
 
 const count = z.int().min(0).max(10_000).optional();
@@ -18,7 +18,6 @@ export const scheduleRequest = z.strictObject({
     .default(null),
   enabled: z.boolean().default(true),
 });
-export type ScheduleRequest = z.infer<typeof scheduleRequest>;
 
 function faultIn(find: (text: string) => string | undefined) {
   return (text: string, context: z.core.$RefinementCtx) => {

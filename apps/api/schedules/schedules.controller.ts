@@ -1,13 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { ScheduleView } from '#contracts';
 import { callerOf } from '../auth/access.js';
 import { Documented } from '../docs/documented.js';
 import { validated } from '../http/validated.js';
 import { type KeptArchive, Pruning } from './pruning.js';
 import { scheduleRequest } from './schedule-request.js';
 import * as docs from './schedules.docs.js';
-import { Schedules, type ScheduleView } from './schedules.js';
+import { Schedules } from './schedules.js';
 
 const nothing = z.strictObject({});
 

@@ -1,8 +1,7 @@
 import { z } from 'zod';
-import { AFTER_BACKUP } from '#database';
+import { AFTER_BACKUP, type ScheduleView } from '#contracts';
 import { answer, count, text, time } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
-import type { ScheduleView } from './schedules.js';
 
 const places = count.exactOptional();
 const schedule = answer(

@@ -1,34 +1,13 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
+import { errorSentence, type ScheduleRequest, type ScheduleView } from '#contracts';
 import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
-import { errorSentence } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
-import type { ScheduleRequest } from './schedule-request.js';
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
-
-/** A schedule as clients see it. Times are milliseconds since 1970. */
-export interface ScheduleView extends ScheduleRequest {
-  name: string;
-  /** An administrator's email. */
-  createdBy: string;
-  createdOn: number;
-  /** Null while it is not enabled. */
-  nextRunOn: number | null;
-  lastRun: {
-    startedOn: number;
-    /** The backup's; null until it is started. */
-    daemonId: string | null;
-    status: ScheduleRun['status'];
-    /** Why it failed, what it could not delete, and whether runs were skipped meanwhile. */
-    errorMessage: string | null;
-  } | null;
-  lastCompletedOn: number | null;
-  lastVerifiedOn: number | null;
-}
 
 /** The schedules' definitions. The table is the truth; the queue's clock is set by it, here and ever again. */
 @Injectable()

@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { AfterBackup } from './schedule.entity.js';
+import type { AfterBackup } from '#contracts';
 
 /** The last run of a schedule, and how far it is. */
 @Entity({ schema: 'snapshotd', name: 'schedule_run' })

@@ -1,17 +1,5 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
-
-/** What a run does after its backup. */
-export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
-export type AfterBackup = (typeof AFTER_BACKUP)[number];
-
-/** How many archives are kept: the last ones, and the last one of so many days, weeks, months and years. */
-export interface Retention {
-  last?: number | undefined;
-  daily?: number | undefined;
-  weekly?: number | undefined;
-  monthly?: number | undefined;
-  yearly?: number | undefined;
-}
+import type { AfterBackup, Retention } from '#contracts';
 
 /** Backups that are started by the clock. */
 @Entity({ schema: 'snapshotd', name: 'schedule' })

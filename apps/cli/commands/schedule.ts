@@ -1,0 +1,202 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import {
+  AFTER_BACKUP,
+  type AfterBackup,
+  type Retention,
+  type ScheduleRequest,
+  type ScheduleView,
+} from '#contracts';
+import type { Pruning } from '../api.js';
+import { Context } from '../context.js';
+import { formatFields, formatTable, formatTime } from '../format.js';
+
+const KEPT = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
+const NAME = ['<name>', 'letters, digits, dots, hyphens and underscores'] as const;
+
+interface SetOptions {
+  pattern: string;
+  timeZone?: string;
+  then?: AfterBackup;
+  keepLast?: number;
+  keepDaily?: number;
+  keepWeekly?: number;
+  keepMonthly?: number;
+  keepYearly?: number;
+  disabled?: true;
+}
+
+export function addScheduleCommands(program: Command): void {
+  const schedule = program
+    .command('schedule')
+    .description('back up by the clock')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  snapshotd schedule set nightly --pattern '30 2 * * *' --time-zone Europe/Berlin --keep-daily 7 --keep-weekly 5
+  snapshotd schedule list
+  snapshotd schedule pruning nightly`,
+    );
+  schedule
+    .command('list')
+    .description('list all schedules')
+    .action(async (_options: object, command: Command) => {
+      const context = new Context(command);
+      const answer = await context.api().schedules();
+      context.result(
+        answer,
+        answer.schedules.length === 0 ? 'There are none.' : scheduleTable(answer.schedules),
+      );
+    })
+    .addHelpText('after', '\nExample:\n  snapshotd schedule list');
+  schedule
+    .command('show')
+    .description('show a schedule, and how its last run went')
+    .argument(...NAME)
+    .action(async (name: string, _options: object, command: Command) => {
+      const context = new Context(command);
+      showSchedule(context, await context.api().schedule(name));
+    })
+    .addHelpText('after', '\nExample:\n  snapshotd schedule show nightly');
+  addSet(schedule);
+  schedule
+    .command('delete')
+    .description('delete a schedule; its archives stay')
+    .argument(...NAME)
+    .action(async (name: string, _options: object, command: Command) => {
+      const context = new Context(command);
+      await context.api().deleteSchedule(name);
+      context.result({ name }, `The schedule ${name} is deleted; its archives stay.`);
+    })
+    .addHelpText('after', '\nExample:\n  snapshotd schedule delete nightly');
+  schedule
+    .command('pruning')
+    .description('show which archives the retention would delete now, and why it keeps the others')
+    .argument(...NAME)
+    .action(async (name: string, _options: object, command: Command) => {
+      const context = new Context(command);
+      const pruning = await context.api().pruning(name);
+      context.result(pruning, pruningTable(pruning));
+    })
+    .addHelpText('after', '\nExample:\n  snapshotd schedule pruning nightly');
+}
+
+function addSet(schedule: Command): void {
+  const set = schedule
+    .command('set')
+    .description('make a schedule, or replace the one of this name by what is given here')
+    .argument(...NAME)
+    .requiredOption('--pattern <cron>', 'when, as in cron: five fields, or six with seconds first; quote it')
+    .option('--time-zone <zone>', "the pattern's, such as Europe/Berlin (default: UTC)")
+    .addOption(
+      new Option('--then <what>', 'what to do after each backup (default: verify)').choices(AFTER_BACKUP),
+    );
+  for (const which of KEPT)
+    set.option(
+      `--keep-${which} <count>`,
+      which === 'last' ? 'keep the last so many archives' : `keep so many ${which} archives`,
+      places,
+    );
+  set
+    .option('--disabled', 'keep it, but do not run it')
+    .action(async (name: string, options: SetOptions, command: Command) => {
+      const context = new Context(command);
+      showSchedule(context, await context.api().setSchedule(name, requestOf(options)));
+    })
+    .addHelpText(
+      'after',
+      `
+Without any --keep-... nothing is ever deleted. Only archives that this schedule made are.
+
+Examples:
+  snapshotd schedule set nightly --pattern '30 2 * * *' --time-zone Europe/Berlin --keep-daily 7 --keep-weekly 5
+  snapshotd schedule set hourly --pattern '0 * * * *' --then nothing --keep-last 24
+  snapshotd schedule set nightly --pattern '30 2 * * *' --disabled`,
+    );
+}
+
+function requestOf(options: SetOptions): Partial<ScheduleRequest> {
+  const { pattern, timeZone, then, keepLast, keepDaily, keepWeekly, keepMonthly, keepYearly } = options;
+  const kept = {
+    last: keepLast,
+    daily: keepDaily,
+    weekly: keepWeekly,
+    monthly: keepMonthly,
+    yearly: keepYearly,
+  };
+  return {
+    pattern,
+    ...(timeZone !== undefined && { timeZone }),
+    ...(then !== undefined && { then }),
+    ...(Object.values(kept).some((count) => count !== undefined) && { retention: kept }),
+    enabled: options.disabled !== true,
+  };
+}
+
+function showSchedule(context: Context, schedule: ScheduleView): void {
+  const { lastRun } = schedule;
+  context.result(
+    schedule,
+    formatFields([
+      ['name', schedule.name],
+      ['pattern', `${schedule.pattern} (${schedule.timeZone})`],
+      ['then', schedule.then],
+      ['keeps', keptText(schedule.retention)],
+      ['next run', nextRun(schedule)],
+      ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${daemonOf(lastRun)}`],
+      ['', lastRun?.errorMessage ?? null],
+      ['last completed', timeOrNull(schedule.lastCompletedOn)],
+      ['last verified', timeOrNull(schedule.lastVerifiedOn)],
+      ['made', `${formatTime(schedule.createdOn)} by ${schedule.createdBy}`],
+    ]),
+  );
+}
+
+function scheduleTable(schedules: ScheduleView[]): string {
+  return formatTable(
+    ['NAME', 'PATTERN', 'TIME ZONE', 'THEN', 'KEEPS', 'NEXT RUN', 'LAST RUN'],
+    schedules.map((schedule) => [
+      schedule.name,
+      schedule.pattern,
+      schedule.timeZone,
+      schedule.then,
+      keptText(schedule.retention),
+      nextRun(schedule),
+      schedule.lastRun?.status ?? 'never',
+    ]),
+  );
+}
+
+function pruningTable(pruning: Pruning): string {
+  const rows = [
+    ...pruning.delete.map((archive) => ({ ...archive, what: 'delete', because: [] as string[] })),
+    ...pruning.keep.map((archive) => ({ ...archive, what: 'keep' })),
+  ].sort((one, other) => other.createdOn - one.createdOn);
+  if (rows.length === 0) return 'This schedule has no archives.';
+  return formatTable(
+    ['NAME', 'STARTED', '', 'BECAUSE'],
+    rows.map(({ name, createdOn, what, because }) => [name, formatTime(createdOn), what, because.join(', ')]),
+  );
+}
+
+function keptText(retention: Retention | null): string {
+  if (retention === null) return 'everything';
+  return KEPT.flatMap((which) => (retention[which] ? [`${retention[which]} ${which}`] : [])).join(', ');
+}
+
+function nextRun({ enabled, nextRunOn }: ScheduleView): string {
+  return enabled ? (timeOrNull(nextRunOn) ?? '-') : 'disabled';
+}
+
+function daemonOf({ daemonId }: { daemonId: string | null }): string {
+  return daemonId === null ? '' : `, backup ${daemonId}`;
+}
+
+function timeOrNull(time: number | null): string | null {
+  return time === null ? null : formatTime(time);
+}
+
+function places(value: string): number {
+  if (!/^\d{1,5}$/.test(value)) throw new InvalidArgumentError('Give a whole number, of 10000 at most.');
+  return Number(value);
+}

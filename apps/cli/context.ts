@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import { Failure } from '#contracts';
+import { Api } from './api.js';
+import { readEnvironment } from './environment.js';
+import { chooseServer, type ServerChoice } from './server-choice.js';
+import { SessionFile } from './session-file.js';
+
+/** The options that every command has. */
+export interface GlobalOptions {
+  url?: string;
+  json?: boolean;
+}
+
+/** What a command has at hand: the server, the sessions, and the ways to say something. */
+export class Context {
+  readonly sessions: SessionFile;
+  /** @throws Failure USAGE_WRONG, SESSION_MISSING, FILE_REFUSED */
+  readonly server: ServerChoice;
+  readonly json: boolean;
+
+  constructor(command: Command) {
+    const { url, json = false } = command.optsWithGlobals<GlobalOptions>();
+    const environment = readEnvironment();
+    this.sessions = new SessionFile(environment.configFolder);
+    this.server = chooseServer(url, environment, this.sessions);
+    this.json = json;
+  }
+
+  /** @throws Failure SESSION_MISSING */
+  api(): Api {
+    if (this.server.token === undefined)
+      throw new Failure('SESSION_MISSING', 'permanent', `There is no session at ${this.server.url}.`, {
+        hint: `Log in with snapshotd login --url ${this.server.url}, or put an API key into SNAPSHOTD_TOKEN.`,
+      });
+    return new Api(this.server);
+  }
+
+  /** Says what came of the command: the one thing that goes to stdout. */
+  result(answer: unknown, text: string): void {
+    process.stdout.write(`${this.json ? JSON.stringify(answer, null, 2) : text}\n`);
+  }
+
+  /** Says something beside the result. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+}

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DaemonStatus, Failure, retrying, type RetryOptions } from '#contracts';
+import type { Api } from './api.js';
+
+/** The first status comes at once, unless something on the way keeps the stream for itself. */
+const FIRST_EVENT_MS = 3_000;
+const POLL_EVERY_MS = 1_000;
+
+export interface FollowOptions extends Pick<RetryOptions, 'patienceMs' | 'onTrouble'> {
+  onStatus: (status: DaemonStatus) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Follows a daemon until it has ended: by its events, over broken connections and restarts of the server, and by
+ * asking again and again where no events come through.
+ * @throws Failure when the server has not answered for all of the patience, or refuses; the signal's reason
+ */
+export async function follow(
+  api: Api,
+  id: string,
+  { onStatus, signal, ...retries }: FollowOptions,
+): Promise<DaemonStatus> {
+  let streams = true;
+  for (;;) {
+    const status = await retrying(() => api.status(id, signal), { ...retries, signal });
+    onStatus(status);
+    if (hasEnded(status)) return status;
+    if (streams) {
+      const { last, came } = await listen(api, id, onStatus, signal);
+      if (last !== undefined && hasEnded(last)) return last;
+      streams = came;
+    }
+    await sleep(POLL_EVERY_MS, undefined, { signal });
+  }
+}
+
+export function hasEnded({ status }: DaemonStatus): boolean {
+  return status === 'COMPLETED' || status === 'FAILED';
+}
+
+/** Tells of the events until the stream ends or breaks. @throws the signal's reason */
+async function listen(
+  api: Api,
+  id: string,
+  onStatus: (status: DaemonStatus) => void,
+  signal: AbortSignal,
+): Promise<{ last: DaemonStatus | undefined; came: boolean }> {
+  const nothing = new AbortController();
+  const timer = setTimeout(() => nothing.abort(), FIRST_EVENT_MS);
+  let last: DaemonStatus | undefined;
+  try {
+    for await (const status of api.statuses(id, AbortSignal.any([signal, nothing.signal]))) {
+      clearTimeout(timer);
+      onStatus(status);
+      last = status;
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    // Asking for the status tells what is the matter, if it still is.
+    if (!(error instanceof Failure) && !nothing.signal.aborted) throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+  return { last, came: !nothing.signal.aborted };
+}

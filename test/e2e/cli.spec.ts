@@ -1,0 +1,573 @@
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer, type RequestListener, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
+import type { Archive, DaemonStatus, ScheduleView } from '#contracts';
+import { freePort } from '#embedded';
+import { CommandLine } from '../support/command-line.js';
+import { Proxy } from '../support/proxy.js';
+import { servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+import { describeAtTerminal, Terminal } from '../support/terminal.js';
+
+/** So many rows that a backup and a restore have a middle. */
+const ROWS = 150_000;
+const { email, password } = Stack.administrator;
+
+let stack: Stack;
+/** The object store's network: what stalls here has a middle that lasts. */
+let network: Proxy;
+let user: CommandLine;
+let archive: string;
+
+beforeAll(async () => {
+  network = await Proxy.to(servers.s3.endpoint);
+  stack = await Stack.start({
+    queueUrl: servers.redis,
+    env: { S3_ENDPOINT: network.url, S3_PREFIX: `cli-${randomBytes(4).toString('hex')}/` },
+  });
+  await sql(
+    stack.env['DATABASE_URL'] ?? '',
+    `CREATE TABLE repository.long AS
+       SELECT i, sha512(i::text::bytea) AS a, sha512((-i)::text::bytea) AS b FROM generate_series(1, ${ROWS}) i`,
+  );
+  user = new CommandLine();
+  await login(user);
+  archive = nameOf(await user.json<DaemonStatus>('backup', '--wait'));
+});
+afterAll(async () => {
+  await stack.stop();
+  await network.close();
+});
+
+/** With the option, so that it is the server that was logged in to last from here on. */
+async function login(who: CommandLine): Promise<void> {
+  const { code } = await who.run(['login', '--url', stack.url, '--email', email, '--password-stdin'], {
+    input: `${password}\n`,
+  });
+  expect(code).toBe(0);
+}
+
+function nameOf({ backupUrl }: DaemonStatus): string {
+  return backupUrl?.split('/').at(-1) ?? '';
+}
+
+const sessionFile = (who: CommandLine) => join(who.home, '.config', 'snapshotd', 'sessions.json');
+const tokenOf = (who: CommandLine) =>
+  (JSON.parse(readFileSync(sessionFile(who), 'utf8')) as { sessions: Record<string, { token: string }> })
+    .sessions[stack.url]?.token ?? '';
+const countRows = async () =>
+  (
+    await sql<{ rows: number }>(
+      stack.env['DATABASE_URL'] ?? '',
+      'SELECT count(*)::int AS rows FROM repository.long',
+    )
+  )[0]?.rows;
+const daemons = async () => (await stack.call<{ total: number }>('GET', '/repo/v1/daemons')).body.total;
+
+/** Waits until a backup or restore has done something, and keeps it from doing more. */
+async function stalled(id: string): Promise<void> {
+  await stack.watch(id, ({ progresssCurrent }) => progresssCurrent > 0);
+  network.stall();
+}
+
+/** A server that only a test has. */
+async function serve(listener: RequestListener): Promise<{ url: string; server: Server }> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+async function closed(server: Server): Promise<void> {
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+}
+
+describe('a session', () => {
+  test('is kept where only its owner can read it, and shown nowhere', async () => {
+    const someone = new CommandLine();
+    const logged = await someone.run(['login', '--url', stack.url, '--email', email, '--password-stdin'], {
+      input: password,
+    });
+    expect(logged).toEqual({ code: 0, stdout: `Logged in at ${stack.url} as ${email}.\n`, stderr: '' });
+    expect(statSync(sessionFile(someone)).mode & 0o777).toBe(0o600);
+    expect(statSync(join(someone.home, '.config', 'snapshotd')).mode & 0o777).toBe(0o700);
+    expect(await someone.json('status')).toEqual({ url: stack.url, email, daemons: [] });
+
+    const token = tokenOf(someone);
+    expect(await someone.run(['logout'])).toEqual({
+      code: 0,
+      stdout: `Logged out at ${stack.url}.\n`,
+      stderr: '',
+    });
+    expect(readFileSync(sessionFile(someone), 'utf8')).not.toContain(token);
+    expect((await stack.call('GET', '/repo/v1/daemons', undefined, { sessionToken: token })).status).toBe(
+      401,
+    );
+  });
+
+  test('that others can read is not used, and what to do is said', async () => {
+    const careless = new CommandLine();
+    await login(careless);
+    chmodSync(sessionFile(careless), 0o640);
+    expect(await careless.run(['status'])).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: `snapshotd: Others than you may read ${sessionFile(careless)}. Run chmod 600 '${sessionFile(careless)}', and log in again if somebody may have done so.\n`,
+    });
+  });
+
+  test('needs a home, which a token from the environment does not', async () => {
+    const env = { HOME: '', SNAPSHOTD_URL: stack.url };
+    expect(
+      await user.run(['login', '--email', email, '--password-stdin'], { env, input: password }),
+    ).toMatchObject({
+      code: 3,
+      stderr:
+        'snapshotd: There is no home to keep a session in. Set HOME or XDG_CONFIG_HOME, or put a token into SNAPSHOTD_TOKEN.\n',
+    });
+    const answer = await user.run(['status'], { env: { ...env, SNAPSHOTD_TOKEN: stack.sessionToken } });
+    expect(answer).toMatchObject({
+      code: 0,
+      stdout: `${stack.url}, with SNAPSHOTD_TOKEN\nNothing waits or runs.\n`,
+    });
+  });
+
+  test('goes to no other server, wherever an answer points to', async () => {
+    const elsewhere: unknown[] = [];
+    const thief = await serve(({ headers }, answer) => {
+      elsewhere.push(headers['sessiontoken'] ?? headers.authorization ?? 'nothing');
+      answer.setHeader('Content-Length', 5).end('bytes');
+    });
+    const api = await serve(({ url = '' }, answer) =>
+      answer.writeHead(302, { Location: `${thief.url}${url}` }).end(),
+    );
+    const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: stack.sessionToken };
+    for (const args of [['status'], ['backup'], ['schedule', 'show', 'nightly']])
+      expect(await user.run(args, { env })).toMatchObject({
+        code: 4,
+        stderr: expect.stringContaining('points somewhere else, as snapshotd never does.'),
+      });
+    expect(elsewhere).toEqual([]);
+    // An archive is fetched from where the answer points to: without the token.
+    expect(await user.run(['download', 'a.zip', '-o', '-'], { env })).toMatchObject({
+      code: 0,
+      stdout: 'bytes',
+    });
+    expect(elsewhere).toEqual(['nothing']);
+    await closed(api.server);
+    await closed(thief.server);
+  });
+});
+
+describe('in a pipe', () => {
+  test('backup prints an id that status takes, and both print one JSON document if wanted', async () => {
+    const { code, stdout, stderr } = await user.run(['backup']);
+    const id = stdout.trim();
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout: `${id}\n`,
+      stderr: `BACKUP ${id} is started: snapshotd status ${id} --wait shows how it gets on.\n`,
+    });
+    const followed = await user.run(['status', id, '--wait', '--json']);
+    expect(JSON.parse(followed.stdout)).toEqual(await stack.status(id));
+    expect(followed).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/^100% .* - Finished: BACKUP/m),
+    });
+    expect((await user.run(['status', id])).stdout).toMatch(
+      /^status +COMPLETED\nprogress +165,000 of 165,000, /m,
+    );
+  });
+
+  test('list, verify and restore know the archive by its name', async () => {
+    expect(await user.json('verify', archive, '--wait')).toMatchObject({ status: 'COMPLETED' });
+    const { backups } = await user.json<{ backups: Archive[] }>('list', '--limit', '100');
+    expect(backups.find(({ name }) => name === archive)).toMatchObject({
+      entities: ROWS,
+      verifiedBy: 'READ',
+    });
+    const table = (await user.run(['list', '--limit', '1', '--offset', '1'])).stdout;
+    expect(table).toMatch(/^NAME +TAKEN +SIZE +ENTITIES +VERIFIED\nBackup\S+\.zip +20.* MB +150,000 /);
+    expect((await user.run(['list', '--daemons'])).stdout).toMatch(/^\d+ +VERIFY +COMPLETED /m);
+
+    await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
+    expect(await user.run(['restore', archive])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        'snapshotd: A restore replaces the rows of the live tables. There is no terminal to ask at: give --yes if you mean it.\n',
+    });
+    expect(await user.json('restore', archive, '--yes', '--wait')).toMatchObject({ status: 'COMPLETED' });
+    expect(await countRows()).toBe(ROWS);
+  });
+
+  test('the options of restore and verify say what the fields of their calls say', async () => {
+    const bodies: unknown[] = [];
+    const api = await serve((incoming, answer) => {
+      void json(incoming).then((body) => {
+        bodies.push(body);
+        answer.writeHead(201).end(JSON.stringify({ id: '7', type: 'RESTORE' }));
+      });
+    });
+    const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
+    const tables = ['--table', 'repository.node', '--table', 'repository.revision'];
+    for (const args of [
+      ['restore', 'a.zip', '--yes', '--backup-first', '--allow-extra-tables', ...tables],
+      // Nothing is replaced, so that nobody is asked.
+      ['restore', 'a.zip', '--into', 'repository=aside', '--into', 'shop=shop_aside', '--create'],
+      ['verify', 'a.zip', '--restore-drill', '--allow-extra-tables'],
+    ])
+      expect(await user.run(args, { env })).toMatchObject({ code: 0, stdout: '7\n' });
+    expect(bodies).toEqual([
+      {
+        url: 'a.zip',
+        backupFirst: true,
+        allowExtraTables: true,
+        tables: ['repository.node', 'repository.revision'],
+      },
+      { url: 'a.zip', intoSchemas: { repository: 'aside', shop: 'shop_aside' }, create: true },
+      { url: 'a.zip', restoreDrill: true, allowExtraTables: true },
+    ]);
+    await closed(api.server);
+  });
+
+  test('download gives the archive whole, to its owner alone, and replaces nothing', async () => {
+    const file = join(user.folder, archive);
+    const { bytes } = await user.json<{ bytes: number }>('download', archive);
+    expect(statSync(file)).toMatchObject({ size: bytes });
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(readFileSync(file).subarray(0, 4).toString('latin1')).toBe('PK\x03\x04');
+    expect(await user.run(['download', archive])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`${archive} is there already.`),
+    });
+    writeFileSync(file, '');
+    await user.json('download', archive, '--force');
+    expect(statSync(file).size).toBe(bytes);
+  });
+
+  test('a download that is interrupted, or whose connection breaks, leaves nothing', async () => {
+    const before = readdirSync(user.folder);
+    network.breakAfterBytes = 1_000_000;
+    expect(await user.run(['download', archive, '-o', 'broken.zip'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^snapshotd: The connection broke after \d+ of \d+ bytes\. Try again\.$/m,
+      ),
+    });
+    network.breakAfterBytes = Infinity;
+
+    const store = await serve((_incoming, answer) => {
+      answer.writeHead(200, { 'Content-Length': 1_000_000 }).write(Buffer.alloc(500_000));
+    });
+    const api = await serve((_incoming, answer) => answer.writeHead(302, { Location: store.url }).end());
+    const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
+    const download = user.start(['download', 'a.zip'], { env });
+    await download.says(/kB\/1\.0 MB/);
+    expect(existsSync(join(user.folder, 'a.zip'))).toBe(false);
+    download.process.kill('SIGINT');
+    expect(await download.ended()).toMatchObject({
+      code: 130,
+      stderr: expect.stringMatching(
+        /^snapshotd: The archive is not downloaded, and nothing is left of it\.$/m,
+      ),
+    });
+    expect(readdirSync(user.folder)).toEqual(before);
+    await closed(api.server);
+    await closed(store.server);
+  });
+
+  test('schedules are set, shown and deleted', async () => {
+    const options = ['--pattern', '30 2 * * *', '--time-zone', 'Europe/Berlin', '--then', 'restoreDrill'];
+    expect(
+      await user.json<ScheduleView>(
+        'schedule',
+        'set',
+        'nightly',
+        ...options,
+        '--keep-last',
+        '3',
+        '--keep-daily',
+        '7',
+      ),
+    ).toMatchObject({
+      pattern: '30 2 * * *',
+      timeZone: 'Europe/Berlin',
+      then: 'restoreDrill',
+      retention: { last: 3, daily: 7 },
+      enabled: true,
+    });
+    expect(
+      await user.json('schedule', 'set', 'paused', '--pattern', '0 0 1 1 *', '--disabled'),
+    ).toMatchObject({
+      then: 'verify',
+      retention: null,
+      enabled: false,
+    });
+    const list = (await user.run(['schedule', 'list'])).stdout;
+    expect(list).toMatch(/^nightly +30 2 \* \* \* +Europe\/Berlin +restoreDrill +3 last, 7 daily +20/m);
+    expect(list).toMatch(/^paused .* disabled +never$/m);
+    expect((await user.run(['schedule', 'show', 'nightly'])).stdout).toMatch(/^keeps +3 last, 7 daily$/m);
+    expect(await user.json('schedule', 'pruning', 'nightly')).toEqual({ keep: [], delete: [] });
+    for (const name of ['nightly', 'paused'])
+      expect(await user.json('schedule', 'delete', name)).toEqual({ name });
+    expect(await user.json('schedule', 'list')).toEqual({ schedules: [] });
+  });
+});
+
+describe('a script can tell by the exit code', () => {
+  const cases: [code: number, what: string, args: string[], stderr: RegExp, env?: Record<string, string>][] =
+    [
+      [
+        1,
+        'what has failed',
+        ['restore', 'missing.zip', '--yes', '--wait'],
+        /^snapshotd: RESTORE \d+ has failed: .*missing/m,
+      ],
+      [1, 'what is refused', ['verify', 'https://elsewhere.example.org/a.zip'], /bucket/],
+      [
+        2,
+        'an unknown command',
+        ['bakup'],
+        /^snapshotd: unknown command 'bakup' \(Did you mean backup\?\)\n$/,
+      ],
+      [2, 'a missing argument', ['restore'], /missing required argument 'archive'/],
+      [2, 'an option that is wrong', ['list', '--limit', 'many'], /Give a whole number/],
+      [
+        2,
+        'no address',
+        ['status', '--url', 'example.org'],
+        /^snapshotd: "example.org" is no address of a server\./,
+      ],
+      [3, 'no session', ['status', '--url', 'http://127.0.0.1:1'], /Log in with snapshotd login --url/],
+      [
+        3,
+        'a session that has ended',
+        ['status'],
+        /does not take the token in SNAPSHOTD_TOKEN/,
+        { SNAPSHOTD_TOKEN: 'a' },
+      ],
+      [5, 'no such daemon', ['status', '999999', '--wait'], /^snapshotd: There is no daemon of this id\.$/m],
+      [5, 'no such archive', ['download', 'missing.zip'], /^snapshotd: There is no archive of this name\.$/m],
+      [
+        5,
+        'no such schedule',
+        ['schedule', 'show', 'missing'],
+        /^snapshotd: There is no schedule of this name\.$/m,
+      ],
+    ];
+  test.each(cases)('%i: %s', async (code, _what, args, stderr, env = {}) => {
+    const ended = await user.run(args, { env: { SNAPSHOTD_URL: stack.url, ...env } });
+    expect(ended).toMatchObject({ code, stderr: expect.stringMatching(stderr) });
+    expect(ended.stderr.match(/^snapshotd: .*$/gm)).toHaveLength(1);
+    expect(ended.stderr).not.toMatch(/^ +at /m);
+  });
+
+  test('3: a wrong password', async () => {
+    const args = ['login', '--url', stack.url, '--email', email, '--password-stdin'];
+    expect(await new CommandLine().run(args, { input: 'wrong' })).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: 'snapshotd: The email or the password is wrong.\n',
+    });
+  });
+
+  test('4: no server, or a strange one', async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const env = { SNAPSHOTD_TOKEN: 'a' };
+    expect(await user.run(['backup', '--url', url], { env })).toEqual({
+      code: 4,
+      stdout: '',
+      stderr: `snapshotd: ${url} cannot be reached: connect ECONNREFUSED ${url.slice(7)}. Is snapshotd running there? Another address goes into --url or SNAPSHOTD_URL.\n`,
+    });
+    const strange = await serve((_request, answer) => answer.end('<h1>It works!</h1>'));
+    expect(await user.run(['backup', '--url', strange.url], { env })).toMatchObject({ code: 4 });
+    await closed(strange.server);
+  });
+});
+
+describe('over a bad network', () => {
+  test('a start whose answer is lost is sent again, and there is one daemon', async () => {
+    const path = await Proxy.to(stack.url);
+    const before = await daemons();
+    path.breakAfterBytes = 0;
+    const env = { SNAPSHOTD_URL: path.url, SNAPSHOTD_TOKEN: stack.sessionToken };
+    const backup = user.start(['backup', '--json'], { env });
+    while (path.broken === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await daemons()).toBe(before + 1);
+    path.breakAfterBytes = Infinity;
+    const { code, stdout } = await backup.ended();
+    expect(code).toBe(0);
+    const { id } = JSON.parse(stdout) as DaemonStatus;
+    expect(await daemons()).toBe(before + 1);
+    expect((await stack.finished(id)).status).toBe('COMPLETED');
+    await path.close();
+  });
+
+  test('--wait goes on when the API was killed and is started again', async () => {
+    const backup = user.start(['backup', '--wait', '--json']);
+    await backup.says(/is started/);
+    const id = /BACKUP (\d+)/.exec(backup.stderr)?.[1] ?? '';
+    await stalled(id);
+    await stack.restartApi('SIGKILL');
+    network.resume();
+    const { code, stdout } = await backup.ended();
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ id, status: 'COMPLETED' });
+  });
+
+  test('--wait asks again and again where no events come through', async () => {
+    const asked: string[] = [];
+    const holding = await serve((incoming, answer) => {
+      const { method, url = '', headers } = incoming;
+      asked.push(url);
+      if (url.endsWith('/events')) return;
+      const onward = request(stack.url + url, { method, headers }, (response) => {
+        answer.writeHead(response.statusCode ?? 500, response.headers);
+        response.pipe(answer);
+      });
+      incoming.pipe(onward);
+    });
+    const env = { SNAPSHOTD_URL: holding.url, SNAPSHOTD_TOKEN: stack.sessionToken };
+    const { id } = await stack.startBackup();
+    await stalled(id);
+    const waiting = user.start(['status', id, '--wait', '--json'], { env });
+    while (asked.filter((url) => url.endsWith(id)).length < 3)
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    network.resume();
+    expect(await waiting.ended()).toMatchObject({ code: 0, stdout: expect.stringContaining('COMPLETED') });
+    expect(asked.filter((url) => url.endsWith('/events'))).toHaveLength(1);
+    await closed(holding.server);
+  });
+});
+
+describeAtTerminal('at a terminal', () => {
+  let person: CommandLine;
+  let terminal: Terminal;
+
+  beforeAll(async () => {
+    person = new CommandLine();
+    terminal = await Terminal.open(person.folder, person.shellEnvironment);
+  });
+  afterAll(() => terminal.close());
+
+  test('one logs in, and nobody sees the password', async () => {
+    await terminal.begin(`snapshotd login --url ${stack.url}`);
+    await terminal.shows(/^Email:$/m);
+    await terminal.type(email);
+    await terminal.shows(/^Password of .*:$/m);
+    await terminal.type(password);
+    const { screen, code } = await terminal.ended();
+    expect(screen).toContain(`Logged in at ${stack.url} as ${email}.`);
+    expect(screen).not.toContain(password.slice(0, 4));
+    expect(code).toBe(0);
+  });
+
+  test('one sees the bar move, with rate and time left, and Ctrl-C ends the showing only', async () => {
+    await terminal.begin('snapshotd backup --wait');
+    const started = await terminal.shows(/^BACKUP \d+ is started\.$/m);
+    const id = /^BACKUP (\d+) /m.exec(started)?.[1] ?? '';
+    await stalled(id);
+    const middle = await terminal.shows(/^\[#+-+\] +\d+% [\d,]+\/165,000, [\d,]+\/s, .* left - /m);
+    await terminal.press('C-c');
+    const { screen, code } = await terminal.ended();
+    expect(code).toBe(130);
+    expect(screen).toContain(`The daemon ${id} goes on: snapshotd status ${id} --wait shows it again`);
+    // The bar was drawn over itself, and stands there once.
+    expect(screen.match(/^\[/gm)).toHaveLength(1);
+
+    await terminal.begin(`snapshotd status ${id} --wait`);
+    await terminal.shows(/^\[#*-+\] +\d+% /m);
+    network.resume();
+    const end = await terminal.ended();
+    expect(end.code).toBe(0);
+    expect(end.screen).toMatch(/^\[#{24}\] 100% 165,000\/165,000.*Finished: BACKUP/m);
+    expect(end.screen).toMatch(/^status +COMPLETED$/m);
+    expect(end.screen).not.toBe(middle);
+  });
+
+  test('a restore wants to hear the name of the archive', async () => {
+    await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
+    await terminal.begin(`snapshotd restore ${archive} --wait`);
+    await terminal.shows(/Type the archive's name/);
+    await terminal.type('yes');
+    expect(await terminal.ended()).toMatchObject({
+      code: 1,
+      screen: expect.stringContaining("That is not the archive's name: nothing was restored."),
+    });
+    await terminal.begin(`snapshotd restore ${archive} --wait`);
+    await terminal.shows(/Type the archive's name/);
+    await terminal.press('C-c');
+    expect((await terminal.ended()).code).toBe(130);
+    expect(await countRows()).toBe(0);
+
+    await terminal.begin(`snapshotd restore ${archive} --wait`);
+    await terminal.shows(/Type the archive's name/);
+    await terminal.type(archive);
+    expect(await terminal.ended()).toMatchObject({
+      code: 0,
+      screen: expect.stringMatching(/^status +COMPLETED$/m),
+    });
+    expect(await countRows()).toBe(ROWS);
+  });
+
+  test('one terminates what runs, and makes a schedule', async () => {
+    const { id } = await stack.startBackup();
+    await stalled(id);
+    await terminal.begin(`snapshotd terminate ${id} --wait`);
+    await terminal.shows(/^\[/m);
+    network.resume();
+    const { screen, code } = await terminal.ended();
+    expect(code).toBe(0);
+    expect(screen).toMatch(/^error +Backup terminated by the user/m);
+    expect((await stack.status(id)).status).toBe('FAILED');
+
+    const made = await terminal.ends("snapshotd schedule set nightly --pattern '30 2 * * *' --keep-daily 7");
+    expect(made).toMatchObject({ code: 0, screen: expect.stringMatching(/^keeps +7 daily$/m) });
+    expect((await terminal.ends('snapshotd schedule delete nightly')).code).toBe(0);
+  });
+
+  test('bash completes commands, options and values', async () => {
+    await terminal.ends('source <(snapshotd completion bash)');
+    for (const [typed, completed] of [
+      ['snapshotd sched', /\$ snapshotd schedule$/m],
+      ['snapshotd schedule se', /\$ snapshotd schedule set$/m],
+      ['snapshotd schedule set nightly --keep-w', /--keep-weekly$/m],
+      ['snapshotd schedule set --then ver', /--then verify$/m],
+      ['snapshotd restore --backup', /--backup-first$/m],
+    ] as const) {
+      await terminal.press('C-u');
+      await terminal.tab(typed);
+      await terminal.shows(completed);
+    }
+  });
+});
+
+const fish = spawnSync('fish', ['--version']).error === undefined ? test : test.skip;
+const zsh = spawnSync('zsh', ['--version']).error === undefined ? test : test.skip;
+
+fish('fish completes commands, options and values', async () => {
+  const { stdout } = await user.run(['completion', 'fish']);
+  const typed = ['schedule se', 'schedule set --then ver', 'restore --backup', 'completion ba'];
+  const asked = typed.map((rest) => `complete -C 'snapshotd ${rest}'\n`);
+  const answer = spawnSync('fish', ['--no-config', '-c', stdout + asked.join('')], { encoding: 'utf8' });
+  expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'verify', '--backup-first', 'bash']);
+});
+
+zsh('zsh understands its script', async () => {
+  const { stdout } = await user.run(['completion', 'zsh']);
+  expect(spawnSync('zsh', ['-n'], { input: stdout, encoding: 'utf8' })).toMatchObject({
+    status: 0,
+    stderr: '',
+  });
+});
+
+test('the build makes it a command', () => {
+  expect(statSync(join('dist', 'apps', 'cli', 'main.js')).mode & 0o111).toBe(0o111);
+});
