@@ -53,7 +53,8 @@ const PACKAGES = [
   },
 ];
 
-const ENVIRONMENT = 'Only libs/config reads the environment, and apps/cli/environment.ts for the command line.';
+const ENVIRONMENT =
+  'Only libs/config reads the environment, and apps/cli/environment.ts for the command line.';
 const readsEnvironment = (part) => ['libs/config', 'libs/embedded'].includes(part);
 
 /** The rule for the files of a place that lie `depth` folders below the root of their part. */

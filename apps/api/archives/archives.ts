@@ -6,12 +6,7 @@ import { DaemonQueue } from '#queue';
 import { deleteArchive, verificationKey } from '#snapshot';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
 import { SETTINGS } from '../settings.js';
-import {
-  ArchiveReader,
-  factsOf,
-  NEVER_VERIFIED,
-  withProblem,
-} from './archive-reader.js';
+import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
 
 /** A client waits for the answer: milliseconds. */
 const ANSWER_WITHIN_MS = 30_000;
