@@ -39,6 +39,16 @@ function recorded(scrapes: [Exposition, number][]): Series[] {
   return [...series].map(([key, values]) => ({ series: key, values: values.join(' ') }));
 }
 
+/** A scrape in which a metric is another; without a value it is missing. */
+function otherwise(scrape: Exposition, metric: string, value?: number): Exposition {
+  if (!scrape.samples.some(({ name }) => name === metric)) throw new Error(`${metric} is not in the scrape`);
+  const samples = scrape.samples.flatMap((sample) => {
+    if (sample.name !== metric) return [sample];
+    return value === undefined ? [] : [{ ...sample, value }];
+  });
+  return { ...scrape, samples };
+}
+
 interface Recording {
   /** Scrapes, and for how many minutes each was all that was heard. */
   scrapes: [Exposition, number][];
@@ -55,7 +65,7 @@ async function expectAlerts({ scrapes, up, minute }: Recording, firing: string[]
     input_series: [{ series: 'up{job="snapshotd",instance="api"}', values: up }, ...recorded(scrapes)],
     promql_expr_test: [
       {
-        expr: 'count by (alertname, schedule) (ALERTS{alertstate="firing"})',
+        expr: 'group by (alertname, schedule) (ALERTS{alertstate="firing"})',
         eval_time: `${minute}m`,
         exp_samples: firing.map((labels) => ({ labels, value: 1 })),
       },
@@ -120,6 +130,24 @@ describeOnPrometheus('by Prometheus', () => {
       await expectAlerts({ scrapes: hours, up: '1x119', minute: 70 }, [
         '{alertname="SnapshotdNoVerifiedBackup",schedule="nightly"}',
         '{alertname="SnapshotdNoBackup",schedule="nightly"}',
+      ]);
+      for (const [metric, value, alert] of [
+        ['snapshotd_queue_up', 0, 'SnapshotdQueueDown'],
+        ['snapshotd_database_up', 0, 'SnapshotdDatabaseDown'],
+        ['snapshotd_daemon_last_failed', 1, 'SnapshotdDaemonFailed'],
+        ['snapshotd_queue_oldest_waiting_age_seconds', 2000, 'SnapshotdQueueWaits'],
+      ] as const) {
+        const scrapes: [Exposition, number][] = [
+          [healthy, 60],
+          [otherwise(healthy, metric, value), 60],
+        ];
+        await expectAlerts({ scrapes, up: '1x119', minute: 70 }, [`{alertname="${alert}"}`]);
+      }
+      const never = otherwise(healthy, 'snapshotd_schedule_last_verified_age_seconds');
+      const days: [Exposition, number][] = [[never, 28 * 60]];
+      await expectAlerts({ scrapes: days, up: '1x1680', minute: 25 * 60 }, []);
+      await expectAlerts({ scrapes: days, up: '1x1680', minute: 27 * 60 }, [
+        '{alertname="SnapshotdNeverVerified",schedule="nightly"}',
       ]);
       await expectAlerts({ scrapes: [[healthy, 60]], up: '1x59 0x59', minute: 70 }, [
         '{alertname="SnapshotdApiDown"}',
