@@ -431,7 +431,7 @@ test('a restore that is killed at twenty moments leaves the repository as it was
   expect(outcomes.filter((outcome) => outcome !== 'as it was' && outcome !== restored)).toEqual([]);
   // Kills while rows were on their way are what this is about.
   expect(inMidLoad).toBeGreaterThan(3);
-});
+}, 600_000);
 
 /** Runs the built heart in a process of its own, which can be killed. */
 const RESTORING_PROCESS = `
