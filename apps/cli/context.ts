@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { Failure } from '#contracts';
 import { Api } from './api.js';
 import { readEnvironment } from './environment.js';
+import { printable } from './format.js';
 import { chooseServer, type ServerChoice } from './server-choice.js';
 import { SessionFile } from './session-file.js';
 
@@ -37,11 +38,19 @@ export class Context {
 
   /** Says what came of the command: the one thing that goes to stdout. */
   result(answer: unknown, text: string): void {
-    process.stdout.write(`${this.json ? JSON.stringify(answer, null, 2) : text}\n`);
+    process.stdout.write(`${this.json ? json(answer) : text}\n`);
   }
 
   /** Says something beside the result. */
   note(text: string): void {
-    process.stderr.write(`${text}\n`);
+    process.stderr.write(`${printable(text)}\n`);
   }
+}
+
+/** JSON escapes the control characters of ASCII but for DEL, and not those that follow it, which terminals obey too. */
+function json(answer: unknown): string {
+  return JSON.stringify(answer, null, 2).replace(
+    /[\x7f-\x9f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
 }

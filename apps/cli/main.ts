@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { CommanderError } from 'commander';
 import { errorSentence } from '#contracts';
 import { exitCodeOf } from './exit-codes.js';
@@ -18,12 +17,16 @@ async function run(): Promise<number> {
   }
 }
 
-// Whoever reads the output has read enough: as with head.
+let outputFailed = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  // Whoever reads the output has read enough, as head does; how the command ends is told all the same.
+  if (error.code === 'EPIPE' || outputFailed) return;
+  outputFailed = true;
+  process.stderr.write(`snapshotd: The output cannot be written: ${printable(errorSentence(error))}\n`);
+  process.exitCode = 1;
 });
+process.stderr.on('error', () => undefined); // There is nobody to be told.
 
 void run().then((code) => {
-  process.exitCode = code;
+  process.exitCode = outputFailed ? 1 : code;
 });

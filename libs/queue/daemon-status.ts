@@ -42,7 +42,8 @@ export function daemonStatus(
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
     const { leftOut = [] } = job.returnvalue;
-    status.progresssMessage = `Finished: ${job.name}${leftOut.length > 0 ? ` (left out: ${named(leftOut)})` : ''}`;
+    const notes = [...partOf(job.data), ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : [])];
+    status.progresssMessage = `Finished: ${job.name}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
     status.progresssCurrent = total;
     status.progresssTotal = total;
     status.backupUrl = job.returnvalue.backupUrl;
@@ -51,6 +52,15 @@ export function daemonStatus(
     status.safetyBackupUrl =
       (completed ? job.returnvalue.safetyBackupUrl : undefined) ?? progress?.safetyBackupUrl ?? null;
   return status;
+}
+
+/** What was restored when it was not all, or not in its own place: nobody shall take it for the whole. */
+function partOf({ archive }: DaemonJob['data']): string[] {
+  const { tables, intoSchemas = {} } = archive ?? {};
+  return [
+    ...(tables !== undefined ? [`only ${named(tables)}`] : []),
+    ...Object.entries(intoSchemas).map(([schema, other]) => `${schema} into ${other}`),
+  ];
 }
 
 const NAMED = 10;

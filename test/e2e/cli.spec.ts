@@ -1,12 +1,22 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type RequestListener, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import type { Archive, DaemonStatus, ScheduleView } from '#contracts';
+import { type Archive, type DaemonStatus, PRODUCT, type ScheduleView } from '#contracts';
 import { freePort } from '#embedded';
 import { CommandLine } from '../support/command-line.js';
 import { Proxy } from '../support/proxy.js';
@@ -369,6 +379,22 @@ describe('a script can tell by the exit code', () => {
     expect(ended.stderr).not.toMatch(/^ +at /m);
   });
 
+  test('also when nobody reads what it says, or it cannot be written', async () => {
+    const shell = (script: string) =>
+      spawnSync('bash', ['-c', script], {
+        cwd: user.folder,
+        env: user.shellEnvironment,
+        encoding: 'utf8',
+      });
+    const failing = 'snapshotd restore missing.zip --yes --wait --json';
+    expect(shell(`${failing} | true; exit \${PIPESTATUS[0]}`).status).toBe(1);
+    expect(shell(`snapshotd backup --wait 2>&1 | true; exit \${PIPESTATUS[0]}`).status).toBe(0);
+    expect(shell('snapshotd list > /dev/full')).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^snapshotd: The output cannot be written: .*ENOSPC[^\n]*\n$/) as unknown,
+    });
+  });
+
   test('3: a wrong password', async () => {
     const args = ['login', '--url', stack.url, '--email', email, '--password-stdin'];
     expect(await new CommandLine().run(args, { input: 'wrong' })).toEqual({
@@ -568,6 +594,17 @@ zsh('zsh understands its script', async () => {
   });
 });
 
-test('the build makes it a command', () => {
-  expect(statSync(join('dist', 'apps', 'cli', 'main.js')).mode & 0o111).toBe(0o111);
+test('npx runs it in a checkout, and says what to do before it is built', () => {
+  const checkout = join(servers.folder, `checkout-${randomBytes(4).toString('hex')}`);
+  mkdirSync(checkout);
+  for (const name of ['package.json', 'bin']) cpSync(name, join(checkout, name), { recursive: true });
+  const npx = () =>
+    spawnSync('npx', ['--offline', 'snapshotd', '--version'], {
+      cwd: checkout,
+      env: { PATH: process.env['PATH'], HOME: checkout },
+      encoding: 'utf8',
+    });
+  expect(npx()).toMatchObject({ status: 1, stderr: expect.stringContaining('run npm run build') as unknown });
+  for (const name of ['dist', 'node_modules']) symlinkSync(join(process.cwd(), name), join(checkout, name));
+  expect(npx()).toMatchObject({ status: 0, stdout: `${PRODUCT.version}\n` });
 });

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hash } from '@node-rs/argon2';
 import axe from 'axe-core';
@@ -201,6 +204,7 @@ describeInBrowser('the console', () => {
       await lock.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
       await page.goto('/admin');
       const id = await started('Start a backup');
+      expect(await faultsOf(['/admin', `/admin/daemons/${id}`])).toEqual([]);
       await page.goto('/admin');
       await page.getByRole('link', { name: `Terminate daemon ${id}` }).click();
       await page.getByRole('button', { name: 'Terminate' }).click();
@@ -277,26 +281,8 @@ describeInBrowser('the console', () => {
     expect(await text('article pre')).toContain('STORE_OBJECT_MISSING');
   });
 
-  test('has the accessibility that axe can see, in light and dark, and fits a phone', async () => {
-    const name = await openNewestArchive();
-    await stack.call('PUT', '/repo/v1/schedules/weekly', { pattern: '0 3 * * 0' });
-    const pages = [
-      '/admin',
-      '/admin/archives',
-      `/admin/archives/${name}`,
-      `/admin/archives/${name}/restore`,
-      `/admin/archives/${name}/delete`,
-      '/admin/daemons',
-      '/admin/daemons/1',
-      '/admin/daemons/1/terminate',
-      '/admin/schedules',
-      '/admin/schedules/weekly',
-      '/admin/schedules/weekly/pruning',
-      '/admin/schedules/weekly/delete',
-      '/admin/new-schedule',
-      '/admin/login',
-      '/admin/daemons/999',
-    ];
+  /** What axe finds serious in pages, in light and dark, and what is wider than a screen. */
+  async function faultsOf(pages: string[]): Promise<object[]> {
     // The policy keeps out what tests put into a page, too.
     const looked = await browser.newContext({
       baseURL: stack.url,
@@ -327,7 +313,29 @@ describeInBrowser('the console', () => {
         );
       }
     }
-    await looked.close();
+    return faults;
+  }
+
+  test('has the accessibility that axe can see, in light and dark, and fits a phone', async () => {
+    const name = await openNewestArchive();
+    await stack.call('PUT', '/repo/v1/schedules/weekly', { pattern: '0 3 * * 0' });
+    const faults = await faultsOf([
+      '/admin',
+      '/admin/archives',
+      `/admin/archives/${name}`,
+      `/admin/archives/${name}/restore`,
+      `/admin/archives/${name}/delete`,
+      '/admin/daemons',
+      '/admin/daemons/1',
+      '/admin/daemons/1/terminate',
+      '/admin/schedules',
+      '/admin/schedules/weekly',
+      '/admin/schedules/weekly/pruning',
+      '/admin/schedules/weekly/delete',
+      '/admin/new-schedule',
+      '/admin/login',
+      '/admin/daemons/999',
+    ]);
     expect(faults).toEqual([]);
     await stack.call('DELETE', '/repo/v1/schedules/weekly');
   });
@@ -422,6 +430,37 @@ describeInBrowser('the console', () => {
       for (const origin of [stack.url, stack.url])
         expect((await post('/admin/backup', fields, { ...session.headers, origin })).status).toBe(303);
       expect(await total()).toBe(before + 1);
+    });
+
+    test('forms of other sites that a browser sends, from another host and from a neighbouring port', async () => {
+      await page.goto('/admin');
+      const before = await total();
+      const server = createServer((_request, response) =>
+        response
+          .setHeader('Content-Type', 'text/html')
+          .end(
+            `<form method="post" action="${stack.url}/admin/backup"><input name="once" value="x"><button>Go</button></form>`,
+          ),
+      ).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      // The same browser, with the session's cookie; the page is no page of the console, which its guard would say.
+      const visited = await browser.newContext({ storageState: await context.storageState() });
+      const foreign = await visited.newPage();
+      const statuses: number[] = [];
+      foreign.on('response', (response) => {
+        if (response.request().method() === 'POST') statuses.push(response.status());
+      });
+      for (const host of ['localhost', '127.0.0.1']) {
+        await foreign.goto(`http://${host}:${port}/`);
+        await foreign.getByRole('button').click();
+        await foreign.getByRole('alert').waitFor();
+      }
+      await visited.close();
+      server.close();
+      // From elsewhere the cookie does not even come along; a neighbour's form comes with it, and is refused.
+      expect(statuses).toEqual([403, 403]);
+      expect(await total()).toBe(before);
     });
 
     test('a login that another site sends, and the window that asks for a password', async () => {

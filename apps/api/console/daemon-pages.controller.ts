@@ -97,7 +97,9 @@ export class DaemonPagesController {
 
   @Post(':id/terminate')
   async terminate(@Param('id') id: string, @Res() reply: FastifyReply): Promise<void> {
+    const { status } = await this.daemons.status(id);
     await this.daemons.terminate(id);
-    leadTo(reply, `/admin/daemons/${id}`, 'daemon-terminated');
+    const hadEnded = status === 'COMPLETED' || status === 'FAILED';
+    leadTo(reply, `/admin/daemons/${id}`, hadEnded ? 'daemon-had-ended' : 'daemon-terminated');
   }
 }

@@ -53,10 +53,14 @@ export class OverviewController {
 
   private async running(): Promise<{ daemons: DaemonStatus[]; more: number }> {
     const some = { limit: MOST_RUNNING, offset: 0 };
-    const running = await this.daemons.list({ status: 'IN_PROGRESS', ...some });
+    // In this order, or one that begins in between would be in neither; it may be in both.
     const waiting = await this.daemons.list({ status: 'STARTED', ...some });
-    const daemons = [...running.daemons, ...waiting.daemons].slice(0, MOST_RUNNING);
-    return { daemons, more: running.total + waiting.total - daemons.length };
+    const running = await this.daemons.list({ status: 'IN_PROGRESS', ...some });
+    const runs = new Set(running.daemons.map(({ id }) => id));
+    const waits = waiting.daemons.filter(({ id }) => !runs.has(id));
+    const daemons = [...running.daemons, ...waits].slice(0, MOST_RUNNING);
+    const begun = waiting.daemons.length - waits.length;
+    return { daemons, more: running.total + waiting.total - begun - daemons.length };
   }
 
   private async days(): Promise<Day[]> {

@@ -7,7 +7,8 @@ import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
 
-const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+/** Addresses hold it, in which one or two dots by themselves mean something else. */
+const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
 
 /** The schedules' definitions. The table is the truth; the queue's clock is set by it, here and ever again. */
 @Injectable()

@@ -124,6 +124,9 @@ async function download(name: string, options: DownloadCommandOptions, command: 
   if (!toOutput) context.result({ name, file: output, bytes }, `${output}: ${formatBytes(bytes)}`);
 }
 
+/** By the user, by a script, and by a terminal that is closed: a part of an archive must not stay behind. */
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** @throws Failure INTERRUPTED */
 async function shown<Result>(
   message: string,
@@ -135,14 +138,14 @@ async function shown<Result>(
     interrupted.abort(
       new Failure('INTERRUPTED', 'permanent', 'The archive is not downloaded, and nothing is left of it.'),
     );
-  process.once('SIGINT', interrupt);
+  for (const signal of ENDING) process.once(signal, interrupt);
   try {
     return await work({
       onProgress: (done, total) => display.update({ done, total, message, finished: done === total }),
       signal: interrupted.signal,
     });
   } finally {
-    process.off('SIGINT', interrupt);
+    for (const signal of ENDING) process.off(signal, interrupt);
     display.end();
   }
 }

@@ -82,9 +82,7 @@ async function logout(_options: object, command: Command): Promise<void> {
     throw new Failure('USAGE_WRONG', 'permanent', 'The token in SNAPSHOTD_TOKEN is not kept here.', {
       hint: 'Unset it; DELETE /auth/v1/session ends a session, DELETE /auth/v1/keys/{id} a key.',
     });
-  if (token !== undefined) {
-    await new Api(server).logout(token);
-    sessions.forget(url);
-  }
+  // Forgotten here also where the server cannot be told.
+  if (token !== undefined) await new Api(server).logout(token).finally(() => sessions.forget(url));
   context.result({ url }, `Logged out at ${url}.`);
 }

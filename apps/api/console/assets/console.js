@@ -9,10 +9,11 @@ const MOST_FOLLOWED = 4;
 
 const number = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
 
-function duration(seconds) {
-  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+function duration(exactly) {
+  const seconds = Math.max(1, Math.round(exactly));
+  if (seconds < 60) return `${seconds} s`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
@@ -55,17 +56,23 @@ function follow(card) {
   };
 
   const events = new EventSource(card.dataset.events);
+  let last;
+  // Nothing comes while nothing changes: the rate falls all the same.
+  const passing = setInterval(() => last && move(last), 1_000);
   events.addEventListener('status', ({ data }) => {
-    const status = JSON.parse(data);
-    move(status);
-    if (status.status !== 'COMPLETED' && status.status !== 'FAILED') return;
+    last = JSON.parse(data);
+    move(last);
+    if (last.status !== 'COMPLETED' && last.status !== 'FAILED') return;
+    clearInterval(passing);
     events.close();
     // Without what was said at the top: that is over.
     location.replace(location.pathname);
   });
   events.addEventListener('error', () => {
     // The browser tries again by itself, unless it was refused: then the session has ended.
-    if (events.readyState === EventSource.CLOSED) show('left', 'No news any more: load the page again.');
+    if (events.readyState !== EventSource.CLOSED) return;
+    clearInterval(passing);
+    show('left', 'No news any more: load the page again.');
   });
 }
 
