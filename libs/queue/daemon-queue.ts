@@ -200,7 +200,7 @@ export class DaemonQueue {
         throw new Failure(
           'NOT_CONFIRMED',
           'permanent',
-          'Nothing was done: when this was asked for, the queue did not answer in time, and the answer was that nothing is started.',
+          'Nothing was done: the queue went away when this was asked for, and it could not be confirmed to whoever asked for it. Start it again.',
         );
       await sleep(LOOK_EVERY_MS);
       now = await this.find(job.id ?? '');

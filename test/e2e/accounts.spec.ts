@@ -1,7 +1,7 @@
 import { sql } from '../support/servers.js';
 import { type Answer, Stack } from '../support/stack.js';
 import { KEY_SCOPES, type KeyScope } from '#contracts';
-import { covers, PREFIX_POLICIES, ROUTE_POLICIES } from '../../apps/api/auth/route-policies.js';
+import { PREFIX_POLICIES, ROUTE_POLICIES } from '../../apps/api/auth/route-policies.js';
 
 interface Account {
   id: string;
@@ -35,6 +35,44 @@ interface Event {
 }
 
 type Refused = Answer<{ reason: string }>;
+
+/** What scopes may do what keys of another may: said here once more, so that no slip in the policies opens a route. */
+const MAY_DO: Record<KeyScope, string[]> = {
+  read: ['read'],
+  start: ['read', 'start'],
+  everything: ['read', 'start', 'everything'],
+};
+/** What is refused to keys of the scope `read`. */
+const STARTS = [
+  'POST /repo/v1/startBackupDaemon',
+  'POST /repo/v1/startVerifyDaemon',
+  'DELETE /repo/v1/terminateDaemon/:id',
+];
+/** What is refused to those of the scope `start`, too. */
+const CHANGES_OR_GIVES_AWAY = [
+  'POST /repo/v1/startRestoreDaemon',
+  'GET /repo/v1/backups/:name/download',
+  'DELETE /repo/v1/backups/:name',
+  'PUT /repo/v1/schedules/:name',
+  'DELETE /repo/v1/schedules/:name',
+];
+/** What is refused to every key, besides all of the console. */
+const FOR_PEOPLE = [
+  'GET /auth/v1/accounts',
+  'POST /auth/v1/accounts',
+  'PATCH /auth/v1/accounts/:id',
+  'PUT /auth/v1/password',
+  'GET /auth/v1/keys',
+  'POST /auth/v1/keys',
+  'DELETE /auth/v1/keys/:id',
+];
+
+function neededScope(route: string): KeyScope | 'session' {
+  if (STARTS.includes(route)) return 'start';
+  if (CHANGES_OR_GIVES_AWAY.includes(route)) return 'everything';
+  if (FOR_PEOPLE.includes(route)) return 'session';
+  return / \/admin(?!\/queues$)/.test(route) ? 'session' : 'read';
+}
 
 let stack: Stack;
 let own: Account;
@@ -402,9 +440,12 @@ describe('API keys', () => {
     });
 
     const routes = [
-      ...[...ROUTE_POLICIES].map(([route, policy]) => [route, policy.needs] as const),
-      ...[...PREFIX_POLICIES].map(([prefix, policy]) => [`GET ${prefix}`, policy.needs] as const),
-    ].map(([route, needs]) => [route, needs, covers(scope, needs) ? 'let in' : 'refused'] as const);
+      ...ROUTE_POLICIES.keys(),
+      ...[...PREFIX_POLICIES.keys()].map((prefix) => `GET ${prefix}`),
+    ].map((route) => {
+      const needs = neededScope(route);
+      return [route, needs, MAY_DO[scope].includes(needs) ? 'let in' : 'refused'] as const;
+    });
 
     test.each(routes)('%s needs %s: %s', async (route, needs, outcome) => {
       const [method = '', path = ''] = route.split(' ');

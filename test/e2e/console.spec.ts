@@ -479,7 +479,7 @@ describeInBrowser('the console', () => {
         expect({ accept, status, asks: headers.get('www-authenticate') }).toEqual({
           accept,
           status: accept === '*/*' ? 401 : 303,
-          asks: null,
+          asks: accept === '*/*' ? 'Bearer realm="snapshotd"' : null,
         });
       }
     });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { networkOf } from '../../apps/api/auth/network.js';
+import { neighbourhoodOf, networkOf } from '../../apps/api/auth/network.js';
 import { Stack } from '../support/stack.js';
 import { tally, tried } from '../support/tried.js';
 
@@ -14,7 +14,8 @@ beforeAll(async () => {
 afterAll(() => Promise.all(apis.map((api) => api.stop())));
 
 let addresses = 0;
-const newAddress = () => `10.1.${Math.floor(addresses / 250)}.${++addresses % 250}`;
+/** Each in a neighbourhood of its own. */
+const newAddress = () => `10.${Math.floor(addresses / 250)}.${++addresses % 250}.1`;
 const newEmail = () => `${randomBytes(6).toString('hex')}@example.org`;
 
 function login(email: string, password: string, address: string, api = apis[0]) {
@@ -75,14 +76,15 @@ test('logins that are right are not counted', async () => {
 });
 
 test.each([
-  ['192.0.2.7', '192.0.2.7'],
-  ['::ffff:192.0.2.7', '192.0.2.7'],
-  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
-  ['2001:db8:1:2::77', '2001:db8:1:2'],
-  ['2001:db8::77', '2001:db8:0:0'],
-  ['::1', '0:0:0:0'],
-])('%s counts as %s', (address, network) => {
+  ['192.0.2.7', '192.0.2.7', '192.0.2'],
+  ['::ffff:192.0.2.7', '192.0.2.7', '192.0.2'],
+  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2', '2001:db8:1'],
+  ['2001:db8:1:2::77', '2001:db8:1:2', '2001:db8:1'],
+  ['2001:db8::77', '2001:db8:0:0', '2001:db8:0'],
+  ['::1', '0:0:0:0', '0:0:0'],
+])('%s counts as %s, and waits among %s', (address, network, neighbourhood) => {
   expect(networkOf(address)).toBe(network);
+  expect(neighbourhoodOf(address)).toBe(neighbourhood);
 });
 
 test('an unknown email takes as long as a wrong password, and has the same answer', async () => {
@@ -139,5 +141,39 @@ test('a flood of logins from everywhere leaves the API to others, and sends away
     'a flood of logins from as many addresses at once',
     FLOOD,
     `${statusesOf(answers)}; ${during.length} statuses were asked for meanwhile, all answered`,
+  );
+});
+
+test('a flood from one neighbourhood keeps nobody else from logging in, and who gets no turn loses no try', async () => {
+  const [api] = apis;
+  const NO_TURN = 'Too many log in at this moment. Try again in a second.';
+  const answers: { status: number }[] = [];
+  let over = false;
+  const flood = Array.from({ length: 40 }, async (_, i) => {
+    while (!over) answers.push(await login(newEmail(), 'x', `192.0.2.${i + 1}`, api));
+  });
+  try {
+    // A neighbour of the flood's, until the line has no place for them.
+    let neighbour, answer;
+    do {
+      neighbour = newEmail();
+      answer = await login(neighbour, 'x', '192.0.2.200', api);
+    } while (answer.body.reason !== NO_TURN);
+    for (let i = 0; i < 3; i++)
+      expect(await login(administrator, password, '198.51.100.1', api)).toMatchObject({ status: 201 });
+    over = true;
+    await Promise.all(flood);
+
+    const tries = [];
+    for (let i = 0; i < 11; i++) tries.push(await login(neighbour, 'x', '192.0.2.200', api));
+    expect(statusesOf(tries)).toBe('10 401, 1 429');
+  } finally {
+    over = true;
+    await Promise.all(flood);
+  }
+  tried(
+    'a flood of logins from one neighbourhood, and the administrator from elsewhere',
+    answers.length,
+    `${statusesOf(answers)}; the administrator was let in each of 3 times`,
   );
 });

@@ -97,14 +97,16 @@ export class Accounts {
 
   /**
    * @returns the active account whose email and password these are; in equal time whether there is one or not
-   * @throws TooManyRequests when too many passwords wait to be checked
+   * @param address from where it is asked
+   * @throws NoTurn when too many passwords wait to be checked: this one was not
    */
-  async withPassword(email: string, password: string): Promise<Account | undefined> {
+  async withPassword(email: string, password: string, address: string): Promise<Account | undefined> {
     // PostgreSQL has no texts with NUL, and so no such email.
     const account = email.includes('\0')
       ? null
       : await this.accounts.findOneBy({ email: email.toLowerCase(), active: true });
-    return (await passwordFits(password, account?.passwordHash)) ? (account ?? undefined) : undefined;
+    const fits = await passwordFits(password, account?.passwordHash, address);
+    return fits ? (account ?? undefined) : undefined;
   }
 
   /** @returns undefined when there is an account of this email */

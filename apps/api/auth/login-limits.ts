@@ -51,6 +51,13 @@ export class LoginLimits {
     await this.byAddress.reward(keyOf(network));
     await this.byEmail.delete(keyOf(email, network));
   }
+
+  /** Takes back what was counted for a try whose password was not looked at. */
+  async giveBack(email: string, address: string): Promise<void> {
+    const network = networkOf(address);
+    await this.byAddress.reward(keyOf(network));
+    await this.byEmail.reward(keyOf(email, network));
+  }
 }
 
 /** Counts in the database, so that all replicas of the API count together. */

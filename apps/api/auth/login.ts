@@ -1,8 +1,10 @@
 import { Injectable, UnauthorizedException } from '@nestjs/common';
 import type { Account } from '#database';
 import { Audit } from '../audit/audit.js';
+import { TooManyRequests } from '../http/reason.js';
 import { Accounts } from './accounts.js';
 import { LoginLimits, TooManyLogins } from './login-limits.js';
+import { NoTurn } from './turns.js';
 
 /** Checks emails and passwords, and how often somebody tries. */
 @Injectable()
@@ -37,8 +39,15 @@ export class Login {
    */
   async verify(email: string, password: string, address: string): Promise<Account | undefined> {
     await this.limits.count(email, address);
-    const account = await this.accounts.withPassword(email, password);
-    if (account !== undefined) await this.limits.forgive(email, address);
-    return account;
+    try {
+      const account = await this.accounts.withPassword(email, password, address);
+      if (account !== undefined) await this.limits.forgive(email, address);
+      return account;
+    } catch (error) {
+      if (!(error instanceof NoTurn)) throw error;
+      // Whoever is told to come again must not use up their tries by it.
+      await this.limits.giveBack(email, address);
+      throw new TooManyRequests('Too many log in at this moment. Try again in a second.', 1);
+    }
   }
 }

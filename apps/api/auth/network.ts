@@ -9,3 +9,10 @@ export function networkOf(address: string): string {
   const groups = [...head, ...Array<string>(zeros).fill('0'), ...(tail ?? [])];
   return groups.slice(0, 4).join(':');
 }
+
+/** Within which whoever has some networks often has many: of IPv4 the first 24 bits, of IPv6 the first 48. */
+export function neighbourhoodOf(address: string): string {
+  const network = networkOf(address);
+  const separator = network.includes('.') ? '.' : ':';
+  return network.split(separator).slice(0, 3).join(separator);
+}

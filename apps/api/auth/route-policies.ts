@@ -21,7 +21,8 @@ export interface RoutePolicy {
 /** Every route that is not open. An API that has another one does not start. HEAD is as GET. */
 export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, RoutePolicy>([
   ['POST /repo/v1/startBackupDaemon', { needs: 'start', audit: 'backup.start' }],
-  ['POST /repo/v1/startRestoreDaemon', { needs: 'start', audit: 'restore.start' }],
+  // It replaces all rows of the repository.
+  ['POST /repo/v1/startRestoreDaemon', { needs: 'everything', audit: 'restore.start' }],
   ['POST /repo/v1/startVerifyDaemon', { needs: 'start', audit: 'verify.start' }],
   ['GET /repo/v1/daemonStatus/:id', { needs: 'read' }],
   ['DELETE /repo/v1/terminateDaemon/:id', { needs: 'start', audit: 'daemon.terminate' }],

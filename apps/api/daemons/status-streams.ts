@@ -6,8 +6,10 @@ import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 
 const LOOK_EVERY_MS = 500;
-/** Proxies end connections that are silent; and whoever listens is asked again whether they may. */
+/** Proxies end connections that are silent. */
 const KEEP_ALIVE_MS = 15_000;
+/** Whoever may listen no more, hears no more after so long. */
+const MAY_LISTEN_EVERY_MS = 1_000;
 
 /** One client that listens. */
 class Listener {
@@ -45,7 +47,7 @@ export class StatusStreams implements OnModuleDestroy {
   /**
    * Begins with the status as it is. Ends after a terminal one, when the client goes, and when it may not listen any more.
    * @param first the daemon's status just now
-   * @param mayListen asked now and then; while it fails, it goes on
+   * @param mayListen asked every second; while it fails, it goes on
    */
   open(first: DaemonStatus, mayListen: () => Promise<boolean>): Readable {
     const { id } = first;
@@ -60,7 +62,8 @@ export class StatusStreams implements OnModuleDestroy {
       this.listeners.set(id, all);
       void this.watch(id, all);
     }
-    const timer = setInterval(() => void this.look(listener, mayListen), KEEP_ALIVE_MS);
+    void this.endWhenForbidden(listener, mayListen);
+    const timer = setInterval(() => listener.keepAlive(), KEEP_ALIVE_MS);
     listener.stream.on('close', () => {
       clearInterval(timer);
       all.delete(listener);
@@ -96,12 +99,23 @@ export class StatusStreams implements OnModuleDestroy {
     this.listeners.delete(id);
   }
 
-  private async look(listener: Listener, mayListen: () => Promise<boolean>): Promise<void> {
-    listener.keepAlive();
-    try {
-      if (!(await mayListen())) listener.stream.end();
-    } catch (error) {
-      this.logger.warn({ reason: errorSentence(error) }, 'Cannot see whether a listener may still listen');
+  /** Asks anew only when the answer is there: a database that is slow is not asked more. */
+  private async endWhenForbidden({ stream }: Listener, mayListen: () => Promise<boolean>): Promise<void> {
+    let unknown = false;
+    while (stream.writable) {
+      await sleep(MAY_LISTEN_EVERY_MS, undefined, { ref: false });
+      if (!stream.writable) return;
+      try {
+        if (!(await mayListen())) stream.end();
+        unknown = false;
+      } catch (error) {
+        if (!unknown)
+          this.logger.warn(
+            { reason: errorSentence(error) },
+            'Cannot see whether a listener may still listen',
+          );
+        unknown = true;
+      }
     }
   }
 }

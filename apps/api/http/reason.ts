@@ -18,6 +18,8 @@ const TOO_LARGE = 'The body is larger than 64 KB.';
 export function sendReason(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, reason } = answerFor(error);
   if (status >= 500) request.log.error({ err: error }, `Answered ${status}: ${reason}`);
+  // RFC 9110 wants it with each 401. No browser opens a window for it, as for Basic.
+  if (status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="snapshotd"');
   if (error instanceof TooManyRequests) void reply.header('Retry-After', String(error.retryAfterSeconds));
   return reply.status(status).send({ reason });
 }
