@@ -6,6 +6,7 @@ import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun }
 import { LOGGER, type Logger } from '#logging';
 import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
+import { ArchiveReader } from './archives/archive-reader.js';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { AuthModule } from './auth/auth.module.js';
@@ -76,6 +77,7 @@ export class ApiModule {
         SchedulesController,
       ],
       providers: [
+        ArchiveReader,
         Archives,
         Daemons,
         EndedDaemons,
