@@ -9,6 +9,7 @@ import { ObjectStore } from '#storage';
 import { ArchiveReader } from './archives/archive-reader.js';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
+import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { PageLogin } from './auth/page-login.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
@@ -27,6 +28,7 @@ import { MetricsController } from './metrics/metrics.controller.js';
 import { EndedDaemons } from './notifications/ended-daemons.js';
 import { Notifications } from './notifications/notifications.js';
 import { Pruning } from './schedules/pruning.js';
+import { ScheduleAudit } from './schedules/schedule-audit.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
 import { SchedulesController } from './schedules/schedules.controller.js';
@@ -61,6 +63,7 @@ export class ApiModule {
         }),
         TypeOrmModule.forFeature([Schedule, ScheduleArchive, ScheduleRun]),
         QueueModule.forRole('producer', settings, logger),
+        AuditModule,
         AuthModule,
       ],
       controllers: [
@@ -86,6 +89,7 @@ export class ApiModule {
         PageLogin,
         Pages,
         Pruning,
+        ScheduleAudit,
         ScheduleClock,
         ScheduleRuns,
         Schedules,
