@@ -1,7 +1,10 @@
 import { ConflictException, Inject, Injectable, NotFoundException } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
 import type { ManifestSummary } from '#archive';
 import type { Settings } from '#config';
 import { type Archive, type ArchiveVerification, Failure } from '#contracts';
+import { ScheduleArchive } from '#database';
 import { DaemonQueue } from '#queue';
 import { deleteArchive, verificationKey } from '#snapshot';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
@@ -41,6 +44,7 @@ export class Archives {
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
     private readonly daemons: DaemonQueue,
+    @InjectRepository(ScheduleArchive) private readonly scheduled: Repository<ScheduleArchive>,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
@@ -109,7 +113,7 @@ export class Archives {
     });
   }
 
-  /** @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
+  /** Also from the archives of its schedule. @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
   delete(name: string): Promise<void> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
@@ -119,6 +123,7 @@ export class Archives {
           `The archive is needed by the daemon ${readers.slice(0, 10).join(', ')}. Wait for its end, or terminate it.`,
         );
       await deleteArchive(this.store, object.key, signal);
+      await this.scheduled.delete({ url: this.store.url(object.key) });
     });
   }
 
