@@ -6,8 +6,10 @@ import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun }
 import { LOGGER, type Logger } from '#logging';
 import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
+import { ArchiveReader } from './archives/archive-reader.js';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
+import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { PageLogin } from './auth/page-login.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
@@ -26,6 +28,7 @@ import { MetricsController } from './metrics/metrics.controller.js';
 import { EndedDaemons } from './notifications/ended-daemons.js';
 import { Notifications } from './notifications/notifications.js';
 import { Pruning } from './schedules/pruning.js';
+import { ScheduleAudit } from './schedules/schedule-audit.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
 import { SchedulesController } from './schedules/schedules.controller.js';
@@ -60,6 +63,7 @@ export class ApiModule {
         }),
         TypeOrmModule.forFeature([Schedule, ScheduleArchive, ScheduleRun]),
         QueueModule.forRole('producer', settings, logger),
+        AuditModule,
         AuthModule,
       ],
       controllers: [
@@ -76,6 +80,7 @@ export class ApiModule {
         SchedulesController,
       ],
       providers: [
+        ArchiveReader,
         Archives,
         Daemons,
         EndedDaemons,
@@ -84,6 +89,7 @@ export class ApiModule {
         PageLogin,
         Pages,
         Pruning,
+        ScheduleAudit,
         ScheduleClock,
         ScheduleRuns,
         Schedules,

@@ -117,11 +117,13 @@ async function drill(
   }
 }
 
+/** Keeps the result, unless a later attempt has begun: what that one finds is not to be replaced by what this one found before. */
 async function keep(
   request: VerifyRequest,
   result: Pick<VerificationRecord, 'restorable' | 'reason' | 'entities'>,
 ): Promise<void> {
   const { key, restoreDrill, daemonId, store, signal, journal } = request;
+  if (await journal.isOvertaken()) return;
   const record: VerificationRecord = {
     archive: key,
     ...result,

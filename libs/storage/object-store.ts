@@ -29,7 +29,7 @@ export interface StoredObject {
   read(start: number, end: number): Readable;
 }
 
-/** An object as a listing shows it. */
+/** An object as the store shows it, in a listing or alone. */
 export interface ListedObject {
   key: string;
   bytes: number;
@@ -74,21 +74,34 @@ export class ObjectStore {
    * @returns undefined when there is none. @throws Failure STORE_*
    */
   async open(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
+    const object = await this.find(key, signal);
+    return object && this.openListed(object, signal);
+  }
+
+  /**
+   * One object, which takes no right to list.
+   * @returns undefined when there is none. @throws Failure STORE_*
+   */
+  async find(key: string, signal: AbortSignal): Promise<ListedObject | undefined> {
     const command = new HeadObjectCommand({ Bucket: this.bucket, Key: key });
     try {
-      const { ContentLength, ETag } = await this.objects.request(
+      const {
+        ContentLength = 0,
+        ETag,
+        LastModified,
+      } = await this.objects.request(
         (http) => this.client.send(command, http),
         { key, permission: 's3:GetObject' },
         signal,
       );
-      return this.openListed({ key, bytes: ContentLength ?? 0, etag: ETag }, signal);
+      return { key, bytes: ContentLength, etag: ETag, modifiedOn: LastModified?.getTime() ?? 0 };
     } catch (error) {
       if (error instanceof Failure && error.code === 'STORE_OBJECT_MISSING') return undefined;
       throw error;
     }
   }
 
-  /** An object that a listing showed, to be read by range as it was then. */
+  /** An object that the store showed, to be read by range as it was then. */
   openListed(
     { key, bytes, etag }: Pick<ListedObject, 'key' | 'bytes' | 'etag'>,
     signal: AbortSignal,

@@ -164,6 +164,29 @@ describe('the archives below a prefix', () => {
     });
   });
 
+  test('are got at by name with credentials that may not list', async () => {
+    await putBytes(`${prefix}known.zip`, bytes);
+    await putBytes(`${prefix}known.zip.verified.json`, Buffer.from('{}'));
+    network.fault = ({ operation }) =>
+      operation === 'ListObjects' ? { status: 403, code: 'AccessDenied' } : undefined;
+    expect((await stack.call('GET', '/repo/v1/backups')).status).toBe(502);
+    expect((await stack.call('GET', path(name))).body).toMatchObject({ entities: 7, restorable: true });
+    expect((await stack.call('GET', path('known.zip'))).body).toMatchObject({
+      entities: 7,
+      restorable: null,
+    });
+    const download = await fetch(stack.url + path('known.zip', '/download'), {
+      headers: { sessionToken: stack.sessionToken },
+      redirect: 'manual',
+    });
+    expect(download.status).toBe(302);
+    expect((await stack.call('DELETE', path('known.zip'))).status).toBe(204);
+    expect(await stack.call('DELETE', path('known.zip'))).toMatchObject(MISSING);
+    network.fault = () => undefined;
+    expect(await isThere(`${prefix}known.zip`)).toBe(false);
+    expect(await isThere(`${prefix}known.zip.verified.json`)).toBe(false);
+  });
+
   test.each(['none.zip', '../outside.zip', 'notes.txt', 'half.zip.verified.json', 'a/../half.zip'])(
     'have none called %s',
     async (other) => {

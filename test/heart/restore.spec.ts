@@ -458,6 +458,22 @@ describe('a verification refuses what a restore would refuse', () => {
     await expect(runVerify(store, url, ['s'], key)).rejects.toMatchObject({ code: 'ARCHIVE_DOES_NOT_FIT' });
   });
 
+  test.each([false, true])('and keeps nothing of it once it was overtaken: %p', async (overtaken) => {
+    const { url, admin } = await ownedDatabase(servers.postgres);
+    const { key } = await runBackup(store, url, SCHEMAS);
+    const journal = new MemoryJournal();
+    journal.isOvertaken = async () => overtaken;
+    const kept = async () => (await store.open(`${key}.verified.json`, never)) !== undefined;
+    await sql(admin, 'CREATE TABLE s.extra (a int)');
+    await expect(runVerify(store, url, SCHEMAS, key, { journal })).rejects.toMatchObject({
+      code: 'ARCHIVE_DOES_NOT_FIT',
+    });
+    expect(await kept()).toBe(!overtaken);
+    await store.delete(`${key}.verified.json`);
+    await runVerify(store, url, SCHEMAS, key, { journal, allowExtraTables: true });
+    expect(await kept()).toBe(!overtaken);
+  });
+
   test('but a drill takes rows that a NOT VALID check had spared, as a restore does', async () => {
     const url = await newDatabase();
     await sql(

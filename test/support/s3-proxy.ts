@@ -26,6 +26,7 @@ export type S3Operation =
   | 'GetObject'
   | 'PutObject'
   | 'DeleteObject'
+  | 'ListObjects'
   | 'Other';
 
 export interface S3Request {
@@ -38,8 +39,8 @@ export interface S3Request {
 export class S3Proxy {
   /** All requests so far. */
   readonly requests: S3Request[] = [];
-  /** Decides for each request how it fails. */
-  fault: (request: S3Request) => S3Fault | undefined = () => undefined;
+  /** Decides for each request how it fails; the request waits for that. */
+  fault: (request: S3Request) => S3Fault | undefined | Promise<S3Fault | undefined> = () => undefined;
 
   private constructor(
     private readonly server: Server,
@@ -83,7 +84,7 @@ export class S3Proxy {
     const { method = '', url = '', headers } = incoming;
     const what: S3Request = { operation: operationOf(method, url), what: `${url} ${headers.range ?? ''}` };
     this.requests.push(what);
-    const fault = this.fault(what);
+    const fault = await this.fault(what);
     if (fault === 'cut request') {
       const length = Number(headers['content-length'] ?? 0);
       for (let read = 0; read < length / 2;) {
@@ -137,7 +138,7 @@ function operationOf(method: string, url: string): S3Operation {
   if (method === 'PUT' && searchParams.has('partNumber')) return 'UploadPart';
   if (method === 'POST' && searchParams.has('uploadId')) return 'CompleteMultipartUpload';
   if (method === 'DELETE' && searchParams.has('uploadId')) return 'AbortMultipartUpload';
-  if (key.join('') === '') return 'Other';
+  if (key.join('') === '') return method === 'GET' ? 'ListObjects' : 'Other';
   const plain: Record<string, S3Operation> = {
     HEAD: 'HeadObject',
     GET: 'GetObject',

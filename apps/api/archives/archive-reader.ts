@@ -1,7 +1,8 @@
+import { Injectable } from '@nestjs/common';
 import { findManifest, type ManifestSummary, Slots } from '#archive';
 import { type ArchiveFacts, type ArchiveVerification, Failure } from '#contracts';
-import { readVerification, type VerificationRecord } from '#snapshot';
-import type { ListedObject, ObjectStore } from '#storage';
+import { readVerification, verificationKey, type VerificationRecord } from '#snapshot';
+import { type ListedObject, ObjectStore } from '#storage';
 import { RecentlyUsed } from './recently-used.js';
 
 /** Archives that are read at once, for all requests together. */
@@ -14,6 +15,7 @@ const REMEMBERED = 2_000;
 export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
 
 /** Reads what archives are out of the bucket, and remembers it: objects of one ETag never change. */
+@Injectable()
 export class ArchiveReader {
   private readonly facts = new RecentlyUsed<ArchiveFacts>(REMEMBERED);
   private readonly verifications = new RecentlyUsed<ArchiveVerification>(REMEMBERED);
@@ -40,20 +42,20 @@ export class ArchiveReader {
     }
   }
 
-  /** A record that cannot be read just now, such as one that is being replaced, counts for none. @throws the signal's reason */
+  /** How an archive was last verified, by the record beside it. @throws Failure STORE_*; the signal's reason */
+  async verificationBeside(key: string, signal: AbortSignal): Promise<ArchiveVerification> {
+    const record = await this.store.find(verificationKey(key), signal);
+    return record === undefined ? NEVER_VERIFIED : this.verification(record, signal);
+  }
+
+  /** What a record says; one that is none of ours says nothing. @throws Failure STORE_*; the signal's reason */
   async verification(object: ListedObject, signal: AbortSignal): Promise<ArchiveVerification> {
     const known = this.verifications.get(version(object));
     if (known !== undefined) return known;
-    try {
-      const record = await within(this.slots, () => readVerification(this.store, object, signal));
-      const verification = record === undefined ? NEVER_VERIFIED : verificationOf(record);
-      this.verifications.set(version(object), verification);
-      return verification;
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof Failure)) throw error;
-      return NEVER_VERIFIED;
-    }
+    const record = await within(this.slots, () => readVerification(this.store, object, signal));
+    const verification = record === undefined ? NEVER_VERIFIED : verificationOf(record);
+    this.verifications.set(version(object), verification);
+    return verification;
   }
 
   /** @throws Failure ARCHIVE_INVALID, STORE_*; the signal's reason */

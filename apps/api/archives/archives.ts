@@ -1,7 +1,10 @@
 import { ConflictException, Inject, Injectable, NotFoundException } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { Repository } from 'typeorm';
 import type { ManifestSummary } from '#archive';
 import type { Settings } from '#config';
 import { type Archive, type ArchiveVerification, Failure } from '#contracts';
+import { ScheduleArchive } from '#database';
 import { DaemonQueue } from '#queue';
 import { deleteArchive, verificationKey } from '#snapshot';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
@@ -37,15 +40,13 @@ interface Listing {
 /** The archives below the prefix: the bucket is asked, whoever has made them. */
 @Injectable()
 export class Archives {
-  private readonly reader: ArchiveReader;
-
   constructor(
     private readonly store: ObjectStore,
+    private readonly reader: ArchiveReader,
     private readonly daemons: DaemonQueue,
+    @InjectRepository(ScheduleArchive) private readonly scheduled: Repository<ScheduleArchive>,
     @Inject(SETTINGS) private readonly settings: Settings,
-  ) {
-    this.reader = new ArchiveReader(store);
-  }
+  ) {}
 
   /** A page of the archives, newest first. @throws Failure STORE_* */
   list(limit: number, offset: number): Promise<{ backups: Archive[]; total: number }> {
@@ -61,7 +62,7 @@ export class Archives {
             : withProblem(
                 'No restore takes this name: rename it to letters, digits, _ . ( ) + - and .zip.',
               ))),
-          ...(await this.verificationOf(object, verifications, signal)),
+          ...(await this.listedVerification(object, verifications, signal)),
         })),
       );
       return { backups, total: archives.length };
@@ -87,8 +88,8 @@ export class Archives {
   /** @throws NotFoundException; Failure STORE_* */
   details(name: string): Promise<ArchiveDetails> {
     return inTime(async (signal) => {
-      const { object, verifications } = await this.find(name, signal);
-      const verification = await this.verificationOf(object, verifications, signal);
+      const object = await this.find(name, signal);
+      const verification = await orNever(this.reader.verificationBeside(object.key, signal), signal);
       try {
         const summary = await this.reader.summary(object, signal);
         return { ...this.outside(object), ...factsOf(summary), ...verification, ...inside(summary) };
@@ -107,35 +108,31 @@ export class Archives {
   /** An address that is good for 15 minutes. @throws NotFoundException; Failure STORE_* */
   downloadUrl(name: string): Promise<string> {
     return inTime(async (signal) => {
-      const { object } = await this.find(name, signal);
+      const object = await this.find(name, signal);
       return this.store.downloadUrl(object.key, DOWNLOAD_SECONDS);
     });
   }
 
-  /** @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
+  /** Also from the archives of its schedule. @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
   delete(name: string): Promise<void> {
     return inTime(async (signal) => {
-      const { object } = await this.find(name, signal);
+      const object = await this.find(name, signal);
       const readers = await this.daemons.readersOf(object.key);
       if (readers.length > 0)
         throw new ConflictException(
           `The archive is needed by the daemon ${readers.slice(0, 10).join(', ')}. Wait for its end, or terminate it.`,
         );
       await deleteArchive(this.store, object.key, signal);
+      await this.scheduled.delete({ url: this.store.url(object.key) });
     });
   }
 
-  private async find(
-    name: string,
-    signal: AbortSignal,
-  ): Promise<Pick<Listing, 'verifications'> & { object: ListedObject }> {
+  /** By its key alone: credentials that may not list get at what they know the name of. */
+  private async find(name: string, signal: AbortSignal): Promise<ListedObject> {
     const key = this.keyOf(name);
-    const { archives, verifications } =
-      key === undefined ? { archives: [] } : await this.listing(key, signal);
-    const object = archives.find((archive) => archive.key === key);
-    if (object === undefined || verifications === undefined)
-      throw new NotFoundException('There is no archive of this name.');
-    return { object, verifications };
+    const object = key === undefined ? undefined : await this.store.find(key, signal);
+    if (object === undefined) throw new NotFoundException('There is no archive of this name.');
+    return object;
   }
 
   /** @returns undefined for what names no archive below the prefix */
@@ -158,13 +155,13 @@ export class Archives {
     return { archives, verifications };
   }
 
-  private async verificationOf(
+  private async listedVerification(
     { key }: ListedObject,
     verifications: Map<string, ListedObject>,
     signal: AbortSignal,
   ): Promise<ArchiveVerification> {
     const record = verifications.get(verificationKey(key));
-    return record === undefined ? NEVER_VERIFIED : await this.reader.verification(record, signal);
+    return record === undefined ? NEVER_VERIFIED : orNever(this.reader.verification(record, signal), signal);
   }
 
   private outside({ key, modifiedOn, bytes }: ListedObject) {
@@ -177,6 +174,20 @@ export class Archives {
 
   private nameOf(key: string): string {
     return key.slice(this.settings.store.prefix.length);
+  }
+}
+
+/** A record that cannot be read just now, such as one that is being replaced, counts for none. @throws the signal's reason */
+async function orNever(
+  reading: Promise<ArchiveVerification>,
+  signal: AbortSignal,
+): Promise<ArchiveVerification> {
+  try {
+    return await reading;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof Failure)) throw error;
+    return NEVER_VERIFIED;
   }
 }
 

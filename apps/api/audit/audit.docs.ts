@@ -7,12 +7,12 @@ const event = answer(
   z.strictObject({
     id: text,
     on: time,
-    account: text.describe('An email.'),
+    account: text.describe('An email, or `schedule NAME` for what a schedule did.'),
     key: text.nullable().describe('The name of the API key that was used.'),
     action: text,
     subject: text.nullable(),
     outcome: text.describe('The HTTP status that was answered, or `unknown`.'),
-    address: text,
+    address: text.describe('Of a schedule, the name of the machine that the API runs on.'),
   }),
 );
 const events = answer('AuditEvents', z.strictObject({ events: z.array(event), total: count }));

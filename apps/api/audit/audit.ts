@@ -16,13 +16,14 @@ export class AuditUnavailable extends ServiceUnavailableException {
 
 /** What is recorded of a call. */
 export interface AuditedCall {
-  /** The email of who asks. */
+  /** The email of who asks, or `schedule NAME`. */
   account: string;
   /** The name of the API key that is used. */
   key?: string | undefined;
   action: string;
   /** What the call names: an id, an archive, an email. Never a secret. */
   subject?: string | undefined;
+  /** Where it comes from. */
   address: string;
 }
 
@@ -83,7 +84,7 @@ export class Audit {
       .limit(limit)
       .offset(offset);
     if (action !== undefined) query.andWhere('event.action = :action', { action });
-    if (account !== undefined) query.andWhere('event.account = :account', { account: account.toLowerCase() });
+    if (account !== undefined) query.andWhere('event.account = :account', { account: accountName(account) });
     if (since !== undefined) query.andWhere('event.happenedOn >= :since', { since });
     return query.getManyAndCount();
   }
@@ -91,7 +92,7 @@ export class Audit {
 
 async function insertEvent(manager: EntityManager, call: AuditedCall): Promise<string> {
   const event = manager.create(AuditEvent, {
-    account: stored(call.account.toLowerCase(), EMAIL_LENGTH),
+    account: stored(accountName(call.account), EMAIL_LENGTH),
     keyName: call.key ?? null,
     action: call.action,
     subject: call.subject === undefined ? null : stored(call.subject, SUBJECT_LENGTH),
@@ -108,6 +109,11 @@ async function insertOutcome(
   made?: string,
 ): Promise<void> {
   await manager.insert(AuditOutcome, { eventId, status, made: made ?? null });
+}
+
+/** Emails are the same in capitals; the names of schedules are not. */
+function accountName(account: string): string {
+  return account.startsWith('schedule ') ? account : account.toLowerCase();
 }
 
 /** What clients wrote, as PostgreSQL takes it: no NUL, and no more than is needed to know it again. */

@@ -5,6 +5,7 @@ export interface PlannedArchive {
   key: string;
   /** Milliseconds since 1970. */
   createdOn: number;
+  /** Whether it could be restored when it was last verified. */
   verified: boolean;
 }
 

@@ -1,15 +1,18 @@
 import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { isDeepStrictEqual } from 'node:util';
+import { In, Repository } from 'typeorm';
 import type { Settings } from '#config';
 import { errorSentence, Failure } from '#contracts';
-import { type Schedule, ScheduleArchive } from '#database';
+import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { deleteArchive } from '#snapshot';
 import { ObjectStore } from '#storage';
+import { ArchiveReader } from '../archives/archive-reader.js';
 import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
+import { ScheduleAudit } from './schedule-audit.js';
 
 /** An archive of a schedule that lies in the bucket. */
 export interface KeptArchive extends PlannedArchive {
@@ -18,16 +21,29 @@ export interface KeptArchive extends PlannedArchive {
   name: string;
 }
 
+/** The archives on record of a schedule. */
+interface FoundArchives {
+  here: KeptArchive[];
+  /** In this bucket no more. */
+  gone: KeptArchive[];
+  elsewhere: KeptArchive[];
+}
+
 /** How long the bucket may take for a dry run. */
 const PLANNED_WITHIN_MS = 30_000;
+/** How many archives the bucket is asked about at once. */
+const AT_ONCE = 8;
 
 /** Deletes the archives of a schedule that its retention does not keep, and no others. */
 @Injectable()
 export class Pruning {
   constructor(
+    @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly store: ObjectStore,
+    private readonly reader: ArchiveReader,
     private readonly daemons: DaemonQueue,
+    private readonly audit: ScheduleAudit,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -37,7 +53,13 @@ export class Pruning {
    * @throws Failure STORE_*; QueueUnavailable
    */
   async plan(schedule: Schedule, signal: AbortSignal): Promise<PruningPlan<KeptArchive>> {
-    const { here, elsewhere } = await this.find(schedule, signal);
+    return this.planFor(schedule, await this.find(schedule, signal));
+  }
+
+  private async planFor(
+    schedule: Schedule,
+    { here, elsewhere }: FoundArchives,
+  ): Promise<PruningPlan<KeptArchive>> {
     const { retention, timeZone, afterBackup } = schedule;
     const plan: PruningPlan<KeptArchive> =
       retention === null
@@ -65,15 +87,24 @@ export class Pruning {
   }
 
   /**
-   * Deletes what the plan says. A store that refuses is no reason for a run to fail: the next one tries again.
+   * Deletes what the plan says, as long as the schedule is what it was planned for. Archives on record that do not lie
+   * in the bucket any more are struck off. A store that refuses is no reason for a run to fail: the next one tries again.
    * @returns a sentence that says what could not be done; undefined when all was
-   * @throws QueueUnavailable; the signal's reason
+   * @throws QueueUnavailable; AuditUnavailable; the signal's reason
    */
   async prune(schedule: Schedule, signal: AbortSignal): Promise<string | undefined> {
     if (schedule.retention === null) return undefined;
     try {
-      const { delete: doomed } = await this.plan(schedule, signal);
-      for (const archive of doomed) await this.delete(schedule, archive, signal);
+      const found = await this.find(schedule, signal);
+      // A run has just written one: where none is found, the bucket is not what it was, and nothing is believed.
+      if (found.here.length > 0) await this.strikeOff(schedule, found.gone);
+      const { delete: doomed } = await this.planFor(schedule, found);
+      for (const archive of doomed) {
+        // Each may take long: meanwhile somebody may have thought better of it, or started a restore.
+        if (!(await this.isStill(schedule))) return undefined;
+        if ((await this.daemons.readersOf(archive.key)).length > 0) continue;
+        await this.delete(schedule, archive, signal);
+      }
       return undefined;
     } catch (error) {
       if (!(error instanceof Failure) || !error.code.startsWith('STORE_')) throw error;
@@ -82,33 +113,64 @@ export class Pruning {
   }
 
   /** The row last: what is left when this breaks off is found again by it. */
-  private async delete({ name }: Schedule, { key, url }: KeptArchive, signal: AbortSignal): Promise<void> {
-    await deleteArchive(this.store, key, signal);
-    await this.archives.delete({ url, schedule: name });
-    this.logger.info({ schedule: name, archive: url }, 'Deleted an archive that the retention does not keep');
+  private async delete(
+    { name: schedule }: Schedule,
+    { key, url, name: archive }: KeptArchive,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const act = { schedule, action: 'archive.delete', subject: archive } as const;
+    await this.audit.recorded(act, () => deleteArchive(this.store, key, signal));
+    await this.archives.delete({ url, schedule });
+    this.logger.info({ schedule, archive: url }, 'Deleted an archive that the retention does not keep');
   }
 
-  /** The archives on record. One that somebody else has deleted takes no place from the others. */
-  private async find(
-    { name }: Schedule,
-    signal: AbortSignal,
-  ): Promise<{ here: KeptArchive[]; elsewhere: KeptArchive[] }> {
+  /**
+   * The archives on record, with what the bucket says of them: one that somebody else has deleted takes no place from
+   * the others, and verified is what could be restored when it was last verified, whoever asked for that.
+   */
+  private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
     const { prefix } = this.settings.store;
     const rows = await this.archives.findBy({ schedule: name });
-    const archives = rows.map(({ key, url, createdOn, verifiedOn }) => ({
+    const archives = rows.map(({ key, url, createdOn }) => ({
       key,
       url,
       name: key.startsWith(prefix) ? key.slice(prefix.length) : url,
       createdOn: createdOn.getTime(),
-      verified: verifiedOn !== null,
+      verified: false,
     }));
     // Where the bucket was changed meanwhile, the same key means something else.
-    const here = archives.filter(({ key, url }) => this.store.url(key) === url);
-    const there = await Promise.all(here.map(({ key }) => this.store.open(key, signal)));
+    const ours = archives.filter(({ key, url }) => this.store.url(key) === url);
+    const here: KeptArchive[] = [];
+    for (let start = 0; start < ours.length; start += AT_ONCE) {
+      const some = ours.slice(start, start + AT_ONCE);
+      const seen = await Promise.all(some.map((archive) => this.seenInBucket(archive, signal)));
+      here.push(...seen.filter((archive) => archive !== undefined));
+    }
+    const lying = new Set(here.map(({ url }) => url));
     return {
-      here: here.filter((_archive, index) => there[index] !== undefined),
-      elsewhere: archives.filter((archive) => !here.includes(archive)),
+      here,
+      gone: ours.filter(({ url }) => !lying.has(url)),
+      elsewhere: archives.filter((archive) => !ours.includes(archive)),
     };
+  }
+
+  /** @returns undefined for one that does not lie there */
+  private async seenInBucket(archive: KeptArchive, signal: AbortSignal): Promise<KeptArchive | undefined> {
+    if ((await this.store.find(archive.key, signal)) === undefined) return undefined;
+    const { restorable } = await this.reader.verificationBeside(archive.key, signal);
+    return { ...archive, verified: restorable === true };
+  }
+
+  private async strikeOff({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {
+    if (gone.length === 0) return;
+    await this.archives.delete({ schedule, url: In(gone.map(({ url }) => url)) });
+    this.logger.info({ schedule, archives: gone.length }, 'Archives lie in the bucket no more');
+  }
+
+  /** Whether the schedule goes on, and would have the same planned. */
+  private async isStill(schedule: Schedule): Promise<boolean> {
+    const now = await this.schedules.findOneBy({ name: schedule.name });
+    return now !== null && now.enabled && isDeepStrictEqual(plannedBy(now), plannedBy(schedule));
   }
 
   /** Takes out of a plan what daemons wait for or read. */
@@ -121,4 +183,9 @@ export class Pruning {
     }
     return spared;
   }
+}
+
+/** What a plan is made by. One that was removed and made again is another schedule. */
+function plannedBy({ createdOn, retention, timeZone, afterBackup }: Schedule) {
+  return { createdOn, retention, timeZone, afterBackup };
 }

@@ -11,6 +11,7 @@ import { Notifications } from '../notifications/notifications.js';
 import { SETTINGS } from '../settings.js';
 import { nextTime } from './cron.js';
 import { Pruning } from './pruning.js';
+import { ScheduleAudit } from './schedule-audit.js';
 
 /** How often a run looks at its daemon. */
 const LOOK_EVERY_MS = 1_000;
@@ -24,6 +25,7 @@ export class ScheduleRuns {
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly daemons: DaemonQueue,
     private readonly pruning: Pruning,
+    private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -132,7 +134,10 @@ export class ScheduleRuns {
     const mark = `${type} of schedule ${schedule} at ${dueOn.toISOString()}`;
     const known = run[column];
     if (known !== null) return this.daemons.statusOfMarked(known, mark);
-    const status = await this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive);
+    const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
+    const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
+      this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive),
+    );
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'Started by a schedule');
     return status;

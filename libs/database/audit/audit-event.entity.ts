@@ -21,7 +21,7 @@ export class AuditEvent {
   @Index()
   happenedOn!: Date;
 
-  /** The email of who asked; of a failed login, what was given for one. */
+  /** The email of who asked, or `schedule NAME`; of a failed login, what was given for one. */
   @Column('text')
   account!: string;
 

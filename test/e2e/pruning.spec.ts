@@ -1,0 +1,183 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonStatus } from '#contracts';
+import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
+import { openStore, putBytes, servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+
+interface Pruning {
+  keep: { name: string; because: string[] }[];
+  delete: { name: string }[];
+}
+interface AuditEvents {
+  events: { account: string; action: string; subject: string; outcome: string; address: string }[];
+}
+
+const EACH_SECOND = '* * * * * *';
+const FAR_AWAY = '0 0 29 2 *';
+const never = new AbortController().signal;
+
+describe('the pruning of a schedule', () => {
+  const prefix = `pruned-${randomBytes(4).toString('hex')}/`;
+  const store = openStore(servers.s3);
+  let proxy: S3Proxy;
+  let stack: Stack;
+  let bytes: Buffer;
+  beforeAll(async () => {
+    proxy = await S3Proxy.to(servers.s3.endpoint);
+    stack = await Stack.start({ env: { S3_ENDPOINT: proxy.url, S3_PREFIX: prefix } });
+    const { backupUrl } = await stack.finished((await stack.startBackup()).id);
+    const object = await store.open(prefix + nameOf(backupUrl), never);
+    bytes = object === undefined ? Buffer.alloc(0) : await buffer(object.read(0, object.length));
+  });
+  afterEach(() => {
+    proxy.fault = () => undefined;
+  });
+  afterAll(async () => {
+    await stack.stop();
+    store.close();
+    await proxy.close();
+  });
+
+  const change = <Row extends object>(text: string, values: unknown[] = []) =>
+    sql<Row>(stack.env['DATABASE_URL'] ?? '', text, values);
+  const put = (name: string, more: object) =>
+    stack.call('PUT', `/repo/v1/schedules/${name}`, { pattern: FAR_AWAY, then: 'nothing', ...more });
+  const lastRun = async (name: string) =>
+    (await stack.call<{ lastRun: { status: string } | null }>('GET', `/repo/v1/schedules/${name}`)).body
+      .lastRun;
+  const dryRun = async (name: string) =>
+    (await stack.call<Pruning>('GET', `/repo/v1/schedules/${name}/pruning`)).body;
+  const isThere = async (name: string) => (await store.open(prefix + name, never)) !== undefined;
+  const onRecord = async (schedule: string) =>
+    (
+      await change<{ url: string }>('SELECT url FROM snapshotd.schedule_archive WHERE schedule = $1', [
+        schedule,
+      ])
+    ).map(({ url }) => nameOf(url));
+
+  /** Archives that a schedule has made on the first days of a year long ago. */
+  async function made(schedule: string, ...names: string[]): Promise<void> {
+    for (const [index, name] of names.entries()) {
+      await putBytes(prefix + name, bytes);
+      await change(
+        `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
+         VALUES ($1, $2, $3, '0', $4, $4)`,
+        [`${proxy.url}/archives/${prefix}${name}`, prefix + name, schedule, `2020-01-0${index + 1}`],
+      );
+    }
+  }
+
+  /**
+   * Lets a schedule run once, or a little oftener.
+   * @param atFirstDelete is done while the first request to delete waits
+   */
+  async function run(name: string, more: object, atFirstDelete?: () => Promise<unknown>): Promise<void> {
+    const begin = async () => {
+      await put(name, { pattern: EACH_SECOND, ...more });
+      while ((await lastRun(name)) === null) await sleep(50);
+      await put(name, more);
+    };
+    const begun = begin();
+    if (atFirstDelete !== undefined)
+      await new Promise((resolve, reject) => {
+        begun.catch(reject);
+        proxy.fault = async ({ operation }: S3Request) => {
+          if (operation !== 'DeleteObject') return undefined;
+          proxy.fault = () => undefined;
+          await begun.then(atFirstDelete).then(resolve, reject);
+          return undefined;
+        };
+      });
+    await begun;
+    while ((await lastRun(name))?.status === 'IN_PROGRESS') await sleep(50);
+    expect(await lastRun(name)).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+  }
+
+  test('keeps the newest archive that the bucket has as verified, whoever verified it', async () => {
+    await put('proved', { retention: { last: 1 }, enabled: false });
+    await made('proved', 'by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip');
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', {
+      url: 'by-hand.zip',
+    });
+    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    // Verified by the schedule, and found unfit since.
+    await change(
+      `UPDATE snapshotd.schedule_archive SET verified_on = completed_on, verified_by = 'READ' WHERE key = $1`,
+      [`${prefix}doubted.zip`],
+    );
+    const record = {
+      archive: `${prefix}doubted.zip`,
+      restorable: false,
+      restoreDrill: false,
+      daemonId: '7',
+      verifiedAt: new Date().toISOString(),
+    };
+    await putBytes(`${prefix}doubted.zip.verified.json`, Buffer.from(JSON.stringify(record)));
+    expect(await dryRun('proved')).toMatchObject({
+      keep: [
+        { name: 'newest.zip', because: ['last'] },
+        { name: 'by-hand.zip', because: ['newest verified'] },
+      ],
+      delete: [{ name: 'unread.zip' }, { name: 'doubted.zip' }],
+    });
+    await run('proved', { retention: { last: 1 } });
+    expect(
+      await Promise.all(['by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip'].map(isThere)),
+    ).toEqual([true, false, false, false]);
+  });
+
+  test('is in the audit, and so is the backup before it', async () => {
+    const { body } = await stack.call<AuditEvents>(
+      'GET',
+      '/repo/v1/audit?account=schedule%20proved&limit=100',
+    );
+    const of = { account: 'schedule proved', address: hostname() };
+    for (const name of ['newest.zip', 'unread.zip', 'doubted.zip'])
+      expect(body.events).toContainEqual(
+        expect.objectContaining({ ...of, action: 'archive.delete', subject: name, outcome: '204' }),
+      );
+    expect(body.events).toContainEqual(
+      expect.objectContaining({
+        ...of,
+        action: 'backup.start',
+        subject: expect.stringMatching(/^\d+$/),
+        outcome: '201',
+      }),
+    );
+  });
+
+  test('stops when the retention changes', async () => {
+    await put('changed', { retention: { last: 1 }, enabled: false });
+    await made('changed', 'changed-1.zip', 'changed-2.zip', 'changed-3.zip');
+    await run('changed', { retention: { last: 1 } }, () => put('changed', { retention: { last: 9 } }));
+    expect(await Promise.all(['changed-1.zip', 'changed-2.zip', 'changed-3.zip'].map(isThere))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+
+  test('spares what a daemon has come to need meanwhile, and strikes off what somebody else has deleted', async () => {
+    await put('needed', { retention: { last: 1 }, enabled: false });
+    await made('needed', 'lost.zip', 'deleted.zip', 'wanted.zip', 'unwanted.zip');
+    await store.delete(`${prefix}lost.zip`);
+    expect(await stack.call('DELETE', '/repo/v1/backups/deleted.zip')).toMatchObject({ status: 204 });
+    expect((await onRecord('needed')).sort()).toEqual(['lost.zip', 'unwanted.zip', 'wanted.zip']);
+    await run('needed', { retention: { last: 1 } }, async () => {
+      for (const worker of stack.workers.splice(0)) await worker.stop();
+      await stack.call('POST', '/repo/v1/startVerifyDaemon', { url: 'wanted.zip' });
+    });
+    expect(await isThere('wanted.zip')).toBe(true);
+    expect(await isThere('unwanted.zip')).toBe(false);
+    const left = await onRecord('needed');
+    expect(left).toContain('wanted.zip');
+    expect(left).not.toContain('lost.zip');
+  });
+});
+
+function nameOf(url: string | null): string {
+  return url?.split('/').at(-1) ?? '';
+}
