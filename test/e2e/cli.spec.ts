@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
@@ -15,7 +15,7 @@ import {
 import { createServer, type RequestListener, request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { json } from 'node:stream/consumers';
+import { json, text as readText } from 'node:stream/consumers';
 import { type Archive, type DaemonStatus, PRODUCT, type ScheduleView } from '#contracts';
 import { freePort } from '#embedded';
 import { CommandLine } from '../support/command-line.js';
@@ -380,16 +380,19 @@ describe('a script can tell by the exit code', () => {
   });
 
   test('also when nobody reads what it says, or it cannot be written', async () => {
-    const shell = (script: string) =>
-      spawnSync('bash', ['-c', script], {
-        cwd: user.folder,
-        env: user.shellEnvironment,
-        encoding: 'utf8',
-      });
+    // Not synchronously: the object store's network is in this process.
+    const shell = async (script: string) => {
+      const child = spawn('bash', ['-c', script], { cwd: user.folder, env: user.shellEnvironment });
+      const [stderr, [status]] = await Promise.all([
+        readText(child.stderr),
+        once(child, 'close') as Promise<[number]>,
+      ]);
+      return { status, stderr };
+    };
     const failing = 'snapshotd restore missing.zip --yes --wait --json';
-    expect(shell(`${failing} | true; exit \${PIPESTATUS[0]}`).status).toBe(1);
-    expect(shell(`snapshotd backup --wait 2>&1 | true; exit \${PIPESTATUS[0]}`).status).toBe(0);
-    expect(shell('snapshotd list > /dev/full')).toMatchObject({
+    expect((await shell(`${failing} | true; exit \${PIPESTATUS[0]}`)).status).toBe(1);
+    expect((await shell(`snapshotd backup --wait 2>&1 | true; exit \${PIPESTATUS[0]}`)).status).toBe(0);
+    expect(await shell('snapshotd list > /dev/full')).toMatchObject({
       status: 1,
       stderr: expect.stringMatching(/^snapshotd: The output cannot be written: .*ENOSPC[^\n]*\n$/) as unknown,
     });
