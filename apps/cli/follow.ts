@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, Failure, retrying, type RetryOptions } from '#contracts';
+import { type DaemonStatus, Failure, hasEnded, retrying, type RetryOptions } from '#contracts';
 import type { Api } from './api.js';
 
 /** The first status comes at once, unless something on the way keeps the stream for itself. */
@@ -33,10 +33,6 @@ export async function follow(
     }
     await sleep(POLL_EVERY_MS, undefined, { signal });
   }
-}
-
-export function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
 }
 
 /** Tells of the events until the stream ends or breaks. @throws the signal's reason */

@@ -9,8 +9,8 @@ export function zlibOptions(level: number): ZlibOptions {
 
 /**
  * Compresses whole contents on zlib's threads, any number of them side by side, with compressors that are used again
- * and again: those of Node's own functions for this, and the copies that they make of their output, are garbage that
- * took a tenth of a backup's time to collect.
+ * and again: for those of Node's own functions, and the copies that these make of their output, V8 marked its whole heap
+ * more than once a second.
  */
 export class Deflaters {
   private readonly idle: Deflater[] = [];
@@ -48,6 +48,8 @@ class Deflater {
       // Ends zlib's stream, and not Node's, which could not be used again.
       stream.flush(constants.Z_FINISH, () => {
         stream.removeListener('error', reject);
+        // Output that waits, should there be any, is this content's: it must not come with the next.
+        while (stream.read() !== null);
         resolve();
       });
     });

@@ -40,3 +40,8 @@ export interface DaemonStatus {
 export function progressTotal(entities: number): number {
   return entities + Math.floor(entities / 10);
 }
+
+/** Whether a daemon stays as it is from now on. */
+export function hasEnded({ status }: DaemonStatus): boolean {
+  return status === 'COMPLETED' || status === 'FAILED';
+}

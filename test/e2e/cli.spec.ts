@@ -578,8 +578,8 @@ describeAtTerminal('at a terminal', () => {
   });
 });
 
-const fish = spawnSync('fish', ['--version']).error === undefined ? test : test.skip;
-const zsh = spawnSync('zsh', ['--version']).error === undefined ? test : test.skip;
+const fish = spawnSync('fish', ['--version']).status === 0 ? test : test.skip;
+const zsh = spawnSync('zsh', ['--version']).status === 0 ? test : test.skip;
 
 fish('fish completes commands, options and values', async () => {
   const { stdout } = await user.run(['completion', 'fish']);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonStatus } from '#contracts';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import { queues } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { tried } from '../support/tried.js';
@@ -20,7 +20,7 @@ test.each(queues)(
         const { status, body } = await stack.call<DaemonStatus>('GET', `/repo/v1/daemonStatus/${id}`);
         expect(status).toBe(200);
         polls++;
-        if (body.status === 'COMPLETED' || body.status === 'FAILED') return body;
+        if (hasEnded(body)) return body;
         await sleep(ASK_EVERY_MS);
       }
     };

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonStatus } from '#contracts';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import type { Stack } from './stack.js';
 
 const LOOK_EVERY_MS = 50;
@@ -70,8 +70,4 @@ export class FollowedDaemon {
         throw new Error(`From ${JSON.stringify(this.seen[at - 1])} to ${JSON.stringify(status)}`);
     });
   }
-}
-
-function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
 }

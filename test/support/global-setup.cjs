@@ -13,6 +13,7 @@ const {
   Swift,
   throwAwayFolder,
 } = require('../../dist/libs/embedded/index.js');
+const { chromiumPath } = require('../../dist/tools/chromium.js');
 
 const DEBIAN = '/usr/lib/postgresql';
 
@@ -35,6 +36,9 @@ function missing() {
       'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
     spawnSync('promtool', ['--version']).status === 0 ||
       'promtool is not on PATH: nobody judges the alert rules. It comes with prometheus.',
+    chromiumPath !== undefined || 'Chromium is not installed: nothing is looked at in a browser.',
+    spawnSync('fish', ['--version']).status === 0 || 'fish is not on PATH: it completes nothing.',
+    spawnSync('zsh', ['--version']).status === 0 || 'zsh is not on PATH: it reads no script.',
     spawnSync('tmux', ['-V']).status === 0 || 'tmux is not on PATH: nothing is typed at a terminal.',
   ].filter((lack) => lack !== true);
 }

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A network between a client and a server that can stall, and that can break. */
+/** A network between a client and a server that can be slow or stall, and that can break. */
 export class Proxy {
   private readonly pairs = new Set<[Socket, Socket]>();
   private stalled = false;
   /** Breaks every connection after so many bytes from the server. */
   breakAfterBytes = Infinity;
+  /** Lets no more than about so much through from the server, on each connection. */
+  bytesPerSecond = Infinity;
   /** How many connections were broken. */
   broken = 0;
 
@@ -36,9 +38,13 @@ export class Proxy {
     let passed = 0;
     server.on('data', (bytes: Buffer) => {
       passed += bytes.length;
-      if (passed <= this.breakAfterBytes) return;
-      this.broken++;
-      end();
+      if (passed > this.breakAfterBytes) {
+        this.broken++;
+        end();
+      } else if (this.bytesPerSecond < Infinity) {
+        server.pause();
+        setTimeout(() => this.stalled || server.resume(), (bytes.length / this.bytesPerSecond) * 1_000);
+      }
     });
     if (this.stalled) for (const socket of pair) socket.pause();
     else {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonStatus } from '#contracts';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import { apiReady, freePort, type ServerProcess, startApp } from '#embedded';
 import { newDatabase, servers } from './servers.js';
 
@@ -159,10 +159,6 @@ export class Stack {
     await Promise.all(this.workers.map((worker) => worker.stop()));
     await this.api.stop();
   }
-}
-
-function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
 }
 
 /** Counted in a file, because each test file has an environment of its own. */

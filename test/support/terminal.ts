@@ -73,6 +73,8 @@ export class Terminal {
   async begin(line: string): Promise<void> {
     this.commands++;
     await this.type('clear');
+    // What the command before has left there must not be taken for what this one shows.
+    await this.shows(/^\$$/);
     await this.type(`${line}; echo "command ${this.commands} ended with $?"`);
   }
 

@@ -1,7 +1,7 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { DAEMON_STATES, DAEMON_TYPES, hasEnded } from '#contracts';
 import { Archives } from '../archives/archives.js';
 import { mayStill } from '../auth/access.js';
 import { Callers } from '../auth/callers.js';
@@ -97,9 +97,8 @@ export class DaemonPagesController {
 
   @Post(':id/terminate')
   async terminate(@Param('id') id: string, @Res() reply: FastifyReply): Promise<void> {
-    const { status } = await this.daemons.status(id);
+    const before = await this.daemons.status(id);
     await this.daemons.terminate(id);
-    const hadEnded = status === 'COMPLETED' || status === 'FAILED';
-    leadTo(reply, `/admin/daemons/${id}`, hadEnded ? 'daemon-had-ended' : 'daemon-terminated');
+    leadTo(reply, `/admin/daemons/${id}`, hasEnded(before) ? 'daemon-had-ended' : 'daemon-terminated');
   }
 }

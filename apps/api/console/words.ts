@@ -6,8 +6,10 @@ const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB'];
 
 /** 1,234,567 bytes are 1.2 MB. */
 export function bytes(length: number): string {
-  const step = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, length)) / 3));
-  const value = length / 1000 ** step;
+  let value = length;
+  let step = 0;
+  // What would be shown as 1,000 is one of the next unit.
+  for (; value >= (step === 0 ? 1_000 : 999.5) && step < UNITS.length - 1; step++) value /= 1_000;
   return `${step > 0 && value < 99.95 ? value.toFixed(1) : count(Math.round(value))} ${UNITS[step]}`;
 }
 

@@ -1,7 +1,7 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { type DaemonStatus, errorSentence } from '#contracts';
+import { type DaemonStatus, errorSentence, hasEnded } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 
@@ -118,8 +118,4 @@ export class StatusStreams implements OnModuleDestroy {
       }
     }
   }
-}
-
-function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
 }

@@ -1,9 +1,8 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { type DaemonStatus, Failure } from '#contracts';
+import { type DaemonStatus, Failure, hasEnded } from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
-import { hasEnded } from '../follow.js';
 import { formatDuration, formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
 import { expectCompleted, showStatus, tellingTrouble, watched } from '../watch.js';
