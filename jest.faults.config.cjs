@@ -8,9 +8,8 @@ module.exports = {
   ...jestConfig,
   testPathIgnorePatterns: ['/node_modules/'],
   testMatch: [
-    '<rootDir>/test/faults/**/*.spec.ts',
-    '<rootDir>/test/e2e/fuzz.spec.ts',
-    '<rootDir>/test/heart/any-database.spec.ts',
+    '<rootDir>/test/{faults,heart}/**/*.spec.ts',
+    '<rootDir>/test/e2e/{daemon-list,dashboard,failed-backups,failing-store,fuzz,history,monitoring,restore}.spec.ts',
   ],
   // They measure and they wait: one at a time.
   maxWorkers: 1,

@@ -115,6 +115,8 @@ export function isForeignKeyViolation(error: unknown): boolean {
 }
 
 function systemErrorCode(error: unknown): string | undefined {
+  // What node-postgres says when connectionTimeoutMillis are over has no code.
+  if (error instanceof Error && error.message === 'timeout expired') return 'ETIMEDOUT';
   // Node tries every address of a host, and gives one error for each.
   const { errors, code } = error as { errors?: unknown[]; code?: unknown };
   if (Array.isArray(errors)) return systemErrorCode(errors[0] ?? {});

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import { EventStream } from '../support/event-stream.js';
-import { queues, sql } from '../support/servers.js';
+import { oneOf, queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 interface DaemonList {
@@ -41,7 +41,7 @@ beforeAll(async () => {
   listened = await listen();
 });
 
-describe.each(queues)('on the %s queue', (_title, queueUrl) => {
+describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
   let stack: Stack;
   let replica: Stack;
   beforeAll(async () => {

@@ -8,7 +8,7 @@ import type { DaemonStatus } from '#contracts';
 import { freePort, type ServerProcess, startApp } from '#embedded';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { type Received, Receiver } from '../support/receiver.js';
-import { queues, servers } from '../support/servers.js';
+import { oneOf, queues, servers } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 const METRICS_TOKEN = 'metrics-token-of-this-test';
@@ -29,7 +29,7 @@ function documentedVerification(): IsGenuine {
   return createRequire(__filename)(file) as IsGenuine;
 }
 
-describe.each(queues)('monitored on the %s queue', (_title, queueUrl) => {
+describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) => {
   let receiver: Receiver;
   let stack: Stack;
   /** A second API beside the stack's own. */

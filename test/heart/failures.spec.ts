@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CreateMultipartUploadCommand,
@@ -54,6 +56,16 @@ describe('PostgreSQL fails a backup', () => {
     expect(failure.sentence).toBe(
       'PostgreSQL at 127.0.0.1:1/db cannot be reached (ECONNREFUSED). Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
     );
+  });
+
+  test('that takes the connection and says nothing', async () => {
+    const silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const failure = await failureOf(runBackup(store, `postgres://u:secret@127.0.0.1:${port}/db`, ['s']));
+    expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'transient' });
+    expect(failure.message).toBe(`PostgreSQL at 127.0.0.1:${port}/db cannot be reached (ETIMEDOUT).`);
+    silent.close();
   });
 
   test('with a wrong password', async () => {

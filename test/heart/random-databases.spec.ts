@@ -3,11 +3,11 @@ import pg from 'pg';
 import { quoteIdentifier, quoteTable } from '#postgres';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, openStore, servers } from '../support/servers.js';
+import { newDatabase, openStore, servers, thorough } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 /** How many random databases are tried; more of them with RANDOM_DATABASES=3000. */
-const RUNS = Number(process.env['RANDOM_DATABASES'] ?? 300);
+const RUNS = Number(process.env['RANDOM_DATABASES'] ?? (thorough ? 300 : 60));
 
 /** So many are tried beside each other, each in a database of its own: a restore has its database alone. */
 const LANES = 3;

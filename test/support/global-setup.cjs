@@ -23,8 +23,7 @@ module.exports = async ({ maxWorkers }) => {
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
   if (lacks.length > 0 && process.env.CI) throw new Error(`CI must have it all. ${lacks.join(' ')}`);
 
-  const sets = [];
-  for (let worker = 0; worker < maxWorkers; worker += 1) sets.push(await startServers());
+  const sets = await Promise.all(Array.from({ length: maxWorkers }, startServers));
   process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
 };
 

@@ -23,6 +23,9 @@ export const servers = ownServers();
 
 const ownPostgres = process.env['TEST_POSTGRES_URL'];
 
+/** Whether to try all of what `npm test` tries a part of: `npm run test:faults` has the time. */
+export const thorough = process.env['THOROUGH'] === '1' || ownPostgres !== undefined;
+
 /** Both PostgreSQL majors where both can be had, and the one that is named: titles and URLs for describe.each. */
 export const postgresMajors: [string, string][] = [
   ['the embedded PostgreSQL', servers.postgres],
@@ -32,8 +35,11 @@ export const postgresMajors: [string, string][] = [
   ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
 
-/** Whether there is time for all of what `npm test` tries a part of: `npm run test:faults` has it. */
-export const thorough = process.env['THOROUGH'] === '1';
+/** Of servers between which no difference is expected the one at a place of their list; all of them when thorough. */
+export function oneOf<Server>(all: Server[], place: number): Server[] {
+  const first = place % all.length;
+  return thorough ? all : all.slice(first, first + 1);
+}
 
 /** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
 export const queues: [string, string | undefined][] = [
