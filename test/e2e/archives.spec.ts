@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import pg from 'pg';
 import { ZipFile } from 'yazl';
 import type { DaemonStatus } from '#contracts';
 import { S3Proxy } from '../support/s3-proxy.js';
@@ -202,15 +203,28 @@ describe('the archives below a prefix', () => {
     expect(await isThere(`${prefix}notes.txt`)).toBe(true);
   });
 
+  const neededBy = (id: string) => ({
+    status: 409,
+    body: { reason: `The archive is needed by the daemon ${id}. Wait for its end, or terminate it.` },
+  });
+
+  test('are not deleted while a daemon is at work with them', async () => {
+    const holder = new pg.Client(stack.env['DATABASE_URL']);
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE repository.node IN ACCESS EXCLUSIVE MODE');
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', { url: name });
+    await stack.watch(body.id, ({ progresssMessage }) => progresssMessage.startsWith('Waiting for table'));
+    expect(await stack.call('DELETE', path(name))).toMatchObject(neededBy(body.id));
+    expect(await isThere(prefix + name)).toBe(true);
+    await stack.call('DELETE', `/repo/v1/terminateDaemon/${body.id}`);
+    expect((await stack.finished(body.id)).status).toBe('FAILED');
+    await holder.end();
+  });
+
   test('are not deleted while a daemon waits for them, and then with their verification', async () => {
     await stack.workers.pop()?.stop();
     const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
-    expect(await stack.call('DELETE', path(name))).toMatchObject({
-      status: 409,
-      body: {
-        reason: `The archive is needed by the daemon ${body.id}. Wait for its end, or terminate it.`,
-      },
-    });
+    expect(await stack.call('DELETE', path(name))).toMatchObject(neededBy(body.id));
     expect(await isThere(prefix + name)).toBe(true);
     await stack.call('DELETE', `/repo/v1/terminateDaemon/${body.id}`);
     expect((await stack.call('DELETE', path(name))).status).toBe(204);

@@ -502,8 +502,10 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       const [{ key }, dumped] = await Promise.all([runBackup(store, url, ['s']), dump()]);
       expect(await stateOf(admin, SCHEMAS)).toEqual(before);
       await owner.query(spoil(way));
-      await expectFailureToChangeNothing(admin, url, key);
-      await owner.query(spoil(way + 1));
+      if (thorough || cases.findIndex((one) => one.title === title) % 3 === 0) {
+        await expectFailureToChangeNothing(admin, url, key);
+        await owner.query(spoil(way + 1));
+      }
       if (JSON.stringify(await stateOf(admin, SCHEMAS)) === JSON.stringify(before)) unspoiled.push(title);
       await runRestore(store, url, ['s'], key);
       expect(await stateOf(admin, SCHEMAS)).toEqual(before);

@@ -40,7 +40,7 @@ const DISTURBANCES: Disturbance[] = [
     title: 'heavy writes',
     sql: (version) =>
       `UPDATE c SET version = ${version}; DELETE FROM a; ${fill('a', version)}; DELETE FROM b WHERE id % 2 = 0;
-       UPDATE b SET version = ${version}, filler = repeat(filler, 3)`,
+       UPDATE b SET version = ${version}, filler = repeat(left(filler, 320), 3)`,
   },
   {
     title: 'TRUNCATE and reload',

@@ -38,7 +38,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
         moves++;
       }
     })();
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 2; i++) {
       const before = moves;
       const { key } = await runBackup(store, url, ['bank']);
       const archive = await DownloadedArchive.of(store, key);
