@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './ports.js';
 import { ServerProcess } from './server-process.js';
@@ -64,7 +65,7 @@ export class EmbeddedPostgres {
       mkdirSync(unfinished, { mode: 0o700 });
       if (owner !== undefined)
         for (const path of [unfinished, passwordFile]) chownSync(path, owner.uid, owner.gid);
-      initialise(binaries, unfinished, passwordFile, owner);
+      await initialise(binaries, unfinished, passwordFile, owner);
       renameSync(unfinished, data);
     }
     const password = readFileSync(passwordFile, 'utf8');
@@ -112,7 +113,12 @@ export class EmbeddedPostgres {
   }
 }
 
-function initialise(binaries: string, data: string, passwordFile: string, owner: Owner | undefined): void {
+async function initialise(
+  binaries: string,
+  data: string,
+  passwordFile: string,
+  owner: Owner | undefined,
+): Promise<void> {
   const args = [
     '-D',
     data,
@@ -127,11 +133,11 @@ function initialise(binaries: string, data: string, passwordFile: string, owner:
     '--locale',
     'C',
   ];
-  const { status, stderr, error } = spawnSync(join(binaries, 'initdb'), [...args, '--no-sync'], {
-    encoding: 'utf8',
-    ...owner,
-  });
-  if (status !== 0) throw new Error(`initdb failed: ${error?.message ?? stderr}`);
+  await promisify(execFile)(join(binaries, 'initdb'), [...args, '--no-sync'], owner).catch(
+    (error: unknown) => {
+      throw new Error(`initdb failed: ${(error as { stderr?: string }).stderr ?? ''}`, { cause: error });
+    },
+  );
 }
 
 function npmBinaries(): string {

@@ -412,30 +412,3 @@ describe('addresses that are refused', () => {
     }
   });
 });
-
-/** One kill, since each takes half a minute: test/faults/workers.spec.ts has many. */
-test.each(queues.slice(0, 1))(
-  'a worker that is killed in the middle of a restore on the %s queue: rolled back, taken over, equal',
-  async (_title, queueUrl) => {
-    const stack = await Stack.start({ queueUrl });
-    const database = databaseOf(stack);
-    await sql(database, NODES(60_000));
-    const { backupUrl } = await backedUp(stack);
-    const before = await stateOf(database, ['repository']);
-    await sql(database, EMPTY);
-    const { body } = await start(stack, 'Restore', { url: backupUrl });
-    await stack.watch(body.id, ({ progresssCurrent }) => progresssCurrent > 0);
-    stack.workers[0]?.signal('SIGKILL');
-    await stack.workers[0]?.ended();
-    expect((await stack.status(body.id)).status).toBe('IN_PROGRESS');
-    await stack.startWorker();
-    const seen = await stack.watch(body.id);
-    expect(seen.map(({ progresssMessage }) => progresssMessage).join()).toContain(
-      '(taken over from a worker that stopped answering)',
-    );
-    expect(seen.at(-1)).toMatchObject({ status: 'COMPLETED', progresssMessage: 'Finished: RESTORE' });
-    expect(await stateOf(database, ['repository'])).toEqual(before);
-    await stack.stop();
-  },
-  120_000,
-);

@@ -18,6 +18,8 @@ const { chromiumPath } = require('../../dist/tools/chromium.js');
 const DEBIAN = '/usr/lib/postgresql';
 
 module.exports = async ({ maxWorkers }) => {
+  // Every server wants to hear of this process's exit.
+  process.setMaxListeners(0);
   globalThis.testServers = [];
   const lacks = missing();
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);

@@ -1,4 +1,4 @@
-import { describeOnSwift, newDatabase, oneOf, queues, servers, sql, swift } from '../support/servers.js';
+import { describeOnSwift, newDatabase, queues, servers, sql, swift } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 async function failedBackup(queueUrl: string | undefined, env: Record<string, string>) {
@@ -12,7 +12,7 @@ async function failedBackup(queueUrl: string | undefined, env: Record<string, st
   }
 }
 
-describe.each(oneOf(queues, 1))('a backup on the %s queue', (_title, queueUrl) => {
+describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
   describeOnSwift('to a bucket', () => {
     test('that may not be written to fails at once, with what S3 said', async () => {
       const { last } = await failedBackup(queueUrl, { S3_ENDPOINT: swift().endpoint, ...swift().reader });

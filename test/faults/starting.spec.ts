@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { EmbeddedS3, freePort, type ServerProcess, startApp } from '#embedded';
 import { OwnServer, ownQueues } from '../support/own-server.js';
-import { oneOf, servers, sql } from '../support/servers.js';
+import { servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 const run = promisify(execFile);
@@ -56,7 +56,7 @@ const orders = ownQueues.map(([title, startQueue], index) => ({
   first: index === 0 ? 'worker' : 'API',
 }));
 
-test.each(oneOf(orders, 0))(
+test.each(orders)(
   'the API and a worker, the $first first, that start before the $title queue and all other servers wait, and say for what',
   async ({ startQueue, first }) => {
     const queue = await startQueue();
