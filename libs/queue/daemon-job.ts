@@ -34,6 +34,8 @@ export interface DaemonJobData {
   archive?: ArchiveRequest;
   /** When it was told to end: milliseconds since 1970. */
   terminatedOn?: number;
+  /** It was told to end while no worker had it, and was shown as ended since. */
+  neverRuns?: boolean;
   /** Set until the API knows that the queue has it: whoever asked for it may have been told that nothing is started. */
   unconfirmed?: boolean;
   /** What it was started for, by a program that may ask again: see DaemonQueue.startMarked. */

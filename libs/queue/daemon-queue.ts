@@ -223,11 +223,14 @@ export class DaemonQueue {
       typeof job.progress === 'object'
     )
       return daemonStatus(job);
-    // Told to end before it began. It never will, unless a worker had taken it just before.
+    // Told to end before it was seen to begin. While a worker has it, that worker will say; if none has, none will run
+    // it. What was said of that once stays so when a worker comes by to see it: no two clocks are compared.
+    if (job.data.neverRuns === true) return daemonStatus(job);
     const state = await answered(job.getState());
     if (state === 'completed' || state === 'failed')
       return daemonStatus((await this.find(job.id ?? '')) ?? job);
-    return daemonStatus(job, { neverRuns: state !== 'active' || !takenBefore(job) });
+    if (state !== 'active') await answered(job.updateData({ ...job.data, neverRuns: true }));
+    return daemonStatus(job);
   }
 
   /** @returns the job as it is now. @throws QueueUnavailable */
@@ -352,9 +355,4 @@ function jobData(startedBy: string, archive: ArchiveRequest | undefined): Daemon
 /** BullMQ's Queue has no type parameter for what its jobs' progress is. */
 function asDaemonJob(job: Job): DaemonJob {
   return job as DaemonJob;
-}
-
-/** Whether a worker took the job before it was told to end: one that takes it later ends it at once. */
-function takenBefore(job: Job<DaemonJobData>): boolean {
-  return (job.processedOn ?? Infinity) < (job.data.terminatedOn ?? Infinity);
 }

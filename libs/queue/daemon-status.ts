@@ -2,17 +2,9 @@ import { type DaemonStatus, progressTotal } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
 import { terminationMessage } from './termination.js';
 
-export interface JobSituation {
-  /** It was told to end while it waited, so that no worker will do its work. */
-  neverRuns: boolean;
-}
-
 /** How a job looks to a client. Reads the job as it was fetched, so that all fields are of one moment. */
-export function daemonStatus(
-  job: DaemonJob,
-  { neverRuns }: JobSituation = { neverRuns: false },
-): DaemonStatus {
-  const { startedBy, startedOn, archive, terminatedOn } = job.data;
+export function daemonStatus(job: DaemonJob): DaemonStatus {
+  const { startedBy, startedOn, archive, terminatedOn, neverRuns = false } = job.data;
   const progress = typeof job.progress === 'object' ? job.progress : undefined;
   // Ended before it began, whether a worker has come by since to see that or not: the same to a client.
   const endedWaiting =

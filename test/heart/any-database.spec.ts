@@ -497,19 +497,21 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     test.each(cases.map((one) => [one.title, one] as const))('%s', async (title, { sql: made }) => {
       await admin.query('DROP SCHEMA IF EXISTS s, outside CASCADE');
       await owner.query(`CREATE SCHEMA s; ${made}`);
-      const dump = () => (compared ? pgDump(adminUrl, SCHEMAS) : Promise.resolve(''));
+      // Every third one is looked at from more sides, or each when thorough.
+      const isThird = thorough || cases.findIndex((one) => one.title === title) % 3 === 0;
+      const dump = () => (compared && isThird ? pgDump(adminUrl, SCHEMAS) : Promise.resolve(''));
       const before = await stateOf(admin, SCHEMAS);
       const [{ key }, dumped] = await Promise.all([runBackup(store, url, ['s']), dump()]);
       expect(await stateOf(admin, SCHEMAS)).toEqual(before);
       await owner.query(spoil(way));
-      if (thorough || cases.findIndex((one) => one.title === title) % 3 === 0) {
+      if (isThird) {
         await expectFailureToChangeNothing(admin, url, key);
         await owner.query(spoil(way + 1));
       }
       if (JSON.stringify(await stateOf(admin, SCHEMAS)) === JSON.stringify(before)) unspoiled.push(title);
       await runRestore(store, url, ['s'], key);
       expect(await stateOf(admin, SCHEMAS)).toEqual(before);
-      if (compared) expect(await dump()).toBe(dumped);
+      expect(await dump()).toBe(dumped);
     });
 
     test('all of which was spoiled before, but for what cannot be', () => {

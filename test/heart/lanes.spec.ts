@@ -253,7 +253,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     }
   });
 
-  test('small tables that are asked for together are exact at every level, also those that unpack into megabytes', async () => {
+  test('small tables that are asked for together are exact, also those that unpack into megabytes', async () => {
     const url = await newDatabase(server);
     // On disk each of these is small: what repeats itself is compressed there.
     await sql(
@@ -268,7 +268,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     );
     const before = await stateOf(url, ['s']);
     const contents: Buffer[] = [];
-    for (const compressionLevel of [0, 1, 9]) {
+    for (const compressionLevel of [0, 9]) {
       const { key, entities } = await runBackup(store, url, ['s'], {
         compressionLevel,
         chunkBytes: 4 * MiB,
@@ -290,7 +290,6 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       expect(await stateOf(url, ['s'])).toEqual(before);
     }
     expect(contents[1]?.equals(contents[0] ?? Buffer.alloc(0))).toBe(true);
-    expect(contents[2]?.equals(contents[0] ?? Buffer.alloc(0))).toBe(true);
   });
 
   test('indexes of large tables are made anew exactly, those of keys among them', async () => {

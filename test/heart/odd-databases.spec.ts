@@ -183,29 +183,30 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     );
   });
 
-  test('2,000 tables', async () => {
+  const many = thorough ? 2_000 : 500;
+  test(`${many} tables`, async () => {
     const url = await newDatabase(server);
     const client = new pg.Client(url);
     await client.connect();
     await client.query('CREATE SCHEMA s');
-    for (let i = 0; i < 2_000; i += 100)
+    for (let i = 0; i < many; i += 100)
       await client.query(
         Array.from({ length: 100 }, (_, j) => `CREATE TABLE s.t${i + j} AS SELECT ${i + j} AS a`).join(';'),
       );
     await client.end();
     const { key, entities } = await runBackup(store, url, ['s']);
-    expect(entities).toBe(2_000);
-    expect((await DownloadedArchive.of(store, key)).manifest().tables.length).toBe(2_000);
-    await sql(url, 'UPDATE s.t7 SET a = -1; DELETE FROM s.t1999');
+    expect(entities).toBe(many);
+    expect((await DownloadedArchive.of(store, key)).manifest().tables.length).toBe(many);
+    await sql(url, `UPDATE s.t7 SET a = -1; DELETE FROM s.t${many - 1}`);
     const outcome = await runRestore(store, url, ['s'], key).catch(
       (error: unknown) => (error as Failure).sentence,
     );
     if (typeof outcome === 'string')
       expect(outcome).toMatch(/has no room for so many locks\. Raise max_locks_per_transaction/);
     else
-      expect(await sql(url, 'SELECT (SELECT a FROM s.t7) AS seven, (SELECT a FROM s.t1999) AS last')).toEqual(
-        [{ seven: 7, last: 1999 }],
-      );
+      expect(
+        await sql(url, `SELECT (SELECT a FROM s.t7) AS seven, (SELECT a FROM s.t${many - 1}) AS last`),
+      ).toEqual([{ seven: 7, last: many - 1 }]);
   });
 });
 

@@ -7,7 +7,7 @@ import { newDatabase, openStore, servers, thorough } from '../support/servers.js
 import { stateOf } from '../support/state.js';
 
 /** How many random databases are tried; more of them with RANDOM_DATABASES=3000. */
-const RUNS = Number(process.env['RANDOM_DATABASES'] ?? (thorough ? 300 : 30));
+const RUNS = Number(process.env['RANDOM_DATABASES'] ?? (thorough ? 300 : 20));
 
 /** So many are tried beside each other, each in a database of its own: a restore has its database alone. */
 const LANES = 3;

@@ -241,7 +241,7 @@ test('an archive with a flipped byte or a missing end anywhere changes nothing',
   const before = await stateOf(url, ['s']);
 
   const damaged: [string, Buffer][] = [];
-  const flips = thorough ? 240 : 40;
+  const flips = thorough ? 240 : 30;
   for (let i = 0; i < flips; i++) {
     const at = Math.floor((i * whole.length) / flips);
     const copy = Buffer.from(whole);
@@ -415,7 +415,7 @@ test('a restore that is killed at any moment leaves the repository as it was, or
   await spoil();
   const outcomes: string[] = [];
   let inMidLoad = 0;
-  const moments = thorough ? 20 : 6;
+  const moments = thorough ? 20 : 5;
   for (let moment = 0; moment < moments; moment++) {
     const { child, exit } = await begin();
     await Promise.race([exit, new Promise((resolve) => setTimeout(resolve, (length * moment) / moments))]);

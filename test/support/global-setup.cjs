@@ -53,6 +53,10 @@ async function startServers() {
     return running.at(-1);
   };
 
+  // It takes the longest, and waits for most of that.
+  const swiftStarting = Swift.available()
+    ? start(Swift.start(join(folder, 'swift'), ['archives']))
+    : undefined;
   const postgres = await start(EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false }));
   const s3 = await start(EmbeddedS3.start({ folder: join(folder, 's3'), bucket: 'archives' }));
   const servers = {
@@ -74,8 +78,8 @@ async function startServers() {
     servers.debianPostgres = { url: debian.url(), binaries };
   }
 
-  if (Swift.available()) {
-    const swift = await start(Swift.start(join(folder, 'swift'), ['archives']));
+  if (swiftStarting !== undefined) {
+    const swift = await swiftStarting;
     servers.swift = { endpoint: swift.endpoint, owner: Swift.owner, reader: Swift.reader };
   }
   return servers;

@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
-import { oneOf, queues, sql } from '../support/servers.js';
+import { queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -19,7 +19,7 @@ async function backdate(stack: Stack, id: string, days: number): Promise<void> {
     ]);
 }
 
-test.each(oneOf(queues, 1))(
+test.each(queues)(
   'on the %s queue the last daemons of each outcome are remembered, and not for longer than was set',
   async (_title, queueUrl) => {
     const stack = await Stack.start({

@@ -1,0 +1,61 @@
+import { Queue, UnrecoverableError, Worker } from 'bullmq';
+import { randomBytes } from 'node:crypto';
+import { readSettings } from '#config';
+import { createLogger } from '#logging';
+import { newDatabase, queues } from '../../test/support/servers.js';
+import { queueConnection } from './connection.js';
+import type { DaemonJobQueue } from './daemon-job.js';
+import { DaemonQueue } from './daemon-queue.js';
+
+const HOUR = 60 * 60 * 1000;
+
+afterEach(() => jest.restoreAllMocks());
+
+describe.each(queues)('on the %s queue, whatever the clock of the worker says,', (_title, queueUrl) => {
+  let queue: DaemonJobQueue;
+  let worker: Worker;
+  let daemons: DaemonQueue;
+  beforeAll(async () => {
+    const QUEUE_URL = queueUrl ?? (await newDatabase());
+    const settings = readSettings({ DATABASE_URL: 'postgres://unused/it', S3_BUCKET: 'unused', QUEUE_URL });
+    const logger = createLogger('test', 'silent');
+    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
+    const name = `terminated-${randomBytes(4).toString('hex')}`;
+    queue = new Queue(name, connection);
+    worker = new Worker(name, undefined, connection);
+    daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+  });
+  afterAll(async () => {
+    await worker.close();
+    await queue.close();
+  });
+
+  async function takenAt(now: number) {
+    const clock = jest.spyOn(Date, 'now').mockReturnValue(now);
+    const job = await worker.getNextJob('token');
+    clock.mockRestore();
+    return job;
+  }
+
+  test.each([-HOUR, HOUR])('a daemon that has ended while it waited stays ended: %d ms off', async (off) => {
+    const { id } = await daemons.start('BACKUP', 'admin@example.org');
+    await daemons.terminate(id);
+    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+    const job = await takenAt(Date.now() + off);
+    expect(job?.id).toBe(id);
+    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+    await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
+    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+  });
+
+  test.each([-HOUR, HOUR])('one that a worker has ends when the worker says so: %d ms off', async (off) => {
+    const { id } = await daemons.start('BACKUP', 'admin@example.org');
+    const job = await takenAt(Date.now() + off);
+    await daemons.terminate(id);
+    expect(await daemons.status(id)).toMatchObject({ status: 'STARTED' });
+    await job?.updateProgress({ message: 'At work', current: 1, total: 2 });
+    expect(await daemons.status(id)).toMatchObject({ status: 'IN_PROGRESS' });
+    await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
+    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+  });
+});
