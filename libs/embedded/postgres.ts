@@ -135,7 +135,8 @@ async function initialise(
   ];
   await promisify(execFile)(join(binaries, 'initdb'), [...args, '--no-sync'], owner).catch(
     (error: unknown) => {
-      throw new Error(`initdb failed: ${(error as { stderr?: string }).stderr ?? ''}`, { cause: error });
+      // With what initdb wrote, if it could be run.
+      throw new Error(`initdb failed: ${(error as Error).message}`, { cause: error });
     },
   );
 }
