@@ -448,6 +448,9 @@ describeInBrowser('the console', () => {
       for (const origin of [stack.url, stack.url])
         expect((await post('/admin/backup', fields, { ...session.headers, origin })).status).toBe(303);
       expect(await total()).toBe(before + 1);
+      // Pages of the console are shown anew when it ends, also under the tests that follow.
+      const { body } = await stack.call<{ daemons: DaemonStatus[] }>('GET', '/repo/v1/daemons?limit=1');
+      await stack.finished(body.daemons[0]?.id ?? '');
     });
 
     test('forms of other sites that a browser sends, from another host and from a neighbouring port', async () => {
