@@ -13,7 +13,8 @@ import type { Fit } from './fit.js';
 
 /**
  * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
- * against the manifest, and every table's number of rows.
+ * against the manifest, and every table's number of rows. A table is one COPY, however many entries it has: so the
+ * server need not wait between them, nor set up the same again.
  * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
  */
 export async function loadTables(
@@ -30,26 +31,28 @@ export async function loadTables(
     for (const [index, table] of archived.entries()) {
       progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${archived.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-      for (const entry of table.entries) {
-        const target = { ...place(table), columns, freeze };
-        const rows = await copyIn(session, target, ahead.next(), server.encoding).catch(
-          async (error: unknown) => {
-            // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
-            if (
-              entry.length > WHOLE_ENTRY_BYTES &&
-              error instanceof Failure &&
-              error.code === 'DATABASE_QUERY_FAILED'
-            ) {
-              await ahead.close();
-              await readToEnd(archive, entry, signal);
-            }
-            throw error;
-          },
+      const target = { ...place(table), columns, freeze };
+      const rows = await copyIn(session, target, ahead.rowsOf(table), server.encoding).catch(
+        async (error: unknown) => {
+          // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
+          const entry = ahead.present;
+          if (
+            entry !== undefined &&
+            entry.length > WHOLE_ENTRY_BYTES &&
+            error instanceof Failure &&
+            error.code === 'DATABASE_QUERY_FAILED'
+          ) {
+            await ahead.close();
+            await readToEnd(archive, entry, signal);
+          }
+          throw error;
+        },
+      );
+      if (rows !== table.rows)
+        throw invalid(
+          `the entries of ${displayTable(table)} give ${rows} rows where its manifest says ${table.rows}`,
         );
-        if (rows !== entry.rows)
-          throw invalid(`the entry ${entry.name} gives ${rows} rows where its manifest says ${entry.rows}`);
-        progress.add(rows);
-      }
+      progress.add(rows);
     }
   } finally {
     // Not waited for: the store may stall, and the tables are locked.
@@ -65,6 +68,8 @@ interface Begun {
 
 /** The entries of tables, one after the other: while one is loaded, the next is read, unpacked and checked already. */
 class ReadAhead {
+  /** Whose bytes were given last. */
+  present: ManifestEntry | undefined;
   private readonly entries: Iterator<ManifestEntry>;
   private upcoming: Begun | undefined;
 
@@ -76,7 +81,20 @@ class ReadAhead {
     this.upcoming = this.begin();
   }
 
-  async *next(): AsyncGenerator<Buffer> {
+  /** The rows of the next table, below the header line of its first entry. */
+  async *rowsOf(table: ManifestTable): AsyncGenerator<Buffer> {
+    for (const [index, entry] of table.entries.entries()) {
+      this.present = entry;
+      yield* index === 0 ? this.next() : withoutHeader(this.next());
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.upcoming?.rest.return(undefined);
+    this.upcoming = undefined;
+  }
+
+  private async *next(): AsyncGenerator<Buffer> {
     const { upcoming } = this;
     if (upcoming === undefined) throw new Error('There are no more entries');
     this.upcoming = this.begin();
@@ -90,11 +108,6 @@ class ReadAhead {
     }
   }
 
-  async close(): Promise<void> {
-    await this.upcoming?.rest.return(undefined);
-    this.upcoming = undefined;
-  }
-
   private begin(): Begun | undefined {
     const next = this.entries.next();
     if (next.done === true) return undefined;
@@ -102,6 +115,23 @@ class ReadAhead {
     const first = rest.next();
     first.catch(() => undefined); // Whoever takes it hears of it.
     return { first, rest };
+  }
+}
+
+const QUOTE = 0x22;
+const NEWLINE = 0x0a;
+
+/** CSV without its first line, which ends at the first newline outside of quotes: a column's name may have others. */
+async function* withoutHeader(csv: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let inHeader = true;
+  let inQuotes = false;
+  for await (const bytes of csv) {
+    let at = 0;
+    for (; inHeader && at < bytes.length; at++) {
+      if (bytes[at] === QUOTE) inQuotes = !inQuotes;
+      else if (bytes[at] === NEWLINE && !inQuotes) inHeader = false;
+    }
+    if (at < bytes.length) yield bytes.subarray(at);
   }
 }
 

@@ -14,9 +14,6 @@ import type { CopyProgress } from './copy-progress.js';
 import type { Fit } from './fit.js';
 import { loadTables } from './load-tables.js';
 
-/** A server that was given more keeps it. */
-const MAINTENANCE_WORK_MEM = '256MB';
-
 /**
  * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
  * be made, empties the others, loads the rows, and leaves everything around them as it was.
@@ -29,7 +26,9 @@ export async function replaceRows(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
-  await tuneForLoading(session);
+  // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
+  // to be spent on compiling them.
+  await session.query('SET LOCAL jit = off');
   await createCopies(session, fit.copies);
   for (const { what, remove } of fit.obstacles.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
@@ -46,23 +45,8 @@ export async function replaceRows(
     progress.allRows(`Putting back ${obstacle.what}`);
     await putBack(session, obstacle);
   }
-  progress.allRows('Refreshing materialized views and statistics');
+  progress.allRows('Refreshing materialized views');
   await refreshMaterializedViews(session, fit.views);
-  const loaded = fit.archived.map((table) => quoteTable(fit.place(table)));
-  if (loaded.length > 0) await session.query(`ANALYZE ${loaded.join(', ')}`);
-}
-
-/**
- * Sorts for indexes and joins for foreign keys fit into memory, and no time is spent on compiling these joins: they
- * are estimated as if they were slow, which they are not once the rows are frozen.
- */
-async function tuneForLoading(session: Session): Promise<void> {
-  await session.query('SET LOCAL jit = off');
-  await session.query(
-    `SELECT set_config(name, $1, true) FROM pg_settings
-      WHERE name = 'maintenance_work_mem' AND setting::int8 * 1024 < pg_size_bytes($1)`,
-    [MAINTENANCE_WORK_MEM],
-  );
 }
 
 type Relation = Parameters<typeof quoteTable>[0];

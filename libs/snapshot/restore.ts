@@ -93,6 +93,9 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         progress.allRows('Committing');
         await commit(session, transaction, { repository, applicationName, progress, signal });
         committed = true;
+        // Others may use the tables again by now. Whatever ends it leaves this to autovacuum.
+        progress.allRows('Making statistics for the planner');
+        await analyze(session, locked);
         return { entities, bytes };
       },
     );
@@ -103,6 +106,13 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   } finally {
     await archive.close();
   }
+}
+
+async function analyze(session: Session, { archived, place }: Fit): Promise<void> {
+  if (archived.length === 0) return;
+  // Expressions of indexes may call functions by their bare names.
+  await session.query('SET search_path TO DEFAULT');
+  await session.query(`ANALYZE ${archived.map((table) => quoteTable(place(table))).join(', ')}`);
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../support/servers.js';
 import { type Answer, Stack } from '../support/stack.js';
 import { KEY_SCOPES, type KeyScope } from '#contracts';
@@ -259,6 +260,36 @@ describe('accounts', () => {
     expect(await poll(await session(bob))).toBe(404);
   });
 
+  test('whoever polls without a pause is refused from the answer on that ends the session or the key', async () => {
+    const lateAnswers: number[] = [];
+    for (const way of ['deactivation', 'logout', 'key', 'deactivation', 'logout', 'key']) {
+      const bob = await newAccount({ administrator: true });
+      const login = await session(bob);
+      const key = await newKey('read', login);
+      const token = way === 'key' ? key.key : login;
+      const end = () => {
+        if (way === 'deactivation') return change(bob.id, { active: false });
+        if (way === 'key') return as(stack.sessionToken, 'DELETE', `/auth/v1/keys/${key.id}`);
+        return as(login, 'DELETE', '/auth/v1/session', { sessionToken: login });
+      };
+      let ended = Infinity;
+      let refusals = 0;
+      const pollers = [1, 2, 3].map(async () => {
+        while (refusals < 20) {
+          const asked = performance.now();
+          const status = await poll(token);
+          if (status === 401) refusals++;
+          else if (asked > ended) lateAnswers.push(status);
+        }
+      });
+      await sleep(100);
+      expect((await end()).status).toBeLessThan(300);
+      ended = performance.now();
+      await Promise.all(pollers);
+    }
+    expect(lateAnswers).toEqual([]);
+  });
+
   test('a login beside a reset or a deactivation never leaves a session that outlives it', async () => {
     for (const changes of [{ password: 'another one' }, { active: false }]) {
       const ada = await newAccount({ administrator: true });
@@ -379,8 +410,7 @@ describe('API keys', () => {
 
     const expired = await newKey('read');
     expect((await ask(expired.key)).status).toBe(404);
-    await sql(
-      database(),
+    await stack.changeByHand(
       `UPDATE snapshotd.api_key SET expires_on = now() - interval '1 second' WHERE id = $1`,
       [expired.id],
     );
@@ -403,8 +433,7 @@ describe('API keys', () => {
       (await stack.call<{ keys: Key[] }>('GET', '/auth/v1/keys')).body.keys.find((each) => each.id === id)
         ?.lastUsedOn;
     const age = (interval: string) =>
-      sql(
-        database(),
+      stack.changeByHand(
         `UPDATE snapshotd.api_key SET last_used_on = now() - interval '${interval}' WHERE id = $1`,
         [id],
       );

@@ -84,8 +84,7 @@ describe('sessions', () => {
       return Math.round(rows[0]?.hours ?? 0);
     };
     const age = (interval: string) =>
-      sql(
-        database(),
+      stack.changeByHand(
         `UPDATE snapshotd.session SET expires_on = now() + '${interval}' WHERE token_hash = sha256('${token}')`,
       );
 

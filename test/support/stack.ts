@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DaemonStatus, hasEnded } from '#contracts';
 import { apiReady, freePort, type ServerProcess, startApp } from '#embedded';
-import { newDatabase, servers } from './servers.js';
+import { newDatabase, servers, sql } from './servers.js';
 
 const DIST = join(process.cwd(), 'dist');
+/** Longer than the API remembers whose a token is. */
+const FORGOTTEN_AFTER_MS = 60;
 
 export interface StackOptions {
   /** The URL of the queue; the database's own when missing. */
@@ -100,6 +102,12 @@ export class Stack {
 
   get sessionToken(): string {
     return this.token;
+  }
+
+  /** Changes an account, a session or a key behind the API's back, and waits until it asks the database anew. */
+  async changeByHand(statement: string, values: unknown[] = []): Promise<void> {
+    await sql(this.env['DATABASE_URL'] ?? '', statement, values);
+    await sleep(FORGOTTEN_AFTER_MS);
   }
 
   async call<Body = { reason: string }>(

@@ -52,7 +52,14 @@ export function guardAllRoutes(
       return sendReason(error, request, reply);
     }
   });
+  // Whatever a request has ended is over for all that come after its answer.
+  fastify.addHook('onSend', async ({ method }) => {
+    if (!SAFE_METHODS.has(method)) callers.forget();
+  });
 }
+
+/** https://www.rfc-editor.org/rfc/rfc9110.html#section-9.2.1 */
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** @throws ForbiddenException */
 function refuseUnlessAllowed({ administrator, key }: Caller, policy: RoutePolicy | undefined): void {

@@ -3,6 +3,7 @@ import type { KeyScope } from '#contracts';
 import type { Account } from '#database';
 import { ApiKeys, looksLikeKey } from './api-keys.js';
 import { Sessions } from './sessions.js';
+import { hashToken } from './tokens.js';
 
 /** Whoever asks. */
 export type Caller = Pick<Account, 'id' | 'email' | 'administrator'> & {
@@ -10,16 +11,41 @@ export type Caller = Pick<Account, 'id' | 'email' | 'administrator'> & {
   key?: { name: string; scope: KeyScope };
 };
 
+/** How long what the database said of a token is good for the next request: those who poll ask for more than that. */
+const GOOD_FOR_MS = 50;
+
 /** Tells by a token who asks: in a session, or with an API key. */
 @Injectable()
 export class Callers {
+  /** By the tokens' hashes; none is older than `since`. */
+  private recent = new Map<string, Promise<Caller | undefined>>();
+  private since = -Infinity;
+
   constructor(
     private readonly sessions: Sessions,
     private readonly keys: ApiKeys,
   ) {}
 
-  /** @returns undefined when there is no such session or key, or not any more */
+  /**
+   * @returns undefined when there is no such session or key, or not any more. What another API has ended may be good
+   * for another GOOD_FOR_MS here.
+   */
   accountOf(token: string): Promise<Caller | undefined> {
-    return looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token);
+    const now = performance.now();
+    if (now - this.since >= GOOD_FOR_MS) {
+      this.forget();
+      this.since = now;
+    }
+    const hash = hashToken(token).toString('base64');
+    const known =
+      this.recent.get(hash) ??
+      (looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token));
+    this.recent.set(hash, known);
+    return known;
+  }
+
+  /** To be called when somebody may have ended a session, a key or an account. */
+  forget(): void {
+    this.recent = new Map();
   }
 }
