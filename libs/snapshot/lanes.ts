@@ -45,11 +45,7 @@ export async function withLanes<Result>(
   signal.addEventListener('abort', drop, { once: true });
   try {
     for (let lane = 2; lane <= useful; lane++) {
-      const name = `${applicationName} lane ${lane}`;
-      const session = await Session.open(url, { applicationName: name, signal }).catch((error: unknown) => {
-        if (isConnectionShortage(error)) return undefined;
-        throw error;
-      });
+      const session = await openLane({ url, applicationName, signal }, lane);
       if (session === undefined) break;
       sessions.push(session);
       if (!(await joinSnapshot(session, snapshot))) {
@@ -62,6 +58,20 @@ export async function withLanes<Result>(
   } finally {
     signal.removeEventListener('abort', drop);
     await Promise.all(sessions.slice(1).map((session) => session.close()));
+  }
+}
+
+/** Opens one of several sessions of a daemon. @returns undefined when the server lets in no more */
+export async function openLane(
+  { url, applicationName, signal }: Pick<LanesOptions, 'url' | 'applicationName' | 'signal'>,
+  lane: number,
+): Promise<Session | undefined> {
+  const name = `${applicationName} lane ${lane}`;
+  try {
+    return await Session.open(url, { applicationName: name, signal });
+  } catch (error) {
+    if (isConnectionShortage(error)) return undefined;
+    throw error;
   }
 }
 

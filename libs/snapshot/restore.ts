@@ -14,6 +14,7 @@ import type { Destination } from './destination.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { checkFit, type Fit } from './fit.js';
 import { nameSession, noteSession } from './journal.js';
+import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
@@ -95,7 +96,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         committed = true;
         // Others may use the tables again by now. Whatever ends it leaves this to autovacuum.
         progress.allRows('Making statistics for the planner');
-        await analyze(session, locked);
+        await makeStatistics(locked, { ...request, leader: session, applicationName, signal });
         return { entities, bytes };
       },
     );
@@ -106,13 +107,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   } finally {
     await archive.close();
   }
-}
-
-async function analyze(session: Session, { archived, place }: Fit): Promise<void> {
-  if (archived.length === 0) return;
-  // Expressions of indexes may call functions by their bare names.
-  await session.query('SET search_path TO DEFAULT');
-  await session.query(`ANALYZE ${archived.map((table) => quoteTable(place(table))).join(', ')}`);
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
