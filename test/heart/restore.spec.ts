@@ -120,6 +120,29 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     expect([current, total]).toEqual([entities, entities + Math.floor(entities / 10)]);
   });
 
+  test('leaves statistics of all tables for the planner', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s;
+       CREATE FUNCTION twice(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * n';
+       CREATE FUNCTION twice_and_one(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN twice(n) + 1; END';
+       CREATE TABLE s.large_1 AS SELECT i FROM generate_series(1, 100000) i;
+       CREATE TABLE s.large_2 AS SELECT i FROM generate_series(1, 120000) i;
+       CREATE TABLE s.small AS SELECT i FROM generate_series(1, 10) i;
+       CREATE INDEX ON s.large_1 (twice_and_one(i));
+       CREATE INDEX ON s.small (twice_and_one(i));`,
+    );
+    const { key } = await runBackup(store, url, ['s']);
+    await runRestore(store, url, ['s'], key);
+    expect(
+      await sql(
+        url,
+        "SELECT relname FROM pg_stat_user_tables WHERE schemaname = 's' AND last_analyze IS NULL",
+      ),
+    ).toEqual([]);
+  });
+
   test('changes nothing when a row outside would be left without its parent', async () => {
     const { url, admin } = await ownedDatabase(server);
     const { key } = await runBackup(store, url, SCHEMAS);
