@@ -296,7 +296,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         if (type === 'Backup')
           await sql(
             databaseOf(stack),
-            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 200000) i',
+            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 120000) i',
           );
         const { id } =
           type === 'Backup'
