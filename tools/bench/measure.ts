@@ -41,7 +41,7 @@ export async function measure(rig: Rig, options: Options, results: Results): Pro
     if (wanted('restore'))
       await takeTurns(await restores(rig, deployment, databaseUrl, entities), rounds, results);
     if (wanted('memory'))
-      await measureMemory(rig, deployment, databaseUrl, { one: entities, sizes }, results);
+      await measureMemory(rig, deployment, databaseUrl, { one: entities, sizes, rounds }, results);
   });
 }
 

@@ -3,7 +3,7 @@ import { withClient } from './connect.js';
 import type { Deployment } from './deployment.js';
 import { say } from './progress.js';
 import { fillRepository } from './repository.js';
-import type { Results } from './results.js';
+import type { Results, Sample } from './results.js';
 import { hasRoomFor, type Rig } from './rig.js';
 
 export const memoryName = (daemon: 'backup' | 'restore', size: number) => `snapshotd ${daemon} at ${size}x`;
@@ -16,7 +16,7 @@ export async function measureMemory(
   rig: Rig,
   deployment: Deployment,
   databaseUrl: string,
-  { one, sizes }: { one: number; sizes: number[] },
+  { one, sizes, rounds }: { one: number; sizes: number[]; rounds: number },
   results: Results,
 ): Promise<void> {
   if (!existsSync('/proc/self/status')) {
@@ -30,18 +30,20 @@ export async function measureMemory(
       continue;
     }
     await withClient(databaseUrl, (client) => fillRepository(client, entities));
-    await deployment.freshWorker();
-    const { seconds, key } = await deployment.backup();
-    const bytes = await rig.bucket.bytes(key);
-    const peakBytes = deployment.workerPeak();
-    results.add(memoryName('backup', size), { seconds, entities, bytes, peakBytes });
-    say(`${memoryName('backup', size)}: ${seconds.toFixed(1)} s, ${Math.round(peakBytes / 1e6)} MB`);
-
-    await deployment.freshWorker();
-    const restored = await deployment.restore(key);
-    const peak = deployment.workerPeak();
-    results.add(memoryName('restore', size), { seconds: restored.seconds, entities, peakBytes: peak });
-    say(`${memoryName('restore', size)}: ${restored.seconds.toFixed(1)} s, ${Math.round(peak / 1e6)} MB`);
-    await rig.bucket.delete(key);
+    const note = (daemon: 'backup' | 'restore', round: number, sample: Omit<Sample, 'entities'>) => {
+      const name = memoryName(daemon, size);
+      const peakBytes = deployment.workerPeak();
+      results.add(name, { ...sample, entities, peakBytes });
+      const figures = `${sample.seconds.toFixed(1)} s, ${Math.round(peakBytes / 1e6)} MB`;
+      say(`round ${round} of ${rounds}: ${name} ${figures}`);
+    };
+    for (let round = 1; round <= rounds; round++) {
+      await deployment.freshWorker();
+      const { seconds, key } = await deployment.backup();
+      note('backup', round, { seconds, bytes: await rig.bucket.bytes(key) });
+      await deployment.freshWorker();
+      note('restore', round, { seconds: (await deployment.restore(key)).seconds });
+      await rig.bucket.delete(key);
+    }
   }
 }
