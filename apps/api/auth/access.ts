@@ -53,8 +53,9 @@ export function guardAllRoutes(
     }
   });
   // Whatever a request has ended is over for all that come after its answer.
-  fastify.addHook('onSend', async ({ method }) => {
+  fastify.addHook('onSend', ({ method }, _reply, _payload, done) => {
     if (!SAFE_METHODS.has(method)) callers.forget();
+    done();
   });
 }
 
