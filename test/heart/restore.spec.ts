@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import pg from 'pg';
+import { openArchive } from '#archive';
 import { Failure } from '#contracts';
 import type { RestoreRequest } from '#snapshot';
 import type { ObjectStore } from '#storage';
@@ -119,6 +120,30 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     const { current, total } = journal.lines.at(-1) ?? {};
     expect([current, total]).toEqual([entities, entities + Math.floor(entities / 10)]);
   });
+
+  test.each(['"a', 'line\nbreak', '\n', 'x,"\n"\n', '\r\n"'])(
+    'puts the entries of a table together whose column is named %j',
+    async (column) => {
+      const url = await newDatabase(server);
+      const name = `"${column.replaceAll('"', '""')}"`;
+      await sql(
+        url,
+        `CREATE SCHEMA s; CREATE TABLE s.t (${name} text, "an ""other"" one" int);
+         INSERT INTO s.t SELECT (ARRAY[NULL, '', '"', E'\n', E'"\n', '\\.', repeat('x', 500)])[1 + i % 7], i FROM generate_series(1, 5000) i`,
+      );
+      const contents = () => sql(url, 'SELECT t::text AS row FROM s.t ORDER BY 1');
+      const before = await contents();
+      const { key } = await runBackup(store, url, ['s']);
+      await sql(url, 'UPDATE s.t SET "an ""other"" one" = 0');
+      await runRestore(store, url, ['s'], key);
+      expect(await contents()).toEqual(before);
+      const object = await store.open(key, never);
+      if (object === undefined) throw new Error('There is no archive');
+      const archive = await openArchive(object);
+      await archive.close();
+      expect(archive.manifest.tables[0]?.entries.length).toBeGreaterThan(5);
+    },
+  );
 
   test('leaves statistics of all tables for the planner', async () => {
     const url = await newDatabase(server);
