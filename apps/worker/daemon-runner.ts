@@ -58,12 +58,14 @@ export class DaemonRunner {
       const { entities, bytes } = await verify({ ...request, key, allowExtraTables, restoreDrill });
       return { backupUrl: url, entities, bytes };
     }
-    const { entities, bytes } = await restore({ ...request, ...options, key, allowExtraTables, backupFirst });
+    const restoreRequest = { ...request, ...options, key, allowExtraTables, backupFirst };
+    const { entities, bytes, leftOut = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
       bytes,
+      leftOut,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

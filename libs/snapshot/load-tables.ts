@@ -68,7 +68,7 @@ interface Begun {
 
 /** The entries of tables, one after the other: while one is loaded, the next is read, unpacked and checked already. */
 class ReadAhead {
-  /** Whose bytes were given last. */
+  /** Whose bytes are being given; all before it were checked. */
   present: ManifestEntry | undefined;
   private readonly entries: Iterator<ManifestEntry>;
   private upcoming: Begun | undefined;

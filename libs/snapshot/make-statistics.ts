@@ -1,7 +1,9 @@
-import { quoteTable, type Session } from '#postgres';
+import { Failure } from '#contracts';
+import { displayTable, quoteTable, type Session } from '#postgres';
 import type { Fit } from './fit.js';
 import { openLane } from './lanes.js';
 import type { Repository } from './repository-session.js';
+import { type Task, together } from './together.js';
 
 /** A table with fewer rows is sampled sooner than a session is opened. */
 const LARGE_TABLE_ROWS = 100_000;
@@ -17,33 +19,56 @@ export interface StatisticsOptions {
 }
 
 /**
- * Makes the statistics that the planner needs of tables that were restored; large ones side by side.
+ * Makes the statistics that the planner needs of tables that were restored; large ones side by side. Tables that
+ * somebody else has locked by now are left to autovacuum.
  * https://www.postgresql.org/docs/current/sql-analyze.html
+ * @returns the tables whose statistics PostgreSQL could not make
+ * @throws Failure when the server went away, or the signal's reason
  */
 export async function makeStatistics(
   { archived, place }: Fit,
   { repository, applicationName, leader, lanes, signal }: StatisticsOptions,
-): Promise<void> {
+): Promise<string[]> {
   const largest = archived.toSorted((a, b) => b.rows - a.rows);
   const left = largest.values();
-  const analyze = async (session: Session) => {
-    // Expressions of indexes may call functions by their bare names.
+  const without: string[] = [];
+  const analyze = async (session: Session, signal: AbortSignal) => {
+    // Up to PostgreSQL 16 expressions of indexes may call functions by their bare names.
     await session.query('SET search_path TO DEFAULT');
-    for (const table of left) await session.query(`ANALYZE ${quoteTable(place(table))}`);
+    // Statistics may be lost with the server: no need to wait for the disk after each table.
+    await session.query('SET synchronous_commit = off');
+    for (const table of left) {
+      signal.throwIfAborted();
+      try {
+        await session.query(`ANALYZE (SKIP_LOCKED) ${quoteTable(place(table))}`);
+      } catch (error) {
+        // Such as for a table that was dropped meanwhile, or an index whose function fails.
+        if (!(error instanceof Failure) || error.code !== 'DATABASE_QUERY_FAILED') throw error;
+        without.push(displayTable(place(table)));
+      }
+    }
   };
-  const useful = Math.min(lanes, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
-  const beside = async (lane: number) => {
+  const beside = async (lane: number, signal: AbortSignal) => {
     const session = await openLane({ url: repository.url.reveal(), applicationName, signal }, lane);
     if (session === undefined) return;
     const drop = () => session.destroy();
     signal.addEventListener('abort', drop, { once: true });
     try {
-      await analyze(session);
+      await analyze(session, signal);
     } finally {
       signal.removeEventListener('abort', drop);
       await session.close();
     }
   };
-  const others = Array.from({ length: Math.max(0, useful - 1) }, (_, index) => beside(index + 2));
-  await Promise.all([analyze(leader), ...others]);
+  const useful = Math.min(lanes, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
+  await together(signal, [
+    (signal) => analyze(leader, signal),
+    ...Array.from(
+      { length: Math.max(0, useful - 1) },
+      (_, index): Task<void> =>
+        (signal) =>
+          beside(index + 2, signal),
+    ),
+  ]);
+  return without;
 }

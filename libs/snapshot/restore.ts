@@ -33,6 +33,8 @@ export interface RestoreResult {
   entities: number;
   /** The archive's length; missing where an earlier attempt had done it all. */
   bytes?: number;
+  /** What could not be made anew, by name. */
+  leftOut?: string[];
 }
 
 /**
@@ -63,6 +65,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
+  let leftOut = ['statistics'];
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
@@ -96,13 +99,19 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         committed = true;
         // Others may use the tables again by now. Whatever ends it leaves this to autovacuum.
         progress.allRows('Making statistics for the planner');
-        await makeStatistics(locked, { ...request, leader: session, applicationName, signal });
-        return { entities, bytes };
+        const without = await makeStatistics(locked, {
+          ...request,
+          leader: session,
+          applicationName,
+          signal,
+        });
+        leftOut = without.map((table) => `statistics of ${table}`);
+        return { entities, bytes, leftOut };
       },
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities, bytes };
+    if (committed) return { entities, bytes, leftOut };
     throw signal.aborted ? signal.reason : error;
   } finally {
     await archive.close();

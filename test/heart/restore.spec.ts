@@ -145,27 +145,50 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     },
   );
 
+  /** Tables without a row in pg_stats; nobody has analyzed them before the restore. */
+  const withoutStatistics = (url: string) =>
+    sql<{ name: string }>(
+      url,
+      `SELECT tablename AS name FROM pg_tables t WHERE schemaname = 's'
+        AND NOT EXISTS (SELECT FROM pg_stats s WHERE (s.schemaname, s.tablename) = (t.schemaname, t.tablename)) ORDER BY 1`,
+    );
+  const LARGE_AND_SMALL = `
+    CREATE SCHEMA s;
+    CREATE FUNCTION twice(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * n';
+    CREATE FUNCTION twice_and_one(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN twice(n) + 1; END';
+    CREATE TABLE s.large_1 AS SELECT i FROM generate_series(1, 100000) i;
+    CREATE TABLE s.large_2 AS SELECT i FROM generate_series(1, 120000) i;
+    CREATE TABLE s.small AS SELECT i FROM generate_series(1, 10) i;
+    ALTER TABLE s.large_1 SET (autovacuum_enabled = false); ALTER TABLE s.large_2 SET (autovacuum_enabled = false);
+    DO $$ BEGIN
+      -- From PostgreSQL 17 on no index can have such an expression.
+      IF current_setting('server_version_num')::int < 170000 THEN CREATE INDEX ON s.small (twice_and_one(i)); END IF;
+    END $$;`;
+
   test('leaves statistics of all tables for the planner', async () => {
+    const url = await newDatabase(server);
+    await sql(url, LARGE_AND_SMALL);
+    const { key } = await runBackup(store, url, ['s']);
+    expect(await withoutStatistics(url)).toHaveLength(3);
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 220_010, leftOut: [] });
+    expect(await withoutStatistics(url)).toEqual([]);
+  });
+
+  test('is complete without the statistics of a table whose index has a function that fails for ANALYZE', async () => {
     const url = await newDatabase(server);
     await sql(
       url,
-      `CREATE SCHEMA s;
-       CREATE FUNCTION twice(n int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * n';
-       CREATE FUNCTION twice_and_one(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN twice(n) + 1; END';
-       CREATE TABLE s.large_1 AS SELECT i FROM generate_series(1, 100000) i;
-       CREATE TABLE s.large_2 AS SELECT i FROM generate_series(1, 120000) i;
-       CREATE TABLE s.small AS SELECT i FROM generate_series(1, 10) i;
-       CREATE INDEX ON s.large_1 (twice_and_one(i));
-       CREATE INDEX ON s.small (twice_and_one(i));`,
+      `${LARGE_AND_SMALL}
+       CREATE FUNCTION s.broken(n int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+         $$ BEGIN IF (SELECT query FROM pg_stat_activity WHERE pid = pg_backend_pid()) LIKE 'ANALYZE%' THEN RAISE 'broken'; END IF; RETURN n; END $$;
+       CREATE INDEX ON s.small (s.broken(i));`,
     );
     const { key } = await runBackup(store, url, ['s']);
-    await runRestore(store, url, ['s'], key);
-    expect(
-      await sql(
-        url,
-        "SELECT relname FROM pg_stat_user_tables WHERE schemaname = 's' AND last_analyze IS NULL",
-      ),
-    ).toEqual([]);
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({
+      entities: 220_010,
+      leftOut: ['statistics of s.small'],
+    });
+    expect(await withoutStatistics(url)).toEqual([{ name: 'small' }]);
   });
 
   test('changes nothing when a row outside would be left without its parent', async () => {

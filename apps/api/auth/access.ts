@@ -38,6 +38,8 @@ export function guardAllRoutes(
     if (request.is404 || isOpen(method, routeOptions.url ?? '')) return;
     const policy = policyOf(method, routeOptions.url ?? '');
     if (policy?.metricsToken === true && hasToken(request, metricsToken)) return;
+    // Who may change something is always asked anew, whatever other APIs have ended.
+    if (!SAFE_METHODS.has(method)) callers.forget();
     try {
       const account = isPage(request)
         ? await pageLogin.accountOf(request, reply)
@@ -52,7 +54,7 @@ export function guardAllRoutes(
       return sendReason(error, request, reply);
     }
   });
-  // Whatever a request has ended is over for all that come after its answer.
+  // And whatever a request has ended is over for all that come after its answer.
   fastify.addHook('onSend', ({ method }, _reply, _payload, done) => {
     if (!SAFE_METHODS.has(method)) callers.forget();
     done();

@@ -36,12 +36,15 @@ export class Callers {
       this.forget();
       this.since = now;
     }
+    const { recent } = this;
     const hash = hashToken(token).toString('base64');
-    const known =
-      this.recent.get(hash) ??
-      (looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token));
-    this.recent.set(hash, known);
-    return known;
+    const known = recent.get(hash);
+    if (known !== undefined) return known;
+    const asked = looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token);
+    recent.set(hash, asked);
+    // One broken connection is not to refuse whoever asks next.
+    asked.catch(() => recent.delete(hash));
+    return asked;
   }
 
   /** To be called when somebody may have ended a session, a key or an account. */
