@@ -191,6 +191,42 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     expect(await withoutStatistics(url)).toEqual([{ name: 'small' }]);
   });
 
+  test('does not wait for whoever has locked a table right after the commit', async () => {
+    const url = await newDatabase(server);
+    await sql(url, LARGE_AND_SMALL);
+    const { key } = await runBackup(store, url, ['s']);
+    const other = new pg.Client(url);
+    await other.connect();
+    try {
+      let locked: Promise<unknown> | undefined;
+      const journal = new MemoryJournal();
+      journal.onReport = ({ message }) => {
+        if (message.startsWith('Loading'))
+          locked ??= other.query('BEGIN; LOCK TABLE s.small IN SHARE UPDATE EXCLUSIVE MODE');
+      };
+      await runRestore(store, url, ['s'], key, { journal });
+      await locked;
+      expect(await withoutStatistics(url)).toEqual([{ name: 'small' }]);
+    } finally {
+      await other.end();
+    }
+  });
+
+  test('is complete when it is stopped while statistics are made', async () => {
+    const url = await newDatabase(server);
+    await sql(url, LARGE_AND_SMALL);
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(url, 'DELETE FROM s.large_1');
+    const stop = new AbortController();
+    const journal = new MemoryJournal();
+    journal.onReport = ({ message }) => {
+      if (message.startsWith('Making statistics')) stop.abort(new Error('Stop'));
+    };
+    const restored = await runRestore(store, url, ['s'], key, { journal, signal: stop.signal });
+    expect(restored).toMatchObject({ entities: 220_010, leftOut: ['statistics'] });
+    expect(await sql(url, 'SELECT count(*)::int AS rows FROM s.large_1')).toEqual([{ rows: 100_000 }]);
+  });
+
   test('changes nothing when a row outside would be left without its parent', async () => {
     const { url, admin } = await ownedDatabase(server);
     const { key } = await runBackup(store, url, SCHEMAS);
