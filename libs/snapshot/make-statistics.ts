@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { errorSentence, Failure } from '#contracts';
 import { displayTable, quoteTable, type Session } from '#postgres';
 import type { Fit } from './fit.js';
 import { openLane } from './lanes.js';
@@ -22,7 +22,7 @@ export interface StatisticsOptions {
  * Makes the statistics that the planner needs of tables that were restored; large ones side by side. Tables that
  * somebody else has locked by now are left to autovacuum.
  * https://www.postgresql.org/docs/current/sql-analyze.html
- * @returns the tables whose statistics PostgreSQL could not make
+ * @returns the tables whose statistics PostgreSQL could not make, each with the reason
  * @throws Failure when the server went away, or the signal's reason
  */
 export async function makeStatistics(
@@ -44,7 +44,7 @@ export async function makeStatistics(
       } catch (error) {
         // Such as for a table that was dropped meanwhile, or an index whose function fails.
         if (!(error instanceof Failure) || error.code !== 'DATABASE_QUERY_FAILED') throw error;
-        without.push(displayTable(place(table)));
+        without.push(`${displayTable(place(table))} (${errorSentence(error)})`);
       }
     }
   };

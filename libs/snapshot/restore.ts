@@ -1,4 +1,5 @@
 import { openArchive } from '#archive';
+import { errorSentence } from '#contracts';
 import {
   beginWithExclusiveLocks,
   endSessions,
@@ -65,7 +66,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
-  let leftOut = ['statistics'];
+  let leftOut: string[] | undefined;
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
@@ -111,7 +112,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities, bytes, leftOut };
+    if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
   } finally {
     await archive.close();

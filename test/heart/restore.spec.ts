@@ -186,7 +186,7 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     const { key } = await runBackup(store, url, ['s']);
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({
       entities: 220_010,
-      leftOut: ['statistics of s.small'],
+      leftOut: [expect.stringMatching(/^statistics of s\.small \(.*broken.*\)$/)],
     });
     expect(await withoutStatistics(url)).toEqual([{ name: 'small' }]);
   });
@@ -223,7 +223,7 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
       if (message.startsWith('Making statistics')) stop.abort(new Error('Stop'));
     };
     const restored = await runRestore(store, url, ['s'], key, { journal, signal: stop.signal });
-    expect(restored).toMatchObject({ entities: 220_010, leftOut: ['statistics'] });
+    expect(restored).toMatchObject({ entities: 220_010, leftOut: ['statistics (Stop)'] });
     expect(await sql(url, 'SELECT count(*)::int AS rows FROM s.large_1')).toEqual([{ rows: 100_000 }]);
   });
 

@@ -9,7 +9,8 @@ import { hasRoomFor, type Rig } from './rig.js';
 export const memoryName = (daemon: 'backup' | 'restore', size: number) => `snapshotd ${daemon} at ${size}x`;
 
 /**
- * Has a worker that did nothing before back up, and another one restore, at every size and in every round, and notes their peaks.
+ * Has a worker that did nothing before back up, and another one restore, at every size and in every round, and notes
+ * their peaks.
  * @param one the number of entities at 1x
  */
 export async function measureMemory(
