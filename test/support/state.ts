@@ -7,6 +7,9 @@ import { servers } from './servers.js';
 
 const run = promisify(execFile);
 
+/** Without `pg_attver`, an internal number that PostgreSQL's releases of November 2026 keep there for each table. */
+const COLUMN_OPTIONS = `ARRAY(SELECT option FROM unnest(a.attoptions) AS option WHERE option NOT LIKE 'pg\\_attver=%')`;
+
 const CATALOGUE = {
   constraints: `
     SELECT c.oid::regclass::text AS table, k.conname, k.contype, k.convalidated, k.condeferrable, k.condeferred,
@@ -29,7 +32,7 @@ const CATALOGUE = {
      WHERE n.nspname = ANY ($1) ORDER BY 1`,
   columns: `
     SELECT a.attrelid::regclass::text AS table, a.attname, format_type(a.atttypid, a.atttypmod) AS type,
-           a.attstattarget, a.attoptions, a.attidentity, a.attgenerated, a.attnotnull,
+           a.attstattarget, ${COLUMN_OPTIONS} AS options, a.attidentity, a.attgenerated, a.attnotnull,
            (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) AS default
       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY ($1) AND a.attnum > 0 ORDER BY 1, a.attnum`,
