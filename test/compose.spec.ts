@@ -32,7 +32,7 @@ const dockerfile = read('Dockerfile').split('\n');
 const dotEnv: Record<string, string> = Object.fromEntries(
   [...read('.env.example').matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name, value]) => [
     name,
-    value || 'filled-in',
+    value || (name === 'SECRET_KEY' ? 'ab'.repeat(32) : 'filled-in'),
   ]),
 );
 

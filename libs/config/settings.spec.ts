@@ -1,8 +1,13 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { Secret } from './secret.js';
 import { readSettings, SettingsError } from './settings.js';
 
+const KEY = 'ab'.repeat(32);
 const MINIMAL = {
+  SECRET_KEY: KEY,
   DATABASE_URL: 'postgres://user:pass%20word@db.example.org/app',
   QUEUE_URL: 'redis://:queue-pass@redis:6379',
   S3_BUCKET: 'archives',
@@ -69,6 +74,7 @@ test('nothing set at all names everything that is required', () => {
     'DATABASE_URL',
     'QUEUE_URL',
     'S3_BUCKET',
+    'SECRET_KEY',
   ]);
 });
 
@@ -188,4 +194,41 @@ test('secrets show in no way that logs or errors print', () => {
   ])
     expect(printed).not.toContain(secret);
   expect(new Secret('x').reveal()).toBe('x');
+});
+
+test('API and worker have a key: 32 bytes, by itself or in a file', () => {
+  const without = { ...MINIMAL, SECRET_KEY: '' };
+  expect(faultsOf(without)).toEqual([expect.stringMatching(/^SECRET_KEY is missing: 32 random bytes/)]);
+  const base64 = Buffer.alloc(32, 7).toString('base64');
+  const file = join(mkdtempSync(join(tmpdir(), 'key-')), 'key');
+  writeFileSync(file, `${base64}\n`);
+  expect(readSettings({ ...without, SECRET_KEY_FILE: file }).secretKeys.map((key) => key.reveal())).toEqual([
+    base64,
+  ]);
+  expect(faultsOf({ ...MINIMAL, SECRET_KEY_FILE: file })).toEqual([
+    'SECRET_KEY and SECRET_KEY_FILE are both set: remove one of them',
+  ]);
+  writeFileSync(file, 'too short');
+  expect(faultsOf({ ...without, SECRET_KEY_FILE: file })).toEqual([
+    expect.stringMatching(/^SECRET_KEY_FILE names a file that must hold 32 random bytes/),
+  ]);
+});
+
+test.each([
+  '',
+  'ab',
+  'ab'.repeat(31),
+  `${'ab'.repeat(32)}x`,
+  'zz'.repeat(32),
+  Buffer.alloc(31).toString('base64'),
+])('%p is no key', (key) => {
+  const name = key === '' ? 'SECRET_KEY is missing' : 'SECRET_KEY must be 32 random bytes';
+  expect(faultsOf({ ...MINIMAL, SECRET_KEY: key })).toEqual([expect.stringContaining(name)]);
+});
+
+test('keys that were replaced are kept beside the present one', () => {
+  const old = Buffer.alloc(32, 9).toString('base64');
+  const { secretKeys } = readSettings({ ...MINIMAL, SECRET_KEY_PREVIOUS: `${old}, ${'cd'.repeat(32)}` });
+  expect(secretKeys.map((key) => key.reveal())).toEqual([KEY, old, 'cd'.repeat(32)]);
+  expect(faultsOf({ ...MINIMAL, SECRET_KEY_PREVIOUS: `${old},short` })).toHaveLength(1);
 });

@@ -108,6 +108,21 @@ const webUrls = z
   .transform((text) => [...new Set(text.split(',').map((url) => url.trim()))])
   .refine((urls) => urls.every(isWebUrl), 'must be http or https URLs, separated by commas');
 
+const KEY_FAULT = 'must be 32 random bytes in base64 or hexadecimal digits: openssl rand -base64 32';
+
+function isKey(text: string): boolean {
+  return (
+    /^[0-9a-f]{64}$/i.test(text) ||
+    (/^[A-Za-z0-9+/]{43}=$/.test(text) && Buffer.from(text, 'base64').length === 32)
+  );
+}
+
+/** Keys that SECRET_KEY has replaced, separated by commas. */
+const previousKeys = z
+  .string()
+  .transform((text) => text.split(',').map((key) => key.trim()))
+  .refine((keys) => keys.every(isKey), KEY_FAULT);
+
 /** What goes into a header, and is not guessed. */
 const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
 
@@ -117,6 +132,12 @@ const environment = z.object({
   TLS_CERT_FILE: file.optional(),
   TLS_KEY_FILE: file.optional(),
   TRUST_PROXY: trustProxy.default(false),
+  SECRET_KEY: z.string().refine(isKey, KEY_FAULT).optional(),
+  SECRET_KEY_FILE: file
+    .transform((text) => text.trim())
+    .refine(isKey, `names a file that ${KEY_FAULT.replace('must be', 'must hold')}`)
+    .optional(),
+  SECRET_KEY_PREVIOUS: previousKeys.default([]),
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
   REPOSITORY_SCHEMAS: schemas.default(['repository']),
@@ -158,6 +179,9 @@ const PAIRS = [
   ['WEBHOOK_URLS', 'WEBHOOK_SECRET'],
 ] as const;
 
+/** Variables that name the same thing: exactly one of each pair. */
+const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
+
 export type Settings = ReturnType<typeof readSettings>;
 export type LogLevel = Settings['logLevel'];
 
@@ -178,7 +202,11 @@ export class SettingsError extends Error {
 export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const parsed = environment.safeParse(set);
-  const faults = [...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []), ...halfPairs(set)];
+  const faults = [
+    ...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []),
+    ...halfPairs(set),
+    ...eitherFaults(set),
+  ];
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
   const databaseUrl = new Secret(value.DATABASE_URL);
@@ -191,6 +219,10 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         ? { cert: value.TLS_CERT_FILE, key: new Secret(value.TLS_KEY_FILE) }
         : undefined,
     trustProxy: value.TRUST_PROXY,
+    /** SECRET_KEY, then those that it has replaced. */
+    secretKeys: [value.SECRET_KEY ?? value.SECRET_KEY_FILE ?? '', ...value.SECRET_KEY_PREVIOUS].map(
+      (key) => new Secret(key),
+    ),
     databaseUrl,
     queueUrl: new Secret(value.QUEUE_URL),
     repository: {
@@ -228,6 +260,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
 
 /** What to set where a required variable is missing. */
 const MISSING: Record<string, string> = {
+  SECRET_KEY: '32 random bytes that all APIs and workers share, as `openssl rand -base64 32` prints them',
   DATABASE_URL: 'the PostgreSQL database for accounts, such as postgres://user:password@host:5432/database',
   QUEUE_URL: 'the queue, such as redis://host:6379',
   S3_BUCKET: 'the bucket that archives go to',
@@ -244,4 +277,14 @@ function halfPairs(set: Record<string, string | undefined>): string[] {
   return PAIRS.filter(([a, b]) => (set[a] === undefined) !== (set[b] === undefined)).map(
     ([a, b]) => `${set[a] === undefined ? a : b} is missing: ${a} and ${b} go together`,
   );
+}
+
+function eitherFaults(set: Record<string, string | undefined>): string[] {
+  return EITHER.flatMap(([name, other]) => {
+    if (set[name] === undefined && set[other] === undefined)
+      return [`${name} is missing: ${MISSING[name] ?? 'it is required'}`];
+    if (set[name] !== undefined && set[other] !== undefined)
+      return [`${name} and ${other} are both set: remove one of them`];
+    return [];
+  });
 }

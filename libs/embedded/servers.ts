@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EmbeddedPostgres } from './postgres.js';
 import { EmbeddedRedis } from './redis.js';
@@ -37,6 +39,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   };
   const servers: Servers = { env, stop };
   try {
+    if (!given['SECRET_KEY'] && !given['SECRET_KEY_FILE']) env['SECRET_KEY_FILE'] = keptSecretKey(folder);
     if (!given['S3_ENDPOINT']) {
       const bucket = given['S3_BUCKET'] || BUCKET;
       servers.s3 = await EmbeddedS3.start({
@@ -73,4 +76,12 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     await stop();
     throw error;
   }
+}
+
+/** Generated once and kept, for the present user's eyes only. @returns the file that holds it */
+function keptSecretKey(folder: string): string {
+  const file = join(folder, 'secret-key');
+  mkdirSync(folder, { recursive: true });
+  if (!existsSync(file)) writeFileSync(file, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  return file;
 }

@@ -17,7 +17,12 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
 
   beforeAll(async () => {
     const QUEUE_URL = queueUrl ?? (await newDatabase());
-    const settings = readSettings({ DATABASE_URL: 'postgres://unused/it', S3_BUCKET: 'unused', QUEUE_URL });
+    const settings = readSettings({
+      SECRET_KEY: 'ab'.repeat(32),
+      DATABASE_URL: 'postgres://unused/it',
+      S3_BUCKET: 'unused',
+      QUEUE_URL,
+    });
     const logger = createLogger('test', 'silent');
     const connection = await queueConnection(settings.queueUrl, 'worker', logger);
     const name = `journal-${randomBytes(4).toString('hex')}`;

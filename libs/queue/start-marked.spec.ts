@@ -11,7 +11,12 @@ test.each(queues)(
   'of one mark there is one daemon on the %s queue, while it waits and after it has ended',
   async (_title, queueUrl) => {
     const QUEUE_URL = queueUrl ?? (await newDatabase());
-    const settings = readSettings({ DATABASE_URL: 'postgres://unused/it', S3_BUCKET: 'unused', QUEUE_URL });
+    const settings = readSettings({
+      SECRET_KEY: 'ab'.repeat(32),
+      DATABASE_URL: 'postgres://unused/it',
+      S3_BUCKET: 'unused',
+      QUEUE_URL,
+    });
     const logger = createLogger('test', 'silent');
     const connection = await queueConnection(settings.queueUrl, 'worker', logger);
     const name = `once-${randomBytes(4).toString('hex')}`;

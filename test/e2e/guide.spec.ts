@@ -152,6 +152,7 @@ onDebians("the operator's guide", () => {
       const server = new URL(empty.url);
       server.pathname = '';
       const settings: Record<string, string> = {
+        SECRET_KEY: Stack.secretKey,
         SERVER: server.href.replace(/\/$/, ''),
         QUEUE_URL:
           servers.redis === undefined

@@ -33,7 +33,8 @@ test.each(['api', 'worker'])(
         '  REPOSITORY_SCHEMAS names snapshotd, where snapshotd keeps its own state; it cannot be part of a repository\n' +
         '  QUEUE_URL must be a URL such as redis://host:6379 or postgres://user:password@host:5432/database\n' +
         '  S3_BUCKET is missing: the bucket that archives go to\n' +
-        '  ADMIN_PASSWORD is missing: ADMIN_EMAIL and ADMIN_PASSWORD go together\n',
+        '  ADMIN_PASSWORD is missing: ADMIN_EMAIL and ADMIN_PASSWORD go together\n' +
+        '  SECRET_KEY is missing: 32 random bytes that all APIs and workers share, as `openssl rand -base64 32` prints them\n',
     );
   },
 );
@@ -64,6 +65,7 @@ test.each(orders)(
     for (const server of [queue, database]) await server.end('SIGINT');
     const port = await freePort();
     const env = {
+      SECRET_KEY: Stack.secretKey,
       DATABASE_URL: database.url,
       QUEUE_URL: queue.url,
       S3_ENDPOINT: `http://127.0.0.1:${port}`,

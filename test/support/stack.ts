@@ -37,6 +37,7 @@ export class Stack {
     readonly workers: ServerProcess[],
   ) {}
 
+  static readonly secretKey = 'b3BlbiBzZXNhbWUsIHRoZSBrZXkgb2YgdGhlc2UgdCE=';
   static readonly administrator = { email: 'platform@example.org', password: 'correct horse battery' };
 
   static async start({
@@ -50,6 +51,7 @@ export class Stack {
     const database = more['DATABASE_URL'] ?? (await newDatabase());
     const port = await freePort();
     const env: Record<string, string> = {
+      SECRET_KEY: Stack.secretKey,
       DATABASE_URL: database,
       // A database of Redis for each stack: ids begin at 1, and no stack takes another's daemons.
       QUEUE_URL: queueUrl === undefined ? database : `${queueUrl}/${nextRedisDatabase()}`,
