@@ -5,6 +5,7 @@ import type { Logger } from '#logging';
 import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
 import type { ObjectStore } from '#storage';
+import type { Admission } from './presence.js';
 
 /** Hands a daemon to the procedure that does its work. */
 export class DaemonRunner {
@@ -21,6 +22,7 @@ export class DaemonRunner {
   }
 
   /**
+   * @param admission the database that it must find, and those that the repository was in before
    * @param endAfterSettling set for a daemon that was ended between its attempts: what they left is settled, and
    * this thrown unless one of them had finished
    * @throws Failure, or the signal's reason
@@ -29,13 +31,15 @@ export class DaemonRunner {
     job: DaemonJob,
     journal: JobJournal,
     signal: AbortSignal,
+    { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonJobResult> {
     const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
-      repository,
+      repository: { ...repository, identity },
+      predecessors,
       store: this.store.telling((trouble) => journal.interrupted(trouble)),
       keyPrefix: storeSettings.prefix,
       compressionLevel,
@@ -53,12 +57,23 @@ export class DaemonRunner {
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
     const { key, url, ...options } = archive;
-    const { allowExtraTables = false, backupFirst = false, restoreDrill = false } = options;
+    const {
+      allowExtraTables = false,
+      otherDatabase = false,
+      backupFirst = false,
+      restoreDrill = false,
+    } = options;
     if (job.name === 'VERIFY') {
-      const { entities, bytes } = await verify({ ...request, key, allowExtraTables, restoreDrill });
+      const { entities, bytes } = await verify({
+        ...request,
+        key,
+        allowExtraTables,
+        otherDatabase,
+        restoreDrill,
+      });
       return { backupUrl: url, entities, bytes };
     }
-    const restoreRequest = { ...request, ...options, key, allowExtraTables, backupFirst };
+    const restoreRequest = { ...request, ...options, key, allowExtraTables, otherDatabase, backupFirst };
     const { entities, bytes, leftOut = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {

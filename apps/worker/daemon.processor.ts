@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { UnrecoverableError, WaitingError } from 'bullmq';
-import { errorSentence, Failure } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#contracts';
 import type { Logger } from '#logging';
 import {
   DAEMON_QUEUE,
@@ -12,8 +12,11 @@ import {
   jobFailure,
   JobJournal,
   termination,
+  type WorkerRegistry,
 } from '#queue';
+import type { Repository } from '#snapshot';
 import type { DaemonRunner } from './daemon-runner.js';
+import { Presence } from './presence.js';
 
 /**
  * A killed worker's daemon is taken over after about the sum of the first two. BullMQ's own count of crashes would
@@ -44,24 +47,44 @@ const LOOK_EVERY_MS = 500;
 
 const LOOK_WHETHER_ENDED_EVERY_MS = 20;
 
+/** A worker that is led to one database at one time and to another at the next must not pass a job round and round. */
+const HAND_BACK_AFTER_MS = 1_000;
+
 /** Takes daemons off the queue and has them run. */
 @Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER, ...ASK_QUEUE_AGAIN })
 export class DaemonProcessor extends WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly running = new Map<string, { stop: AbortController; journal: JobJournal }>();
+  private readonly presence: Presence;
   private stopping = false;
+  private taking = false;
 
   constructor(
     private readonly runner: DaemonRunner,
     private readonly daemons: DaemonQueue,
+    registry: WorkerRegistry,
+    repository: Repository,
     private readonly concurrency: number,
     private readonly logger: Logger,
   ) {
     super();
+    this.presence = new Presence(registry, repository, (mayTake) => this.take(mayTake), logger);
   }
 
   async onApplicationBootstrap(): Promise<void> {
     await this.worker.waitUntilReady();
     this.worker.concurrency = this.concurrency;
+    await this.presence.begin();
+    // Whatever could not be asked is found out by the jobs.
+    if (!this.presence.elsewhere) await this.take(true);
+  }
+
+  /** Takes daemons from now on, or none any more: what runs goes on. */
+  private async take(mayTake: boolean): Promise<void> {
+    if (this.stopping || mayTake === this.taking) return;
+    this.taking = mayTake;
+    if (!mayTake) return this.worker.pause(true);
+    this.logger.info({ version: PRODUCT.version, concurrency: this.concurrency }, 'The worker takes daemons');
+    if (this.worker.isPaused()) return void (await this.worker.resume());
     this.worker.run().catch((error: unknown) => {
       this.logger.fatal({ err: error }, 'The worker cannot take daemons any more');
       process.kill(process.pid, 'SIGTERM');
@@ -75,7 +98,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
     // BullMQ knows a worker's locks by the daemon's id: an attempt that lost its own must be over before another
     // one begins here, or would take the new lock with it.
-    if (this.stopping || this.running.has(id)) {
+    if (this.stopping || this.presence.elsewhere || this.running.has(id)) {
       while (this.running.has(id)) await sleep(LOOK_WHETHER_ENDED_EVERY_MS);
       return this.handBack(job, token, log);
     }
@@ -93,13 +116,21 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     log.info({ takeovers: job.stalledCounter }, 'Started');
     const watching = ended === undefined ? this.watchForTermination(job, stop, log) : undefined;
     try {
-      const result = await this.runner.run(job, journal, stop.signal, ended);
+      const admission = await this.presence.admit(journal.report, stop.signal);
+      const result = await this.runner.run(job, journal, stop.signal, admission, ended);
       await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
       return result;
     } catch (error) {
       if (this.stopping && !isTermination(error)) {
         await journal.end('Waiting for a worker: the one before was told to stop');
+        return await this.handBack(job, token, log);
+      }
+      if (error instanceof Failure && error.code === 'REPOSITORY_ELSEWHERE') {
+        log.warn({ reason: errorSentence(error) }, 'Handing back: another database answers');
+        await this.presence.look();
+        await sleep(HAND_BACK_AFTER_MS);
+        await journal.end('Waiting for a worker whose REPOSITORY_URL leads to the repository');
         return await this.handBack(job, token, log);
       }
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
@@ -179,12 +210,13 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       process.exit(1);
     }, END_WITHIN_MS).unref();
     await this.worker.pause(true);
+    const leaving = this.presence.stop();
     for (const { stop } of this.running.values())
       stop.abort(new Failure('WORKER_STOPPING', 'transient', 'The worker was told to stop.'));
     // Nest closes the queue next, which handing a daemon back still needs.
     for (const deadline = Date.now() + HAND_BACK_WITHIN_MS; this.running.size > 0 && Date.now() < deadline;)
       await sleep(LOOK_WHETHER_ENDED_EVERY_MS);
-    await this.runner.finish(FINISH_WITHIN_MS);
+    await Promise.all([leaving, this.runner.finish(FINISH_WITHIN_MS)]);
   }
 }
 

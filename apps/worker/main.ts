@@ -1,7 +1,6 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { readSettings, SettingsError } from '#config';
-import { PRODUCT } from '#contracts';
 import { createLogger, NestLogger } from '#logging';
 import { WorkerModule } from './worker.module.js';
 
@@ -14,10 +13,6 @@ async function main(): Promise<void> {
   });
   app.enableShutdownHooks();
   await app.init();
-  logger.info(
-    { version: PRODUCT.version, concurrency: settings.workerConcurrency },
-    'The worker takes daemons',
-  );
 }
 
 main().catch((error: unknown) => {

@@ -1,7 +1,7 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
 import type { Logger } from '#logging';
-import { DaemonQueue, QueueModule } from '#queue';
+import { DaemonQueue, QueueModule, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { DaemonProcessor } from './daemon.processor.js';
 import { DaemonRunner } from './daemon-runner.js';
@@ -16,11 +16,13 @@ export class WorkerModule {
       providers: [
         {
           provide: DaemonProcessor,
-          inject: [DaemonQueue],
-          useFactory: (daemons: DaemonQueue) =>
+          inject: [DaemonQueue, WorkerRegistry],
+          useFactory: (daemons: DaemonQueue, registry: WorkerRegistry) =>
             new DaemonProcessor(
               new DaemonRunner(settings, store, logger),
               daemons,
+              registry,
+              settings.repository,
               settings.workerConcurrency,
               logger,
             ),

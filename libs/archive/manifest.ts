@@ -70,7 +70,17 @@ const manifestSchema = z.object({
   daemonId: z.string(),
   /** When the snapshot was taken, by the server's clock. */
   takenAt: z.iso.datetime(),
-  server: z.object({ version: z.string(), encoding: z.string(), database: z.string() }),
+  server: z.object({
+    version: z.string(),
+    encoding: z.string(),
+    database: z.string(),
+    /** The cluster's, from initdb, and the database's number in it; archives of before have neither. */
+    systemIdentifier: z
+      .string()
+      .regex(/^\d{1,20}$/)
+      .optional(),
+    databaseOid: count.optional(),
+  }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
   schemas: list(name),
   schemaFingerprint: z.string(),

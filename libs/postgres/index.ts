@@ -1,5 +1,6 @@
 export * from './copy-in.js';
 export * from './copy-out.js';
+export * from './database-identity.js';
 export * from './errors.js';
 export * from './event-triggers.js';
 export * from './extensions.js';
@@ -11,6 +12,7 @@ export * from './observer.js';
 export * from './obstacles.js';
 export * from './pg-dump.js';
 export * from './repository-lock.js';
+export * from './role-rights.js';
 export * from './row-counts.js';
 export * from './sequences.js';
 export * from './server-facts.js';

@@ -12,6 +12,8 @@ export interface ArchiveRequest {
   url: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables?: boolean;
+  /** Take an archive of another database. */
+  otherDatabase?: boolean;
   /** Restore: make an archive of what is there first. */
   backupFirst?: boolean;
   /** Restore: only these tables, as "schema.table". */

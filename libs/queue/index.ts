@@ -8,3 +8,4 @@ export * from './queue-unavailable.js';
 export * from './queue.module.js';
 export * from './schedule-queue.js';
 export * from './termination.js';
+export * from './worker-registry.js';

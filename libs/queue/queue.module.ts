@@ -1,10 +1,12 @@
 import { BullModule, getQueueToken } from '@nestjs/bullmq';
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
+import { Keys } from '#keys';
 import type { Logger } from '#logging';
 import { type QueueRole, queueConnection } from './connection.js';
 import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
+import { WORKER_QUEUE, type WorkerJobQueue, WorkerRegistry } from './worker-registry.js';
 
 /** The queue of daemons, for one process: the API produces, the worker consumes. */
 @Module({})
@@ -14,7 +16,7 @@ export class QueueModule {
       module: QueueModule,
       imports: [
         BullModule.forRootAsync({ useFactory: () => queueConnection(settings.queueUrl, role, logger) }),
-        BullModule.registerQueue({ name: DAEMON_QUEUE }),
+        BullModule.registerQueue({ name: DAEMON_QUEUE }, { name: WORKER_QUEUE }),
       ],
       providers: [
         {
@@ -26,8 +28,16 @@ export class QueueModule {
             return new DaemonQueue(queue, settings.daemonHistory, logger);
           },
         },
+        {
+          provide: WorkerRegistry,
+          inject: [getQueueToken(WORKER_QUEUE)],
+          useFactory: (queue: WorkerJobQueue) => {
+            queue.on('error', (error) => logger.warn({ reason: error.message }, 'The queue has an error'));
+            return new WorkerRegistry(queue, new Keys(settings.secretKeys));
+          },
+        },
       ],
-      exports: [DaemonQueue, BullModule],
+      exports: [DaemonQueue, WorkerRegistry, BullModule],
     };
   }
 }

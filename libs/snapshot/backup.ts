@@ -4,6 +4,7 @@ import { ArchiveWriter, DEFINITIONS_NAME, type Manifest, type ManifestFacts } fr
 import { errorSentence, Failure } from '#contracts';
 import {
   countRows,
+  databaseIdentity,
   type Definitions,
   findPgDump,
   listExtensions,
@@ -214,11 +215,18 @@ async function describe(
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
+  const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   return {
     product: { name: 'snapshotd', version },
     daemonId,
     takenAt: snapshot.takenAt.toISOString(),
-    server: { version: serverVersion, encoding: serverEncoding, database },
+    server: {
+      version: serverVersion,
+      encoding: serverEncoding,
+      database,
+      ...(systemIdentifier !== null && { systemIdentifier }),
+      databaseOid,
+    },
     snapshot: { name: exportedName, walPosition },
     schemas: repository.schemas,
     tables,

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
-import { retrying } from '#contracts';
+import { type DatabaseIdentity, retrying } from '#contracts';
 import { Observer, Session } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
+import { expectDatabase } from './same-database.js';
 import { together } from './together.js';
 
 /** The database that is backed up and restored. */
@@ -11,6 +12,8 @@ export interface Repository {
   schemas: string[];
   /** For how long a server that is away, or that starts, is waited for: milliseconds. */
   patienceMs: number;
+  /** The database that the URL must lead to; whichever it is when missing. */
+  identity?: DatabaseIdentity;
 }
 
 export interface RepositorySessionOptions {
@@ -26,12 +29,22 @@ export interface RepositorySessionOptions {
  * @throws Failure, or the signal's reason
  */
 export function openSession({
-  repository: { url, patienceMs },
+  repository: { url, patienceMs, identity },
   applicationName,
   progress,
   signal,
 }: RepositorySessionOptions): Promise<Session> {
-  return retrying(() => Session.open(url.reveal(), { applicationName, signal }), {
+  const open = async () => {
+    const session = await Session.open(url.reveal(), { applicationName, signal });
+    try {
+      if (identity !== undefined) await expectDatabase(session, identity);
+      return session;
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+  };
+  return retrying(open, {
     patienceMs,
     signal,
     onTrouble: (trouble) => {

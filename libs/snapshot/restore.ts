@@ -19,9 +19,10 @@ import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
+import { expectSameDatabase, type Provenance } from './same-database.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
-export interface RestoreRequest extends BackupRequest, Destination {
+export interface RestoreRequest extends BackupRequest, Destination, Provenance {
   /** The archive's key. */
   key: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
@@ -74,6 +75,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         progress.say('Waiting for the repository lock');
         await takeRepositoryLock(session, request.intoSchemas === undefined ? 'exclusive' : 'shared');
 
+        await expectSameDatabase(session, manifest, request);
         const options = { ...request, schemas: repository.schemas };
         const fit = await checkFit(session, manifest, options);
         entities = fit.archived.reduce((total, { rows }) => total + rows, 0);

@@ -11,12 +11,13 @@ import { readToEnd } from './load-tables.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
+import { expectSameDatabase, type Provenance } from './same-database.js';
 import { verificationKey, type VerificationRecord } from './verification-record.js';
 
-export interface VerifyRequest extends Omit<
-  BackupRequest,
-  'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'
-> {
+export interface VerifyRequest
+  extends
+    Omit<BackupRequest, 'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'>,
+    Provenance {
   /** The archive's key. */
   key: string;
   /** Whether tables that the archive does not hold may be there, as a restore could be told. */
@@ -70,6 +71,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
     progress.say('Waiting for the repository lock');
     await takeRepositoryLock(session, 'shared');
+    await expectSameDatabase(session, archive.manifest, request);
     const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
     await checkFit(session, archive.manifest, options);
     if (restoreDrill) await drill(session, archive, repository.schemas, progress, signal);

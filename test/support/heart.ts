@@ -60,6 +60,8 @@ export function runRestore(
     key,
     allowExtraTables: false,
     backupFirst: false,
+    // Into any database that a test likes.
+    otherDatabase: true,
     ...more,
   });
 }
@@ -76,6 +78,7 @@ export function runVerify(
     key,
     allowExtraTables: false,
     restoreDrill: false,
+    otherDatabase: true,
     ...more,
   });
 }
