@@ -34,6 +34,8 @@ import { ScheduleRuns } from './schedules/schedule-runs.js';
 import { SchedulesController } from './schedules/schedules.controller.js';
 import { Schedules } from './schedules/schedules.js';
 import { SETTINGS } from './settings.js';
+import { Workers } from './workers/workers.js';
+import { WorkersController } from './workers/workers.controller.js';
 
 const RETRY_EVERY_MS = 2_000;
 /** Within two seconds a client is to be told that the database is away. */
@@ -78,6 +80,7 @@ export class ApiModule {
         OverviewController,
         SchedulePagesController,
         SchedulesController,
+        WorkersController,
       ],
       providers: [
         ArchiveReader,
@@ -94,6 +97,7 @@ export class ApiModule {
         ScheduleRuns,
         Schedules,
         StatusStreams,
+        Workers,
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
         {
           provide: NotificationQueue,

@@ -9,6 +9,7 @@ import {
   type RetryOptions,
   type ScheduleRequest,
   type ScheduleView,
+  type WorkerView,
 } from '#contracts';
 import { ServerSentEvents } from './server-sent-events.js';
 import type { ServerChoice } from './server-choice.js';
@@ -135,6 +136,10 @@ export class Api {
   async downloadUrl(name: string): Promise<string> {
     const response = await this.send('GET', `/repo/v1/backups/${encodeURIComponent(name)}/download`);
     return response.headers.get('location') ?? '';
+  }
+
+  workers(): Promise<{ workers: WorkerView[] }> {
+    return this.json('GET', '/repo/v1/workers');
   }
 
   schedules(): Promise<{ schedules: ScheduleView[] }> {

@@ -6,6 +6,7 @@ import { addDaemonCommands } from './commands/daemons.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSessionCommands } from './commands/session.js';
 import { addStartCommand } from './commands/start.js';
+import { addWorkerCommands } from './commands/workers.js';
 import { EXIT_CODES_HELP } from './exit-codes.js';
 
 /** All commands. Help and completion are made from what they say of themselves. */
@@ -50,6 +51,7 @@ Examples:
   addDaemonCommands(program);
   addArchiveCommands(program);
   addScheduleCommands(program);
+  addWorkerCommands(program);
   addStartCommand(program);
   addCompletionCommand(program);
   return program;

@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import { ForbiddenException, UnauthorizedException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { Secret } from '#config';
+import type { KeyScope } from '#contracts';
 import { CONSOLE_PATH, LOGIN_PATH } from '../console/console-path.js';
 import { DOCS_PATH, DOCUMENT_PATH } from '../docs/docs-paths.js';
 import { sendReason } from '../http/reason.js';
@@ -54,6 +55,13 @@ export function guardAllRoutes(
       return sendReason(error, request, reply);
     }
   });
+  // What the body asks for may need more.
+  fastify.addHook('preValidation', async (request, reply) => {
+    const { account, body, method, routeOptions } = request;
+    const more = policyOf(method, routeOptions.url ?? '')?.needsFor?.(body);
+    if (account?.key === undefined || more === undefined || covers(account.key.scope, more.scope)) return;
+    return sendReason(tooSmall(more.what, more.scope, account.key), request, reply);
+  });
   // And whatever a request has ended is over for all that come after its answer.
   fastify.addHook('onSend', ({ method }, _reply, _payload, done) => {
     if (!SAFE_METHODS.has(method)) callers.forget();
@@ -70,11 +78,13 @@ function refuseUnlessAllowed({ administrator, key }: Caller, policy: RoutePolicy
   if (!administrator && policy.everyAccount !== true)
     throw new ForbiddenException('Only administrators may do this.');
   if (key === undefined || covers(key.scope, policy.needs)) return;
-  throw new ForbiddenException(
-    policy.needs === 'session'
-      ? 'No API key may do this: log in with POST /auth/v1/session.'
-      : `This needs an API key of the scope ${policy.needs}, and ${key.name} has ${key.scope}.`,
-  );
+  if (policy.needs === 'session')
+    throw new ForbiddenException('No API key may do this: log in with POST /auth/v1/session.');
+  throw tooSmall('This', policy.needs, key);
+}
+
+function tooSmall(what: string, needed: KeyScope, { name, scope }: NonNullable<Caller['key']>): Error {
+  return new ForbiddenException(`${what} needs an API key of the scope ${needed}, and ${name} has ${scope}.`);
 }
 
 /** Who asks, on a route that is not open. */

@@ -8,6 +8,8 @@ import { isOpen } from './open-routes.js';
 export interface RoutePolicy {
   /** The scope that an API key needs at least; `session` where no key will do. */
   needs: KeyScope | 'session';
+  /** What an API key needs where the body asks for more, and what that is. */
+  needsFor?: (body: unknown) => { scope: KeyScope; what: string } | undefined;
   /** Open to every account. */
   everyAccount?: true;
   /** Open to whoever has METRICS_TOKEN, too. */
@@ -23,7 +25,7 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
   ['POST /repo/v1/startBackupDaemon', { needs: 'start', audit: 'backup.start' }],
   // It replaces all rows of the repository.
   ['POST /repo/v1/startRestoreDaemon', { needs: 'everything', audit: 'restore.start' }],
-  ['POST /repo/v1/startVerifyDaemon', { needs: 'start', audit: 'verify.start' }],
+  ['POST /repo/v1/startVerifyDaemon', { needs: 'start', needsFor: drill, audit: 'verify.start' }],
   ['GET /repo/v1/daemonStatus/:id', { needs: 'read' }],
   ['DELETE /repo/v1/terminateDaemon/:id', { needs: 'start', audit: 'daemon.terminate' }],
   ['GET /repo/v1/daemonStatus/:id/events', { needs: 'read' }],
@@ -38,6 +40,13 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
   ['GET /repo/v1/schedules/:name/pruning', { needs: 'read' }],
   ['PUT /repo/v1/schedules/:name', { needs: 'everything', audit: 'schedule.set' }],
   ['DELETE /repo/v1/schedules/:name', { needs: 'everything', audit: 'schedule.delete' }],
+  ['GET /repo/v1/workers', { needs: 'read' }],
+  ['GET /repo/v1/repository/identity', { needs: 'read' }],
+  // It decides which database backups are of, and restores replace.
+  [
+    'PUT /repo/v1/repository/identity',
+    { needs: 'everything', audit: 'repository.accept', subject: acceptedDatabase },
+  ],
   ['GET /repo/v1/audit', { needs: 'read' }],
   ['GET /metrics', { needs: 'read', metricsToken: true }],
   // A key that leaks must not make itself others, nor let anyone in.
@@ -52,6 +61,10 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
   ['GET /admin', { needs: 'session' }],
   ['POST /admin/logout', { needs: 'session' }],
   ['POST /admin/backup', { needs: 'session', audit: 'backup.start' }],
+  [
+    'POST /admin/repository/identity',
+    { needs: 'session', audit: 'repository.accept', subject: acceptedDatabase },
+  ],
   ['GET /admin/archives', { needs: 'session' }],
   ['GET /admin/archives/:name', { needs: 'session' }],
   ['POST /admin/archives/:name/verify', { needs: 'session', audit: 'verify.start' }],
@@ -112,6 +125,17 @@ export function refuseForgottenRoutes(fastify: FastifyInstance): void {
       ),
     );
   });
+}
+
+/** A drill runs code of the repository's tables, as a restore does: constraints, generated columns, indexes. */
+function drill(body: unknown): { scope: KeyScope; what: string } | undefined {
+  const { restoreDrill } = Object(body) as { restoreDrill?: unknown };
+  return restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
+}
+
+function acceptedDatabase({ body }: FastifyRequest): string {
+  const { systemIdentifier, databaseOid, databaseName } = Object(body) as Record<string, unknown>;
+  return [databaseName, systemIdentifier, databaseOid].map(String).join(' ');
 }
 
 /** Which account, and what became of it: not what its password or its name is now. */

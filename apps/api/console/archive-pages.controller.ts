@@ -66,6 +66,7 @@ export class ArchivePagesController {
         url,
         restoreDrill: ticked(body, 'restoreDrill'),
         allowExtraTables: ticked(body, 'allowExtraTables'),
+        otherDatabase: ticked(body, 'otherDatabase'),
       }),
     );
     request.made = id;
@@ -78,7 +79,12 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    return this.restoreForm(request, reply, name, { backupFirst: true, allowExtraTables: false, tables: '' });
+    return this.restoreForm(request, reply, name, {
+      backupFirst: true,
+      allowExtraTables: false,
+      otherDatabase: false,
+      tables: '',
+    });
   }
 
   @Post(':name/restore')
@@ -91,6 +97,7 @@ export class ArchivePagesController {
     const given = {
       backupFirst: ticked(body, 'backupFirst'),
       allowExtraTables: ticked(body, 'allowExtraTables'),
+      otherDatabase: ticked(body, 'otherDatabase'),
       tables: text(body, 'tables'),
     };
     try {

@@ -4,9 +4,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DaemonStatus } from '#contracts';
 import { Archives } from '../archives/archives.js';
 import { Daemons } from '../daemons/daemons.js';
+import { validated } from '../http/validated.js';
 import { Schedules } from '../schedules/schedules.js';
+import { identityRequest } from '../workers/identity-request.js';
+import { Workers } from '../workers/workers.js';
 import { chartDays, chartStart, type Day } from './chart.js';
-import { asked } from './forms.js';
+import { asked, text, ticked } from './forms.js';
 import { leadTo, Pages, part } from './pages.js';
 
 const LAST_ARCHIVES = 5;
@@ -22,21 +25,23 @@ export class OverviewController {
     private readonly daemons: Daemons,
     private readonly archives: Archives,
     private readonly schedules: Schedules,
+    private readonly workers: Workers,
   ) {}
 
   @Get()
   async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const [running, days, last, schedules] = await Promise.all([
+    const [running, days, last, schedules, workers] = await Promise.all([
       part(this.running()),
       part(this.days()),
       part(this.archives.list(LAST_ARCHIVES, 0)),
       part(this.schedules.views()),
+      part(this.workers.list()),
     ]);
     this.pages.show(request, reply, {
       view: 'overview',
       title: 'Overview',
       section: 'overview',
-      data: { running, days, last, schedules },
+      data: { running, days, last, schedules, workers },
     });
   }
 
@@ -49,6 +54,19 @@ export class OverviewController {
     const { id } = await this.daemons.startBackup(asked(request, body));
     request.made = id;
     leadTo(reply, `/admin/daemons/${id}`, 'backup-started');
+  }
+
+  /** The workers of this database take jobs from now on. */
+  @Post('repository/identity')
+  async accept(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
+    const { moved, ...identity } = validated(identityRequest, {
+      systemIdentifier: text(body, 'systemIdentifier'),
+      databaseOid: Number(text(body, 'databaseOid')),
+      databaseName: text(body, 'databaseName'),
+      moved: ticked(body, 'moved'),
+    });
+    await this.workers.accept(identity, moved);
+    leadTo(reply, '/admin', 'database-accepted');
   }
 
   private async running(): Promise<{ daemons: DaemonStatus[]; more: number }> {

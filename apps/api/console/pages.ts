@@ -15,6 +15,7 @@ import * as words from './words.js';
 const SAID = {
   'archive-deleted': 'The archive is deleted.',
   'backup-started': 'The backup is started.',
+  'database-accepted': 'The database is accepted. Its workers take jobs within five seconds.',
   'daemon-had-ended': 'The daemon had ended already.',
   'daemon-terminated': 'The daemon was told to end.',
   'logged-out': 'You are logged out.',

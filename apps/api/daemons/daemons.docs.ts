@@ -80,7 +80,7 @@ export const startRestore: RouteDescription = {
   name: 'startRestore',
   summary: 'Starts a restore: all rows of the tables become those of the archive',
   details:
-    '`url` is a backupUrl of the bucket, or the name of a file below its prefix. `backupFirst` makes an archive of what is there first. `allowExtraTables` leaves tables alone that the archive does not hold. `tables` restores these only. `intoSchemas` loads beside the live tables, and with `create` makes tables there like the live ones.',
+    '`url` is a backupUrl of the bucket, or the name of a file below its prefix. `backupFirst` makes an archive of what is there first. `allowExtraTables` leaves tables alone that the archive does not hold. `tables` restores these only. `intoSchemas` loads beside the live tables, and with `create` makes tables there like the live ones. `otherDatabase` takes an archive of another database, which is refused otherwise.',
   example: { url: backupUrl, backupFirst: true },
   ...IDEMPOTENT,
   answers: {
@@ -95,7 +95,8 @@ export const startRestore: RouteDescription = {
 export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
-  details: '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards.',
+  details:
+    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `otherDatabase` takes an archive of another database, which is refused otherwise.',
   example: { url: backupUrl, restoreDrill: true },
   ...IDEMPOTENT,
   answers: {

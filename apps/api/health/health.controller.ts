@@ -5,6 +5,7 @@ import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { ObjectStore } from '#storage';
 import { Documented } from '../docs/documented.js';
+import { Workers } from '../workers/workers.js';
 import * as docs from './health.docs.js';
 
 const ANSWER_WITHIN_MS = 2_000;
@@ -18,6 +19,7 @@ export class HealthController {
     private readonly database: DataSource,
     private readonly daemons: DaemonQueue,
     private readonly store: ObjectStore,
+    private readonly workers: Workers,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -38,7 +40,8 @@ export class HealthController {
     ]);
     const status: State = database === 'up' && queue === 'up' ? 'up' : 'down';
     void reply.status(status === 'up' ? 200 : 503);
-    return { status, database, queue, bucket };
+    // Anybody may ask: no names, only how many.
+    return { status, database, queue, bucket, workers: this.workers.summary() ?? null };
   }
 
   private async stateOf(name: string, ask: (signal: AbortSignal) => Promise<unknown>): Promise<State> {

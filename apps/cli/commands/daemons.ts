@@ -15,6 +15,10 @@ const ALLOW_EXTRA_TABLES = [
   '--allow-extra-tables',
   'leave tables alone that the archive does not hold, instead of refusing',
 ] as const;
+const OTHER_DATABASE = [
+  '--other-database',
+  'take an archive of another database, instead of refusing',
+] as const;
 const ARCHIVE = ['<archive>', 'its name, as list shows it, or its backupUrl'] as const;
 
 interface WaitOption {
@@ -24,6 +28,7 @@ interface WaitOption {
 interface RestoreOptions extends WaitOption {
   backupFirst?: true;
   allowExtraTables?: true;
+  otherDatabase?: true;
   table?: string[];
   into?: Record<string, string>;
   create?: true;
@@ -33,6 +38,7 @@ interface RestoreOptions extends WaitOption {
 interface VerifyOptions extends WaitOption {
   restoreDrill?: true;
   allowExtraTables?: true;
+  otherDatabase?: true;
 }
 
 export function addDaemonCommands(program: Command): void {
@@ -57,6 +63,7 @@ Examples:
     .argument(...ARCHIVE)
     .option('--backup-first', 'make an archive of what is there first')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...OTHER_DATABASE)
     .option('--table <schema.table>', 'restore this table only; give it again for more', collected)
     .option('--into <schema=other>', 'load beside the live tables, into another schema', collectedPair)
     .option('--create', 'with --into: make the tables there like the live ones')
@@ -80,6 +87,7 @@ Examples:
     .argument(...ARCHIVE)
     .option('--restore-drill', 'also restore the rows into copies of the tables, which are gone afterwards')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
       await start(new Context(command), 'Verify', { url: archive, ...options }, wait);
@@ -87,6 +95,8 @@ Examples:
     .addHelpText(
       'after',
       `
+An API key needs the scope everything for --restore-drill, and the scope start otherwise.
+
 Examples:
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --restore-drill --wait`,

@@ -1,0 +1,106 @@
+import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
+import { type Beat, repositoryIdentity, WorkerRegistry } from '#queue';
+
+const LOOK_EVERY_MS = 2_500;
+/** A worker writes its heartbeat every five seconds: one that missed three counts as gone. */
+const GONE_AFTER_MS = 15_000;
+const FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/** A worker's last heartbeat. The times are of this process's monotonic clock. */
+interface Seen {
+  beat: Beat;
+  firstSeen: number;
+  changed: number;
+}
+
+/** How many workers there are, and how many of them say what: for whoever may not know more. */
+export interface WorkerSummary {
+  count: number;
+  warnings: Record<string, number>;
+}
+
+/**
+ * The workers that live, as their heartbeats show them. Whether one lives is told by its counter, which goes on: clocks
+ * are compared only for one that is seen for the first time.
+ */
+@Injectable()
+export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private seen: Map<string, Seen> | undefined;
+  private looking: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly registry: WorkerRegistry) {}
+
+  onApplicationBootstrap(): void {
+    // A queue that is away is told of by all others that ask it.
+    const look = () => void this.look().catch(() => (this.seen = undefined));
+    look();
+    this.timer = setInterval(look, LOOK_EVERY_MS);
+  }
+
+  beforeApplicationShutdown(): void {
+    clearInterval(this.timer);
+  }
+
+  /** @throws QueueUnavailable */
+  async list(): Promise<WorkerView[]> {
+    await this.look();
+    return this.alive();
+  }
+
+  /** What is known just now, without asking; undefined while the queue is away. */
+  summary(): WorkerSummary | undefined {
+    if (this.seen === undefined) return undefined;
+    const workers = this.alive();
+    const warnings: Record<string, number> = {};
+    for (const { kind } of workers.flatMap((worker) => worker.warnings))
+      warnings[kind] = (warnings[kind] ?? 0) + 1;
+    return { count: workers.length, warnings };
+  }
+
+  /** @throws QueueUnavailable */
+  async identity(): Promise<RepositoryIdentity> {
+    return repositoryIdentity(await this.registry.identity());
+  }
+
+  /** Lets the workers of another database take jobs, instead of those of the recorded one. @throws QueueUnavailable */
+  async accept(identity: DatabaseIdentity, moved: boolean): Promise<RepositoryIdentity> {
+    return repositoryIdentity(await this.registry.accept(identity, moved));
+  }
+
+  private look(): Promise<void> {
+    this.looking ??= this.lookOnce().finally(() => (this.looking = undefined));
+    return this.looking;
+  }
+
+  private async lookOnce(): Promise<void> {
+    const beats = await this.registry.beats();
+    const now = performance.now();
+    const before = this.seen ?? new Map<string, Seen>();
+    this.seen = new Map(
+      beats.map((beat) => {
+        const earlier = before.get(beat.id);
+        if (earlier === undefined) {
+          const age = Math.max(0, Date.now() - beat.at);
+          return [beat.id, { beat, firstSeen: now, changed: now - age }];
+        }
+        return [beat.id, beat.beat === earlier.beat.beat ? earlier : { ...earlier, beat, changed: now }];
+      }),
+    );
+    for (const [id, { firstSeen, changed }] of this.seen)
+      if (now - changed > FORGOTTEN_AFTER_MS && now - firstSeen > GONE_AFTER_MS)
+        await this.registry.remove(id);
+  }
+
+  private alive(): WorkerView[] {
+    const now = performance.now();
+    return [...(this.seen?.values() ?? [])]
+      .filter(({ changed }) => now - changed <= GONE_AFTER_MS)
+      .map(({ beat: { beat: _beat, at: _at, ...view }, changed }) => ({
+        ...view,
+        lastBeatOn: Math.round(Date.now() - (now - changed)),
+      }))
+      .sort((one, other) => one.since - other.since);
+  }
+}
