@@ -128,7 +128,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       }
       if (error instanceof Failure && error.code === 'REPOSITORY_ELSEWHERE') {
         log.warn({ reason: errorSentence(error) }, 'Handing back: another database answers');
-        await this.presence.look();
+        await this.presence.lookAnew();
         await sleep(HAND_BACK_AFTER_MS);
         await journal.end('Waiting for a worker whose REPOSITORY_URL leads to the repository');
         return await this.handBack(job, token, log);

@@ -66,8 +66,13 @@ export class Presence {
     return isSameDatabase(facts.identity, record.identity) === false;
   }
 
-  /** Asks PostgreSQL and the queue now. */
-  look(): Promise<void> {
+  /** Asks PostgreSQL and the queue now: a job has found another database. */
+  lookAnew(): Promise<void> {
+    this.lookedOn = -Infinity;
+    return this.look();
+  }
+
+  private look(): Promise<void> {
     this.looking = this.looking.then(() => this.lookOnce()).catch((error: unknown) => this.warn(error));
     return this.looking;
   }

@@ -17,7 +17,7 @@ export interface RoutePolicy {
   /** What the audit calls it; what has none is not recorded. */
   audit?: string;
   /** What the audit says that the call is about, where path and body do not tell by themselves. */
-  subject?: (request: FastifyRequest) => string;
+  subject?: (request: FastifyRequest) => string | undefined;
 }
 
 /** Every route that is not open. An API that has another one does not start. HEAD is as GET. */
@@ -133,8 +133,10 @@ function drill(body: unknown): { scope: KeyScope; what: string } | undefined {
   return restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
 }
 
-function acceptedDatabase({ body }: FastifyRequest): string {
-  const { systemIdentifier, databaseOid, databaseName } = Object(body) as Record<string, unknown>;
+/** @returns undefined where the call was refused before its body was read */
+function acceptedDatabase({ body }: FastifyRequest): string | undefined {
+  if (typeof body !== 'object' || body === null) return undefined;
+  const { systemIdentifier, databaseOid, databaseName } = body as Record<string, unknown>;
   return [databaseName, systemIdentifier, databaseOid].map(String).join(' ');
 }
 

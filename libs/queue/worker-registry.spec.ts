@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import { Queue } from 'bullmq';
+import { Secret } from '#config';
+import { Keys } from '#keys';
+import { createLogger } from '#logging';
+import { newDatabase, queues } from '../../test/support/servers.js';
+import { queueConnection } from './connection.js';
+import { type Beat, type WorkerJobQueue, WorkerRegistry } from './worker-registry.js';
+
+const OLD = new Secret('01'.repeat(32));
+const NEW = new Secret('02'.repeat(32));
+const here = { systemIdentifier: '7580012345678901234', databaseOid: 16384, databaseName: 'shop' };
+const there = { ...here, systemIdentifier: '7580012345678901235' };
+const beat: Beat = {
+  id: 'one',
+  beat: 1,
+  at: 1,
+  host: 'host',
+  version: '1',
+  role: 'worker',
+  superuser: false,
+  identity: here,
+  takesJobs: true,
+  warnings: [],
+  since: 1,
+};
+
+describe.each(queues)('on the %s queue', (_title, queueUrl) => {
+  let queue: WorkerJobQueue;
+  let registry: WorkerRegistry;
+
+  beforeEach(async () => {
+    const url = new Secret(queueUrl ?? (await newDatabase()));
+    const connection = await queueConnection(url, 'worker', createLogger('test', 'silent'));
+    queue = new Queue(`workers-${randomBytes(4).toString('hex')}`, connection);
+    registry = new WorkerRegistry(queue, new Keys([OLD]));
+  });
+  afterEach(() => queue.close());
+
+  test('of several workers that record a database at once, one does, and an administrator changes it', async () => {
+    await Promise.all([here, there, there].map((database) => registry.recordFirst(database)));
+    const first = await registry.identity();
+    expect(first).toMatchObject({ predecessors: [] });
+    await registry.recordFirst({ ...here, databaseOid: 1 });
+    expect(await registry.identity()).toEqual(first);
+
+    const moved = await registry.accept({ ...here, databaseOid: 2 }, true);
+    expect(await registry.identity()).toEqual(moved);
+    expect(moved.predecessors).toEqual([Object(first).identity]);
+    // Going back is a move as well, and nothing is its own predecessor.
+    const back = await registry.accept(Object(first).identity, true);
+    expect(back.predecessors).toEqual([{ ...here, databaseOid: 2 }]);
+    // Another repository has no predecessors.
+    expect(await registry.accept({ ...here, databaseOid: 3 }, false)).toMatchObject({ predecessors: [] });
+  });
+
+  test('what was not signed with SECRET_KEY is no record, and no heartbeat', async () => {
+    const stranger = new WorkerRegistry(queue, new Keys([NEW]));
+    await stranger.recordFirst(there);
+    expect(await registry.identity()).toBe('forged');
+    expect(await registry.accept(here, true)).toMatchObject({ identity: here, predecessors: [] });
+
+    await stranger.beat(beat);
+    expect(await registry.beats()).toEqual([]);
+    await registry.beat(beat);
+    expect(await registry.beats()).toEqual([beat]);
+    const job = await queue.getJob('worker-one');
+    if (job === undefined) throw new Error('There is no heartbeat');
+    // Copied under another id, and one code used for the other kind of fact.
+    await queue.add('beat', job.data, { jobId: 'worker-two' });
+    await (await queue.getJob('repository-identity'))?.updateData(job.data);
+    expect(await registry.beats()).toEqual([beat]);
+    expect(await registry.identity()).toBe('forged');
+    // Of any shape at all.
+    for (const data of [null, 7, 'x', [], { code: {} }] as unknown[])
+      await queue.add('beat', data as never, {
+        jobId: `worker-${JSON.stringify(data).length}${typeof data}`,
+      });
+    expect(await registry.beats()).toEqual([beat]);
+    await registry.remove('one');
+    expect(await registry.beats()).toEqual([]);
+  });
+
+  test('a record outlives the key that signed it, once a worker with both was there', async () => {
+    await registry.recordFirst(here);
+    const after = new WorkerRegistry(queue, new Keys([NEW]));
+    expect(await after.identity()).toBe('forged');
+    const both = new WorkerRegistry(queue, new Keys([NEW, OLD]));
+    await both.renewIdentity();
+    expect(await after.identity()).toMatchObject({ identity: here });
+    expect(await registry.identity()).toBe('forged');
+  });
+});

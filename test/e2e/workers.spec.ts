@@ -1,0 +1,194 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonStatus, DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
+import type { ServerProcess } from '#embedded';
+import { newDatabase, queues, servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+
+const TABLE = 'CREATE SCHEMA s; CREATE TABLE s.t (v text)';
+
+async function identityOf(url: string): Promise<DatabaseIdentity> {
+  const [identity] = await sql<DatabaseIdentity & Record<string, unknown>>(
+    url,
+    `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS "systemIdentifier",
+            oid::int8::float8 AS "databaseOid", datname AS "databaseName"
+       FROM pg_database WHERE datname = current_database()`,
+  );
+  if (identity === undefined) throw new Error('There is no database');
+  return identity;
+}
+
+async function says(worker: ServerProcess, text: string): Promise<void> {
+  while (!worker.logTail(1_000).includes(text)) await sleep(50);
+}
+
+describe.each(queues)('on the %s queue', (_title, queueUrl) => {
+  let here: string;
+  let there: string;
+  let stack: Stack;
+
+  beforeEach(async () => {
+    [here, there] = [await newDatabase(), await newDatabase()];
+    await sql(here, `${TABLE}; INSERT INTO s.t VALUES ('here')`);
+    await sql(there, `${TABLE}; INSERT INTO s.t VALUES ('there')`);
+    stack = await Stack.start({
+      queueUrl,
+      workers: 0,
+      env: {
+        REPOSITORY_URL: here,
+        REPOSITORY_SCHEMAS: 's',
+        S3_PREFIX: `workers-${randomBytes(4).toString('hex')}/`,
+      },
+    });
+  });
+  afterEach(() => stack.stop());
+
+  const workers = async () =>
+    (await stack.call<{ workers: WorkerView[] }>('GET', '/repo/v1/workers')).body.workers;
+  const recorded = async () =>
+    (await stack.call<RepositoryIdentity>('GET', '/repo/v1/repository/identity')).body;
+  /** Waits until the list of workers is as it should be. */
+  async function until(fits: (workers: WorkerView[]) => boolean): Promise<WorkerView[]> {
+    for (;;) {
+      const now = await workers();
+      if (fits(now)) return now;
+      await sleep(100);
+    }
+  }
+  async function run(type: string, body: object): Promise<DaemonStatus> {
+    const { body: started } = await stack.call<DaemonStatus>('POST', `/repo/v1/start${type}Daemon`, body);
+    return stack.finished(started.id);
+  }
+  async function workerOf(url: string): Promise<ServerProcess> {
+    stack.env['REPOSITORY_URL'] = url;
+    return stack.startWorker();
+  }
+
+  test('a worker is seen while it lives, with what its role may do; the open route tells no names', async () => {
+    expect(await workers()).toEqual([]);
+    expect((await recorded()).identity).toBeNull();
+    const worker = await workerOf(here);
+    const [first] = await until(({ length }) => length > 0);
+    const identity = await identityOf(here);
+    expect(first).toMatchObject({
+      host: hostname(),
+      role: 'snapshotd',
+      superuser: true,
+      identity,
+      takesJobs: true,
+      warnings: [{ kind: 'SUPERUSER', level: 'warning' }],
+    });
+    expect(Math.abs(Date.now() - (first?.lastBeatOn ?? 0))).toBeLessThan(20_000);
+    await says(worker, 'The role snapshotd is a superuser');
+    expect(await recorded()).toMatchObject({ identity, predecessors: [], problem: null });
+
+    const ready = await stack.call<object>('GET', '/health/ready', undefined, {});
+    expect(ready.body).toEqual({
+      status: 'up',
+      database: 'up',
+      queue: 'up',
+      bucket: 'up',
+      workers: { count: 1, warnings: { SUPERUSER: 1 } },
+    });
+    await worker.stop();
+    await until(({ length }) => length === 0);
+
+    // One that was killed takes nobody off the list: it is missed. That takes its time, and once will do.
+    if (queueUrl !== queues[0]?.[1]) return;
+    const killed = await workerOf(here);
+    await until(({ length }) => length > 0);
+    killed.signal('SIGKILL');
+    const began = Date.now();
+    await until(({ length }) => length === 0);
+    expect(Date.now() - began).toBeLessThan(25_000);
+  });
+
+  test('a worker of another database takes no jobs until an administrator accepts it, and then the first one takes none', async () => {
+    const first = await workerOf(here);
+    await says(first, 'The worker takes daemons');
+    const second = await workerOf(there);
+    await says(second, 'Takes no jobs: REPOSITORY_URL leads to ');
+    const mine = await identityOf(here);
+    const other = await identityOf(there);
+    const [one, two] = await until(({ length }) => length === 2);
+    expect([one?.takesJobs, two?.takesJobs]).toEqual([true, false]);
+    expect(two?.warnings).toContainEqual({
+      kind: 'OTHER_DATABASE',
+      level: 'warning',
+      message: expect.stringContaining(`the queue is for ${mine.databaseName} (system `),
+    });
+
+    // Not dealt out at random.
+    const backups = await Promise.all(Array.from({ length: 6 }, () => run('Backup', {})));
+    for (const backup of backups) {
+      expect(backup).toMatchObject({ status: 'COMPLETED' });
+      const name = encodeURIComponent((backup.backupUrl ?? '').split('/').at(-1) ?? '');
+      const { body } = await stack.call<{ database: string }>('GET', `/repo/v1/backups/${name}`);
+      expect(body.database).toBe(mine.databaseName);
+    }
+    const url = backups[0]?.backupUrl;
+
+    // For a key that starts backups this is too much.
+    const { body: key } = await stack.call<{ key: string }>('POST', '/auth/v1/keys', {
+      name: 'k',
+      scope: 'start',
+    });
+    const refused = await stack.call('PUT', '/repo/v1/repository/identity', other, { sessionToken: key.key });
+    expect(refused.status).toBe(403);
+    const accepted = await stack.call<RepositoryIdentity>('PUT', '/repo/v1/repository/identity', other);
+    expect(accepted).toMatchObject({ status: 200, body: { identity: other, predecessors: [mine] } });
+    await says(second, 'The worker takes daemons');
+    await until((all) =>
+      all.every(({ takesJobs, identity }) => takesJobs === (identity?.databaseOid === other.databaseOid)),
+    );
+    // Its archives are the repository's own.
+    expect(await run('Restore', { url })).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await sql(there, 'SELECT v FROM s.t')).toEqual([{ v: 'here' }]);
+
+    // As another repository, which has no such past, it refuses them.
+    await sql(there, "UPDATE s.t SET v = 'there'");
+    await stack.call('PUT', '/repo/v1/repository/identity', { ...other, moved: false });
+    for (const type of ['Restore', 'Verify'])
+      expect(await run(type, { url })).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringContaining('The archive was taken from another database: '),
+      });
+    expect(await sql(there, 'SELECT v FROM s.t')).toEqual([{ v: 'there' }]);
+    expect(await run('Restore', { url, otherDatabase: true })).toMatchObject({ status: 'COMPLETED' });
+    expect(await sql(there, 'SELECT v FROM s.t')).toEqual([{ v: 'here' }]);
+
+    const { body: audit } = await stack.call<{ events: { subject: string; outcome: string }[] }>(
+      'GET',
+      '/repo/v1/audit?action=repository.accept',
+    );
+    const subject = `${other.databaseName} ${other.systemIdentifier} ${other.databaseOid}`;
+    expect(audit.events).toMatchObject([{ subject }, { subject }, { subject: null }]);
+  });
+
+  test('a job that finds another database behind REPOSITORY_URL goes back to the queue, untouched', async () => {
+    const worker = await workerOf(here);
+    await says(worker, 'The worker takes daemons');
+    // The address leads elsewhere now, and the worker has not looked since.
+    const name = new URL(here).pathname.slice(1);
+    await sql(servers.postgres, `ALTER DATABASE ${name} RENAME TO ${name}_away`);
+    await sql(servers.postgres, `CREATE DATABASE ${name} TEMPLATE ${new URL(there).pathname.slice(1)}`);
+    const { id } = await stack.startBackup();
+    await stack.watch(id, ({ progresssMessage }) =>
+      progresssMessage.startsWith('Waiting for a worker whose'),
+    );
+    await says(worker, 'Takes no jobs');
+    expect(await stack.status(id)).toMatchObject({ status: 'IN_PROGRESS', errorMessage: null });
+    const held = await stack.startBackup();
+    await sleep(1_000);
+    expect(await stack.status(held.id)).toMatchObject({ status: 'STARTED' });
+
+    await sql(servers.postgres, `ALTER DATABASE ${name} RENAME TO ${name}_elsewhere`);
+    await sql(servers.postgres, `ALTER DATABASE ${name}_away RENAME TO ${name}`);
+    for (const one of [id, held.id]) {
+      const { backupUrl, ...status } = await stack.finished(one);
+      expect(status).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await run('Verify', { url: backupUrl })).toMatchObject({ status: 'COMPLETED' });
+    }
+  });
+});
