@@ -24,6 +24,7 @@ async function start(): Promise<void> {
       folder: FOLDER,
       env: process.env,
       durable: true,
+      rolesScript: join(DIST, '..', 'deploy', 'postgres-roles.sql'),
       ports: {
         postgres: port('POSTGRES_PORT'),
         redis: port('REDIS_PORT'),
@@ -42,10 +43,13 @@ async function start(): Promise<void> {
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
     };
-    const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env });
+    const envOf = { api: { ...env, ...servers.own.api }, worker: { ...env, ...servers.own.worker } };
+    // No API connects to a repository.
+    delete envOf.api['REPOSITORY_URL'];
+    const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env: envOf.api });
     running.push(api);
     const worker = withWorker
-      ? await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env })
+      ? await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env: envOf.worker })
       : undefined;
     if (worker !== undefined) running.push(worker);
     const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
@@ -60,7 +64,8 @@ async function start(): Promise<void> {
     say(`in use               ${described(servers)}`);
     if (worker === undefined) {
       say('No worker was started. One of your own needs:');
-      for (const [name, value] of Object.entries(servers.env)) say(`  export ${name}='${value}'`);
+      for (const [name, value] of Object.entries({ ...servers.env, ...servers.own.worker }))
+        say(`  export ${name}='${value}'`);
     }
     say('Ctrl-C stops it.');
 

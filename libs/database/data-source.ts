@@ -11,6 +11,7 @@ import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-ap
 import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
 import { CreateSchedules1796000002000 } from './migrations/1796000002000-create-schedules.js';
 import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-webhooks.js';
+import { GiveRepositoryToItsOwner1796000004000 } from './migrations/1796000004000-give-repository-to-its-owner.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
@@ -52,6 +53,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CreateAudit1796000000001,
       CreateSchedules1796000002000,
       CreateWebhooks1796000003000,
+      GiveRepositoryToItsOwner1796000004000,
     ],
     migrationsTransactionMode: 'all',
     extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },

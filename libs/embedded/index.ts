@@ -1,4 +1,5 @@
 export * from './app-process.js';
+export * from './kept-password.js';
 export * from './ports.js';
 export * from './postgres.js';
 export * from './redis.js';

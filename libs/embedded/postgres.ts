@@ -93,16 +93,52 @@ export class EmbeddedPostgres {
   }
 
   url(database = DATABASE): string {
-    return `postgres://${USER}:${this.password}@127.0.0.1:${this.port}/${database}`;
+    return this.urlOf(USER, this.password, database);
   }
 
   /** Creates a database of this name unless it exists. */
   async createDatabase(name = DATABASE): Promise<void> {
-    const client = new pg.Client({ connectionString: this.url('postgres') });
-    try {
-      await client.connect();
+    await this.asSuperuser('postgres', async (client) => {
       const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [name]);
       if (rowCount === 0) await client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`);
+    });
+  }
+
+  /**
+   * Makes a role that logs in with this password, and a database that only it may use.
+   * @returns the URL by which it gets there
+   */
+  async createOwner(name: string, password: string): Promise<string> {
+    await this.createDatabase(name);
+    await this.asSuperuser('postgres', async (client) => {
+      const role = client.escapeIdentifier(name);
+      const { rowCount } = await client.query('SELECT FROM pg_roles WHERE rolname = $1', [name]);
+      if (rowCount === 0) await client.query(`CREATE ROLE ${role}`);
+      await client.query(`ALTER ROLE ${role} LOGIN PASSWORD ${client.escapeLiteral(password)}`);
+      await client.query(`ALTER DATABASE ${role} OWNER TO ${role}`);
+      await client.query(`REVOKE ALL ON DATABASE ${role} FROM PUBLIC`);
+    });
+    return this.urlOf(name, password, name);
+  }
+
+  /** Runs a script with settings of its session, which may hold secrets. */
+  async runScript(sql: string, settings: Record<string, string>): Promise<void> {
+    await this.asSuperuser(DATABASE, async (client) => {
+      for (const [name, value] of Object.entries(settings))
+        await client.query('SELECT pg_catalog.set_config($1, $2, false)', [name, value]);
+      await client.query(sql);
+    });
+  }
+
+  urlOf(user: string, password: string, database = DATABASE): string {
+    return `postgres://${user}:${password}@127.0.0.1:${this.port}/${database}`;
+  }
+
+  private async asSuperuser(database: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+    const client = new pg.Client({ connectionString: this.url(database) });
+    try {
+      await client.connect();
+      await work(client);
     } finally {
       await client.end();
     }

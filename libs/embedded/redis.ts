@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { keptPassword } from './kept-password.js';
 import { freePort } from './ports.js';
 import { ServerProcess } from './server-process.js';
 
@@ -13,11 +13,20 @@ export interface RedisOptions {
   port?: number;
 }
 
+/** What the API and the workers may do: no command that reaches beyond their keys, and no key of other queues. */
+export const REDIS_RIGHTS = {
+  api: '~snapshotd:* +@all -@dangerous +info',
+  worker: '~snapshotd:daemons:* ~snapshotd:workers:* +@all -@dangerous +info',
+};
+export type RedisUser = keyof typeof REDIS_RIGHTS;
+
 /** A private redis-server on the loopback address, set up as a queue needs it. */
 export class EmbeddedRedis {
   private constructor(
     readonly process: ServerProcess,
+    /** As a user who may do everything. */
     readonly url: string,
+    private readonly passwords: Record<RedisUser, string>,
   ) {}
 
   /** Whether this machine has a redis-server. */
@@ -28,22 +37,33 @@ export class EmbeddedRedis {
   static async start({ folder, port: wanted }: RedisOptions): Promise<EmbeddedRedis> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const port = wanted ?? (await freePort());
-    const passwordFile = join(folder, 'password');
-    if (!existsSync(passwordFile))
-      writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
-    const password = readFileSync(passwordFile, 'utf8');
+    const password = keptPassword(join(folder, 'password'));
+    const passwords = {
+      api: keptPassword(join(folder, 'api-password')),
+      worker: keptPassword(join(folder, 'worker-password')),
+    };
+    const users = (['api', 'worker'] as const).map(
+      (name) => `user ${name} on >${passwords[name]} ${REDIS_RIGHTS[name]}\n`,
+    );
     const server = await ServerProcess.start({
       name: 'redis-server',
       command: 'redis-server',
       args: ['-'],
-      input: `bind 127.0.0.1\nport ${port}\nrequirepass ${password}\ndatabases 256\ndir "${folder}"\nappendonly yes\nmaxmemory-policy noeviction\n`,
+      input: `bind 127.0.0.1\nport ${port}\nrequirepass ${password}\ndatabases 256\ndir "${folder}"\nappendonly yes\nmaxmemory-policy noeviction\n${users.join('')}`,
       logFile: join(folder, 'redis.log'),
       pidFile: join(folder, 'redis.pid'),
       stopSignal: 'SIGTERM',
     });
     const url = `redis://:${password}@127.0.0.1:${port}`;
     await server.ready(() => ping(url));
-    return new EmbeddedRedis(server, url);
+    return new EmbeddedRedis(server, url, passwords);
+  }
+
+  urlOf(user: RedisUser): string {
+    const url = new URL(this.url);
+    url.username = user;
+    url.password = this.passwords[user];
+    return url.href;
   }
 
   async stop(): Promise<void> {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { keptPassword } from './kept-password.js';
 import { EmbeddedPostgres } from './postgres.js';
 import { EmbeddedRedis } from './redis.js';
 import { EmbeddedS3 } from './s3.js';
@@ -12,6 +13,8 @@ export interface ServersOptions {
   env: NodeJS.ProcessEnv;
   /** Whether what they hold must survive a crash of the machine. */
   durable: boolean;
+  /** The script that makes the roles of the API and the workers in PostgreSQL; without it both are superusers. */
+  rolesScript?: string;
   /** Which queue to run; a private redis-server where there is one when missing. */
   queue?: 'redis' | 'postgres';
   ports?: { postgres?: number | undefined; redis?: number | undefined; s3?: number | undefined };
@@ -21,6 +24,8 @@ export interface ServersOptions {
 export interface Servers {
   /** The variables that lead the API and the workers to them. */
   env: Record<string, string>;
+  /** Those that are others for the API and for a worker, where each has a role and a password of its own. */
+  own: { api: Record<string, string>; worker: Record<string, string> };
   postgres?: EmbeddedPostgres;
   redis?: EmbeddedRedis;
   s3?: EmbeddedS3;
@@ -37,7 +42,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   const stop = async () => {
     for (const server of started.toReversed()) await server.stop();
   };
-  const servers: Servers = { env, stop };
+  const servers: Servers = { env, own: { api: {}, worker: {} }, stop };
   try {
     if (!given['SECRET_KEY'] && !given['SECRET_KEY_FILE']) env['SECRET_KEY_FILE'] = keptSecretKey(folder);
     if (!given['S3_ENDPOINT']) {
@@ -71,11 +76,35 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
         env['QUEUE_URL'] = given['DATABASE_URL'] || env['DATABASE_URL'] || '';
       }
     }
+    if (options.rolesScript !== undefined) await giveRoles(servers, folder, options.rolesScript);
     return servers;
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** Gives the API and the workers what each of them needs of the servers that were started, and no more. */
+async function giveRoles(
+  { env, own, postgres, redis }: Servers,
+  folder: string,
+  script: string,
+): Promise<void> {
+  const passwordOf = (name: string) => keptPassword(join(folder, `postgres-${name}-password`));
+  if (postgres !== undefined) {
+    const [api, worker] = [passwordOf('api'), passwordOf('worker')];
+    await postgres.runScript(readFileSync(script, 'utf8'), {
+      'snapshotd.api_password': api,
+      'snapshotd.worker_password': worker,
+    });
+    own.api['DATABASE_URL'] = postgres.urlOf('snapshotd_api', api);
+    // A worker knows no database but the repository.
+    own.worker['DATABASE_URL'] = postgres.urlOf('snapshotd_worker', worker);
+    if (env['QUEUE_URL'] === env['DATABASE_URL'])
+      env['QUEUE_URL'] = await postgres.createOwner('snapshotd_queue', passwordOf('queue'));
+  }
+  if (redis !== undefined)
+    for (const app of ['api', 'worker'] as const) own[app]['QUEUE_URL'] = redis.urlOf(app);
 }
 
 /** Generated once and kept, for the present user's eyes only. @returns the file that holds it */

@@ -1,0 +1,30 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/**
+ * Gives the tables of the default repository to the role that owns its schema, which is the workers' where the API has
+ * a role of its own: a restore needs to own them. Only where the API may act as that role.
+ */
+export class GiveRepositoryToItsOwner1796000004000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      DO $$
+      DECLARE
+        owner name := (SELECT r.rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+                        WHERE n.nspname = 'repository');
+        one text;
+      BEGIN
+        IF owner = current_user OR pg_catalog.current_setting('is_superuser') = 'on'
+           OR NOT pg_catalog.pg_has_role(owner, 'MEMBER') THEN
+          RETURN;
+        END IF;
+        FOREACH one IN ARRAY ARRAY['principal', 'node', 'revision', 'access_control_list', 'access_grant'] LOOP
+          EXECUTE pg_catalog.format('ALTER TABLE repository.%I OWNER TO %I', one, owner);
+        END LOOP;
+      END
+      $$`);
+  }
+
+  async down(): Promise<void> {
+    // Whoever owned them before is not known any more.
+  }
+}
