@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -62,6 +62,12 @@ test('start runs everything, stops at a signal, and starts again after a crash o
       'COMPLETED',
     )
   );
+  // Each has a role of its own, and the worker nothing to warn of.
+  expect(await ask(first.sessionToken, 'GET', '/repo/v1/workers')).toMatchObject({
+    workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
+  });
+  for (const file of ['postgres-api-password', 'postgres-worker-password'])
+    expect(statSync(join(folder, '.data', file)).mode & 0o777).toBe(0o600);
   first.started.kill('SIGKILL');
   await once(first.started, 'exit');
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../support/servers.js';
 import { type Answer, Stack } from '../support/stack.js';
-import { KEY_SCOPES, type KeyScope } from '#contracts';
+import { type DaemonStatus, KEY_SCOPES, type KeyScope } from '#contracts';
 import { PREFIX_POLICIES, ROUTE_POLICIES } from '../../apps/api/auth/route-policies.js';
 
 interface Account {
@@ -54,6 +54,7 @@ const CHANGES_OR_GIVES_AWAY = [
   'POST /repo/v1/startRestoreDaemon',
   'GET /repo/v1/backups/:name/download',
   'DELETE /repo/v1/backups/:name',
+  'PUT /repo/v1/repository/identity',
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
 ];
@@ -391,6 +392,29 @@ describe('API keys', () => {
         status: 201,
         body: { startedBy: own.email },
       });
+  });
+
+  test('start verifications with the scope start, and drills with no less than everything', async () => {
+    const verify = (key: string, body: object) =>
+      as<DaemonStatus & { reason: string }>(key, 'POST', '/repo/v1/startVerifyDaemon', {
+        url: 'a.zip',
+        ...body,
+      });
+    const { key, name } = await newKey('start');
+    for (const more of [{}, { restoreDrill: false }]) expect((await verify(key, more)).status).toBe(201);
+    expect(await verify(key, { restoreDrill: true })).toMatchObject({
+      status: 403,
+      body: { reason: `A restore drill needs an API key of the scope everything, and ${name} has start.` },
+    });
+    for (const drill of ['true', 1, [true]])
+      expect((await verify(key, { restoreDrill: drill })).status).toBe(400);
+    for (const token of [(await newKey('everything')).key, stack.sessionToken])
+      expect((await verify(token, { restoreDrill: true })).status).toBe(201);
+    const { body: audit } = await stack.call<{ events: Event[] }>(
+      'GET',
+      `/repo/v1/audit?action=verify.start`,
+    );
+    expect(audit.events.filter(({ key, outcome }) => key === name && outcome === '403')).toHaveLength(1);
   });
 
   test('end when they are revoked, when they expire, and when their account is no administrator any more', async () => {

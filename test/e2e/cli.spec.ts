@@ -16,7 +16,7 @@ import { createServer, type RequestListener, request, type Server } from 'node:h
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json, text as readText } from 'node:stream/consumers';
-import { type Archive, type DaemonStatus, PRODUCT, type ScheduleView } from '#contracts';
+import { type Archive, type DaemonStatus, PRODUCT, type ScheduleView, type WorkerView } from '#contracts';
 import { freePort } from '#embedded';
 import { CommandLine } from '../support/command-line.js';
 import { Proxy } from '../support/proxy.js';
@@ -228,10 +228,10 @@ describe('in a pipe', () => {
     const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
     const tables = ['--table', 'repository.node', '--table', 'repository.revision'];
     for (const args of [
-      ['restore', 'a.zip', '--yes', '--backup-first', '--allow-extra-tables', ...tables],
+      ['restore', 'a.zip', '--yes', '--backup-first', '--allow-extra-tables', '--other-database', ...tables],
       // Nothing is replaced, so that nobody is asked.
       ['restore', 'a.zip', '--into', 'repository=aside', '--into', 'shop=shop_aside', '--create'],
-      ['verify', 'a.zip', '--restore-drill', '--allow-extra-tables'],
+      ['verify', 'a.zip', '--restore-drill', '--allow-extra-tables', '--other-database'],
     ])
       expect(await user.run(args, { env })).toMatchObject({ code: 0, stdout: '7\n' });
     expect(bodies).toEqual([
@@ -239,12 +239,23 @@ describe('in a pipe', () => {
         url: 'a.zip',
         backupFirst: true,
         allowExtraTables: true,
+        otherDatabase: true,
         tables: ['repository.node', 'repository.revision'],
       },
       { url: 'a.zip', intoSchemas: { repository: 'aside', shop: 'shop_aside' }, create: true },
-      { url: 'a.zip', restoreDrill: true, allowExtraTables: true },
+      { url: 'a.zip', restoreDrill: true, allowExtraTables: true, otherDatabase: true },
     ]);
     await closed(api.server);
+  });
+
+  test('workers lists those that live, with what is to be known of them', async () => {
+    const { workers } = await user.json<{ workers: WorkerView[] }>('workers');
+    expect(workers).toMatchObject([{ takesJobs: true, role: 'snapshotd' }]);
+    const { stdout } = await user.run(['workers']);
+    expect(stdout).toMatch(
+      /^HOST +VERSION +ROLE +DATABASE +TAKES JOBS +SINCE\n\S+ +\S+ +snapshotd +test_\w+ +yes +20/,
+    );
+    expect(stdout).toContain(': The role snapshotd is a superuser');
   });
 
   test('download gives the archive whole, to its owner alone, and replaces nothing', async () => {

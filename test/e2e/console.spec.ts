@@ -6,7 +6,7 @@ import { hash } from '@node-rs/argon2';
 import axe from 'axe-core';
 import pg from 'pg';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import type { DaemonStatus } from '#contracts';
+import type { DaemonStatus, RepositoryIdentity } from '#contracts';
 import { launchChromium } from '../../tools/chromium.js';
 import { describeInBrowser } from '../support/browser.js';
 import { contentsOf, largeTable } from '../support/large-table.js';
@@ -232,6 +232,25 @@ describeInBrowser('the console', () => {
     } finally {
       await lock.end();
     }
+  });
+
+  test('shows what is to be known of a worker, and accepts its database', async () => {
+    const recorded = async () =>
+      (await stack.call<RepositoryIdentity>('GET', '/repo/v1/repository/identity')).body;
+    const { identity } = await recorded();
+    const button = page.getByRole('button', { name: 'Accept this database' });
+    await page.goto('/admin');
+    expect(await text('[aria-labelledby=workers]')).toContain('The role snapshotd is a superuser');
+    expect(await button.count()).toBe(0);
+    const elsewhere = { ...identity, databaseOid: 1 };
+    await stack.call('PUT', '/repo/v1/repository/identity', elsewhere);
+    while ((await button.count()) === 0) await page.goto('/admin');
+    expect(await text('[aria-labelledby=workers]')).toContain('Takes no jobs: REPOSITORY_URL leads to');
+    expect(await faultsOf(['/admin'])).toEqual([]);
+    await button.click();
+    await page.getByText('The database is accepted.').waitFor();
+    expect(await recorded()).toMatchObject({ identity, predecessors: [elsewhere] });
+    while ((await button.count()) > 0) await page.goto('/admin');
   });
 
   test('makes a schedule, says what is wrong with one, changes it, shows what it would delete, and deletes it', async () => {

@@ -251,6 +251,17 @@ test('every route answers as its schema says, when all is well and when it is no
     await call('DELETE /repo/v1/backups/{name}', path);
   }
 
+  for (const headers of [{}, { sessionToken: 'made up' }]) {
+    await call('GET /repo/v1/workers', {}, undefined, headers);
+    await call('GET /repo/v1/repository/identity', {}, undefined, headers);
+  }
+  const { identity } = (await call<{ identity: Record<string, unknown> }>('GET /repo/v1/repository/identity'))
+    .body;
+  await call('PUT /repo/v1/repository/identity', {}, identity);
+  for (const databaseName of ['a\0b', '\ud800', ''])
+    expect((await call('PUT /repo/v1/repository/identity', {}, { ...identity, databaseName })).status).toBe(
+      400,
+    );
   await call('GET /repo/v1/audit');
   await call('GET /repo/v1/audit', { '?': 'since=yesterday' });
   await call('GET /health/live');

@@ -7,7 +7,11 @@ export const identityRequest = z.strictObject({
     .int()
     .min(1)
     .max(2 ** 32 - 1),
-  databaseName: z.string().min(1).max(63),
+  databaseName: z
+    .string()
+    .max(63)
+    // What JSON can hold, and PostgreSQL's cannot.
+    .regex(/^[^\p{Cc}\p{Cs}]+$/u, 'must be the name that a worker reports'),
   /** Whether the repository has moved there: archives of where it was stay its own. */
   moved: z.boolean().default(true),
 });
