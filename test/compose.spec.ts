@@ -1,6 +1,8 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
@@ -358,7 +360,13 @@ function moved(url: string | undefined, host: string, database?: string): string
   test('nobody else comes in', async () => {
     await sql(postgres.url(), "CREATE ROLE stranger LOGIN PASSWORD 'x'");
     await expect(sql(postgres.urlOf('stranger', 'x'), 'SELECT')).rejects.toMatchObject({ code: '42501' });
-    await expect(asRedis(`redis://${redisHost}`, (client) => client.ping())).rejects.toThrow(/NOAUTH/);
+    const socket = connect(Number(redisHost.split(':')[1]), '127.0.0.1');
+    socket.write('PING\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    socket.destroy();
+    // For which the health check looks.
+    expect(answer.toString()).toMatch(/^-NOAUTH/);
+    expect(service('redis').healthcheck?.test.join(' ')).toContain('NOAUTH');
     await expect(asRedis(`redis://api:wrong@${redisHost}`, (client) => client.ping())).rejects.toThrow();
   });
 
@@ -378,7 +386,6 @@ function moved(url: string | undefined, host: string, database?: string): string
           'ACL LIST',
           'MONITOR',
           'KEYS *',
-          'DEBUG SLEEP 0',
         ]) {
           const [word = '', ...args] = command.split(' ');
           await expect(client.call(word, ...args)).rejects.toThrow(denied);
