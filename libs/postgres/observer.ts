@@ -30,14 +30,14 @@ export class Observer {
   }
 
   /**
-   * Rows that the running COPY of each of these backends has handled so far. A COPY that has ended is not
-   * listed: its command tag counts.
+   * Rows that the running COPY of a backend has handled so far. A COPY that has ended is not listed: its command tag
+   * counts.
    * https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
    */
-  async rowsInFlight(pids: number[]): Promise<number> {
+  async rowsInFlight(pid: number): Promise<number> {
     const rows = await this.query<{ rows: string }>(
-      'SELECT coalesce(sum(tuples_processed), 0) AS rows FROM pg_stat_progress_copy WHERE pid = ANY ($1)',
-      [pids],
+      'SELECT tuples_processed AS rows FROM pg_stat_progress_copy WHERE pid = $1',
+      [pid],
     );
     return Number(rows[0]?.rows ?? 0);
   }

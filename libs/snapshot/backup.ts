@@ -1,13 +1,19 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, DEFINITIONS_NAME, type Manifest, type ManifestFacts } from '#archive';
+import {
+  ArchiveWriter,
+  DEFINITIONS_NAME,
+  ENTRY_MEMORY_BYTES,
+  type Manifest,
+  type ManifestFacts,
+} from '#archive';
 import { errorSentence, Failure } from '#contracts';
 import {
-  countRows,
   type Definitions,
   findPgDump,
   listExtensions,
   listLeftOut,
+  listPlannable,
   planChunks,
   readSequences,
   type Session,
@@ -37,7 +43,7 @@ export interface BackupRequest {
   compressionLevel: number;
   /** Sessions that read at once, at most. */
   lanes: number;
-  /** Bytes on disk of what one COPY reads; of large tables only a test needs another number than the usual one. */
+  /** Bytes of what a range of blocks, or an entry, holds; only a test needs another number than the usual one. */
   chunkBytes?: number;
   definitions: DefinitionsMode;
   journal: Journal;
@@ -57,8 +63,8 @@ export interface ArchiveRequest extends BackupRequest {
   lockIsHeld?: boolean;
 }
 
-/** Entries that are compressed or uploaded while every lane fills another one. */
-const ENTRIES_BESIDE_LANES = 2;
+/** Entries of full size that are compressed or uploaded while every session fills another one. */
+const ENTRIES_WAITING = 2;
 
 /** How long a backup that was ended waits for the store to forget its upload. */
 const PATIENCE_MS = 1_000;
@@ -130,7 +136,7 @@ async function startUpload(request: ArchiveRequest, key: string): Promise<Multip
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
 async function copyRepository(request: ArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
   const { daemonId, repository, journal, signal } = request;
-  const progress = new CopyProgress(journal.report);
+  const progress = new CopyProgress(journal.report, false);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
   return withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
@@ -155,21 +161,24 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
       session,
       snapshot,
     );
-    progress.expect(await countRows(session, snapshot.tables));
+    progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
-    const chunks = planChunks(snapshot.tables, request.chunkBytes);
+    const chunks = planChunks(
+      snapshot.tables,
+      await listPlannable(session, snapshot.tables),
+      request.chunkBytes,
+    );
     const writer = new ArchiveWriter((bytes) => upload.write(bytes), {
       compressionLevel: request.compressionLevel,
       modifiedAt: snapshot.takenAt,
-      entriesAtOnce: request.lanes + ENTRIES_BESIDE_LANES,
+      waitingBytes: ENTRIES_WAITING * ENTRY_MEMORY_BYTES,
     });
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
-        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) => {
-          progress.watchToo(sessions.slice(1).map(({ pid }) => pid));
-          return copyTables(sessions, snapshot, chunks, writer, progress, signal);
-        });
+        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) =>
+          copyTables(sessions, snapshot, chunks, writer, progress, signal),
+        );
         const facts = await describe(request, session, snapshot, { tables, sequences, leftOut });
         if (definitions !== undefined)
           facts.definitions = await addDefinitions(definitions, writer, progress);
@@ -195,7 +204,7 @@ async function addDefinitions(
   progress: CopyProgress,
 ): Promise<Manifest['definitions']> {
   progress.allRows('Copying the definitions');
-  const entry = await writer.begin(DEFINITIONS_NAME);
+  const entry = writer.entry(DEFINITIONS_NAME);
   try {
     for await (const bytes of sql as AsyncIterable<Buffer>) await entry.write(bytes);
     await ended;

@@ -3,6 +3,7 @@ import { Failure } from '#contracts';
 import {
   createCopies,
   displayTable,
+  hasRows,
   isForeignKeyViolation,
   type Obstacle,
   quoteTable,
@@ -59,8 +60,7 @@ async function truncate(session: Session, tables: Relation[]): Promise<void> {
 /** Rows that are there may be somebody's: only in their own place are they replaced. */
 async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
   for (const table of tables) {
-    const rows = await session.query(`SELECT FROM ONLY ${quoteTable(table)} LIMIT 1`);
-    if (rows.length > 0)
+    if (await hasRows(session, table))
       throw new Failure(
         'DESTINATION_REFUSED',
         'permanent',

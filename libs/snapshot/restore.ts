@@ -114,8 +114,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     // Whatever failed after the commit, the repository is restored.
     if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
-  } finally {
-    await archive.close();
   }
 }
 

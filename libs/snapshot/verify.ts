@@ -44,11 +44,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const object = await openStored(store, key, signal);
   try {
     const archive = await openArchive(object);
-    try {
-      await check(request, archive);
-    } finally {
-      await archive.close();
-    }
+    await check(request, archive);
     const { entities } = archive.manifest.totals;
     await keep(request, { restorable: true, entities });
     return { entities, bytes: object.length };
@@ -76,21 +72,19 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, archive.manifest.definitions, signal);
+      await readToEnd(archive, [archive.manifest.definitions], signal);
     progress.allRows('Keeping the result');
   });
 }
 
 /** Reads all rows: every entry's length and checksums are held against the manifest on the way. */
 async function readRows(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
-  for (const { entries } of archive.manifest.tables)
-    for (const entry of entries) {
-      progress.say(`Checking ${entry.name}`);
-      await readToEnd(archive, entry, signal, (bytes) =>
-        progress.inside(Math.floor((entry.rows * bytes) / entry.length)),
-      );
-      progress.add(entry.rows);
-    }
+  const entries = archive.manifest.tables.flatMap((table) => table.entries);
+  await readToEnd(archive, entries, signal, (entry, bytes) => {
+    progress.say(`Checking ${entry.name}`);
+    if (bytes < entry.length) progress.inside(Math.floor((entry.rows * bytes) / entry.length));
+    else progress.add(entry.rows);
+  });
 }
 
 /**

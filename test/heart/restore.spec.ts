@@ -140,7 +140,6 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
       const object = await store.open(key, never);
       if (object === undefined) throw new Error('There is no archive');
       const archive = await openArchive(object);
-      await archive.close();
       expect(archive.manifest.tables[0]?.entries.length).toBeGreaterThan(5);
     },
   );
