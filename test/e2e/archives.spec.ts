@@ -71,7 +71,7 @@ describe('the archives below a prefix', () => {
       takenOn: expect.any(Number),
       entities: 7,
       daemonId: backup.id,
-      formatVersion: 1,
+      formatVersion: 2,
       verifiedOn: null,
       verifiedBy: null,
       restorable: null,
