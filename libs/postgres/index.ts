@@ -12,6 +12,7 @@ export * from './obstacles.js';
 export * from './pg-dump.js';
 export * from './plannable-tables.js';
 export * from './repository-lock.js';
+export * from './search-path.js';
 export * from './sequences.js';
 export * from './server-facts.js';
 export * from './session.js';
