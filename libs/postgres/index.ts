@@ -22,3 +22,4 @@ export * from './table-copies.js';
 export * from './table-locks.js';
 export * from './tables.js';
 export * from './transactions.js';
+export * from './trusted-path.js';
