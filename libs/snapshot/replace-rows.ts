@@ -40,8 +40,6 @@ export async function replaceRows(
   else await checkEmpty(session, fit.tables);
   // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
   await setSequences(session, fit.sequences);
-  // Each table is whole after its COPY: what is deferred is checked then, and not at the commit.
-  await session.query('SET CONSTRAINTS ALL IMMEDIATE');
   await loadTables(session, archive, fit, progress, signal);
   for (const obstacle of fit.obstacles) {
     progress.allRows(`Putting back ${obstacle.what}`);
