@@ -68,7 +68,7 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
   await migrate(options);
   if (answerWithinMs === undefined) return new DataSource(options).initialize();
   const limits = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
-  return new DataSource({ ...options, extra: { ...options.extra, ...limits } }).initialize();
+  return new DataSource({ ...options, extra: { ...(options.extra as object), ...limits } }).initialize();
 }
 
 /** Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. */

@@ -21,8 +21,8 @@ interface Index {
  * The indexes of tables, primary keys among them, that are faster made anew after a load than kept up during it, and
  * that can be made again exactly: not those of exclusion constraints, those that replica identity or a partitioned
  * index relies on, and those that something else than a foreign key depends on, such as a view that groups by a
- * primary key; those that run somebody's function, which is looked for on one search_path and runs under another, and
- * from PostgreSQL 17 on only under a bare one; and none where the role may not make indexes. Foreign keys that point to these tables must be gone.
+ * primary key; those that call functions that are neither PostgreSQL's nor written in C, since CREATE INDEX would have
+ * to parse the definition under one search_path and run the function under another; and none where the role may not make indexes. Foreign keys that point to these tables must be gone.
  * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
  */
 export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {

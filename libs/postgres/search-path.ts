@@ -2,8 +2,8 @@ import type pg from 'pg';
 import { quoteIdentifier } from './identifiers.js';
 
 /**
- * The statement that makes unqualified names mean PostgreSQL's own objects, then those of the given schemas. A
- * temporary table comes last: unless it is named, PostgreSQL looks for tables among the temporary ones first.
+ * The statement that makes unqualified names mean PostgreSQL's own objects, then those of the given schemas. The
+ * schema of temporary objects is named, and last: PostgreSQL searches it first for tables and types otherwise.
  * https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-SEARCH-PATH
  */
 export function setSearchPath(schemas: string[] = []): string {
@@ -12,10 +12,10 @@ export function setSearchPath(schemas: string[] = []): string {
 }
 
 /**
- * Gives a new connection a search_path that nobody else decides. A database's or a role's own may lead to a schema
- * with somebody's set_config or "=", which would run with the rights of this connection. So this must be its first
- * statement. SET calls nothing and looks nothing up, whatever the path is; the startup parameter `options` would do
- * too, but poolers refuse it.
+ * Sets the search_path of a new connection; must be its first statement. A path that the database or the role sets
+ * may lead to a schema with somebody's set_config or "=", which would run with the rights of this connection. SET
+ * calls no function and looks up no name. Poolers such as PgBouncer refuse the startup parameter `options`, which
+ * would do the same.
  */
 export async function useSafePath(client: pg.ClientBase, schemas: string[] = []): Promise<void> {
   await client.query(setSearchPath(schemas));

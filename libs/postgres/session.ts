@@ -30,12 +30,9 @@ const EXACT_TEXT = {
   transaction_timeout: '0',
 } as const;
 
-/**
- * The first statement, before which nothing may be looked up: see {@link setSearchPath}. It also lifts the limit
- * that a role or a database may set, before that can cut off what follows.
- */
+/** Lifts the time limit that a role or a database may set, and sets search_path: see {@link useSafePath}. */
 const FIRST_STATEMENT = `SET statement_timeout TO 0; ${setSearchPath()}`;
-/** A limit of a millisecond may be over before it is lifted. */
+/** A limit of one millisecond can cancel the first statement itself. */
 const FIRST_STATEMENT_TRIES = 5;
 const QUERY_CANCELED = '57014';
 

@@ -43,9 +43,8 @@ export async function missingSchemas(session: Session, copies: TableCopy[]): Pro
 }
 
 /**
- * Makes the copies, empty. To make an index PostgreSQL runs functions in its expressions, with what they are given
- * there: under the path that they are trusted with. What the expressions call does not depend on it: LIKE copies them
- * as they are understood, not as text.
+ * Makes the copies, empty. Creating an index evaluates calls with constants in its expressions, so this runs under the
+ * table's trusted path. The path does not change what the expressions call: LIKE copies them parsed, not as text.
  * @throws Failure of PostgreSQL, such as for a table that exists already
  */
 export async function createCopies(

@@ -4,7 +4,7 @@ import { quoteIdentifier } from './identifiers.js';
 import { setSearchPath } from './search-path.js';
 import type { Session } from './session.js';
 
-/** The search_path for code of a relation's owner, such as functions that its checks call. */
+/** The search_path under which a relation's code runs, such as functions that its checks call. */
 export interface TrustedPath {
   /** Behind pg_catalog, in this order. */
   schemas: string[];
@@ -24,16 +24,16 @@ interface Relation {
 }
 
 /**
- * For each relation the part of its owner's default search_path that nobody else can fill: those schemas in which
- * only its owner, the tables' owners, superusers and this session's role may create, and in which nothing belongs to
- * anybody else. A function in another schema, such as public.lower(varchar), would take the place of the one that a
- * check's author meant, and run with the rights of this session.
+ * Gives for each relation the trusted part of its owner's default search_path: the schemas in which only its owner,
+ * the tables' owners, superusers and this session's role may create, and in which no object belongs to another role.
+ * A function in any other schema, such as public.lower(varchar), could replace the one that a check's author meant,
+ * and run with the rights of this session.
  *
- * The default path is what ALTER ROLE has set for the owner, or else what this session began with: what is set for
- * its own role, the database or the server. "$user" is the owner.
- * @param tables what is loaded
- * @param others what is only validated or refreshed
- * @returns paths by OID; those of one owner are one object
+ * The default path is the one that ALTER ROLE sets for the owner, otherwise the one that this session began with, which
+ * its role, the database or the server sets. "$user" means the owner.
+ * @param tables the tables to be loaded
+ * @param others relations that are only validated or refreshed
+ * @returns paths by OID
  */
 export async function listTrustedPaths(
   session: Session,
@@ -60,7 +60,7 @@ export async function listTrustedPaths(
     ]),
   );
   const named = [...new Set([...wanted.values()].flat())];
-  // One that is made later, such as for "$user", was looked at by nobody.
+  // A schema that is created later, such as one for "$user", was not examined.
   const there = await session.query<{ name: string }>(
     'SELECT nspname AS name FROM pg_namespace WHERE nspname = ANY ($1)',
     [named],
@@ -82,8 +82,8 @@ export async function listTrustedPaths(
 }
 
 /**
- * Runs a statement that runs a relation's code, under that path; what comes later runs under the safe one again.
- * @throws what the statement failed with; if a name was not found, with the schemas in which nobody looked for it
+ * Runs a statement that runs a relation's code under the relation's path. Later statements run under the safe path.
+ * @throws the statement's failure; if PostgreSQL did not find a name, the hint names the schemas that were left out
  */
 export async function underPath<Result>(
   session: Session,
@@ -96,7 +96,7 @@ export async function underPath<Result>(
   try {
     result = await statement();
   } catch (error) {
-    // Refused in a transaction, whose end has the same effect.
+    // An aborted transaction refuses this; its rollback restores the safe path.
     await session.query(setSearchPath()).catch(() => undefined);
     throw withDroppedSchemas(error, path);
   }
@@ -117,28 +117,28 @@ function withDroppedSchemas(error: unknown, path: TrustedPath | undefined): unkn
 /** undefined_function (operators too), undefined_object (types), undefined_table */
 const UNDEFINED = new Set(['42883', '42704', '42P01']);
 
-/** Somebody who is not trusted, and what they can do in a schema: create in it, or change an object that is there. */
+/** A role that is not trusted, and its rights in a schema: to create in it, or an object that belongs to it. */
 interface Stranger {
   schema: string;
-  /** A role's name; missing for all roles. */
+  /** The role's name; null for PUBLIC. */
   role: string | null;
-  /** How they may create in it; missing where an object belongs to them. */
+  /** Why the role may create in the schema; null if it only has an object there. */
   by: 'ownership' | 'grant' | null;
   /** Such as "function public.lower(character varying)". */
   object: string | null;
 }
 
-/** Who else than the tables' owners, superusers and this session's role has a say in schemas. */
+/** Lists the roles with rights in these schemas, without the tables' owners, superusers and this session's role. */
 function listStrangers(session: Session, schemas: string[], tables: number[]): Promise<Stranger[]> {
   return session.query<Stranger>(
     `WITH asked AS (SELECT * FROM pg_namespace WHERE nspname = ANY ($1)),
-     say (schema, role, by, object) AS (
-       SELECT nspname, nspowner, 'ownership', NULL FROM asked
+     say (schema, role, by, class, object) AS (
+       SELECT nspname, nspowner, 'ownership', 0, 0 FROM asked
        UNION ALL
-       SELECT nspname, grantee, 'grant', NULL FROM asked, aclexplode(nspacl)
+       SELECT nspname, grantee, 'grant', 0, 0 FROM asked, aclexplode(nspacl)
         WHERE privilege_type = 'CREATE' AND grantee <> nspowner
        UNION ALL
-       SELECT nspname, owner, NULL, min(pg_describe_object(class, object, 0))
+       SELECT nspname, owner, NULL, class, min(object)
          FROM asked JOIN (
            SELECT pronamespace, proowner, 'pg_proc'::regclass, oid FROM pg_proc
            UNION ALL SELECT oprnamespace, oprowner, 'pg_operator'::regclass, oid FROM pg_operator
@@ -146,16 +146,17 @@ function listStrangers(session: Session, schemas: string[], tables: number[]): P
            UNION ALL SELECT relnamespace, relowner, 'pg_class'::regclass, oid FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
          ) AS inside (namespace, owner, class, object) ON inside.namespace = asked.oid
         WHERE owner <> nspowner
-        GROUP BY nspname, owner)
-     SELECT say.schema, CASE WHEN say.role <> 0 THEN coalesce(r.rolname, say.role::text) END AS role, say.by, say.object
+        GROUP BY nspname, owner, class)
+     SELECT say.schema, CASE WHEN say.role <> 0 THEN coalesce(r.rolname, say.role::text) END AS role, say.by,
+            CASE WHEN say.object <> 0 THEN pg_describe_object(say.class, say.object, 0) END AS object
        FROM say
-       -- The members of this role are the owners of the present database.
+       -- Its only member is the owner of this database.
        LEFT JOIN pg_roles r ON r.oid = CASE WHEN say.role = to_regrole('pg_database_owner')
                                             THEN (SELECT datdba FROM pg_database WHERE datname = current_database())
                                             ELSE say.role END
       WHERE NOT coalesce(r.rolsuper OR r.rolname IN (current_user, session_user)
                          OR r.oid IN (SELECT relowner FROM pg_class WHERE oid = ANY ($2::oid[])), false)
-      ORDER BY say.schema, say.object NULLS FIRST, role NULLS FIRST`,
+      ORDER BY say.schema, say.object, role NULLS FIRST`,
     [schemas, tables],
   );
 }
@@ -181,10 +182,7 @@ function explain({ schema, role, by, object }: Stranger, owner: string): Dropped
   };
 }
 
-/**
- * The schemas of a search_path as PostgreSQL writes it down: names with commas between them, folded to lower case
- * unless they are in quotes.
- */
+/** Parses a search_path as PostgreSQL stores it: names separated by commas, in lower case unless they are quoted. */
 export function parseSearchPath(path: string): string[] {
   return [...path.matchAll(/"((?:[^"]|"")*)"|[^\s,"]+/g)].map(([plain, quoted]) =>
     quoted === undefined ? plain.toLowerCase() : quoted.replaceAll('""', '"'),

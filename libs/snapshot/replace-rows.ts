@@ -72,8 +72,8 @@ async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
 }
 
 /**
- * Definitions were read under the safe path, which qualifies all but PostgreSQL's own functions: under the same path
- * they mean the same again. Only a foreign key, whose definition calls none, also looks at rows.
+ * Runs definitions under the safe path, under which PostgreSQL printed them: so each name means the same object again.
+ * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
  */
 async function putBack(
   session: Session,

@@ -178,9 +178,20 @@ describe.each(postgresMajors)('%s', (_, server) => {
        RESET ROLE; SET ROLE second_${owner};
        CREATE TABLE s.u (v text CHECK (s.norm(v) = v)); SET search_path TO tools; INSERT INTO s.u VALUES ('A');`,
     );
+    // From PostgreSQL 17 on REFRESH and ANALYZE have a path of their own, under which these functions fail.
+    const [{ old } = { old: false }] = await sql<{ old: boolean }>(
+      url,
+      `SELECT current_setting('server_version_num')::int < 170000 AS old`,
+    );
+    if (old)
+      await sql(
+        url,
+        `SET ROLE second_${owner}; SET search_path TO tools; CREATE MATERIALIZED VIEW s.m AS SELECT s.norm(v) AS v FROM s.u`,
+      );
     const { key } = await runBackup(store, url, ['s']);
     const before = await stateOf(url, ['s']);
-    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 2506 });
+    const result = await runRestore(store, url, ['s'], key);
+    expect(result).toMatchObject({ entities: 2506, ...(old && { leftOut: [] }) });
     expect(await stateOf(url, ['s'])).toEqual(before);
     await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).resolves.toMatchObject({
       entities: 2506,
