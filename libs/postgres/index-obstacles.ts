@@ -19,10 +19,13 @@ interface Index {
 
 /**
  * The indexes of tables, primary keys among them, that are faster made anew after a load than kept up during it, and
- * that can be made again exactly: not those of exclusion constraints, those that replica identity or a partitioned
- * index relies on, and those that something else than a foreign key depends on, such as a view that groups by a
- * primary key; those that call functions that are neither PostgreSQL's nor written in C, since CREATE INDEX would have
- * to parse the definition under one search_path and run the function under another; and none where the role may not make indexes. Foreign keys that point to these tables must be gone.
+ * that can be made again exactly. These stay:
+ * - those of exclusion constraints, and those that replica identity or a partitioned index relies on;
+ * - those that anything but a foreign key depends on, such as a view that groups by a primary key;
+ * - those that call functions, unless PostgreSQL brings them, they are written in C or set their own search_path:
+ *   CREATE INDEX would have to parse the definition under one path and run the function under another;
+ * - all of them where the role may not make indexes.
+ * Foreign keys that point to these tables must be gone.
  * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
  */
 export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {
@@ -62,7 +65,8 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
             LEFT JOIN pg_proc p ON p.oid IN (o.oprcode, support.amproc) OR d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
             LEFT JOIN pg_language l ON l.oid = p.prolang
            WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
-             AND (domain.oid IS NOT NULL OR l.lanname NOT IN ('internal', 'c')))
+             AND (domain.oid IS NOT NULL OR l.lanname NOT IN ('internal', 'c')
+                  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search\\_path=%')))
         AND has_schema_privilege(n.oid, 'CREATE')
         AND (s.oid IS NULL OR has_tablespace_privilege(s.oid, 'CREATE'))
       ORDER BY i.oid`,

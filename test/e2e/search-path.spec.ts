@@ -35,6 +35,6 @@ test.each(postgresMajors)(
       unharmed(url),
       `SELECT DISTINCT proconfig FROM pg_proc WHERE pronamespace = 'snapshotd_queue'::regnamespace AND proconfig IS NOT NULL`,
     );
-    expect(bullmq).toEqual([]);
+    expect(bullmq).toEqual([{ proconfig: ['search_path=snapshotd_queue'] }]);
   },
 );

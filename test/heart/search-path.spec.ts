@@ -172,6 +172,8 @@ describe.each(postgresMajors)('%s', (_, server) => {
        CREATE TABLE s.root (v text) PARTITION BY LIST (s.norm(v)); CREATE TABLE s.leaf PARTITION OF s.root FOR VALUES IN ('a');
        CREATE TABLE s.big (v text, filler text); CREATE INDEX by_norm ON s.big (s.norm(v)) WHERE s.norm(v) <> '';
        CREATE INDEX by_length ON s.big (length(v));
+       CREATE FUNCTION s.own(v text) RETURNS text IMMUTABLE LANGUAGE plpgsql SET search_path TO ${owner} AS $$ BEGIN RETURN mine(v); END $$;
+       CREATE INDEX by_own ON s.big (s.own(v));
        SET search_path TO "$user";
        INSERT INTO s.key VALUES ('a'), ('b'); INSERT INTO s.t (v) VALUES ('a'), ('b'); INSERT INTO s.root VALUES ('A');
        INSERT INTO s.big SELECT i::text, repeat('x', 2000) FROM generate_series(1, 2500) i;
@@ -190,9 +192,18 @@ describe.each(postgresMajors)('%s', (_, server) => {
       );
     const { key } = await runBackup(store, url, ['s']);
     const before = await stateOf(url, ['s']);
+    const oids = () =>
+      sql<{ name: string; oid: string }>(
+        url,
+        `SELECT relname AS name, oid FROM pg_class WHERE relname LIKE 'by\\_%' ORDER BY relname`,
+      );
+    const indexes = await oids();
     const result = await runRestore(store, url, ['s'], key);
     expect(result).toMatchObject({ entities: 2506, ...(old && { leftOut: [] }) });
     expect(await stateOf(url, ['s'])).toEqual(before);
+    // The index that needs the owner's path is kept; the others are made anew.
+    const kept = (await oids()).filter(({ oid }) => indexes.some((index) => index.oid === oid));
+    expect(kept.map(({ name }) => name)).toEqual(['by_norm']);
     await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).resolves.toMatchObject({
       entities: 2506,
     });
