@@ -1,5 +1,6 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
+import { useSafePath } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
@@ -54,7 +55,8 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CreateWebhooks1796000003000,
     ],
     migrationsTransactionMode: 'all',
-    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+    // The pool waits for onConnect before it hands a connection out.
+    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS, onConnect: useSafePath },
   };
 }
 
@@ -65,8 +67,8 @@ export function databaseOptions(url: Secret): DataSourceOptions {
 export async function openDatabase(options: DataSourceOptions, answerWithinMs?: number): Promise<DataSource> {
   await migrate(options);
   if (answerWithinMs === undefined) return new DataSource(options).initialize();
-  const extra = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
-  return new DataSource({ ...options, extra }).initialize();
+  const limits = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
+  return new DataSource({ ...options, extra: { ...(options.extra as object), ...limits } }).initialize();
 }
 
 /** Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. */

@@ -58,6 +58,14 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */
+export async function limitsStatements(session: Session): Promise<boolean> {
+  const [limit] = await session.query<{ limited: boolean }>(
+    `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
+  );
+  return limit?.limited ?? false;
+}
+
 export interface DefinitionsOptions {
   url: string;
   /** The major version of pg_dump. */
@@ -68,6 +76,8 @@ export interface DefinitionsOptions {
   snapshot: string;
   /** Schemas that are none of the repository's business, or that the role may not read. */
   exclude: string[];
+  /** Whether the role's and the database's own limit for statements must be lifted: see {@link limitsStatements}. */
+  limited: boolean;
   signal: AbortSignal;
 }
 
@@ -85,6 +95,7 @@ export function dumpDefinitions({
   applicationName,
   snapshot,
   exclude,
+  limited,
   signal,
 }: DefinitionsOptions): Definitions {
   const { address, password } = forLibpq(url, major);
@@ -102,8 +113,8 @@ export function dumpDefinitions({
       env: {
         ...programEnvironment(),
         PGAPPNAME: applicationName,
-        // pg_dump lifts such a limit itself, but by a statement that it may cut off already.
-        PGOPTIONS: '-c statement_timeout=0',
+        // pg_dump lifts such a limit itself, but by a statement that it may cut off already. Poolers refuse options.
+        ...(limited && { PGOPTIONS: '-c statement_timeout=0' }),
         ...(password !== '' && { PGPASSWORD: password }),
       },
       stdio: ['ignore', 'pipe', 'pipe'],

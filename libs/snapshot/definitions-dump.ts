@@ -4,6 +4,7 @@ import {
   type Definitions,
   dumpDefinitions,
   type LeftOut,
+  limitsStatements,
   listClosedSchemas,
   type PgDump,
   type Session,
@@ -54,6 +55,7 @@ export async function startDefinitions(
     applicationName: `${applicationName} definitions`,
     snapshot: snapshot.exportedName,
     exclude: [...new Set([...own, ...closed])],
+    limited: await limitsStatements(session),
     signal,
   });
   return {

@@ -8,7 +8,7 @@ import {
   WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#contracts';
-import { copyIn, displayTable, type Session } from '#postgres';
+import { copyIn, displayTable, type Session, underPath } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import type { Fit } from './fit.js';
 
@@ -21,7 +21,7 @@ import type { Fit } from './fit.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, place, replace, copies }: Fit,
+  { archived, pathOf, place, replace, copies }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -35,22 +35,22 @@ export async function loadTables(
       progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
       const target = { ...place(table), columns, freeze };
-      const rows = await copyIn(session, target, ahead.rowsOf(table), server.encoding).catch(
-        async (error: unknown) => {
-          // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
-          const entry = ahead.present;
-          if (
-            entry !== undefined &&
-            entry.length > WHOLE_ENTRY_BYTES &&
-            error instanceof Failure &&
-            error.code === 'DATABASE_QUERY_FAILED'
-          ) {
-            await ahead.close();
-            await readToEnd(archive, [entry], signal);
-          }
-          throw error;
-        },
-      );
+      // Checks, generated columns and indexes may call functions.
+      const load = () => copyIn(session, target, ahead.rowsOf(table), server.encoding);
+      const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
+        // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
+        const entry = ahead.present;
+        if (
+          entry !== undefined &&
+          entry.length > WHOLE_ENTRY_BYTES &&
+          error instanceof Failure &&
+          error.code === 'DATABASE_QUERY_FAILED'
+        ) {
+          await ahead.close();
+          await readToEnd(archive, [entry], signal);
+        }
+        throw error;
+      });
       if (rows !== table.rows)
         throw invalid(
           `the entries of ${displayTable(table)} give ${rows} rows where its manifest says ${table.rows}`,
