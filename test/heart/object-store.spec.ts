@@ -13,6 +13,7 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
+  type S3ClientConfig,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
@@ -51,6 +52,12 @@ const all: Server[] =
         },
       ];
 
+interface SignedRequest {
+  path: string;
+  query: Record<string, string>;
+  headers: Record<string, string>;
+}
+
 const Bucket = 'archives';
 const MiB = 1024 * 1024;
 const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest();
@@ -62,8 +69,12 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
   /** Sends what snapshotd does not, with all that the SDK does by default. */
   let client: S3Client;
 
-  const clientWith = ({ AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secretAccessKey = '' }) =>
+  const clientWith = (
+    { AWS_ACCESS_KEY_ID: accessKeyId = '', AWS_SECRET_ACCESS_KEY: secretAccessKey = '' },
+    more: S3ClientConfig = {},
+  ) =>
     new S3Client({
+      ...more,
       endpoint,
       region: 'us-east-1',
       forcePathStyle: true,
@@ -157,18 +168,56 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
       expect(await keysOf(`${prefix}secret`)).toEqual([`${prefix}secret`]);
     });
 
-    test('whose body is not the one that was signed stores nothing', async () => {
-      const signed = `${prefix}tampered`;
-      const command = new PutObjectCommand({ Bucket, Key: signed, Body: 'what was signed' });
+    /** Sends a signed request other than it was signed. @returns how that went */
+    async function sentAs(command: PutObjectCommand, change: (request: SignedRequest) => object) {
       const tampering = clientWith(credentials);
       tampering.middlewareStack.add(
-        (next) => (args) =>
-          next({ ...args, request: { ...(args.request as object), body: 'what was sent..' } }),
+        (next) => (args) => {
+          const request = args.request as SignedRequest;
+          return next({ ...args, request: Object.assign(request, change(request)) });
+        },
         { step: 'finalizeRequest', priority: 'low' },
       );
-      await expect(tampering.send(command)).rejects.toMatchObject({ $metadata: { httpStatusCode: 400 } });
-      tampering.destroy();
-      expect(await keysOf(signed)).toEqual([]);
+      try {
+        await tampering.send(command);
+        return 'allowed';
+      } catch (error) {
+        const { name, $metadata } = error as { name: string; $metadata: { httpStatusCode: number } };
+        return `${$metadata.httpStatusCode} ${name}`;
+      } finally {
+        tampering.destroy();
+      }
+    }
+
+    test.each<[string, (request: SignedRequest) => object, RegExp]>([
+      [
+        'body',
+        () => ({ body: 'what was sent..' }),
+        /^400 (XAmzContentSHA256Mismatch|BadDigest|InvalidDigest)$/,
+      ],
+      ['path', ({ path }) => ({ path: `${path}-2` }), /^403 SignatureDoesNotMatch$/],
+      ['method', () => ({ method: 'DELETE' }), /^403 SignatureDoesNotMatch$/],
+      [
+        'parameters',
+        ({ query }) => ({ query: { ...query, 'x-id': 'GetObject' } }),
+        /^403 SignatureDoesNotMatch$/,
+      ],
+      [
+        'headers',
+        ({ headers }) => ({ headers: { ...headers, 'x-amz-copy-source': '/archives/secret' } }),
+        isSwift ? /^(400|403|404) / : /^403 AccessDenied$/,
+      ],
+    ])('that is signed is refused with another %s', async (_what, change, refusal) => {
+      const command = new PutObjectCommand({ Bucket, Key: `${prefix}tampered`, Body: 'what was signed' });
+      expect(await sentAs(command, change)).toMatch(refusal);
+      expect(await keysOf(`${prefix}tampered`)).toEqual([]);
+    });
+
+    test('that was signed twenty minutes ago is refused', async () => {
+      const late = clientWith(credentials, { systemClockOffset: -20 * 60_000 });
+      const command = new PutObjectCommand({ Bucket, Key: `${prefix}late`, Body: 'x' });
+      await expect(late.send(command)).rejects.toMatchObject({ name: 'RequestTimeTooSkewed' });
+      late.destroy();
     });
   });
 
@@ -424,6 +473,12 @@ describe('the embedded S3 server', () => {
     expect(after).toEqual(before);
     expect(readdirSync(join(folder, 'buckets', Bucket, 'data'))).toHaveLength(2);
     expect(statSync(folder).mode & 0o077).toBe(0);
+  });
+
+  test('listens on the loopback address alone', async () => {
+    const { port } = new URL(servers.s3.endpoint);
+    expect((await fetch(`http://127.0.0.1:${port}`)).status).toBe(403);
+    await expect(fetch(`http://127.0.0.2:${port}`)).rejects.toThrow('fetch failed');
   });
 
   test('has accounts of its own in each folder', async () => {
