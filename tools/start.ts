@@ -42,10 +42,20 @@ async function start(): Promise<void> {
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
     };
-    const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env });
+    const api = await startApp({
+      app: 'api',
+      dist: DIST,
+      folder: FOLDER,
+      env: { ...env, ...servers.accounts.api },
+    });
     running.push(api);
     const worker = withWorker
-      ? await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env })
+      ? await startApp({
+          app: 'worker',
+          dist: DIST,
+          folder: FOLDER,
+          env: { ...env, ...servers.accounts.worker },
+        })
       : undefined;
     if (worker !== undefined) running.push(worker);
     const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
@@ -60,7 +70,8 @@ async function start(): Promise<void> {
     say(`in use               ${described(servers)}`);
     if (worker === undefined) {
       say('No worker was started. One of your own needs:');
-      for (const [name, value] of Object.entries(servers.env)) say(`  export ${name}='${value}'`);
+      for (const [name, value] of Object.entries({ ...servers.env, ...servers.accounts.worker }))
+        say(`  export ${name}='${value}'`);
     }
     say('Ctrl-C stops it.');
 

@@ -21,6 +21,8 @@ export interface ServersOptions {
 export interface Servers {
   /** The variables that lead the API and the workers to them. */
   env: Record<string, string>;
+  /** Those that differ: each has an account of its own for the embedded S3 server, with the rights that it needs. */
+  accounts: { api: Record<string, string>; worker: Record<string, string> };
   postgres?: EmbeddedPostgres;
   redis?: EmbeddedRedis;
   s3?: EmbeddedS3;
@@ -37,18 +39,21 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   const stop = async () => {
     for (const server of started.toReversed()) await server.stop();
   };
-  const servers: Servers = { env, stop };
+  const servers: Servers = { env, accounts: { api: {}, worker: {} }, stop };
   try {
     if (!given['SECRET_KEY'] && !given['SECRET_KEY_FILE']) env['SECRET_KEY_FILE'] = keptSecretKey(folder);
     if (!given['S3_ENDPOINT']) {
       const bucket = given['S3_BUCKET'] || BUCKET;
-      servers.s3 = await EmbeddedS3.start({
-        folder: join(folder, 's3'),
-        bucket,
-        ...(ports.s3 && { port: ports.s3 }),
-      });
+      const own = join(folder, 's3');
+      servers.s3 = await EmbeddedS3.start({ folder: own, bucket, ...(ports.s3 && { port: ports.s3 }) });
       started.push(servers.s3);
-      Object.assign(env, { S3_ENDPOINT: servers.s3.endpoint, S3_BUCKET: bucket, ...EmbeddedS3.credentials });
+      for (const name of ['api', 'worker'] as const)
+        servers.accounts[name] = EmbeddedS3.credentials(own, name);
+      Object.assign(env, {
+        S3_ENDPOINT: servers.s3.endpoint,
+        S3_BUCKET: bucket,
+        ...EmbeddedS3.credentials(own),
+      });
     }
     if (!given['DATABASE_URL']) {
       servers.postgres = await EmbeddedPostgres.start({

@@ -176,7 +176,7 @@ export class ObjectStore {
 
   /**
    * Aborts every unfinished upload of exactly this key.
-   * @param knownUploadId asked for by name, for stores that cannot list uploads
+   * @param knownUploadId asked for by name as well, for stores that list an upload late
    * @throws Failure STORE_*
    */
   async abortUploads(key: string, knownUploadId: string | undefined, signal?: AbortSignal): Promise<void> {
