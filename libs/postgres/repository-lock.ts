@@ -90,7 +90,7 @@ class Patience {
         'REPOSITORY_BUSY',
         'permanent',
         `The repository lock was held for ${this.wait.patienceMs / 1_000} seconds by ${names}, which is no job of snapshotd.`,
-        { hint: 'End that session, or raise REPOSITORY_LOCK_SECONDS, and start again.' },
+        { hint: 'End that session, or roll its prepared transaction back, and start again.' },
       );
     this.wait.onWait(names);
   }
@@ -116,8 +116,10 @@ function inTheWay(session: Session, lock: string, mode: LockMode): Promise<Holde
             coalesce(${OWN_ROLE} AND a.application_name ~ $3, false) AS ours
        FROM pg_catalog.pg_locks AS l
        LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-       LEFT JOIN pg_catalog.pg_prepared_xacts AS x
-              ON l.pid IS NULL AND l.virtualtransaction = '-1/' || x.transaction::pg_catalog.text
+       LEFT JOIN pg_catalog.pg_locks AS t
+              ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid'
+                 AND t.virtualtransaction = l.virtualtransaction
+       LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction = t.transactionid
       WHERE l.locktype = 'advisory' AND l.objsubid = 1
         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
         AND (l.classid::pg_catalog.int8 << 32) | l.objid::pg_catalog.int8 = $1::pg_catalog.int8
