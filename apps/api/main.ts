@@ -26,6 +26,7 @@ import { Metrics } from './metrics/metrics.js';
 async function main(): Promise<void> {
   const settings = readSettings();
   const logger = createLogger('api', settings.logLevel);
+  for (const warning of settings.warnings) logger.warn(warning);
   const adapter = new FastifyAdapter(serverOptions(settings, logger));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(settings, logger), adapter, {
     logger: new NestLogger(logger),

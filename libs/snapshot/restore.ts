@@ -5,7 +5,6 @@ import {
   endSessions,
   quoteTable,
   type Session,
-  takeRepositoryLock,
   transactionId,
   transactionOutcome,
 } from '#postgres';
@@ -18,7 +17,12 @@ import { nameSession, noteSession } from './journal.js';
 import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
+import {
+  lockRepository,
+  openSession,
+  type RepositorySessionOptions,
+  withRepositorySession,
+} from './repository-session.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
 export interface RestoreRequest extends BackupRequest, Destination {
@@ -71,8 +75,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
       async (session, signal, observer) => {
-        progress.say('Waiting for the repository lock');
-        await takeRepositoryLock(session, request.intoSchemas === undefined ? 'exclusive' : 'shared');
+        const mode = request.intoSchemas === undefined ? 'exclusive' : 'shared';
+        await lockRepository(session, mode, { repository, progress, signal });
 
         const options = { ...request, schemas: repository.schemas };
         const fit = await checkFit(session, manifest, options);

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
-import { type Session, takeRepositoryLock } from '#postgres';
+import type { Session } from '#postgres';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
@@ -10,7 +10,7 @@ import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import { withRepositorySession } from './repository-session.js';
+import { lockRepository, withRepositorySession } from './repository-session.js';
 import { verificationKey, type VerificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends Omit<
@@ -64,8 +64,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   await withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
-    progress.say('Waiting for the repository lock');
-    await takeRepositoryLock(session, 'shared');
+    await lockRepository(session, 'shared', { repository, progress, signal });
     const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
     await checkFit(session, archive.manifest, options);
     if (restoreDrill) await drill(session, archive, repository.schemas, progress, signal);

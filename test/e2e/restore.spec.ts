@@ -206,18 +206,18 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
   test('a backup waits while a restore has the repository, and says for what', async () => {
     const holder = new pg.Client({
       connectionString: databaseOf(stack),
-      application_name: 'snapshotd restore 99 elsewhere',
+      application_name: 'snapshotd restore 99 0123abcd',
     });
     await holder.connect();
     await holder.query("SELECT pg_advisory_lock('8317692697400340340')");
     const { id } = await stack.startBackup();
     const waiting = (
       await stack.watch(id, ({ progresssMessage }) =>
-        progresssMessage.startsWith('Waiting for the repository,'),
+        progresssMessage.startsWith('Waiting for the repository lock: held by '),
       )
     ).at(-1);
     expect(waiting?.progresssMessage).toMatch(
-      /^Waiting for the repository, which is locked by snapshotd restore 99 elsewhere \(pid \d+\)$/,
+      /^Waiting for the repository lock: held by snapshotd restore 99 0123abcd \(role snapshotd, address 127\.0\.0\.1, pid \d+\)$/,
     );
     await holder.end();
     expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });

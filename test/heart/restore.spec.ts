@@ -560,7 +560,7 @@ const RESTORING_PROCESS = `
   const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', patienceMs: 0 });
   let notes = { archives: [], sessions: [] };
   const journal = { report: ({ message }) => message.startsWith('Waiting') && console.log(message), get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; } };
-  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0 }, store, keyPrefix: '', compressionLevel: 1, journal, finishLater: () => {}, signal: new AbortController().signal, key, allowExtraTables: false, backupFirst: false })
+  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, journal, finishLater: () => {}, signal: new AbortController().signal, key, allowExtraTables: false, backupFirst: false })
     .then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });`;
 
 describe('a verification refuses what a restore would refuse', () => {
@@ -658,10 +658,10 @@ test("a restore's session has its name, whatever the URL says", async () => {
   await holder.connect();
   await holder.query("SELECT pg_advisory_lock('8317692697400340340')");
   journal.onReport = ({ message }) => {
-    if (!message.startsWith('Waiting for the repository,')) return;
+    if (!message.startsWith('Waiting for the repository lock: held by ')) return;
     asked ??= sql<{ name: string }>(
       url,
-      "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+      "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^snapshotd restore' AND application_name !~ ' observer$'",
     ).then(async (rows) => {
       names.push(...rows.map(({ name }) => name));
       await holder.end();

@@ -84,7 +84,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, patienceMs: 0 },
+    repository: { url: new Secret(url), schemas, patienceMs: 0, lockPatienceMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,
