@@ -1,6 +1,7 @@
 import { Queue, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
 import { readSettings } from '#config';
+import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
@@ -22,7 +23,7 @@ test.each(queues)(
     const name = `once-${randomBytes(4).toString('hex')}`;
     const queue: DaemonJobQueue = new Queue(name, connection);
     const worker = new Worker(name, undefined, connection);
-    const daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    const daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
     try {
       const start = () => daemons.startMarked('BACKUP of a: b', 'BACKUP', 'schedule a');
       const [first, ...others] = await Promise.all([start(), start(), start()]);

@@ -1,6 +1,7 @@
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
 import { readSettings } from '#config';
+import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
@@ -28,7 +29,7 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     const name = `terminated-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, connection);
-    daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
   });
   afterAll(async () => {
     await worker.close();
