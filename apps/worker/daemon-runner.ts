@@ -57,7 +57,13 @@ export class DaemonRunner {
     const { key, url, ...options } = archive;
     const { allowExtraTables = false, backupFirst = false, restoreDrill = false } = options;
     if (job.name === 'VERIFY') {
-      const { entities, bytes } = await verify({ ...request, key, keys: this.keys, allowExtraTables, restoreDrill });
+      const { entities, bytes } = await verify({
+        ...request,
+        key,
+        keys: this.keys,
+        allowExtraTables,
+        restoreDrill,
+      });
       return { backupUrl: url, entities, bytes };
     }
     const restoreRequest = { ...request, ...options, key, allowExtraTables, backupFirst };

@@ -9,7 +9,7 @@ import { checkedJob, foreignStatus, notAuthentic, signedData } from './authentic
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
-import { answered } from './queue-unavailable.js';
+import { answered, undefinedIfUnreadable } from './queue-unavailable.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
 
@@ -396,12 +396,6 @@ function jobData(startedBy: string, archive: ArchiveRequest | undefined): Daemon
 /** Whether its API has signed it. */
 function isConfirmed({ data }: DaemonJob): boolean {
   return data.unconfirmed !== true;
-}
-
-/** What BullMQ cannot read is no job of ours, and does not mean that the queue is away. */
-function undefinedIfUnreadable(error: unknown): undefined {
-  const { name, message } = error as Error;
-  if (!['SyntaxError', 'TypeError'].includes(name) && !message.startsWith('WRONGTYPE')) throw error;
 }
 
 /** BullMQ's Queue has no type parameter for what its jobs' progress is. */

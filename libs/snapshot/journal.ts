@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { type AttemptNotes, Failure, type OpenedSession, type ReportProgress, type StartedArchive } from '#contracts';
+import {
+  type AttemptNotes,
+  Failure,
+  type OpenedSession,
+  type ReportProgress,
+  type StartedArchive,
+} from '#contracts';
 
 /** What of a daemon's run outlives the process that runs it. */
 export interface Journal {
@@ -17,9 +23,14 @@ export interface Journal {
  * to be deleted.
  * @throws Failure NOT_AUTHENTIC for a key that no backup of this daemon has
  */
-export function notedArchives({ notes }: Journal, daemonId: string, keyPrefix: string): readonly StartedArchive[] {
+export function notedArchives(
+  { notes }: Journal,
+  daemonId: string,
+  keyPrefix: string,
+): readonly StartedArchive[] {
   const isOwn = (key: string) =>
-    key.startsWith(keyPrefix) && /^BackupDaemonJob(\d+)-\d+\.zip$/.exec(key.slice(keyPrefix.length))?.[1] === daemonId;
+    key.startsWith(keyPrefix) &&
+    /^BackupDaemonJob(\d+)-\d+\.zip$/.exec(key.slice(keyPrefix.length))?.[1] === daemonId;
   for (const { key } of notes.archives) if (!isOwn(key)) throw notOwn(daemonId, `the archive ${key}`);
   return notes.archives;
 }
@@ -41,7 +52,9 @@ function notOwn(daemonId: string, what: string): Failure {
     'NOT_AUTHENTIC',
     'permanent',
     `The notes of job ${daemonId} name ${what}, which is not its own and stays as it is.`,
-    { hint: 'Check who may write to the queue, and whether S3_PREFIX was changed. Then start the job again.' },
+    {
+      hint: 'Check who may write to the queue, and whether S3_PREFIX was changed. Then start the job again.',
+    },
   );
 }
 

@@ -30,10 +30,7 @@ const recordSchema = z.strictObject({
 export type VerificationRecord = z.infer<typeof recordSchema>;
 
 /** What a verification found. */
-export type VerificationFacts = Omit<
-  VerificationRecord,
-  'archive' | 'etag' | 'versionId' | 'bytes' | 'code'
->;
+export type VerificationFacts = Omit<VerificationRecord, 'archive' | 'etag' | 'versionId' | 'bytes' | 'code'>;
 
 /** The record of what a verification of an object found. */
 export function verificationRecord(

@@ -326,11 +326,9 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
 
     test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
-      const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map((name) => `${keyPrefix}BackupDaemonJob1-${name}`) as [
-        string,
-        string,
-        string,
-      ];
+      const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map(
+        (name) => `${keyPrefix}BackupDaemonJob1-${name}`,
+      ) as [string, string, string];
       const journal = new MemoryJournal();
       journal.notes = {
         archives: [{ key: known, uploadId: await unfinishedUpload(known) }, { key: unknown }],

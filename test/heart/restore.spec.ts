@@ -409,7 +409,10 @@ describe('never twice', () => {
     await client.end();
     await sql(url, 'INSERT INTO s.t VALUES (3)');
     const journal = new MemoryJournal();
-    journal.notes = { archives: [], sessions: [{ name: 'snapshotd restore 1 0badc0de', transaction: rows[0]?.xid ?? '' }] };
+    journal.notes = {
+      archives: [],
+      sessions: [{ name: 'snapshotd restore 1 0badc0de', transaction: rows[0]?.xid ?? '' }],
+    };
     await runRestore(store, url, ['s'], key, { journal });
     expect(await sql(url, 'SELECT a FROM s.t')).toEqual([{ a: 1 }]);
   });
