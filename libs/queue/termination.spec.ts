@@ -5,7 +5,8 @@ import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
-import type { DaemonJobQueue } from './daemon-job.js';
+import { signedProgress } from './authentic-jobs.js';
+import type { DaemonJob, DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
 
 const HOUR = 60 * 60 * 1000;
@@ -59,7 +60,9 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     const job = await takenAt(Date.now() + off);
     await daemons.terminate(id);
     expect(await daemons.status(id)).toMatchObject({ status: 'STARTED' });
-    await job?.updateProgress({ message: 'At work', current: 1, total: 2 });
+    const line = { message: 'At work', current: 1, total: 2, attempt: 1, takeovers: 0 };
+    const progress = { ...line, notes: { archives: [], sessions: [] } };
+    await job?.updateProgress(signedProgress(daemons.keys, job as DaemonJob, progress));
     expect(await daemons.status(id)).toMatchObject({ status: 'IN_PROGRESS' });
     await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
     expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });

@@ -255,6 +255,7 @@ describe('the archives below a prefix', () => {
         status: 'FAILED',
         errorMessage: expect.stringContaining('was replaced while it was read'),
       });
+      network.versionId = () => 'v1';
       expect(await restorable(proof)).toEqual({ listed: true, alone: null });
     });
   });
