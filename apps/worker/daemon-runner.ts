@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
 import { errorSentence, type Failure, PRODUCT } from '#contracts';
+import type { Keys } from '#keys';
 import type { Logger } from '#logging';
-import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
+import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
 import type { ObjectStore } from '#storage';
 
@@ -13,6 +14,7 @@ export class DaemonRunner {
   constructor(
     private readonly settings: Settings,
     private readonly store: ObjectStore,
+    private readonly keys: Keys,
     private readonly logger: Logger,
   ) {}
 
@@ -30,7 +32,7 @@ export class DaemonRunner {
     journal: JobJournal,
     signal: AbortSignal,
     endAfterSettling?: Failure,
-  ): Promise<DaemonJobResult> {
+  ): Promise<DaemonResult> {
     const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
     const request = {
       daemonId: job.id ?? '',
@@ -55,7 +57,13 @@ export class DaemonRunner {
     const { key, url, ...options } = archive;
     const { allowExtraTables = false, backupFirst = false, restoreDrill = false } = options;
     if (job.name === 'VERIFY') {
-      const { entities, bytes } = await verify({ ...request, key, allowExtraTables, restoreDrill });
+      const { entities, bytes } = await verify({
+        ...request,
+        key,
+        keys: this.keys,
+        allowExtraTables,
+        restoreDrill,
+      });
       return { backupUrl: url, entities, bytes };
     }
     const restoreRequest = { ...request, ...options, key, allowExtraTables, backupFirst };

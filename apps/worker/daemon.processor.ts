@@ -11,6 +11,7 @@ import {
   type DaemonQueue,
   jobFailure,
   JobJournal,
+  signedResult,
   termination,
 } from '#queue';
 import type { DaemonRunner } from './daemon-runner.js';
@@ -84,6 +85,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     if (ended !== undefined && typeof job.progress !== 'object') throw jobFailure(ended);
     const stop = new AbortController();
     const journal = new JobJournal(job, {
+      keys: this.daemons.keys,
       urlOf: (key) => this.runner.urlOf(key),
       reload: () => this.daemons.find(id),
       onLost: (failure) => stop.abort(failure),
@@ -96,7 +98,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       const result = await this.runner.run(job, journal, stop.signal, ended);
       await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
-      return result;
+      return signedResult(this.daemons.keys, job, result);
     } catch (error) {
       if (this.stopping && !isTermination(error)) {
         await journal.end('Waiting for a worker: the one before was told to stop');

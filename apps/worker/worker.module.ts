@@ -19,7 +19,7 @@ export class WorkerModule {
           inject: [DaemonQueue],
           useFactory: (daemons: DaemonQueue) =>
             new DaemonProcessor(
-              new DaemonRunner(settings, store, logger),
+              new DaemonRunner(settings, store, daemons.keys, logger),
               daemons,
               settings.workerConcurrency,
               logger,

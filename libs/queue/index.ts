@@ -1,3 +1,4 @@
+export { signedResult } from './authentic-jobs.js';
 export * from './daemon-figures.js';
 export * from './daemon-job.js';
 export * from './daemon-queue.js';

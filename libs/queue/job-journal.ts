@@ -1,5 +1,7 @@
 import { type AttemptNotes, Failure, type Progress, type ReportProgress } from '#contracts';
-import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
+import type { Keys } from '#keys';
+import { signedProgress } from './authentic-jobs.js';
+import type { DaemonJob } from './daemon-job.js';
 import { answered } from './queue-unavailable.js';
 
 /** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
@@ -8,6 +10,8 @@ const WRITE_EVERY_MS = 500;
 const TAKEN_OVER = '(taken over from a worker that stopped answering)';
 
 export interface JobJournalOptions {
+  /** Sign what is written. */
+  keys: Keys;
   /** Gives the address of a key, for the status. */
   urlOf: (key: string) => string;
   /** The job as it is now. */
@@ -123,14 +127,14 @@ export class JobJournal {
     const written = typeof now.progress === 'object' ? now.progress.attempt : 0;
     if (!this.changed && written === attempt) return;
     const { safetyKey } = this.kept;
-    const progress: DaemonJobProgress = {
+    const progress = signedProgress(this.options.keys, this.job, {
       ...this.line,
       message: this.message,
       attempt,
       takeovers,
       notes: this.kept,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.options.urlOf(safetyKey) }),
-    };
+    });
     this.changed = false;
     try {
       await answered(this.job.updateProgress(progress));

@@ -1,6 +1,7 @@
 import { BullModule, getQueueToken } from '@nestjs/bullmq';
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
+import { Keys } from '#keys';
 import type { Logger } from '#logging';
 import { type QueueRole, queueConnection } from './connection.js';
 import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
@@ -23,7 +24,7 @@ export class QueueModule {
           useFactory: async (queue: DaemonJobQueue) => {
             // BullMQ tries this once: what would never be ready does not start.
             await queue.waitUntilReady();
-            return new DaemonQueue(queue, settings.daemonHistory, logger);
+            return new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
           },
         },
       ],

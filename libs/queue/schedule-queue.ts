@@ -1,5 +1,6 @@
 import { DelayedError, type Job, Queue, Worker } from 'bullmq';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { Secret } from '#config';
 import { errorSentence } from '#contracts';
 import type { Logger } from '#logging';
@@ -35,11 +36,13 @@ export interface ScheduleWork {
   advance(run: ScheduledRun): Promise<number | undefined>;
 }
 
-interface ScheduleJobData {
-  schedule: string;
-  /** Missing where it is to be seen whether one is due. */
-  dueOn?: number;
-}
+/** Whoever may write to the queue can ask too early. Whether a run is due, and which one goes on, is in the table. */
+const scheduleJobData = z.strictObject({
+  schedule: z.string(),
+  /** What a Date can hold. Missing where it is to be seen whether one is due. */
+  dueOn: z.int().min(0).max(8.64e15).exactOptional(),
+});
+type ScheduleJobData = z.infer<typeof scheduleJobData>;
 
 type ScheduleJobQueue = Queue<ScheduleJobData, void>;
 type ScheduleWorker = Worker<ScheduleJobData, void>;
@@ -93,7 +96,7 @@ export class ScheduleQueue {
   /** Takes part in the work from now on. */
   work(work: ScheduleWork): void {
     this.worker = this.openWorker(async (job, token) => {
-      const { schedule, dueOn } = job.data;
+      const { schedule, dueOn } = scheduleJobData.parse(job.data);
       if (dueOn === undefined) return work.due(schedule, job.opts.prevMillis ?? Date.now());
       const pause = await this.advance(work, { schedule, dueOn });
       if (pause === undefined) return;

@@ -13,7 +13,7 @@ import { CopyProgress } from './copy-progress.js';
 import type { Destination } from './destination.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { checkFit, type Fit } from './fit.js';
-import { nameSession, noteSession } from './journal.js';
+import { nameSession, notedArchives, noteSession } from './journal.js';
 import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
@@ -132,7 +132,7 @@ function lockedTables({ tables, obstacles }: Fit): { schema: string; name: strin
  * attempts, which changed nothing, are of no use any more.
  */
 async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): Promise<void> {
-  const { journal, store } = request;
+  const { journal, store, daemonId, keyPrefix } = request;
   const report = (progress: Parameters<typeof journal.report>[0]) =>
     journal.report({ ...progress, message: `Safety backup: ${progress.message}` });
   const { key } = await makeArchive({
@@ -149,7 +149,7 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
     },
   });
   await journal.note({ safetyKey: key });
-  for (const earlier of journal.notes.archives)
+  for (const earlier of notedArchives(journal, daemonId, keyPrefix))
     if (earlier.key !== key) await store.delete(earlier.key, signal);
 }
 

@@ -1,17 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
+import type { Keys } from '#keys';
 import type { Session } from '#postgres';
+import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
 import { checkFit } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
-import { openStored } from './open-stored.js';
+import { findStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import { lockRepository, withRepositorySession } from './repository-session.js';
-import { verificationKey, type VerificationRecord } from './verification-record.js';
+import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends Omit<
   BackupRequest,
@@ -19,6 +21,8 @@ export interface VerifyRequest extends Omit<
 > {
   /** The archive's key. */
   key: string;
+  /** Sign the result. */
+  keys: Keys;
   /** Whether tables that the archive does not hold may be there, as a restore could be told. */
   allowExtraTables: boolean;
   /** Load the rows into scratch tables as well. */
@@ -41,18 +45,18 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   await endEarlierSessions(request, new CopyProgress(journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
-  const object = await openStored(store, key, signal);
+  const object = await findStored(store, key, signal);
   try {
-    const archive = await openArchive(object);
+    const archive = await openArchive(store.openListed(object, signal));
     await check(request, archive);
     const { entities } = archive.manifest.totals;
-    await keep(request, { restorable: true, entities });
-    return { entities, bytes: object.length };
+    await keep(request, object, { restorable: true, entities });
+    return { entities, bytes: object.bytes };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, and definitions that differ, say something of the archive; a network that is away does not.
     if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
-      await keep(request, { restorable: false, reason: errorSentence(error) });
+      await keep(request, object, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
@@ -113,17 +117,13 @@ async function drill(
 /** Keeps the result, unless a later attempt has begun: what that one finds is not to be replaced by what this one found before. */
 async function keep(
   request: VerifyRequest,
-  result: Pick<VerificationRecord, 'restorable' | 'reason' | 'entities'>,
+  object: ListedObject,
+  result: Pick<VerificationFacts, 'restorable' | 'reason' | 'entities'>,
 ): Promise<void> {
-  const { key, restoreDrill, daemonId, store, signal, journal } = request;
+  const { key, keys, restoreDrill, daemonId, store, signal, journal } = request;
   if (await journal.isOvertaken()) return;
-  const record: VerificationRecord = {
-    archive: key,
-    ...result,
-    restoreDrill,
-    daemonId,
-    verifiedAt: new Date().toISOString(),
-  };
+  const verifiedAt = new Date().toISOString();
+  const record = verificationRecord(keys, object, { ...result, restoreDrill, daemonId, verifiedAt });
   await store.put(verificationKey(key), `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
   const total = progressTotal(result.entities ?? 0);
   if (result.restorable) journal.report({ message: 'Finished: VERIFY', current: total, total });

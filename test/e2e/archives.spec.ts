@@ -10,6 +10,7 @@ import { Stack } from '../support/stack.js';
 
 interface Archive {
   name: string;
+  restorable: boolean | null;
   createdOn: number;
   problem: string | null;
 }
@@ -162,6 +163,100 @@ describe('the archives below a prefix', () => {
       verifiedOn: expect.any(Number),
       verifiedBy: 'READ',
       restorable: true,
+    });
+  });
+
+  describe('were not verified', () => {
+    const proof = 'proof.zip';
+    const recordKey = (archive: string) => `${prefix}${archive}.verified.json`;
+    let record: Buffer;
+    beforeAll(async () => {
+      await putBytes(prefix + proof, bytes);
+      expect(await verify()).toMatchObject({ status: 'COMPLETED' });
+      const object = await store.open(recordKey(proof), never);
+      record = object === undefined ? Buffer.alloc(0) : await buffer(object.read(0, object.length));
+    });
+    afterEach(async () => {
+      network.versionId = () => undefined;
+      await putBytes(prefix + proof, bytes);
+      await putBytes(recordKey(proof), record);
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+    });
+    afterAll(() => stack.call('DELETE', path(proof)));
+
+    async function verify() {
+      const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: proof });
+      return stack.finished(body.id);
+    }
+    async function restorable(archive: string) {
+      const { backups } = await list('?limit=100');
+      const { body } = await stack.call<Archive>('GET', path(archive));
+      return {
+        listed: backups.find((one) => one.name === archive)?.restorable,
+        alone: body.restorable,
+      };
+    }
+
+    test('when they were replaced by others, as long or longer', async () => {
+      const damaged = Buffer.from(bytes);
+      damaged.writeUInt8(damaged.readUInt8(100) ^ 1, 100);
+      for (const other of [damaged, Buffer.concat([bytes, Buffer.from(' ')]), bytes.subarray(1)]) {
+        await putBytes(prefix + proof, other);
+        expect(await restorable(proof)).toEqual({ listed: null, alone: null });
+      }
+    });
+
+    test('when the record is that of another name', async () => {
+      await putBytes(`${prefix}copy.zip`, bytes);
+      await putBytes(recordKey('copy.zip'), record);
+      expect(await restorable('copy.zip')).toEqual({ listed: null, alone: null });
+      await stack.call('DELETE', path('copy.zip'));
+    });
+
+    test('when somebody has changed the record, or has none of the keys', async () => {
+      const facts = JSON.parse(record.toString()) as { code: string };
+      expect(facts).toMatchObject({
+        archive: prefix + proof,
+        etag: expect.any(String),
+        versionId: null,
+        bytes: bytes.length,
+        code: expect.stringMatching(/^[0-9a-f]{64}$/),
+      });
+      for (const forged of [
+        { ...facts, restoreDrill: true },
+        { ...facts, verifiedAt: '2030-01-01T00:00:00.000Z' },
+        { ...facts, code: 'ab'.repeat(32) },
+        { ...facts, code: undefined },
+        { ...facts, more: true },
+      ]) {
+        await putBytes(recordKey(proof), Buffer.from(JSON.stringify(forged)));
+        expect(await restorable(proof)).toEqual({ listed: null, alone: null });
+      }
+    });
+
+    test('when the bucket has another version of the same bytes, which a listing does not show', async () => {
+      network.versionId = () => 'v1';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
+      expect(await verify()).toMatchObject({ status: 'COMPLETED' });
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+      network.versionId = () => 'v2';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
+      // One that is older than its bucket's versions.
+      network.versionId = () => 'null';
+      await putBytes(recordKey(proof), record);
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+    });
+
+    test('when another version came while they were read', async () => {
+      let reads = 0;
+      network.versionId = ({ operation, what }) =>
+        operation === 'GetObject' && what.includes(proof) && ++reads > 2 ? 'v2' : 'v1';
+      expect(await verify()).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringContaining('was replaced while it was read'),
+      });
+      network.versionId = () => 'v1';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
     });
   });
 

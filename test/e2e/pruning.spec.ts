@@ -2,7 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
+import { Keys } from '#keys';
+import { verificationRecord } from '#snapshot';
 import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -98,30 +101,31 @@ describe('the pruning of a schedule', () => {
 
   test('keeps the newest archive that the bucket has as verified, whoever verified it', async () => {
     await put('proved', { retention: { last: 1 }, enabled: false });
-    await made('proved', 'by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip');
-    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', {
-      url: 'by-hand.zip',
-    });
-    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    await made('proved', 'by-hand.zip', 'doubted.zip', 'replaced.zip', 'unread.zip', 'newest.zip');
+    for (const url of ['by-hand.zip', 'replaced.zip']) {
+      const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url });
+      expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    }
+    const damaged = Buffer.from(bytes);
+    damaged.writeUInt8(damaged.readUInt8(100) ^ 1, 100);
+    await putBytes(`${prefix}replaced.zip`, damaged);
     // Verified by the schedule, and found unfit since.
     await change(
       `UPDATE snapshotd.schedule_archive SET verified_on = completed_on, verified_by = 'READ' WHERE key = $1`,
       [`${prefix}doubted.zip`],
     );
-    const record = {
-      archive: `${prefix}doubted.zip`,
-      restorable: false,
-      restoreDrill: false,
-      daemonId: '7',
-      verifiedAt: new Date().toISOString(),
-    };
+    const record = verificationRecord(
+      new Keys([new Secret(Stack.secretKey)]),
+      (await store.find(`${prefix}doubted.zip`, never)) ?? { key: '', bytes: 0, etag: '', modifiedOn: 0 },
+      { restorable: false, restoreDrill: false, daemonId: '7', verifiedAt: new Date().toISOString() },
+    );
     await putBytes(`${prefix}doubted.zip.verified.json`, Buffer.from(JSON.stringify(record)));
     expect(await dryRun('proved')).toMatchObject({
       keep: [
         { name: 'newest.zip', because: ['last'] },
         { name: 'by-hand.zip', because: ['newest verified'] },
       ],
-      delete: [{ name: 'unread.zip' }, { name: 'doubted.zip' }],
+      delete: [{ name: 'unread.zip' }, { name: 'replaced.zip' }, { name: 'doubted.zip' }],
     });
     await run('proved', { retention: { last: 1 } });
     expect(

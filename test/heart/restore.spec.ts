@@ -409,14 +409,33 @@ describe('never twice', () => {
     await client.end();
     await sql(url, 'INSERT INTO s.t VALUES (3)');
     const journal = new MemoryJournal();
-    journal.notes = { archives: [], sessions: [{ name: 'gone', transaction: rows[0]?.xid ?? '' }] };
+    journal.notes = {
+      archives: [],
+      sessions: [{ name: 'snapshotd restore 1 0badc0de', transaction: rows[0]?.xid ?? '' }],
+    };
     await runRestore(store, url, ['s'], key, { journal });
     expect(await sql(url, 'SELECT a FROM s.t')).toEqual([{ a: 1 }]);
   });
 
+  test.each(['psql', 'snapshotd', 'snapshotd backup 12 0badc0de', 'snapshotd restore 1 0badc0de lane'])(
+    'a session called %j on record is not ended',
+    async (name) => {
+      const { url, key } = await restoredOnce();
+      const other = new pg.Client({ connectionString: url, application_name: name });
+      await other.connect();
+      const journal = new MemoryJournal();
+      journal.notes = { archives: [], sessions: [{ name }] };
+      const refused = { code: 'NOT_AUTHENTIC', message: expect.stringContaining(`the session "${name}"`) };
+      await expect(runRestore(store, url, ['s'], key, { journal })).rejects.toMatchObject(refused);
+      await expect(runVerify(store, url, ['s'], key, { journal })).rejects.toMatchObject(refused);
+      expect((await other.query('SELECT 1 AS alive')).rows).toEqual([{ alive: 1 }]);
+      await other.end();
+    },
+  );
+
   test('the session of an attempt that only seemed dead is ended first', async () => {
     const { url, key } = await restoredOnce();
-    const frozen = new pg.Client({ connectionString: url, application_name: 'snapshotd restore 1 frozen' });
+    const frozen = new pg.Client({ connectionString: url, application_name: 'snapshotd restore 1 f0f0f0f0' });
     const ended = new Promise((resolve) => frozen.on('error', resolve));
     await frozen.connect();
     await frozen.query('BEGIN; TRUNCATE s.t');
@@ -424,7 +443,7 @@ describe('never twice', () => {
     const journal = new MemoryJournal();
     journal.notes = {
       archives: [],
-      sessions: [{ name: 'snapshotd restore 1 frozen', transaction: rows[0]?.xid ?? '' }],
+      sessions: [{ name: 'snapshotd restore 1 f0f0f0f0', transaction: rows[0]?.xid ?? '' }],
     };
     await runRestore(store, url, ['s'], key, { journal });
     await ended;

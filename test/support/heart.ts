@@ -1,5 +1,6 @@
 import type { AttemptNotes, Progress } from '#contracts';
 import { Secret } from '#config';
+import { Keys } from '#keys';
 import {
   backup,
   type BackupRequest,
@@ -38,6 +39,9 @@ export class MemoryJournal implements Journal {
   }
 }
 
+/** Sign the records of verifications. */
+export const heartKeys = new Keys([new Secret('ab'.repeat(32))]);
+
 /** Runs the heart alone: no API, no queue. */
 export function runBackup(
   store: ObjectStore,
@@ -74,6 +78,7 @@ export function runVerify(
   return verify({
     ...common(store, url, schemas),
     key,
+    keys: heartKeys,
     allowExtraTables: false,
     restoreDrill: false,
     ...more,

@@ -89,7 +89,7 @@ export class Archives {
   details(name: string): Promise<ArchiveDetails> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
-      const verification = await orNever(this.reader.verificationBeside(object.key, signal), signal);
+      const verification = await orNever(this.reader.verificationBeside(object, signal), signal);
       try {
         const summary = await this.reader.summary(object, signal);
         return { ...this.outside(object), ...factsOf(summary), ...verification, ...inside(summary) };
@@ -156,12 +156,14 @@ export class Archives {
   }
 
   private async listedVerification(
-    { key }: ListedObject,
+    archive: ListedObject,
     verifications: Map<string, ListedObject>,
     signal: AbortSignal,
   ): Promise<ArchiveVerification> {
-    const record = verifications.get(verificationKey(key));
-    return record === undefined ? NEVER_VERIFIED : orNever(this.reader.verification(record, signal), signal);
+    const record = verifications.get(verificationKey(archive.key));
+    return record === undefined
+      ? NEVER_VERIFIED
+      : orNever(this.reader.verification(archive, record, signal), signal);
   }
 
   private outside({ key, modifiedOn, bytes }: ListedObject) {

@@ -156,8 +156,9 @@ export class Pruning {
 
   /** @returns undefined for one that does not lie there */
   private async seenInBucket(archive: KeptArchive, signal: AbortSignal): Promise<KeptArchive | undefined> {
-    if ((await this.store.find(archive.key, signal)) === undefined) return undefined;
-    const { restorable } = await this.reader.verificationBeside(archive.key, signal);
+    const object = await this.store.find(archive.key, signal);
+    if (object === undefined) return undefined;
+    const { restorable } = await this.reader.verificationBeside(object, signal);
     return { ...archive, verified: restorable === true };
   }
 
