@@ -1,5 +1,5 @@
 import type { Job, Queue } from 'bullmq';
-import type { AttemptNotes, DaemonType, Progress } from '#contracts';
+import type { AttemptNotes, DaemonType, FullText, Progress } from '#contracts';
 
 /** The queue of all daemons. */
 export const DAEMON_QUEUE = 'daemons';
@@ -53,6 +53,8 @@ export interface DaemonJobProgress extends Progress {
   notes: AttemptNotes;
   /** The URL of the complete safety archive. */
   safetyBackupUrl?: string;
+  /** What those who may read rows see instead of the reason for which the attempt failed. */
+  failure?: FullText & { reason: string };
 }
 
 /** What a completed daemon leaves. */
