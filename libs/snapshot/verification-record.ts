@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { z } from 'zod';
-import type { ListedObject, ObjectStore } from '#storage';
+import { type ListedObject, MOST_KEY_BYTES, type ObjectStore } from '#storage';
 
 /** More than any honest record has: bytes. */
 const MAX_RECORD_BYTES = 64 * 1024;
@@ -21,9 +22,15 @@ const recordSchema = z.object({
 /** What is kept beside an archive as `<key>.verified.json`. */
 export type VerificationRecord = z.infer<typeof recordSchema>;
 
-/** Where the result of an archive's last verification is kept. */
+/**
+ * Where the result of an archive's last verification is kept: beside it, and where no key may be that long, under a
+ * shorter name with a digest of the archive's. No archive's own name has a `~`.
+ */
 export function verificationKey(archiveKey: string): string {
-  return `${archiveKey}.verified.json`;
+  const key = `${archiveKey}.verified.json`;
+  if (Buffer.byteLength(key) <= MOST_KEY_BYTES) return key;
+  const ending = `~${createHash('sha256').update(archiveKey).digest('hex')}.zip.verified.json`;
+  return archiveKey.slice(0, MOST_KEY_BYTES - ending.length) + ending;
 }
 
 /**
