@@ -49,7 +49,13 @@ function namesIn(error: pg.DatabaseError): string[] {
 /** All that PostgreSQL said, in lines as psql shows them. */
 export function serverWords(error: pg.DatabaseError): Confidential['words'] {
   const { severity = 'ERROR', message, detail, hint, internalQuery, where } = error;
-  return Object.entries({ [severity]: message, DETAIL: detail, HINT: hint, QUERY: internalQuery, CONTEXT: where })
+  return Object.entries({
+    [severity]: message,
+    DETAIL: detail,
+    HINT: hint,
+    QUERY: internalQuery,
+    CONTEXT: where,
+  })
     .flatMap(([title, text]) => (text === undefined ? [] : [`${title}: ${shortened(text)}`]))
     .join('\n');
 }
