@@ -105,6 +105,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
         return await this.handBack(job, token, log);
       }
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
+      journal.failed(error);
       const failure = jobFailure(error);
       if (willRetry(job, failure)) {
         const attempt = `Attempt ${job.attemptsMade + 1} of ${job.opts.attempts}`;

@@ -150,6 +150,14 @@ const environment = z.object({
     .string()
     .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
     .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
+    .refine(
+      (prefix) => !/(^|\/)\.?\//.test(prefix),
+      'must not contain // or a folder that is called by a dot alone',
+    )
+    .refine(
+      (prefix) => prefix.length <= 900,
+      'must have at most 900 characters, as S3 takes keys of 1024 bytes',
+    )
     .default(''),
   S3_ENDPOINT: endpoint.optional(),
   S3_FORCE_PATH_STYLE: boolean.optional(),

@@ -82,6 +82,8 @@ export const daemonJobProgress = z.strictObject({
   }),
   /** The URL of the complete safety archive. */
   safetyBackupUrl: z.string().exactOptional(),
+  /** What those who may read rows see instead of the reason for which the attempt failed. */
+  failure: z.strictObject({ message: z.string(), details: z.string(), reason: z.string() }).exactOptional(),
   /** Proves that a worker wrote this, for this job. */
   code: z.string(),
 });

@@ -1,7 +1,14 @@
-import { type AttemptNotes, Failure, type Progress, type ReportProgress } from '#contracts';
+import {
+  type AttemptNotes,
+  errorSentence,
+  Failure,
+  fullText,
+  type Progress,
+  type ReportProgress,
+} from '#contracts';
 import type { Keys } from '#keys';
 import { signedProgress } from './authentic-jobs.js';
-import type { DaemonJob } from './daemon-job.js';
+import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 import { answered } from './queue-unavailable.js';
 
 /** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
@@ -29,6 +36,7 @@ export class JobJournal {
   private suffix: string;
   private changed = true;
   private interruption: string | undefined;
+  private failure: DaemonJobProgress['failure'];
   private closed = false;
   private writing: Promise<void> | undefined;
   private readonly timer: NodeJS.Timeout;
@@ -77,6 +85,14 @@ export class JobJournal {
   async isOvertaken(): Promise<boolean> {
     const now = await this.options.reload();
     return now === undefined || now.attemptsStarted > this.job.attemptsStarted;
+  }
+
+  /** Keeps what only those may see of a failure who may read rows. It is written with the next line. */
+  failed(error: unknown): void {
+    const text = fullText(error);
+    if (text === undefined) return;
+    this.failure = { ...text, reason: errorSentence(error) };
+    this.changed = true;
   }
 
   /** Writes the latest line, or a last message over the numbers as they are, and nothing afterwards. */
@@ -134,6 +150,7 @@ export class JobJournal {
       takeovers,
       notes: this.kept,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.options.urlOf(safetyKey) }),
+      ...(this.failure !== undefined && { failure: this.failure }),
     });
     this.changed = false;
     try {

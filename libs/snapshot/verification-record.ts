@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { z } from 'zod';
 import type { Keys } from '#keys';
-import type { ListedObject, ObjectStore } from '#storage';
+import { type ListedObject, MOST_KEY_BYTES, type ObjectStore } from '#storage';
 
 /** More than any honest record has: bytes. */
 const MAX_RECORD_BYTES = 64 * 1024;
@@ -66,9 +67,15 @@ function strongTag(etag: string | null | undefined): string | undefined {
   return etag?.startsWith('W/') === false ? etag.replaceAll('"', '') : undefined;
 }
 
-/** Where the result of an archive's last verification is kept. */
+/**
+ * Where the result of an archive's last verification is kept: beside it, and where no key may be that long, under a
+ * shorter name with a digest of the archive's. No archive's own name has a `~`.
+ */
 export function verificationKey(archiveKey: string): string {
-  return `${archiveKey}.verified.json`;
+  const key = `${archiveKey}.verified.json`;
+  if (Buffer.byteLength(key) <= MOST_KEY_BYTES) return key;
+  const ending = `~${createHash('sha256').update(archiveKey).digest('hex')}.zip.verified.json`;
+  return archiveKey.slice(0, MOST_KEY_BYTES - ending.length) + ending;
 }
 
 /**

@@ -72,7 +72,8 @@ function neededScope(route: string): KeyScope | 'session' {
   if (STARTS.includes(route)) return 'start';
   if (CHANGES_OR_GIVES_AWAY.includes(route)) return 'everything';
   if (FOR_PEOPLE.includes(route)) return 'session';
-  return / \/admin(?!\/queues$)/.test(route) ? 'session' : 'read';
+  if (/ \/admin\/queues$/.test(route)) return 'everything';
+  return / \/admin/.test(route) ? 'session' : 'read';
 }
 
 let stack: Stack;

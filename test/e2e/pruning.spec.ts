@@ -153,6 +153,26 @@ describe('the pruning of a schedule', () => {
     );
   });
 
+  test('never touches what does not lie below the prefix, whatever is on record', async () => {
+    const [outside, url] = [`other-${prefix}far.zip`, `${proxy.url}/archives/other-${prefix}far.zip`];
+    await put('fenced', { retention: { last: 1 }, enabled: false });
+    await made('fenced', 'near.zip');
+    await putBytes(outside, bytes);
+    await change(
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
+       VALUES ($1, $2, 'fenced', '0', '2019-01-01', '2019-01-01')`,
+      [url, outside],
+    );
+    expect(await dryRun('fenced')).toMatchObject({
+      keep: [{ name: 'near.zip' }, { name: url, because: ['not below S3_PREFIX'] }],
+      delete: [],
+    });
+    await run('fenced', { retention: { last: 1 } });
+    expect(await isThere('near.zip')).toBe(false);
+    expect(await store.open(outside, never)).toBeDefined();
+    expect(await onRecord('fenced')).toContain('far.zip');
+  });
+
   test('stops when the retention changes', async () => {
     await put('changed', { retention: { last: 1 }, enabled: false });
     await made('changed', 'changed-1.zip', 'changed-2.zip', 'changed-3.zip');

@@ -5,7 +5,8 @@ import { AuditEvent, AuditOutcome } from '#database';
 
 /** The longest that an email can be. */
 const EMAIL_LENGTH = 320;
-const SUBJECT_LENGTH = 1024;
+/** A URL with an archive's name of 1024 bytes, and some more. */
+const SUBJECT_LENGTH = 2048;
 
 /** What cannot be recorded is not done. */
 export class AuditUnavailable extends ServiceUnavailableException {

@@ -11,6 +11,8 @@ const ARRIVES_WITHIN_MS = 20_000;
 /** Its headers. Node takes the longer of the two for the whole, so this must be the shorter one. */
 const HEADERS_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 5_000;
+/** An archive's name has up to 1024 bytes, and its URL, which will do as well, those of the bucket besides. */
+const PARAMETER_LENGTH = 2_048;
 
 /** How the HTTP server is set up, with TLS where a certificate is given. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
@@ -28,6 +30,7 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     frameworkErrors: (error, request, reply) => void sendReason(error, request, reply),
     clientErrorHandler: answerClientError,
     bodyLimit: BODY_LIMIT_BYTES,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH },
     requestTimeout: ARRIVES_WITHIN_MS,
     trustProxy: fastifyTrustProxy(trustProxy),
     forceCloseConnections: 'idle',

@@ -8,7 +8,7 @@ import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { deleteArchive } from '#snapshot';
-import { ObjectStore } from '#storage';
+import { isBelowPrefix, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
 import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
@@ -26,6 +26,7 @@ interface FoundArchives {
   here: KeptArchive[];
   /** In this bucket no more. */
   gone: KeptArchive[];
+  /** In another bucket, or not below the prefix. */
   elsewhere: KeptArchive[];
 }
 
@@ -67,7 +68,12 @@ export class Pruning {
         : await this.spareRead(
             planPruning(here, { retention, timeZone, verifies: afterBackup !== 'nothing' }),
           );
-    plan.keep.push(...elsewhere.map((archive) => ({ archive, because: ['in another bucket'] })));
+    plan.keep.push(
+      ...elsewhere.map((archive) => ({
+        archive,
+        because: [this.isInBucket(archive) ? 'not below S3_PREFIX' : 'in another bucket'],
+      })),
+    );
     plan.keep.sort((a, b) => b.archive.createdOn - a.archive.createdOn);
     return plan;
   }
@@ -129,7 +135,8 @@ export class Pruning {
    * the others, and verified is what could be restored when it was last verified, whoever asked for that.
    */
   private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
-    const { prefix } = this.settings.store;
+    const { store } = this.settings;
+    const { prefix } = store;
     const rows = await this.archives.findBy({ schedule: name });
     const archives = rows.map(({ key, url, createdOn }) => ({
       key,
@@ -138,8 +145,8 @@ export class Pruning {
       createdOn: createdOn.getTime(),
       verified: false,
     }));
-    // Where the bucket was changed meanwhile, the same key means something else.
-    const ours = archives.filter(({ key, url }) => this.store.url(key) === url);
+    // Where the bucket or the prefix was changed meanwhile, the same key may be another installation's.
+    const ours = archives.filter((archive) => this.isInBucket(archive) && isBelowPrefix(archive.key, store));
     const here: KeptArchive[] = [];
     for (let start = 0; start < ours.length; start += AT_ONCE) {
       const some = ours.slice(start, start + AT_ONCE);
@@ -152,6 +159,10 @@ export class Pruning {
       gone: ours.filter(({ url }) => !lying.has(url)),
       elsewhere: archives.filter((archive) => !ours.includes(archive)),
     };
+  }
+
+  private isInBucket({ key, url }: KeptArchive): boolean {
+    return this.store.url(key) === url;
   }
 
   /** @returns undefined for one that does not lie there */
