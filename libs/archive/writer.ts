@@ -59,7 +59,7 @@ export class ArchiveWriter {
    * @throws what an entry, or the sink, failed with
    */
   room(): Promise<void> | undefined {
-    if (this.failed !== undefined) return Promise.reject(this.failed.error);
+    if (this.failed !== undefined) return rejected(this.failed.error);
     if (this.waitingBytes < this.options.waitingBytes) return undefined;
     return new Promise((resolve, reject) => this.line.push({ resolve, reject }));
   }
@@ -103,7 +103,7 @@ export class ArchiveWriter {
 
   private fail(error: unknown): void {
     this.failed ??= { error };
-    this.written = Promise.reject(this.failed.error);
+    this.written = rejected(this.failed.error);
     this.written.catch(() => undefined); // Whoever waits for it hears of it.
     for (const { reject } of this.line.splice(0)) reject(this.failed.error);
   }
@@ -113,4 +113,10 @@ export class ArchiveWriter {
     const last = this.records.at(-1);
     return last === undefined ? 0 : last.offset + extent(last);
   }
+}
+
+function rejected(error: unknown): Promise<never> {
+  return Promise.resolve().then(() => {
+    throw error;
+  });
 }

@@ -162,7 +162,7 @@ export interface Definitions {
   /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that has its own words. */
   ended: Promise<void>;
   /** Ends pg_dump: `ended` rejects with the reason. */
-  stop(reason: Failure): void;
+  stop: (reason: Failure) => void;
 }
 
 /** Starts `pg_dump --schema-only` on an exported snapshot. */

@@ -111,7 +111,8 @@ function withDroppedSchemas(error: unknown, path: TrustedPath | undefined): unkn
       `The schema ${schema} was left out of search_path because ${reason}. ${remedy}`,
   );
   if (hints.length === 0) return error;
-  return new Failure(error.code, error.persistence, error.message, { hint: hints.join(' '), cause: error });
+  const { code, persistence, message, confidential } = error;
+  return new Failure(code, persistence, message, { hint: hints.join(' '), cause: error, confidential });
 }
 
 /** undefined_function (operators too), undefined_object (types), undefined_table */

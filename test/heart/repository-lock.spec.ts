@@ -192,7 +192,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     const gone = new Promise((resolve) => earlier.once('end', resolve));
     const { journal, options } = waiting(owner);
     journal.notes = { archives: [], sessions: [{ name: JOB }] };
-    await backUp(options);
+    await backUp({ ...options, daemonId: '9' });
     await gone;
     expect((await foreign.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   });

@@ -124,7 +124,11 @@ describe.each(postgresMajors)('%s', (_, server) => {
     const failure = await runRestore(store, url, ['s'], key).catch((error: unknown) => error);
     expect(failure).toMatchObject({
       code: 'DATABASE_QUERY_FAILED',
-      message: expect.stringContaining('function fold(text) does not exist') as string,
+      message: expect.stringContaining('undefined function') as string,
+      confidential: {
+        message: expect.stringContaining('function fold(text) does not exist') as string,
+        words: expect.any(String) as string,
+      },
       hint:
         'The schema public was left out of search_path because every role may create in it. ' +
         'Run: REVOKE CREATE ON SCHEMA "public" FROM PUBLIC; ' +
