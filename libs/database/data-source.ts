@@ -12,6 +12,8 @@ import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-ap
 import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
 import { CreateSchedules1796000002000 } from './migrations/1796000002000-create-schedules.js';
 import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-webhooks.js';
+import { NoteStepsOfRuns1797000000000 } from './migrations/1797000000000-note-steps-of-runs.js';
+import { CountRefusals1797000000001 } from './migrations/1797000000001-count-refusals.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
@@ -53,6 +55,8 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CreateAudit1796000000001,
       CreateSchedules1796000002000,
       CreateWebhooks1796000003000,
+      NoteStepsOfRuns1797000000000,
+      CountRefusals1797000000001,
     ],
     migrationsTransactionMode: 'all',
     // The pool waits for onConnect before it hands a connection out.

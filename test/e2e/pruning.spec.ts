@@ -11,8 +11,8 @@ import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 interface Pruning {
-  keep: { name: string; because: string[] }[];
-  delete: { name: string }[];
+  keep: { name: string; createdOn: number; because: string[] }[];
+  delete: { name: string; createdOn: number }[];
 }
 interface AuditEvents {
   events: { account: string; action: string; subject: string; outcome: string; address: string }[];
@@ -131,6 +131,26 @@ describe('the pruning of a schedule', () => {
     expect(
       await Promise.all(['by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip'].map(isThere)),
     ).toEqual([true, false, false, false]);
+  });
+
+  test('counts an archive that was taken in the future as taken when it was uploaded', async () => {
+    await put('early', { retention: { last: 1, daily: 1 }, enabled: false });
+    const uploadedFrom = Math.floor(Date.now() / 1_000) * 1_000;
+    await made('early', 'from-the-future.zip');
+    await sleep(1_100);
+    await made('early', 'newest.zip');
+    await change(
+      `UPDATE snapshotd.schedule_archive
+          SET created_on = CASE key WHEN $1 THEN now() + interval '400 days' ELSE now() END WHERE schedule = 'early'`,
+      [`${prefix}from-the-future.zip`],
+    );
+    const plan = await dryRun('early');
+    expect(plan).toMatchObject({
+      keep: [{ name: 'newest.zip', because: ['last', expect.stringMatching(/^daily /)] }],
+      delete: [{ name: 'from-the-future.zip' }],
+    });
+    for (const { createdOn } of [...plan.keep, ...plan.delete])
+      expect(createdOn >= uploadedFrom && createdOn <= Date.now()).toBe(true);
   });
 
   test('is in the audit, and so is the backup before it', async () => {

@@ -26,6 +26,8 @@ export interface AuditedCall {
   subject?: string | undefined;
   /** Where it comes from. */
   address: string;
+  /** How many calls it stands for; one when missing. */
+  count?: number;
 }
 
 export interface AuditFilter {
@@ -98,6 +100,7 @@ async function insertEvent(manager: EntityManager, call: AuditedCall): Promise<s
     action: call.action,
     subject: call.subject === undefined ? null : stored(call.subject, SUBJECT_LENGTH),
     address: call.address,
+    count: call.count ?? 1,
   });
   await manager.insert(AuditEvent, event);
   return event.id;

@@ -8,7 +8,7 @@ import { isOpen } from './open-routes.js';
 export interface RoutePolicy {
   /** The scope that an API key needs at least; `session` where no key will do. */
   needs: KeyScope | 'session';
-  /** Open to every account. */
+  /** Open to every account. The route records by itself that it begins, when it has refused what it refuses. */
   everyAccount?: true;
   /** Open to whoever has METRICS_TOKEN, too. */
   metricsToken?: true;

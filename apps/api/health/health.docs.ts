@@ -18,7 +18,7 @@ export const live: RouteDescription = {
 export const ready: RouteDescription = {
   name: 'ready',
   summary: 'Whether the API can do what it is asked for',
-  details: 'Database and queue decide. The bucket is shown only.',
+  details: 'Database and queue decide. The bucket is shown only, as it was at most five seconds ago.',
   answers: {
     200: {
       what: 'It can.',

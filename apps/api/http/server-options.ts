@@ -4,6 +4,7 @@ import type { Settings } from '#config';
 import type { Logger } from '#logging';
 import { answerClientError } from './client-errors.js';
 import { sendReason } from './reason.js';
+import { safeHeaders } from './safe-answers.js';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 /** How long a request may take to arrive, so that nobody keeps connections busy by sending slowly. */
@@ -26,8 +27,9 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     disableRequestLogging: true,
     genReqId: () => randomUUID(),
     requestIdLogLabel: 'request',
-    // What is wrong with a request before it has a route, such as a broken percent-encoding.
-    frameworkErrors: (error, request, reply) => void sendReason(error, request, reply),
+    // What is wrong with a request before it has a route, such as a broken percent-encoding: no hook sees it.
+    frameworkErrors: (error, request, reply) =>
+      void sendReason(error, request, reply.headers(safeHeaders(request.protocol === 'https'))),
     clientErrorHandler: answerClientError,
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { maxParamLength: PARAMETER_LENGTH },

@@ -8,7 +8,7 @@ import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { deleteArchive } from '#snapshot';
-import { isBelowPrefix, ObjectStore } from '#storage';
+import { isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
 import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
@@ -32,6 +32,8 @@ interface FoundArchives {
 
 /** How long the bucket may take for a dry run. */
 const PLANNED_WITHIN_MS = 30_000;
+/** The clocks of the database and the store may differ by so much. */
+const CLOCKS_DIFFER_MS = 10 * 60_000;
 /** How many archives the bucket is asked about at once. */
 const AT_ONCE = 8;
 
@@ -170,7 +172,7 @@ export class Pruning {
     const object = await this.store.find(archive.key, signal);
     if (object === undefined) return undefined;
     const { restorable } = await this.reader.verificationBeside(object, signal);
-    return { ...archive, verified: restorable === true };
+    return { ...archive, createdOn: takenOn(archive, object), verified: restorable === true };
   }
 
   private async strikeOff({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {
@@ -195,6 +197,14 @@ export class Pruning {
     }
     return spared;
   }
+}
+
+/**
+ * When an archive was taken. No backup starts after its upload, so a time that says so came from a wrong clock, and the
+ * upload's counts.
+ */
+function takenOn({ createdOn }: KeptArchive, { modifiedOn }: ListedObject): number {
+  return createdOn > modifiedOn + CLOCKS_DIFFER_MS ? modifiedOn : createdOn;
 }
 
 /** What a plan is made by. One that was removed and made again is another schedule. */
