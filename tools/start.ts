@@ -43,7 +43,10 @@ async function start(): Promise<void> {
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
     };
-    const envOf = { api: { ...env, ...servers.own.api }, worker: { ...env, ...servers.own.worker } };
+    const envOf = {
+      api: { ...env, ...servers.accounts.api },
+      worker: { ...env, ...servers.accounts.worker },
+    };
     // No API connects to a repository.
     delete envOf.api['REPOSITORY_URL'];
     const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env: envOf.api });
@@ -64,7 +67,7 @@ async function start(): Promise<void> {
     say(`in use               ${described(servers)}`);
     if (worker === undefined) {
       say('No worker was started. One of your own needs:');
-      for (const [name, value] of Object.entries({ ...servers.env, ...servers.own.worker }))
+      for (const [name, value] of Object.entries({ ...servers.env, ...servers.accounts.worker }))
         say(`  export ${name}='${value}'`);
     }
     say('Ctrl-C stops it.');

@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';
 import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
@@ -101,10 +102,12 @@ export class ApiModule {
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
         {
           provide: NotificationQueue,
-          useFactory: () =>
-            somebodyIsTold(settings) ? NotificationQueue.open(settings.queueUrl, logger) : undefined,
+          inject: [Keys],
+          useFactory: (keys: Keys) =>
+            somebodyIsTold(settings) ? NotificationQueue.open(settings.queueUrl, keys, logger) : undefined,
         },
         { provide: SETTINGS, useValue: settings },
+        { provide: Keys, useValue: new Keys(settings.secretKeys) },
         { provide: LOGGER, useValue: logger },
         {
           provide: ObjectStore,

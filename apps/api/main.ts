@@ -8,6 +8,7 @@ import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
+import { Refusals } from './audit/refusals.js';
 import { Accounts } from './auth/accounts.js';
 import { guardAllRoutes } from './auth/access.js';
 import { Callers } from './auth/callers.js';
@@ -19,6 +20,7 @@ import { registerDocs } from './docs/docs.js';
 import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
+import { sendSafeHeaders } from './http/safe-answers.js';
 import { serverOptions } from './http/server-options.js';
 import { measureRequests } from './metrics/http-latency.js';
 import { Metrics } from './metrics/metrics.js';
@@ -26,6 +28,7 @@ import { Metrics } from './metrics/metrics.js';
 async function main(): Promise<void> {
   const settings = readSettings();
   const logger = createLogger('api', settings.logLevel);
+  for (const warning of settings.warnings) logger.warn(warning);
   const adapter = new FastifyAdapter(serverOptions(settings, logger));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(settings, logger), adapter, {
     logger: new NestLogger(logger),
@@ -33,12 +36,13 @@ async function main(): Promise<void> {
     bodyParser: false,
   });
   const fastify = adapter.getInstance();
+  sendSafeHeaders(fastify);
   logRequests(fastify);
   acceptBodies(fastify);
   measureRequests(fastify, app.get(Metrics).own);
   guardAllRoutes(fastify, app.get(Callers), app.get(PageLogin), settings.metricsToken);
   registerConsole(fastify, app.get(Pages));
-  recordAuditedCalls(fastify, app.get(Audit));
+  recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, [
     app.get(DaemonQueue).queue,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorSentence, Failure } from '#contracts';
@@ -25,7 +25,8 @@ export function refuseExisting(file: string): void {
  * @returns its bytes. @throws Failure FILE_REFUSED, OBJECT_INCOMPLETE, and the store's; the signal's reason
  */
 export async function downloadFile(address: string, file: string, options: DownloadOptions): Promise<number> {
-  const draft = join(dirname(file), `.${basename(file)}.${randomBytes(4).toString('hex')}.part`);
+  // Not called like the file, whose name may be as long as the file system takes.
+  const draft = join(dirname(file), `.snapshotd-${randomBytes(4).toString('hex')}.part`);
   try {
     const target = createWriteStream(draft, { flags: 'wx', mode: 0o600, flush: true });
     const bytes = await downloadTo(address, target, options);

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
 import { errorSentence, type Failure, PRODUCT } from '#contracts';
+import type { Keys } from '#keys';
 import type { Logger } from '#logging';
-import type { DaemonJob, DaemonJobResult, JobJournal } from '#queue';
+import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
 import type { ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
@@ -14,6 +15,7 @@ export class DaemonRunner {
   constructor(
     private readonly settings: Settings,
     private readonly store: ObjectStore,
+    private readonly keys: Keys,
     private readonly logger: Logger,
   ) {}
 
@@ -33,7 +35,7 @@ export class DaemonRunner {
     signal: AbortSignal,
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
-  ): Promise<DaemonJobResult> {
+  ): Promise<DaemonResult> {
     const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
     const request = {
       daemonId: job.id ?? '',
@@ -67,6 +69,7 @@ export class DaemonRunner {
       const { entities, bytes } = await verify({
         ...request,
         key,
+        keys: this.keys,
         allowExtraTables,
         otherDatabase,
         restoreDrill,

@@ -11,6 +11,7 @@ import {
   type DaemonQueue,
   jobFailure,
   JobJournal,
+  signedResult,
   termination,
   type WorkerRegistry,
 } from '#queue';
@@ -107,6 +108,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     if (ended !== undefined && typeof job.progress !== 'object') throw jobFailure(ended);
     const stop = new AbortController();
     const journal = new JobJournal(job, {
+      keys: this.daemons.keys,
       urlOf: (key) => this.runner.urlOf(key),
       reload: () => this.daemons.find(id),
       onLost: (failure) => stop.abort(failure),
@@ -120,7 +122,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       const result = await this.runner.run(job, journal, stop.signal, admission, ended);
       await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
-      return result;
+      return signedResult(this.daemons.keys, job, result);
     } catch (error) {
       if (this.stopping && !isTermination(error)) {
         await journal.end('Waiting for a worker: the one before was told to stop');
@@ -134,6 +136,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
         return await this.handBack(job, token, log);
       }
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
+      journal.failed(error);
       const failure = jobFailure(error);
       if (willRetry(job, failure)) {
         const attempt = `Attempt ${job.attemptsMade + 1} of ${job.opts.attempts}`;

@@ -7,6 +7,7 @@ import { WorkerModule } from './worker.module.js';
 async function main(): Promise<void> {
   const settings = readSettings();
   const logger = createLogger('worker', settings.logLevel);
+  for (const warning of settings.warnings) logger.warn(warning);
   const app = await NestFactory.createApplicationContext(WorkerModule.with(settings, logger), {
     logger: new NestLogger(logger),
     abortOnError: false,

@@ -19,7 +19,7 @@ export class WorkerModule {
           inject: [DaemonQueue, WorkerRegistry],
           useFactory: (daemons: DaemonQueue, registry: WorkerRegistry) =>
             new DaemonProcessor(
-              new DaemonRunner(settings, store, logger),
+              new DaemonRunner(settings, store, daemons.keys, logger),
               daemons,
               registry,
               settings.repository,

@@ -17,13 +17,18 @@ import {
   findManifest,
   type Manifest,
   type ManifestFacts,
+  type OpenArchive,
   openArchive,
   parseManifest,
   type RangeSource,
 } from './index.js';
 import { centralDirectory, entryTime, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';
 
-const OPTIONS = { compressionLevel: 1, modifiedAt: new Date('2026-01-02T03:04:05.678Z'), entriesAtOnce: 4 };
+const OPTIONS = {
+  compressionLevel: 1,
+  modifiedAt: new Date('2026-01-02T03:04:05.678Z'),
+  waitingBytes: 2 * ENTRY_MEMORY_BYTES,
+};
 
 const FACTS: ManifestFacts = {
   product: { name: 'snapshotd', version: '0.0.0' },
@@ -46,7 +51,7 @@ async function archiveOf(
   const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), options);
   const tables: ManifestFacts['tables'] = [];
   for (const [table, csv] of Object.entries(contents)) {
-    const entry = await writer.begin(dataEntryName({ schema: 's', name: table }, 1));
+    const entry = writer.entry(dataEntryName({ schema: 's', name: table }, 1));
     await entry.write(Buffer.from(csv));
     tables.push({
       schema: 's',
@@ -71,12 +76,18 @@ function source(bytes: Buffer, reads: [number, number][] = []): RangeSource {
   };
 }
 
+/** Reads every entry to its end, in the order of the manifest. */
+async function readEntries(archive: OpenArchive): Promise<void> {
+  const sequence = archive.read(archive.manifest.tables.flatMap(({ entries }) => entries));
+  for (let entry = sequence.next(); entry !== undefined; entry = sequence.next()) await buffer(entry);
+  await sequence.close();
+}
+
 /** Opens the archive and reads every entry to its end. */
 async function readWhole(bytes: Buffer): Promise<string> {
   try {
     const archive = await openArchive(source(bytes));
-    for (const { entries } of archive.manifest.tables)
-      for (const entry of entries) await buffer(archive.readEntry(entry));
+    await readEntries(archive);
     return 'accepted';
   } catch (error) {
     return (error as Failure).code;
@@ -130,19 +141,24 @@ describe('what is written', () => {
     expect(a.bytes.equals(b.bytes)).toBe(true);
   });
 
-  test('is in the order of the beginnings, however the entries are filled', async () => {
-    const inOrder = await archiveOf({ one: 'a\n1\n', two: 'a\n2\n', three: 'a\n3\n' });
+  test('lies in the order in which the entries were completed', async () => {
+    const contents = { one: 'a\n1\n', two: 'a\n2\n', three: 'a\n3\n' };
+    const { manifest } = await archiveOf(contents);
     const written: Buffer[] = [];
     const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), OPTIONS);
-    const names = inOrder.manifest.tables.map(({ entries }) => entries[0]?.name ?? '');
-    const entries = await Promise.all(names.map((name) => writer.begin(name)));
+    const names = manifest.tables.map(({ entries }) => entries[0]?.name ?? '');
+    const entries = names.map((name) => writer.entry(name));
     for (const index of [2, 0, 1]) {
       await entries[index]?.write(Buffer.from('a\n'));
       await entries[index]?.write(Buffer.from(`${index + 1}\n`));
       await entries[index]?.end();
     }
-    await writer.finish({ ...FACTS, tables: inOrder.manifest.tables });
-    expect(Buffer.concat(written).equals(inOrder.bytes)).toBe(true);
+    await writer.finish({ ...FACTS, tables: manifest.tables });
+    const bytes = Buffer.concat(written);
+    const listed: string[] = [];
+    for await (const entry of (await fromBufferPromise(bytes)).eachEntry()) listed.push(entry.fileName);
+    expect(listed).toEqual([names[2], names[0], names[1], 'manifest.json']);
+    expect(await readWhole(bytes)).toBe('accepted');
   });
 
   test.each([0, 1])(
@@ -158,7 +174,7 @@ describe('what is written', () => {
         compressionLevel,
       });
       const fill = async (name: string, content: Buffer) => {
-        const entry = await writer.begin(name);
+        const entry = writer.entry(name);
         for (let at = 0; at < content.length; at += 65_536)
           await entry.write(content.subarray(at, at + 65_536));
         return { ...(await entry.end()), rows: 1 };
@@ -185,17 +201,16 @@ describe('what is written', () => {
   );
 
   test('fails as a whole when an entry fails, or the sink', async () => {
-    const writer = new ArchiveWriter(async () => undefined, { ...OPTIONS, entriesAtOnce: 2 });
-    const [broken, good] = [
-      await writer.begin('data/s.a/000001.csv'),
-      await writer.begin('data/s.b/000001.csv'),
-    ];
-    const waiting = writer.begin('data/s.c/000001.csv');
-    waiting.catch(() => undefined);
-    broken.fail(new Error('the table went away'));
+    const writer = new ArchiveWriter(() => new Promise(() => undefined), { ...OPTIONS, waitingBytes: 1 });
+    const [broken, good] = [writer.entry('data/s.a/000001.csv'), writer.entry('data/s.b/000001.csv')];
     await good.write(Buffer.from('a\n'));
     await good.end();
+    const waiting = writer.room();
+    const long = writer.entry('data/s.c/000001.csv').write(Buffer.alloc(ENTRY_MEMORY_BYTES + 1));
+    long?.catch(() => undefined);
+    broken.fail(new Error('the table went away'));
     await expect(waiting).rejects.toThrow('the table went away');
+    await expect(writer.room()).rejects.toThrow('the table went away');
     await expect(writer.finish(FACTS)).rejects.toThrow('the table went away');
 
     const unsendable = new ArchiveWriter(() => Promise.reject(new Error('the store went away')), OPTIONS);
@@ -209,7 +224,7 @@ describe('what is written', () => {
       taken += bytes.length;
       if (taken > 4 * 1024 * 1024) throw new Error('the store went away');
     }, OPTIONS);
-    const entry = await writer.begin('data/s.a/000001.csv');
+    const entry = writer.entry('data/s.a/000001.csv');
     const filling = (async () => {
       for (;;) await entry.write(randomBytes(256 * 1024));
     })();
@@ -219,8 +234,17 @@ describe('what is written', () => {
   });
 
   test('waits for its sink, and holds no more than it may', async () => {
-    const unopened = new ArchiveWriter(() => new Promise(() => undefined), { ...OPTIONS, entriesAtOnce: 1 });
-    const entry = await unopened.begin('data/s.a/000001.csv');
+    const options = { ...OPTIONS, waitingBytes: ENTRY_MEMORY_BYTES };
+    const stuck = new ArchiveWriter(() => new Promise(() => undefined), options);
+    let filled = 0;
+    for (; stuck.room() === undefined; filled++) {
+      const entry = stuck.entry(`data/s.a/${filled}.csv`);
+      await entry.write(Buffer.alloc(ENTRY_MEMORY_BYTES / 2));
+      await entry.end();
+    }
+    expect(filled).toBe(2);
+
+    const entry = stuck.entry('data/s.b/000001.csv');
     let taken = 0;
     let full: Promise<void> | undefined;
     while (full === undefined) {
@@ -228,10 +252,24 @@ describe('what is written', () => {
       taken += 65_536;
     }
     expect(taken).toBe(ENTRY_MEMORY_BYTES + 65_536);
-    let begun = false;
-    void unopened.begin('data/s.b/000001.csv').then(() => (begun = true));
+    let room = false;
+    void stuck.room()?.then(() => (room = true));
     await new Promise((resolve) => setTimeout(resolve, 100));
-    expect(begun).toBe(false);
+    expect(room).toBe(false);
+  });
+
+  test('has room again once what waited is written', async () => {
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => (open = resolve));
+    const writer = new ArchiveWriter(() => opened, { ...OPTIONS, waitingBytes: 4 });
+    const entry = writer.entry('data/s.a/000001.csv');
+    await entry.write(Buffer.from('a\n1\n'));
+    await entry.end();
+    const waiting = writer.room();
+    expect(waiting).toBeInstanceOf(Promise);
+    open();
+    await waiting;
+    expect(writer.room()).toBeUndefined();
   });
 });
 
@@ -275,8 +313,8 @@ describe('opening', () => {
     [
       'a format from the future',
       async () =>
-        zipOf({ 'manifest.json': (await whole()).replace('"formatVersion":1', '"formatVersion":2') }),
-      /has format version 2; this snapshotd reads versions up to 1/,
+        zipOf({ 'manifest.json': (await whole()).replace('"formatVersion":2', '"formatVersion":3') }),
+      /has format version 3; this snapshotd reads versions up to 2/,
     ],
     [
       'a manifest with a hole',
@@ -312,8 +350,7 @@ describe('opening', () => {
       const reads: [number, number][] = [];
       const archive = await openArchive(source(bytes, reads));
       reads.length = 0;
-      for (const { entries } of archive.manifest.tables)
-        for (const entry of entries) await buffer(archive.readEntry(entry));
+      await readEntries(archive);
       expect(reads.length).toBe(1);
     }
   });

@@ -8,8 +8,8 @@ import { dataDescriptor, type EntryRecord, type EntryTime, localHeader } from '.
 /** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 
-/** What is shorter than this is compressed before another thread would have begun with it, and not held any more then. */
-export const SMALL_BYTES = 32 * 1024;
+/** Entries smaller than this are compressed synchronously: handing them to the thread pool takes longer. */
+const SMALL_BYTES = 32 * 1024;
 
 /** What fits into this window gains nothing from a larger one, which takes longer to set up than to use. */
 const TINY_BYTES = 4 * 1024;
@@ -19,11 +19,13 @@ export interface EntryWriterOptions {
   compressionLevel: number;
   time: EntryTime;
   sink: ArchiveSink;
-  /** Resolves, with its offset, when all entries before it are written. */
-  turn: Promise<number>;
   /** Where it is held in memory. */
   memory: Memory;
   deflaters: Deflaters;
+  /** Has the entry written at its offset, once all before it are; told how many bytes it holds until then. */
+  append: (bytes: number, write: (offset: number) => Promise<EntryRecord>) => Promise<void>;
+  /** The archive is beyond repair. */
+  fail: (error: unknown) => void;
 }
 
 /** Buffers of ENTRY_MEMORY_BYTES that are used again and again: garbage of this size would be costly. */
@@ -44,10 +46,6 @@ export class Memory {
  * beside others; its lengths stand in its header.
  */
 export class EntryWriter {
-  /** Settles when all of the entry has been taken by the sink. */
-  readonly written: Promise<EntryRecord>;
-  private resolve: (record: EntryRecord) => void = () => undefined;
-  private reject: (error: unknown) => void = () => undefined;
   private memory: Buffer | undefined;
   private heldBytes = 0;
   private streamed: Promise<StreamedEntry> | undefined;
@@ -55,14 +53,7 @@ export class EntryWriter {
   constructor(
     private readonly name: string,
     private readonly options: EntryWriterOptions,
-  ) {
-    this.written = new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
-    });
-    this.written.catch(() => undefined); // The writer hears of it.
-    options.turn.catch((error: unknown) => this.reject(error));
-  }
+  ) {}
 
   /** Takes the next bytes, and has used them when it returns, or its promise resolves. Give no more before. */
   write(bytes: Buffer): Promise<void> | undefined {
@@ -75,37 +66,12 @@ export class EntryWriter {
   }
 
   /**
-   * The entry is complete. Resolves when its checksums are known and nothing more needs to be held back; it may be
-   * written later. @throws what the sink failed with
+   * The entry is complete, and takes its place behind those that were completed before. Resolves when its checksums are
+   * known; it may be written later. @throws what the sink failed with
    */
   async end(): Promise<ManifestFile> {
     try {
-      if (this.streamed !== undefined) return await this.endStream(await this.streamed);
-      const { name } = this;
-      const { compressionLevel, time, sink, turn } = this.options;
-      const content = this.held;
-      const packing = this.pack(content);
-      const checksums = checksumsOf(content);
-      // A small one is done with at once: while others come in one go, its memory is theirs.
-      const pieces = packing instanceof Promise ? await packing : packing;
-      const write = async () => {
-        const record: EntryRecord = {
-          name,
-          method: compressionLevel === 0 ? 0 : 8,
-          crc32: parseInt(checksums.crc32, 16),
-          compressedLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
-          length: checksums.length,
-          offset: await turn,
-          streamed: false,
-        };
-        await sink(localHeader(record, time));
-        for (const piece of pieces) await sink(piece);
-        this.letGo();
-        return record;
-      };
-      if (pieces[0] !== content) this.letGo();
-      write().then(this.resolve, this.reject);
-      return { name, ...checksums };
+      return await (this.streamed === undefined ? this.endHeld() : this.endStream(await this.streamed));
     } catch (error) {
       this.fail(error);
       throw error;
@@ -114,15 +80,55 @@ export class EntryWriter {
 
   /** The entry cannot be completed: the archive is beyond repair. */
   fail(error: unknown): void {
-    this.reject(error);
+    this.options.fail(error);
     this.streamed?.then(
-      (entry) => entry.destroy(),
+      (entry) => entry.destroy(error),
       () => undefined,
     );
   }
 
+  private async endHeld(): Promise<ManifestFile> {
+    const { name } = this;
+    const { compressionLevel, time, sink, append } = this.options;
+    const content = this.held;
+    const packing = this.pack(content);
+    const checksums = checksumsOf(content);
+    const packed = (async () => {
+      // A small one is done with at once: while others come in one go, its memory is theirs.
+      const pieces = packing instanceof Promise ? await packing : packing;
+      if (pieces[0] !== content) this.letGo();
+      return pieces;
+    })();
+    const written = append(this.cost, async (offset) => {
+      const pieces = await packed;
+      const record: EntryRecord = {
+        name,
+        method: compressionLevel === 0 ? 0 : 8,
+        crc32: parseInt(checksums.crc32, 16),
+        compressedLength: pieces.reduce((sum, piece) => sum + piece.length, 0),
+        length: checksums.length,
+        offset,
+        streamed: false,
+      };
+      await sink(localHeader(record, time));
+      for (const piece of pieces) await sink(piece);
+      this.letGo();
+      return record;
+    });
+    written.catch(() => undefined); // The writer hears of it.
+    await packed;
+    return { name, ...checksums };
+  }
+
   private async stream(next: Buffer): Promise<void> {
-    this.streamed = this.options.turn.then((offset) => StreamedEntry.begin(this.name, offset, this.options));
+    this.streamed = new Promise((resolve, reject) => {
+      const written = this.options.append(0, async (offset) => {
+        const entry = await StreamedEntry.begin(this.name, offset, this.options);
+        resolve(entry);
+        return entry.written;
+      });
+      written.catch(reject);
+    });
     const entry = await this.streamed;
     await entry.write(this.held);
     await entry.write(next);
@@ -136,6 +142,11 @@ export class EntryWriter {
     return [deflateRawSync(content, { level, ...(content.length <= TINY_BYTES && TINY) })];
   }
 
+  /** Bytes that it holds until it is written. A buffer of which little is used is not free either. */
+  private get cost(): number {
+    return this.heldBytes < SMALL_BYTES ? this.heldBytes : Math.max(this.heldBytes, ENTRY_MEMORY_BYTES / 4);
+  }
+
   private get held(): Buffer {
     return this.memory?.subarray(0, this.heldBytes) ?? Buffer.alloc(0);
   }
@@ -147,15 +158,17 @@ export class EntryWriter {
   }
 
   private async endStream(entry: StreamedEntry): Promise<ManifestFile> {
-    const { record, file } = await entry.end();
+    const file = await entry.end();
     this.letGo();
-    this.resolve(record);
     return file;
   }
 }
 
 /** An entry that is compressed as it comes, since it is too long to be held. Its lengths stand behind it. */
 class StreamedEntry {
+  /** Settles when all of the entry has been taken by the sink. */
+  readonly written: Promise<EntryRecord>;
+  private settle: { resolve: (record: EntryRecord) => void; reject: (error: unknown) => void };
   private readonly checksums = new Checksums();
   private readonly deflate;
   private readonly pumping: Promise<void>;
@@ -166,6 +179,8 @@ class StreamedEntry {
     private readonly record: EntryRecord,
     private readonly options: EntryWriterOptions,
   ) {
+    this.settle = { resolve: () => undefined, reject: () => undefined };
+    this.written = new Promise((resolve, reject) => (this.settle = { resolve, reject }));
     // At level 0 zlib's blocks would be as long as the writes, and equal data would not give equal entries.
     this.deflate = createDeflateRaw(zlibOptions(Math.max(1, options.compressionLevel)));
     this.pumping = this.pump();
@@ -192,7 +207,7 @@ class StreamedEntry {
     }
   }
 
-  async end(): Promise<{ record: EntryRecord; file: ManifestFile }> {
+  async end(): Promise<ManifestFile> {
     this.deflate.end();
     await this.pumping;
     const checksums = this.checksums.result();
@@ -203,11 +218,13 @@ class StreamedEntry {
       length: checksums.length,
     };
     await this.options.sink(dataDescriptor(record));
-    return { record, file: { name: record.name, ...checksums } };
+    this.settle.resolve(record);
+    return { name: record.name, ...checksums };
   }
 
-  destroy(): void {
+  destroy(error: unknown): void {
     this.deflate.destroy();
+    this.settle.reject(error);
   }
 
   private async pump(): Promise<void> {

@@ -1,5 +1,5 @@
 export * from './entry-names.js';
-export { ENTRY_MEMORY_BYTES, type EntryWriter, SMALL_BYTES } from './entry-writer.js';
+export { ENTRY_MEMORY_BYTES, type EntryWriter } from './entry-writer.js';
 export * from './manifest.js';
 export * from './range-source.js';
 export * from './reader.js';

@@ -6,8 +6,11 @@ import { DEFINITIONS_NAME } from './entry-names.js';
 /** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
-/** Raised when an older reader could no longer read what a newer writer writes. */
-export const FORMAT_VERSION = 1;
+/**
+ * Raised when an older reader could no longer read what a newer writer writes. In version 1 the entries lie in the
+ * order of the manifest; from 2 on they lie in any order.
+ */
+export const FORMAT_VERSION = 2;
 const FORMAT_NAME = 'snapshotd-archive';
 
 const name = z
@@ -65,7 +68,7 @@ const tableSchema = z.object({
 
 const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
-  formatVersion: z.literal(FORMAT_VERSION),
+  formatVersion: z.literal([1, FORMAT_VERSION]),
   product: z.object({ name: z.string(), version: z.string() }),
   daemonId: z.string(),
   /** When the snapshot was taken, by the server's clock. */
@@ -189,7 +192,7 @@ function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
   );
 }
 
-/** Every entry but the manifest itself, in the archive's order. */
+/** Every entry but the manifest itself. */
 export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
   return [...tables.flatMap(({ entries }) => entries), ...(definitions === undefined ? [] : [definitions])];
 }

@@ -10,25 +10,33 @@ export interface RangeSource {
 }
 
 /**
- * Reads a source from front to back over one stream, and opens another one only to jump. What is asked for
- * must be taken before more is asked for.
+ * Reads ranges of a source, each over one stream. What is asked for must be taken before more is asked for.
  */
 export class SequentialReader {
   private position = 0;
+  private end = 0;
   private stream: AsyncIterator<Buffer> | undefined;
   private left: Buffer = Buffer.alloc(0);
 
+  /** @param passedOver so many bytes are rather read and thrown away than another stream is opened */
   constructor(
     private readonly source: RangeSource,
-    /** Where reading ahead stops. */
-    private readonly end: number,
+    private readonly passedOver: number,
   ) {}
 
-  /** Goes to an offset; free when it is the present one. */
-  async seek(offset: number): Promise<void> {
-    if (this.stream !== undefined && offset === this.position) return;
+  /**
+   * Goes to an offset. A new stream is opened unless the present one leads there soon.
+   * @param end where reading ahead stops, should a new one be opened
+   */
+  async seek(offset: number, end: number): Promise<void> {
+    const gap = offset - this.position;
+    if (this.stream !== undefined && gap >= 0 && gap <= this.passedOver && offset < this.end) {
+      for await (const part of this.bytes(gap)) void part;
+      return;
+    }
     await this.close();
     this.position = offset;
+    this.end = end;
   }
 
   /** The next so many bytes as one buffer: for small numbers. */

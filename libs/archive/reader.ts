@@ -43,31 +43,62 @@ export const WHOLE_ENTRY_BYTES = 2 * ENTRY_MEMORY_BYTES;
 
 /** An archive whose every byte outside the entries' data has been held against its manifest. */
 export class OpenArchive {
+  constructor(
+    private readonly source: RangeSource,
+    readonly manifest: Manifest,
+    private readonly records: Map<string, EntryRecord>,
+    private readonly time: EntryTime,
+  ) {}
+
+  /** Sorts what has entries as these lie in the archive. @param entryOf the first entry of each */
+  inPlace<Item>(items: Item[], entryOf: (item: Item) => ManifestFile | undefined): Item[] {
+    const offset = (item: Item) => this.records.get(entryOf(item)?.name ?? '')?.offset ?? 0;
+    return items.toSorted((one, other) => offset(one) - offset(other));
+  }
+
+  /** Reads entries in the order that is given. Those that lie side by side are one read. */
+  read(entries: ManifestFile[]): EntrySequence {
+    return new EntrySequence(this.source, this.records, this.time, entries);
+  }
+}
+
+/** A few bytes that nobody asked for are read sooner than a new request is answered. */
+const PASSED_OVER_BYTES = 128 * 1024;
+
+/** Reads entries of an archive, one after the other. Close it when no more are wanted. */
+export class EntrySequence {
   private readonly reader: SequentialReader;
+  /** Up to where to read from each entry on. */
+  private readonly ends: number[];
+  private begun = 0;
   /** Settles when nothing reads any more. */
   private lastRead = Promise.resolve();
 
   constructor(
     source: RangeSource,
-    readonly manifest: Manifest,
     private readonly records: Map<string, EntryRecord>,
     private readonly time: EntryTime,
-    dataEnd: number,
+    private readonly entries: ManifestFile[],
   ) {
-    this.reader = new SequentialReader(source, dataEnd);
+    this.reader = new SequentialReader(source, PASSED_OVER_BYTES);
+    this.ends = readEnds(entries.map(({ name }) => records.get(name)));
   }
 
   /**
-   * The bytes of an entry. Ask for entries in the order of the manifest: then the whole archive is one read. Several
-   * may be asked for at once: each is read once the one before has been, or was given up, and unpacked beside it.
-   * Fails with ARCHIVE_INVALID when anything about the entry is not as the manifest says. An entry that fits into
-   * memory gives nothing before it was checked; of a longer one, what came before must be thrown away.
+   * The bytes of the next entry; undefined when there is none. Several may be asked for at once: each is read once the
+   * one before has been, or was given up, and unpacked beside it. Fails with ARCHIVE_INVALID when anything about the
+   * entry is not as the manifest says. An entry that fits into memory gives nothing before it was checked; of a longer
+   * one, what came before must be thrown away.
    */
-  readEntry(entry: ManifestFile): AsyncGenerator<Buffer> {
+  next(): AsyncGenerator<Buffer> | undefined {
+    const index = this.begun;
+    const entry = this.entries[index];
+    if (entry === undefined) return undefined;
+    this.begun++;
     const before = this.lastRead;
     let done: () => void = () => undefined;
     this.lastRead = new Promise((resolve) => (done = resolve));
-    return this.inTurn(before, entry, done);
+    return this.inTurn(before, entry, this.ends[index] ?? 0, done);
   }
 
   async close(): Promise<void> {
@@ -78,13 +109,14 @@ export class OpenArchive {
   private async *inTurn(
     before: Promise<void>,
     entry: ManifestFile,
+    end: number,
     done: () => void,
   ): AsyncGenerator<Buffer> {
     try {
       await before;
       const record = this.records.get(entry.name);
       if (record === undefined) throw invalid(`the entry ${entry.name} is missing`);
-      await this.reader.seek(record.offset);
+      await this.reader.seek(record.offset, end);
       await this.expect(entry, localHeader(record, this.time));
       if (Math.max(entry.length, record.compressedLength) > WHOLE_ENTRY_BYTES) {
         yield* this.longEntry(entry, record);
@@ -116,6 +148,21 @@ export class OpenArchive {
   private async expect(entry: ManifestFile, bytes: Buffer): Promise<void> {
     if (!bytes.equals(await this.reader.take(bytes.length))) throw damaged(entry);
   }
+}
+
+/** For each of several entries that are read in this order: where a read that begins with it ends. */
+function readEnds(records: (EntryRecord | undefined)[]): number[] {
+  const ends: number[] = [];
+  let next: { offset: number; end: number } | undefined;
+  for (const record of records.toReversed()) {
+    const offset = record?.offset ?? 0;
+    const own = offset + (record === undefined ? 0 : extent(record));
+    const gap = next === undefined ? -1 : next.offset - own;
+    const end: number = next !== undefined && gap >= 0 && gap <= PASSED_OVER_BYTES ? next.end : own;
+    next = { offset, end };
+    ends.push(end);
+  }
+  return ends.toReversed();
 }
 
 function expectChecksums(entry: ManifestFile, { length, crc32, sha256 }: ContentChecksums): void {
@@ -222,7 +269,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
       await expectBytes(source, manifestRecord.offset, localHeader(manifestRecord, time), true);
     const byName = new Map(records.map((record) => [record.name, record]));
     if (byName.size < records.length) throw invalid('two of its entries have the same name');
-    return new OpenArchive(source, manifest, byName, time, directoryOffset);
+    return new OpenArchive(source, manifest, byName, time);
   } catch (error) {
     const failure = windowed.failure ?? error;
     throw failure instanceof Failure || (failure as Error).name === 'AbortError'
@@ -260,9 +307,11 @@ function listedEntry({
   };
 }
 
-/** The entries as the manifest wants them; of the zip's own list only the packed lengths and methods are used. */
+/** The entries as the manifest wants them; of the zip's own list only the order, the packed lengths and the methods are used. */
 function expectedRecords(manifest: Manifest, listed: ListedEntry[], last: Entry): EntryRecord[] {
-  const wanted = filesOf(manifest);
+  const files = filesOf(manifest);
+  const wanted = new Map(files.map((file) => [file.name, file]));
+  if (wanted.size < files.length) throw invalid('two of its entries have the same name');
   const records: EntryRecord[] = [];
   let offset = 0;
   const place = (name: string, length: number, crc: number, entry: ListedEntry) => {
@@ -271,13 +320,15 @@ function expectedRecords(manifest: Manifest, listed: ListedEntry[], last: Entry)
     records.push(record);
     offset += extent(record);
   };
-  for (const [index, { name, length, crc32 }] of wanted.entries()) {
-    const entry = listed[index];
-    if (entry === undefined || index === listed.length - 1 || entry.fileName !== name)
-      throw invalid(`the entry ${name} is missing`);
-    place(name, length, parseInt(crc32, 16), entry);
+  for (const [index, entry] of listed.slice(0, -1).entries()) {
+    const name = manifest.formatVersion === 1 ? (files[index]?.name ?? '') : entry.fileName;
+    const file = wanted.get(name);
+    if (file === undefined) throw invalid('it holds entries that its manifest does not know');
+    if (entry.fileName !== name) throw invalid(`the entry ${name} is missing`);
+    wanted.delete(name);
+    place(name, file.length, parseInt(file.crc32, 16), entry);
   }
-  if (listed.length !== wanted.length + 1) throw invalid('it holds entries that its manifest does not know');
+  for (const name of wanted.keys()) throw invalid(`the entry ${name} is missing`);
   place(MANIFEST_NAME, last.uncompressedSize, last.crc32, listedEntry(last));
   return records;
 }

@@ -100,6 +100,15 @@ test.each([
   ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, and no more than that'],
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],
+  ['S3_PREFIX', 'a//b/', 'S3_PREFIX must not contain // or a folder that is called by a dot alone'],
+  ['S3_PREFIX', 'a/./b/', 'S3_PREFIX must not contain // or a folder that is called by a dot alone'],
+  ['S3_PREFIX', 'a\n/', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
+  ['S3_PREFIX', 'a\x7f/', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
+  [
+    'S3_PREFIX',
+    'a'.repeat(901),
+    'S3_PREFIX must have at most 900 characters, as S3 takes keys of 1024 bytes',
+  ],
   ['S3_ENDPOINT', 'ftp://host', 'S3_ENDPOINT must be a URL such as https://s3.example.org'],
   [
     'S3_ENDPOINT',

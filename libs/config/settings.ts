@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { openConnections } from './open-connections.js';
 import { Secret } from './secret.js';
 
 /** Schemas that hold the product's own state. They are never part of a repository. */
@@ -149,6 +150,14 @@ const environment = z.object({
     .string()
     .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
     .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
+    .refine(
+      (prefix) => !/(^|\/)\.?\//.test(prefix),
+      'must not contain // or a folder that is called by a dot alone',
+    )
+    .refine(
+      (prefix) => prefix.length <= 900,
+      'must have at most 900 characters, as S3 takes keys of 1024 bytes',
+    )
     .default(''),
   S3_ENDPOINT: endpoint.optional(),
   S3_FORCE_PATH_STYLE: boolean.optional(),
@@ -165,6 +174,7 @@ const environment = z.object({
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   SNAPSHOT_LANES: integer(1, 32).optional(),
   RETRY_SECONDS: integer(0, 3_600).default(60),
+  REPOSITORY_LOCK_SECONDS: integer(1, 604_800).default(3_600),
   METRICS_TOKEN: token.optional(),
   WEBHOOK_URLS: webUrls.optional(),
   WEBHOOK_SECRET: token.optional(),
@@ -229,6 +239,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       url: value.REPOSITORY_URL === undefined ? databaseUrl : new Secret(value.REPOSITORY_URL),
       schemas: value.REPOSITORY_SCHEMAS,
       patienceMs,
+      lockPatienceMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
     },
     store: {
       bucket: value.S3_BUCKET,
@@ -255,6 +266,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       deadman: value.DEADMAN_URL === undefined ? undefined : new Secret(value.DEADMAN_URL),
     },
     logLevel: value.LOG_LEVEL,
+    /** What works and should not stay so: sentences for the log. */
+    warnings: openConnections(set),
   };
 }
 

@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'IDEMPOTENCY_KEY_BUSY'
   | 'IDEMPOTENCY_KEY_REUSED'
   | 'INTERRUPTED'
+  | 'NOT_AUTHENTIC'
   | 'NOT_CONFIRMED'
   | 'NOT_FOUND'
   | 'OBJECT_INCOMPLETE'
@@ -60,30 +61,49 @@ export interface FailureOptions {
   cause?: unknown;
   /** A line for errorDetails, ahead of the stack: what another system said in its own words. */
   preface?: string;
+  confidential?: Confidential | undefined;
 }
 
-/** A failure that was understood: it names the thing that failed and says what to do. */
+/** PostgreSQL's own words, which may hold values of rows: for those who may read rows, and for no log. */
+export interface Confidential {
+  /** Stands in place of the failure's message. */
+  message: string;
+  /** All that it said, in lines as psql shows them. */
+  words: string;
+}
+
+/**
+ * A failure that was understood: it names the thing that failed and says what to do. Everybody may read its message,
+ * hint, stack and causes: values of rows are in `confidential` only, which no log and no JSON shows.
+ */
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly hint: string | undefined;
   readonly preface: string | undefined;
+  readonly #confidential: Confidential | undefined;
 
   constructor(
     readonly code: ErrorCode,
     readonly persistence: Persistence,
     message: string,
-    { hint, cause, preface }: FailureOptions = {},
+    { hint, cause, preface, confidential }: FailureOptions = {},
   ) {
     super(message, cause === undefined ? undefined : { cause });
     this.hint = hint;
     this.preface = preface;
+    this.#confidential = confidential;
+  }
+
+  get confidential(): Confidential | undefined {
+    return this.#confidential;
   }
 
   /** The same failure with something to add. */
   and(text: string): Failure {
-    const { hint, preface } = this;
+    const { hint, preface, confidential } = this;
     return new Failure(this.code, this.persistence, `${this.message} ${text}`, {
       cause: this,
+      confidential: confidential && { ...confidential, message: `${confidential.message} ${text}` },
       ...(hint !== undefined && { hint }),
       ...(preface !== undefined && { preface }),
     });
@@ -91,7 +111,16 @@ export class Failure extends Error {
 
   /** The message and the hint in one line. */
   get sentence(): string {
-    return oneLine(this.hint === undefined ? this.message : `${this.message} ${this.hint}`);
+    return this.sentenceOf(this.message);
+  }
+
+  /** The sentence for those who may read rows. */
+  get fullSentence(): string {
+    return this.sentenceOf(this.confidential?.message ?? this.message);
+  }
+
+  private sentenceOf(message: string): string {
+    return oneLine(this.hint === undefined ? message : `${message} ${this.hint}`);
   }
 }
 
@@ -107,11 +136,37 @@ export function errorSentence(error: unknown): string {
 export function errorDetails(error: unknown): string {
   const lines: string[] = [];
   if (error instanceof Failure && error.preface !== undefined) lines.push(error.preface);
-  for (let at: unknown = error, depth = 0; at !== undefined && at !== null && depth < 8; depth++) {
-    lines.push((depth > 0 ? 'Caused by: ' : '') + stackOf(at));
+  for (const [depth, each] of withCauses(error).entries())
+    lines.push((depth > 0 ? 'Caused by: ' : '') + stackOf(each));
+  return lines.join('\n');
+}
+
+/** What those who may read rows see of a failure. */
+export interface FullText {
+  /** For errorMessage. */
+  message: string;
+  /** For errorDetails. */
+  details: string;
+}
+
+/** @returns undefined for a failure of which everybody may see all */
+export function fullText(error: unknown): FullText | undefined {
+  for (const each of withCauses(error))
+    if (each instanceof Failure && each.confidential !== undefined)
+      return {
+        message: error instanceof Failure ? error.fullSentence : errorSentence(error),
+        details: `${each.confidential.words}\n${errorDetails(error)}`,
+      };
+  return undefined;
+}
+
+function withCauses(error: unknown): unknown[] {
+  const all: unknown[] = [];
+  for (let at = error; at !== undefined && at !== null && all.length < 8;) {
+    all.push(at);
     at = at instanceof Error ? at.cause : undefined;
   }
-  return lines.join('\n');
+  return all;
 }
 
 function stackOf(error: unknown): string {

@@ -1,5 +1,6 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
+import { useSafePath } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
@@ -11,7 +12,9 @@ import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-ap
 import { CreateAudit1796000000001 } from './migrations/1796000000001-create-audit.js';
 import { CreateSchedules1796000002000 } from './migrations/1796000002000-create-schedules.js';
 import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-webhooks.js';
-import { GiveRepositoryToItsOwner1796000004000 } from './migrations/1796000004000-give-repository-to-its-owner.js';
+import { NoteStepsOfRuns1797000000000 } from './migrations/1797000000000-note-steps-of-runs.js';
+import { CountRefusals1797000000001 } from './migrations/1797000000001-count-refusals.js';
+import { GiveRepositoryToItsOwner1797000000002 } from './migrations/1797000000002-give-repository-to-its-owner.js';
 import { AccessControlList } from './repository/access-control-list.entity.js';
 import { AccessGrant } from './repository/access-grant.entity.js';
 import { Node } from './repository/node.entity.js';
@@ -53,10 +56,13 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CreateAudit1796000000001,
       CreateSchedules1796000002000,
       CreateWebhooks1796000003000,
-      GiveRepositoryToItsOwner1796000004000,
+      NoteStepsOfRuns1797000000000,
+      CountRefusals1797000000001,
+      GiveRepositoryToItsOwner1797000000002,
     ],
     migrationsTransactionMode: 'all',
-    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+    // The pool waits for onConnect before it hands a connection out.
+    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS, onConnect: useSafePath },
   };
 }
 
@@ -67,8 +73,8 @@ export function databaseOptions(url: Secret): DataSourceOptions {
 export async function openDatabase(options: DataSourceOptions, answerWithinMs?: number): Promise<DataSource> {
   await migrate(options);
   if (answerWithinMs === undefined) return new DataSource(options).initialize();
-  const extra = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
-  return new DataSource({ ...options, extra }).initialize();
+  const limits = { connectionTimeoutMillis: answerWithinMs, query_timeout: answerWithinMs };
+  return new DataSource({ ...options, extra: { ...(options.extra as object), ...limits } }).initialize();
 }
 
 /** Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. */

@@ -3,6 +3,7 @@ export * from './accounts/api-key.entity.js';
 export * from './accounts/session.entity.js';
 export * from './audit/audit-event.entity.js';
 export * from './audit/audit-outcome.entity.js';
+export * from './clock.js';
 export * from './data-source.js';
 export * from './repository/access-control-list.entity.js';
 export * from './repository/access-grant.entity.js';

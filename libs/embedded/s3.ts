@@ -1,41 +1,83 @@
-import { mkdirSync } from 'node:fs';
-import S3rver from 's3rver';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { Requests } from './s3/requests.js';
+import type { Account } from './s3/signature.js';
 
 export interface S3Options {
-  /** Where the objects are kept. */
+  /** Where the objects are kept, and the keys of the accounts. */
   folder: string;
   bucket: string;
   /** A free one when missing. */
   port?: number;
 }
 
+/** What an account of the API may do, and one of a worker; the owner may do everything. */
+const ACTIONS = {
+  owner: undefined,
+  api: ['s3:GetObject', 's3:DeleteObject', 's3:ListBucket'],
+  worker: [
+    's3:PutObject',
+    's3:GetObject',
+    's3:DeleteObject',
+    's3:AbortMultipartUpload',
+    's3:ListBucket',
+    's3:ListBucketMultipartUploads',
+  ],
+} as const;
+
+type AccountName = keyof typeof ACTIONS;
+
+type S3Credentials = Record<'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY', string>;
+
 /**
- * A small S3 server in this process, for trying things out: it checks no signatures, and it can neither abort
- * nor list unfinished uploads.
+ * A small S3 server in this process, for development and tests, on this machine alone. It has what snapshotd uses of
+ * S3, checks signatures, rights and checksums, and refuses with NotImplemented what it does not know.
  */
 export class EmbeddedS3 {
   private constructor(
-    private readonly server: S3rver,
+    private readonly server: Server,
     readonly endpoint: string,
   ) {}
 
-  /** What its clients must be set to: it knows one account. */
-  static readonly credentials = { AWS_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'S3RVER' };
+  static async start({ folder, bucket, port = 0 }: S3Options): Promise<EmbeddedS3> {
+    const requests = new Requests(join(folder, 'buckets'), Object.values(accountsOf(folder)));
+    requests.createBucket(bucket);
+    const server = createServer((request, response) => void requests.answer(request, response));
+    server.requestTimeout = 0; // A part may take as long as it likes.
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return new EmbeddedS3(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  }
 
-  static async start({ folder, bucket, port }: S3Options): Promise<EmbeddedS3> {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const server = new S3rver({
-      address: '127.0.0.1',
-      port: port ?? 0,
-      directory: folder,
-      silent: true,
-      configureBuckets: [{ name: bucket }],
-    });
-    const address = await server.run();
-    return new EmbeddedS3(server, `http://127.0.0.1:${address.port}`);
+  /** The variables that an S3 client takes its account from, of the server on this folder. */
+  static credentials(folder: string, account: AccountName = 'owner'): S3Credentials {
+    const { accessKeyId, secretAccessKey } = accountsOf(folder)[account];
+    return { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
   }
 
   async stop(): Promise<void> {
-    await this.server.close();
+    this.server.close();
+    this.server.closeAllConnections();
+    await once(this.server, 'close');
   }
+}
+
+/** Generated once and kept for later starts, for the present user's eyes only. */
+function accountsOf(folder: string): Record<AccountName, Account> {
+  const file = join(folder, 'accounts.json');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (!existsSync(file)) {
+    const account = (actions: readonly string[] | undefined) => ({
+      accessKeyId: randomBytes(10).toString('hex'),
+      secretAccessKey: randomBytes(30).toString('base64url'),
+      actions,
+    });
+    const accounts = Object.entries(ACTIONS).map(([name, actions]) => [name, account(actions)]);
+    writeFileSync(file, JSON.stringify(Object.fromEntries(accounts)), { mode: 0o600 });
+  }
+  return JSON.parse(readFileSync(file, 'utf8')) as Record<AccountName, Account>;
 }

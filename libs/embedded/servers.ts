@@ -24,8 +24,8 @@ export interface ServersOptions {
 export interface Servers {
   /** The variables that lead the API and the workers to them. */
   env: Record<string, string>;
-  /** Those that are others for the API and for a worker, where each has a role and a password of its own. */
-  own: { api: Record<string, string>; worker: Record<string, string> };
+  /** Those that differ: each has accounts of its own, with the rights that it needs. */
+  accounts: { api: Record<string, string>; worker: Record<string, string> };
   postgres?: EmbeddedPostgres;
   redis?: EmbeddedRedis;
   s3?: EmbeddedS3;
@@ -42,18 +42,21 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   const stop = async () => {
     for (const server of started.toReversed()) await server.stop();
   };
-  const servers: Servers = { env, own: { api: {}, worker: {} }, stop };
+  const servers: Servers = { env, accounts: { api: {}, worker: {} }, stop };
   try {
     if (!given['SECRET_KEY'] && !given['SECRET_KEY_FILE']) env['SECRET_KEY_FILE'] = keptSecretKey(folder);
     if (!given['S3_ENDPOINT']) {
       const bucket = given['S3_BUCKET'] || BUCKET;
-      servers.s3 = await EmbeddedS3.start({
-        folder: join(folder, 's3'),
-        bucket,
-        ...(ports.s3 && { port: ports.s3 }),
-      });
+      const own = join(folder, 's3');
+      servers.s3 = await EmbeddedS3.start({ folder: own, bucket, ...(ports.s3 && { port: ports.s3 }) });
       started.push(servers.s3);
-      Object.assign(env, { S3_ENDPOINT: servers.s3.endpoint, S3_BUCKET: bucket, ...EmbeddedS3.credentials });
+      for (const name of ['api', 'worker'] as const)
+        servers.accounts[name] = EmbeddedS3.credentials(own, name);
+      Object.assign(env, {
+        S3_ENDPOINT: servers.s3.endpoint,
+        S3_BUCKET: bucket,
+        ...EmbeddedS3.credentials(own),
+      });
     }
     if (!given['DATABASE_URL']) {
       servers.postgres = await EmbeddedPostgres.start({
@@ -86,7 +89,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
 
 /** Gives the API and the workers what each of them needs of the servers that were started, and no more. */
 async function giveRoles(
-  { env, own, postgres, redis }: Servers,
+  { env, accounts, postgres, redis }: Servers,
   folder: string,
   script: string,
 ): Promise<void> {
@@ -97,14 +100,14 @@ async function giveRoles(
       'snapshotd.api_password': api,
       'snapshotd.worker_password': worker,
     });
-    own.api['DATABASE_URL'] = postgres.urlOf('snapshotd_api', api);
+    accounts.api['DATABASE_URL'] = postgres.urlOf('snapshotd_api', api);
     // A worker knows no database but the repository.
-    own.worker['DATABASE_URL'] = postgres.urlOf('snapshotd_worker', worker);
+    accounts.worker['DATABASE_URL'] = postgres.urlOf('snapshotd_worker', worker);
     if (env['QUEUE_URL'] === env['DATABASE_URL'])
       env['QUEUE_URL'] = await postgres.createOwner('snapshotd_queue', passwordOf('queue'));
   }
   if (redis !== undefined)
-    for (const app of ['api', 'worker'] as const) own[app]['QUEUE_URL'] = redis.urlOf(app);
+    for (const app of ['api', 'worker'] as const) accounts[app]['QUEUE_URL'] = redis.urlOf(app);
 }
 
 /** Generated once and kept, for the present user's eyes only. @returns the file that holds it */

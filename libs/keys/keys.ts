@@ -3,7 +3,8 @@ import type { Secret } from '#config';
 import { canonicalJson } from './canonical-json.js';
 
 /** What a code vouches for. A code that was made for one purpose never passes for another. */
-export type Purpose = 'job' | 'job progress' | 'notification' | 'worker' | 'verification record' | 'manifest';
+export type Purpose =
+  'job' | 'job progress' | 'job result' | 'notification' | 'worker' | 'verification record' | 'manifest';
 
 /**
  * Authenticates data that the product writes to places which others can write to as well: the queue and the bucket.

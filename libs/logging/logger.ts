@@ -17,12 +17,11 @@ export function createLogger(app: string, level: LogLevel): Logger {
     base: { app, pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     redact: {
-      // Parameters are those of a statement that failed: hashes of passwords may be among them.
-      paths: ['sessiontoken', 'authorization', 'cookie', 'password', 'parameters'].flatMap((name) => [
-        name,
-        `*.${name}`,
-        `*.*.${name}`,
-      ]),
+      paths: [
+        ...['sessiontoken', 'authorization', 'cookie', 'password'],
+        // Of a statement that failed: hashes of passwords may be among the parameters, and values of rows in the rest.
+        ...['parameters', 'detail', 'where', 'internalQuery'],
+      ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
       censor: '[secret]',
     },
   });

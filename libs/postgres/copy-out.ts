@@ -12,7 +12,9 @@ import type { Chunk } from './table-chunks.js';
  */
 export interface CopyReceiver {
   write(bytes: Buffer): Promise<void> | undefined;
-  /** That was all. @param rows by COPY's command tag */
+  /** A part is complete; the next one begins with the header line again. @param rows in this part */
+  endPart(rows: number): Promise<void> | undefined;
+  /** That was all. @param rows in the last part */
   end(rows: number): Promise<void> | undefined;
 }
 
@@ -31,10 +33,9 @@ export async function copyOut(
   serverEncoding: string,
   receivers: CopyReceiver[],
 ): Promise<void> {
-  const query = new CopyOutQuery(
-    chunks.map((chunk) => copyStatements(chunk, serverEncoding)).join('; '),
-    receivers,
-  );
+  const text = chunks.map((chunk) => copyStatements(chunk, serverEncoding)).join('; ');
+  const parts = chunks.map(({ partBytes = Infinity }) => partBytes);
+  const query = new CopyOutQuery(text, receivers, parts);
   session.client.query(query);
   try {
     await query.ended;
@@ -47,6 +48,35 @@ export async function copyOut(
   }
 }
 
+class FirstRow extends Error {}
+
+/**
+ * Whether a table has rows of its own that this transaction sees. PostgreSQL plans nothing for it, so that no code of
+ * the table's owner runs (see {@link listPlannable}). If there are rows, the connection is dropped at the first one.
+ * @throws Failure of PostgreSQL
+ */
+export async function hasRows(session: Session, table: { schema: string; name: string }): Promise<boolean> {
+  const stop = () => {
+    throw new FirstRow();
+  };
+  const query = new CopyOutQuery(
+    `COPY ${quoteTable(table)} TO STDOUT`,
+    [{ write: stop, endPart: stop, end: () => undefined }],
+    [Infinity],
+    false,
+  );
+  session.client.query(query);
+  try {
+    await query.ended;
+    return false;
+  } catch (error) {
+    if (!(error instanceof FirstRow))
+      throw postgresFailure(error, session.server, `looking for rows in ${displayTable(table)}`);
+    session.destroy();
+    return true;
+  }
+}
+
 function copyStatements(chunk: Chunk, encoding: string): string {
   const copy = `COPY ${source(chunk)} TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(encoding)})`;
   // A query with blocks locks the table's indexes; rolling back to here lets go of them.
@@ -55,14 +85,14 @@ function copyStatements(chunk: Chunk, encoding: string): string {
     : `SAVEPOINT chunk; ${copy}; ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk`;
 }
 
-/** COPY of a table is faster than of a query and locks no indexes, but knows neither blocks nor no columns at all. */
+/** COPY of a table plans nothing, and without a list of columns it also copies tables that have none. */
 function source({ table, blocks }: Chunk): string {
   const name = quoteTable(table);
   const columns = table.columns
     .filter(({ generated }) => !generated)
     .map((column) => quoteIdentifier(column.name))
     .join(', ');
-  if (blocks === undefined) return columns === '' ? `(SELECT FROM ONLY ${name})` : `${name} (${columns})`;
+  if (blocks === undefined) return columns === '' ? name : `${name} (${columns})`;
   const end = blocks.end === undefined ? '' : ` AND ctid < '(${blocks.end},0)'`;
   return `(SELECT ${columns} FROM ONLY ${name} WHERE ctid >= '(${blocks.first},0)'${end})`;
 }
@@ -99,10 +129,20 @@ class CopyOutQuery implements pg.Submittable {
   /** Bytes of the present message that are still to come. */
   private left = 0;
   private isData = false;
+  /** The first message of the present COPY. */
+  private header: Buffer = NOTHING;
+  private inHeader = false;
+  /** Rows of the present COPY in all parts, rows and bytes of the present part. */
+  private rows = 0;
+  private rowsInPart = 0;
+  private bytesInPart = 0;
 
   constructor(
     private readonly text: string,
     private readonly receivers: CopyReceiver[],
+    /** For each of them the bytes that a part has at most, unless it is one row. */
+    private readonly partBytes: number[],
+    private readonly hasHeader = true,
   ) {
     this.ended = new Promise((resolve, reject) => {
       this.resolve = resolve;
@@ -155,6 +195,7 @@ class CopyOutQuery implements pg.Submittable {
       if (this.left > 0) {
         const next = Math.min(read + this.left, bytes.length);
         if (this.isData) {
+          if (this.inHeader) this.header = Buffer.concat([this.header, bytes.subarray(read, next)]);
           bytes.copyWithin(end, read, next);
           end += next - read;
         }
@@ -166,6 +207,11 @@ class CopyOutQuery implements pg.Submittable {
       const code = bytes[read] ?? 0;
       const length = bytes.readUInt32BE(read + 1) - 4;
       this.isData = code === COPY_DATA;
+      if (this.isData && !this.begins(length)) {
+        busy = this.endPart(bytes.subarray(from, end));
+        from = end = read;
+        break;
+      }
       if (this.isData || PASSED_OVER.has(code)) {
         this.left = length;
         read += HEADER_BYTES;
@@ -189,14 +235,45 @@ class CopyOutQuery implements pg.Submittable {
     if (busy !== undefined) this.waitFor(busy);
   }
 
+  /**
+   * A message begins: the server sends "always one per row", and the header line before them.
+   * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
+   * @returns false when the present part must end first
+   */
+  private begins(length: number): boolean {
+    const limit = this.partBytes[this.received] ?? Infinity;
+    if (this.rowsInPart > 0 && this.bytesInPart + length > limit) return false;
+    this.inHeader = this.hasHeader && this.header.length === 0;
+    this.bytesInPart += length;
+    if (this.inHeader) return true;
+    this.rows++;
+    this.rowsInPart++;
+    return true;
+  }
+
+  private async endPart(bytes: Buffer): Promise<void> {
+    const receiver = this.receivers[this.received];
+    await this.give(bytes);
+    await receiver?.endPart(this.rowsInPart);
+    this.rowsInPart = 0;
+    this.bytesInPart = this.header.length;
+    await receiver?.write(this.header);
+  }
+
   private give(bytes: Buffer): Promise<void> | undefined {
     return bytes.length > 0 ? this.receivers[this.received]?.write(bytes) : undefined;
   }
 
   /** A statement is done: a COPY, or one that has nothing to send. */
   private complete(tag: string): Promise<void> | undefined {
-    const rows = /^COPY (\d+)$/.exec(tag)?.[1];
-    return rows === undefined ? undefined : this.receivers[this.received++]?.end(Number(rows));
+    const counted = /^COPY (\d+)$/.exec(tag)?.[1];
+    if (counted === undefined) return undefined;
+    if (Number(counted) !== this.rows)
+      throw new Error(`PostgreSQL sent ${this.rows} rows and says that it sent ${counted}`);
+    const { rowsInPart } = this;
+    this.header = NOTHING;
+    this.rows = this.rowsInPart = this.bytesInPart = 0;
+    return this.receivers[this.received++]?.end(rowsInPart);
   }
 
   private waitFor(busy: Promise<void>): void {

@@ -1,5 +1,6 @@
 import pg from 'pg';
-import { Failure } from '#contracts';
+import { Failure, type FailureOptions } from '#contracts';
+import { openText, serverWords, shortened } from './server-words.js';
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
@@ -40,9 +41,32 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
   );
 }
 
+/**
+ * What PostgreSQL refused a statement with. It stands as the cause in place of node-postgres's error, whose texts may
+ * hold values of rows, and which logs would show.
+ */
+class StatementError extends Error {
+  override readonly name = 'StatementError';
+
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Everybody may read its message; PostgreSQL's own words are its confidential text. */
 function statementFailure(error: pg.DatabaseError, server: string): Failure {
-  const { message, code = '' } = error;
-  const cause = error;
+  const { code = '' } = error;
+  const said = openText(error);
+  const { message } = failureOf(code, shortened(error.message), server, {});
+  const confidential = { message, words: serverWords(error) };
+  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`);
+  return failureOf(code, said, server, { cause, confidential });
+}
+
+function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
   if (code === '28P01' || code === '28000')
     return new Failure(
       'DATABASE_LOGIN_REFUSED',
@@ -50,23 +74,23 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
       `PostgreSQL at ${server} refused the login: ${message}.`,
       {
         hint: 'Check user and password in REPOSITORY_URL or DATABASE_URL, and pg_hba.conf.',
-        cause,
+        ...options,
       },
     );
   if (code === '3D000')
     return new Failure('DATABASE_MISSING', 'permanent', `PostgreSQL at ${server} says: ${message}.`, {
       hint: 'Check the name of the database in REPOSITORY_URL or DATABASE_URL.',
-      cause,
+      ...options,
     });
   if (code === '42501')
     return /row-level security/.test(message)
       ? new Failure('ROW_SECURITY', 'permanent', `A policy hides rows from this role: ${message}.`, {
           hint: 'Back up as a role with BYPASSRLS: an archive without the hidden rows would be incomplete.',
-          cause,
+          ...options,
         })
       : new Failure('DATABASE_PERMISSION_DENIED', 'permanent', `PostgreSQL says: ${message}.`, {
           hint: 'Grant the role in REPOSITORY_URL what it lacks, then start again.',
-          cause,
+          ...options,
         });
   if (code === '53200' && /out of shared memory/.test(message))
     return new Failure(
@@ -75,13 +99,13 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
       `PostgreSQL at ${server} has no room for so many locks.`,
       {
         hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
-        cause,
+        ...options,
       },
     );
   if (code === '55P03')
     return new Failure('TABLE_LOCKED', 'transient', `PostgreSQL at ${server} says: ${message}.`, {
       hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
-      cause,
+      ...options,
     });
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code);
@@ -92,7 +116,7 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
     `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
     // Class 22: values that their columns do not take.
     {
-      cause,
+      ...options,
       ...(code.startsWith('22') && { hint: 'If this was a restore, verify the archive: it may be damaged.' }),
     },
   );
@@ -101,7 +125,7 @@ function statementFailure(error: pg.DatabaseError, server: string): Failure {
 /** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
 export function sqlState(error: unknown): string | undefined {
   const cause = error instanceof Failure ? error.cause : error;
-  return cause instanceof pg.DatabaseError ? cause.code : undefined;
+  return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
 }
 
 /** too_many_connections: of the server, or of the role. */

@@ -19,9 +19,13 @@ interface Index {
 
 /**
  * The indexes of tables, primary keys among them, that are faster made anew after a load than kept up during it, and
- * that can be made again exactly: not those of exclusion constraints, those that replica identity or a partitioned
- * index relies on, and those that something else than a foreign key depends on, such as a view that groups by a
- * primary key; and none where the role may not make indexes. Foreign keys that point to these tables must be gone.
+ * that can be made again exactly. These stay:
+ * - those of exclusion constraints, and those that replica identity or a partitioned index relies on;
+ * - those that anything but a foreign key depends on, such as a view that groups by a primary key;
+ * - those that call functions, unless PostgreSQL brings them, they are written in C or set their own search_path:
+ *   CREATE INDEX would have to parse the definition under one path and run the function under another;
+ * - all of them where the role may not make indexes.
+ * Foreign keys that point to these tables must be gone.
  * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
  */
 export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {
@@ -52,6 +56,17 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
                                     AND EXISTS (SELECT FROM pg_constraint f WHERE f.oid = d.objid AND f.contype = 'f')))
         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
                            AND d.refclassid = 'pg_extension'::regclass)
+        AND NOT EXISTS (
+          SELECT FROM pg_depend d
+            LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+            LEFT JOIN pg_opclass class ON d.refclassid = 'pg_opclass'::regclass AND class.oid = d.refobjid
+            LEFT JOIN pg_amproc support ON support.amprocfamily = class.opcfamily
+            LEFT JOIN pg_type domain ON d.refclassid = 'pg_type'::regclass AND domain.oid = d.refobjid AND domain.typtype = 'd'
+            LEFT JOIN pg_proc p ON p.oid IN (o.oprcode, support.amproc) OR d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+            LEFT JOIN pg_language l ON l.oid = p.prolang
+           WHERE d.classid = 'pg_class'::regclass AND d.objid = i.oid
+             AND (domain.oid IS NOT NULL OR l.lanname NOT IN ('internal', 'c')
+                  AND NOT EXISTS (SELECT FROM unnest(p.proconfig) AS setting WHERE setting LIKE 'search\\_path=%')))
         AND has_schema_privilege(n.oid, 'CREATE')
         AND (s.oid IS NULL OR has_tablespace_privilege(s.oid, 'CREATE'))
       ORDER BY i.oid`,

@@ -1,8 +1,10 @@
 import { quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
+import { type TrustedPath, underPath } from './trusted-path.js';
 
 export interface MaterializedView {
+  oid: number;
   schema: string;
   name: string;
 }
@@ -27,7 +29,7 @@ export async function listMaterializedViews(
          JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = shown.oid AND d.classid = 'pg_rewrite'::regclass
          JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> shown.oid
      )
-     SELECT n.nspname AS schema, c.relname AS name
+     SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name
        FROM shown JOIN pg_class c ON c.oid = shown.oid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname = ANY ($1)
       GROUP BY n.nspname, c.relname, c.oid ORDER BY max(shown.depth), c.oid`,
@@ -36,6 +38,13 @@ export async function listMaterializedViews(
 }
 
 /** Fills them again from what the transaction has put into their tables. */
-export async function refreshMaterializedViews(session: Session, views: MaterializedView[]): Promise<void> {
-  for (const view of views) await session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
+export async function refreshMaterializedViews(
+  session: Session,
+  views: MaterializedView[],
+  paths: Map<number, TrustedPath>,
+): Promise<void> {
+  for (const view of views)
+    await underPath(session, paths.get(view.oid), () =>
+      session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`),
+    );
 }

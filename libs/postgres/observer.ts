@@ -2,9 +2,10 @@ import type pg from 'pg';
 import { Failure } from '#contracts';
 import { displayTable } from './identifiers.js';
 import { Session, type SessionOptions } from './session.js';
-import { flushLog } from './transactions.js';
+import { flushLog, OWN_ROLE } from './transactions.js';
 
 interface Waiting {
+  kind: string;
   relation: string | null;
   schema: string | null;
   blockers: string[] | null;
@@ -30,22 +31,32 @@ export class Observer {
   }
 
   /**
-   * Rows that the running COPY of each of these backends has handled so far. A COPY that has ended is not
-   * listed: its command tag counts.
+   * Rows that the running COPY of a backend has handled so far. A COPY that has ended is not listed: its command tag
+   * counts.
    * https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
    */
-  async rowsInFlight(pids: number[]): Promise<number> {
+  async rowsInFlight(pid: number): Promise<number> {
     const rows = await this.query<{ rows: string }>(
-      'SELECT coalesce(sum(tuples_processed), 0) AS rows FROM pg_stat_progress_copy WHERE pid = ANY ($1)',
-      [pids],
+      'SELECT tuples_processed AS rows FROM pg_stat_progress_copy WHERE pid = $1',
+      [pid],
     );
     return Number(rows[0]?.rows ?? 0);
+  }
+
+  /** Says what the session of this name waits for, or nothing while there is none or it does not wait for a lock. */
+  async sessionWaitingFor(applicationName: string): Promise<string | undefined> {
+    const [session] = await this.query<{ pid: number }>(
+      `SELECT pid FROM pg_catalog.pg_stat_activity
+        WHERE application_name = $1 AND datname = pg_catalog.current_database() AND ${OWN_ROLE}`,
+      [applicationName],
+    );
+    return session && this.waitingFor(session.pid);
   }
 
   /** Says what a backend waits for, or nothing while it does not wait for a lock. */
   async waitingFor(pid: number): Promise<string | undefined> {
     const [waiting] = await this.query<Waiting>(
-      `SELECT c.relname AS relation, n.nspname AS schema,
+      `SELECT l.locktype AS kind, c.relname AS relation, n.nspname AS schema,
               (SELECT array_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid))
                  FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids(l.pid))) AS blockers
          FROM pg_locks l
@@ -57,11 +68,11 @@ export class Observer {
       [pid],
     );
     if (waiting === undefined) return undefined;
-    const { relation, schema, blockers } = waiting;
+    const { kind, relation, schema, blockers } = waiting;
     const thing =
       relation !== null && schema !== null
         ? `table ${displayTable({ schema, name: relation })}`
-        : 'the repository';
+        : `a lock (${kind})`;
     return `${thing}, which is locked by ${blockers?.join(', ') ?? 'another session'}`;
   }
 

@@ -15,6 +15,8 @@ export interface Obstacle {
   owned: boolean;
   remove: string;
   putBack: string[];
+  /** The table whose rows are checked when it is put back, by its OID. */
+  validates?: number;
 }
 
 /**
@@ -40,6 +42,7 @@ const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oi
 
 /** A constraint of a table, as the catalogue gives it back. */
 interface TableConstraint {
+  oid: number;
   schema: string;
   table: string;
   name: string;
@@ -49,8 +52,8 @@ interface TableConstraint {
 }
 
 const TABLE_CONSTRAINT = `
-  SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
-         pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+  SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, k.conname AS name,
+         pg_has_role(c.relowner, 'USAGE') AS owned, pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace`;
 
 /** By their OIDs: the cascades of several keys fire in the order of names that hold the OIDs. */
@@ -62,7 +65,7 @@ async function listForeignKeys(session: Session, oids: number[]): Promise<Obstac
       ORDER BY k.oid`,
     [oids],
   );
-  return rows.map((row) => constraintObstacle('foreign key', row));
+  return rows.map((row) => ({ ...constraintObstacle('foreign key', row), validates: row.oid }));
 }
 
 /**

@@ -1,21 +1,37 @@
 import { execFile, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { ConnectionOptions } from 'node:tls';
 import { promisify } from 'node:util';
+import type pg from 'pg';
 import { programEnvironment } from '#config';
 import { Failure } from '#contracts';
 import { quoteIdentifier } from './identifiers.js';
 import type { Session } from './session.js';
 
 const PROGRAM = 'pg_dump';
-/** Others may wait for a lock that we keep from them; pg_dump would wait behind them, for us. */
-const LOCK_WAIT_MS = 5_000;
-/** pg_dump writes at its end, when it may not be its turn yet. What is longer waits in its pipe. */
+/** pg_dump writes at its end, when it may not be its turn yet. Longer text waits in its pipe. */
 const BUFFERED_BYTES = 16 * 1024 * 1024;
 const STDERR_KEPT = 4_000;
+const CONNECT_TIMEOUT_SECONDS = 10;
+
+/**
+ * The first release of each major version that keeps names in a database from adding psql commands to its output.
+ * Later majors began without that fault.
+ * https://www.postgresql.org/support/security/CVE-2025-8714/ and CVE-2025-8715
+ */
+const SAFE_SINCE = new Map([
+  [14, 19],
+  [15, 14],
+  [16, 10],
+  [17, 6],
+]);
+/** The first major version whose libpq takes `sslrootcert=system`. */
+const KNOWS_SYSTEM_AUTHORITIES = 16;
 
 export interface PgDump {
-  /** Such as "15.18". */
+  /** Such as "15.20". */
   version: string;
   major: number;
 }
@@ -28,18 +44,72 @@ export async function findPgDump(): Promise<PgDump | undefined> {
   } catch {
     return undefined;
   }
-  const [, version = '', major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
+  const [, version = output.trim(), major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
   return { version, major: Number(major) };
 }
 
 /**
- * Why a pg_dump cannot read a server; undefined when it can: it must be of the server's major version or newer.
+ * Why a pg_dump must not read a server; undefined when it may. It must be of the server's major version or newer, its
+ * output must be safe to run, and its connection must be as strict as the worker's own.
  * https://www.postgresql.org/docs/current/app-pgdump.html
  */
-export function whyUnusable(program: PgDump | undefined, serverVersion: string): string | undefined {
+export function whyUnusable(
+  program: PgDump | undefined,
+  serverVersion: string,
+  tls: ConnectionTls,
+): string | undefined {
   if (program === undefined) return 'there is no pg_dump on PATH';
-  if (program.major >= parseInt(serverVersion)) return undefined;
-  return `pg_dump on PATH is of version ${program.version}, and the server is ${serverVersion}`;
+  const found = `pg_dump on PATH is of version ${program.version}`;
+  if (program.major < parseInt(serverVersion)) return `${found}, and the server is ${serverVersion}`;
+  if (!isSafe(program))
+    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer ones are safe`;
+  if (
+    tls.mode.startsWith('verify') &&
+    tls.authority === undefined &&
+    program.major < KNOWS_SYSTEM_AUTHORITIES
+  )
+    return `${found}, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer`;
+  return undefined;
+}
+
+function isSafe({ version, major }: PgDump): boolean {
+  const since = SAFE_SINCE.get(major);
+  if (since === undefined) return major > Math.max(...SAFE_SINCE.keys());
+  return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
+}
+
+/** How strict a connection is, in libpq's terms. */
+export interface ConnectionTls {
+  /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
+  mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
+  /** The file of the authority that alone is trusted; missing where those of the system are. */
+  authority?: string;
+}
+
+/** What node-postgres made of the URL and its own environment; its types do not show all of it. */
+interface Connected {
+  ssl: boolean | ConnectionOptions;
+  host: string;
+  port: number;
+  user?: string | null;
+  database?: string | null;
+  password?: string | null;
+}
+
+/**
+ * How strict a session is, judged by what node-postgres does and not by what the URL says: for it `prefer`, `require`
+ * and even unknown modes verify the certificate, unless `uselibpqcompat` is set.
+ */
+export function connectionTls(url: string, client: pg.Client): ConnectionTls {
+  const { ssl } = client as unknown as Connected;
+  if (ssl === false) return { mode: 'disable' };
+  const options = ssl === true ? {} : ssl;
+  if (options.rejectUnauthorized === false) return { mode: 'require' };
+  const mode = options.checkServerIdentity === undefined ? 'verify-full' : 'verify-ca';
+  const authority = new URL(url).searchParams.get('sslrootcert');
+  if (options.ca === undefined || authority === null) return { mode };
+  // libpq would take the plain word "system" for all authorities of the system.
+  return { mode, authority: resolve(authority) };
 }
 
 /**
@@ -58,123 +128,166 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */
+export async function limitsStatements(session: Session): Promise<boolean> {
+  const [limit] = await session.query<{ limited: boolean }>(
+    `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
+  );
+  return limit?.limited ?? false;
+}
+
 export interface DefinitionsOptions {
+  /** The session that exported the snapshot, and the URL that it was opened with: pg_dump connects as it did. */
+  session: Session;
   url: string;
-  /** The major version of pg_dump. */
-  major: number;
   /** Shown in pg_stat_activity. */
   applicationName: string;
   /** An exported snapshot, whose transaction stays open. */
   snapshot: string;
   /** Schemas that are none of the repository's business, or that the role may not read. */
   exclude: string[];
+  /** Whether the role's and the database's own limit for statements must be lifted: see {@link limitsStatements}. */
+  limited: boolean;
   signal: AbortSignal;
 }
 
 export interface Definitions {
   /** SQL that makes the database's objects anew, without their rows. */
   sql: Readable;
+  /**
+   * Resolves when the SQL is complete, or too long to be held back: pg_dump writes after it has read everything, so
+   * only its own death can still fail it. Rejects as `ended` does.
+   */
+  read: Promise<void>;
   /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that has its own words. */
   ended: Promise<void>;
+  /** Ends pg_dump: `ended` rejects with the reason. */
+  stop: (reason: Failure) => void;
 }
 
-/** Starts `pg_dump --schema-only` on an exported snapshot. The password goes by its environment: argv is public. */
-export function dumpDefinitions({
-  url,
-  major,
-  applicationName,
-  snapshot,
-  exclude,
-  signal,
-}: DefinitionsOptions): Definitions {
-  const { address, password } = forLibpq(url, major);
-  const child = spawn(
-    PROGRAM,
+/** Starts `pg_dump --schema-only` on an exported snapshot. */
+export function dumpDefinitions({ signal, ...options }: DefinitionsOptions): Definitions {
+  const stopped = new AbortController();
+  const either = AbortSignal.any([signal, stopped.signal]);
+  const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+  sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
+  let full = () => {};
+  const filled = new Promise<void>((resolve) => (full = resolve));
+  const ended = runPgDump(options, sql, full, either).catch((error: unknown) => {
+    const reason: unknown = either.aborted ? either.reason : error;
+    sql.destroy(reason as Error);
+    throw reason;
+  });
+  const read = Promise.race([ended, filled]);
+  for (const promise of [ended, read]) promise.catch(() => undefined); // Readers of the stream may hear of it first.
+  return { sql, read, ended, stop: (reason) => stopped.abort(reason) };
+}
+
+/** Resolves when pg_dump has ended well and all that it wrote is in `sql`. @throws Failure DEFINITIONS_FAILED */
+async function runPgDump(
+  { session, url, applicationName, snapshot, exclude, limited }: Omit<DefinitionsOptions, 'signal'>,
+  sql: PassThrough,
+  full: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = start(
     [
       '--schema-only',
       '--no-password',
       `--snapshot=${snapshot}`,
-      `--lock-wait-timeout=${LOCK_WAIT_MS}`,
+      // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.
       ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
-      `--dbname=${address}`,
     ],
     {
-      env: {
-        ...programEnvironment(),
-        PGAPPNAME: applicationName,
-        // pg_dump lifts such a limit itself, but by a statement that it may cut off already.
-        PGOPTIONS: '-c statement_timeout=0',
-        ...(password !== '' && { PGPASSWORD: password }),
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      signal,
+      ...programEnvironment(),
+      ...libpqEnvironment(url, session.client),
+      PGAPPNAME: applicationName,
+      // pg_dump lifts such a limit itself, but by a statement that it may cut off already. Poolers refuse options.
+      ...(limited && { PGOPTIONS: '-c statement_timeout=0' }),
     },
+    signal,
   );
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(0, STDERR_KEPT);
   });
   const exit = new Promise<void>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve() : reject(failed(stderr, code))));
+    child.once('error', (error) => reject(notStarted(error)));
+    child.once('close', (code, killedBy) =>
+      code === 0 ? resolve() : reject(failed(stderr, killedBy ?? code)),
+    );
   });
-  const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
-  sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
+  let length = 0;
+  child.stdout.on('data', (bytes: Buffer) => {
+    length += bytes.length;
+    if (length >= BUFFERED_BYTES) full();
+  });
   // What it wrote is whole only if it ended well: until then the stream must not end either.
-  const ended = Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]).then(
-    () => void sql.end(),
-    (error: unknown) => {
-      const reason: unknown = signal.aborted ? signal.reason : error;
-      sql.destroy(reason as Error);
-      throw reason;
-    },
-  );
-  ended.catch(() => undefined); // Whoever reads the stream may hear of it first.
-  return { sql, ended };
+  await Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]);
+  sql.end();
 }
 
-function failed(stderr: string, code: number | null): Failure {
+function start(args: string[], env: Record<string, string>, signal: AbortSignal) {
+  try {
+    return spawn(PROGRAM, args, { env, stdio: ['ignore', 'pipe', 'pipe'], signal });
+  } catch (error) {
+    throw notStarted(error as Error, args.length);
+  }
+}
+
+/**
+ * A session's own connection in libpq's variables, so that pg_dump reaches the same server with the same strictness.
+ * They need no quoting, and unlike arguments they are not public.
+ * https://www.postgresql.org/docs/current/libpq-envars.html
+ */
+function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
+  const { host, port, user, database, password } = client as unknown as Connected;
+  const { mode, authority } = connectionTls(url, client);
+  const parameters = new URL(url).searchParams;
+  const [certificate, key, binding] = ['sslcert', 'sslkey', 'channel_binding'].map((name) =>
+    parameters.get(name),
+  );
+  const verifies = mode.startsWith('verify');
+  const variables = {
+    PGHOST: host,
+    PGPORT: String(port),
+    PGUSER: user,
+    PGDATABASE: database,
+    PGPASSWORD: password,
+    PGSSLMODE: mode,
+    PGSSLROOTCERT: verifies ? (authority ?? 'system') : undefined,
+    PGSSLCERT: certificate,
+    PGSSLKEY: key,
+    PGCHANNELBINDING: binding,
+    // Otherwise a Kerberos ticket replaces TLS.
+    PGGSSENCMODE: 'disable',
+    PGCONNECT_TIMEOUT: String(CONNECT_TIMEOUT_SECONDS),
+  };
+  return Object.fromEntries(
+    Object.entries(variables).flatMap(([name, value]) => (value ? [[name, value]] : [])),
+  );
+}
+
+function notStarted(error: Error, args = 0): Failure {
+  const reason =
+    (error as NodeJS.ErrnoException).code === 'E2BIG'
+      ? `the names of ${args} schemas that the role may not read are too long for its arguments`
+      : error.message;
+  return new Failure('DEFINITIONS_FAILED', 'permanent', `pg_dump could not be started: ${reason}.`, {
+    hint: HINT,
+    cause: error,
+  });
+}
+
+const HINT = 'Mend that, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.';
+
+function failed(stderr: string, end: number | string | null): Failure {
   const said = stderr.replace(/^pg_dump: (error: )?/gm, '').trim();
   const permanent = /permission denied|unrecognized|invalid/.test(said);
   return new Failure(
     'DEFINITIONS_FAILED',
     permanent ? 'permanent' : 'transient',
-    `pg_dump could not read the definitions: ${said === '' ? `it ended with ${code}` : said}.`,
-    { hint: 'Mend that, or set BACKUP_DEFINITIONS=off for archives without definitions.' },
+    `pg_dump could not read the definitions: ${said === '' ? `it ended with ${end}` : said}.`,
+    { hint: HINT },
   );
-}
-
-/** What libpq knows of the parameters that node-postgres takes in a URL; it refuses others. */
-const LIBPQ_PARAMETERS = new Set([
-  'host',
-  'port',
-  'dbname',
-  'user',
-  'sslcert',
-  'sslkey',
-  'sslrootcert',
-  'sslmode',
-]);
-
-/**
- * The same address in libpq's terms. For node-postgres `ssl=true` and all modes from `prefer` on mean that the
- * server's certificate is verified; libpq verifies only if told to, and knows the system's authorities from version
- * 16 on.
- * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
- */
-function forLibpq(url: string, major: number): { address: string; password: string } {
-  const address = new URL(url);
-  const { searchParams } = address;
-  const password = searchParams.get('password') ?? decodeURIComponent(address.password);
-  const ssl = searchParams.get('ssl');
-  const mode = searchParams.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : undefined);
-  address.password = '';
-  for (const name of [...searchParams.keys()]) if (!LIBPQ_PARAMETERS.has(name)) searchParams.delete(name);
-  if (mode === 'no-verify') searchParams.set('sslmode', 'require');
-  else if (mode !== undefined && mode !== 'disable') {
-    const verifies = searchParams.has('sslrootcert') || major >= 16;
-    searchParams.set('sslmode', verifies ? 'verify-full' : 'require');
-    if (!searchParams.has('sslrootcert') && verifies) searchParams.set('sslrootcert', 'system');
-  }
-  return { address: address.href, password };
 }

@@ -37,7 +37,7 @@ export async function readSequences(session: Session, schemas: string[]): Promis
         is_called: boolean;
       }>(`${selects.join(' UNION ALL ')} ORDER BY index`)
       .catch((error: unknown) => {
-        throw sqlState(error) === UNDEFINED_TABLE ? sequenceDropped(error) : error;
+        throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
       });
     for (const { index, last_value: lastValue, is_called: isCalled } of rows) {
       const sequence = batch[index];
@@ -47,7 +47,8 @@ export async function readSequences(session: Session, schemas: string[]): Promis
   return states;
 }
 
-const UNDEFINED_TABLE = '42P01';
+/** undefined_table, and object_not_in_prerequisite_state where a view has taken its place. */
+const IS_GONE = ['42P01', '55000'];
 
 function sequenceDropped(cause: unknown): Failure {
   return new Failure(

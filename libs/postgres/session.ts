@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { postgresFailure } from './errors.js';
+import { postgresFailure, sqlState } from './errors.js';
 import { OneBufferSocket } from './one-buffer-socket.js';
+import { setSearchPath } from './search-path.js';
 
 /**
  * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
@@ -27,8 +28,13 @@ const EXACT_TEXT = {
   idle_in_transaction_session_timeout: '0',
   idle_session_timeout: '0',
   transaction_timeout: '0',
-  search_path: '',
 } as const;
+
+/** Lifts the time limit that a role or a database may set, and sets search_path: see {@link useSafePath}. */
+const FIRST_STATEMENT = `SET statement_timeout TO 0; ${setSearchPath()}`;
+/** A limit of one millisecond can cancel the first statement itself. */
+const FIRST_STATEMENT_TRIES = 5;
+const QUERY_CANCELED = '57014';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -62,8 +68,6 @@ export class Session {
     const server = displayServer(url);
     const client = new pg.Client({
       connectionString: withoutSessionParameters(url),
-      // From the first statement on, whatever the database or the role set; the rest follows below.
-      options: '-c statement_timeout=0',
       application_name: applicationName,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
@@ -80,6 +84,7 @@ export class Session {
     try {
       signal?.throwIfAborted();
       await client.connect();
+      await firstStatement(client);
       await client.query(
         `SELECT set_config(known.name, wanted.value, false)
            FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
@@ -137,6 +142,16 @@ export class Session {
       throw postgresFailure(this.broken ?? error, this.server);
     }
   }
+}
+
+async function firstStatement(client: pg.Client): Promise<void> {
+  for (let tries = 1; ; tries++)
+    try {
+      await client.query(FIRST_STATEMENT);
+      return;
+    } catch (error) {
+      if (sqlState(error) !== QUERY_CANCELED || tries >= FIRST_STATEMENT_TRIES) throw error;
+    }
 }
 
 function destroySocket(client: pg.Client): void {

@@ -41,6 +41,7 @@ export async function takeSnapshot(
   schemas: string[],
   pause: (step: SnapshotStep) => Promise<void> = async () => {},
 ): Promise<Snapshot> {
+  await refuseViews(session);
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const listed = await listReadableTables(session, schemas);
     await pause('listed');
@@ -77,6 +78,7 @@ const LANE_LOCK_TIMEOUT = '1s';
  * @returns false when the locks cannot be had soon: the session is then of no use
  */
 export async function joinSnapshot(session: Session, snapshot: Snapshot): Promise<boolean> {
+  await refuseViews(session);
   await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
   await session.query(`SET LOCAL lock_timeout = '${LANE_LOCK_TIMEOUT}'`);
   try {
@@ -88,6 +90,19 @@ export async function joinSnapshot(session: Session, snapshot: Snapshot): Promis
   await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot.exportedName)}`);
   await session.query('SET LOCAL lock_timeout = 0');
   return true;
+}
+
+/**
+ * Has the server refuse views from now on. What is read by name and cannot be locked, as a sequence, may have been
+ * replaced by a view meanwhile, whose functions would run with this session's rights (CVE-2024-7348). Releases of
+ * before August 2024 do not know the setting.
+ * https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-RESTRICT-NONSYSTEM-RELATION-KIND
+ */
+async function refuseViews(session: Session): Promise<void> {
+  await session.query(
+    `SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
+       FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'restrict_nonsystem_relation_kind'`,
+  );
 }
 
 /** lock_not_available, out_of_memory: somebody is before us, or the server has no room for more locks. */

@@ -1,6 +1,7 @@
 import { Failure } from '#contracts';
 import { quoteIdentifier, quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
+import { type TrustedPath, underPath } from './trusted-path.js';
 
 interface Relation {
   schema: string;
@@ -8,7 +9,7 @@ interface Relation {
 }
 
 export interface TableCopy {
-  like: Relation;
+  like: Relation & { oid: number };
   copy: Relation;
 }
 
@@ -20,13 +21,15 @@ export interface TableCopy {
  * https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-PARMS-LIKE
  */
 export function copyStatements(copies: TableCopy[], missing: string[]): string[] {
-  return [
-    ...missing.map((schema) => `CREATE SCHEMA ${quoteIdentifier(schema)}`),
-    ...copies.map(
-      ({ like, copy }) =>
-        `CREATE TABLE ${quoteTable(copy)} (LIKE ${quoteTable(like)} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY EXCLUDING CONSTRAINTS)`,
-    ),
-  ];
+  return [...missing.map(createSchema), ...copies.map(createCopy)];
+}
+
+function createSchema(schema: string): string {
+  return `CREATE SCHEMA ${quoteIdentifier(schema)}`;
+}
+
+function createCopy({ like, copy }: TableCopy): string {
+  return `CREATE TABLE ${quoteTable(copy)} (LIKE ${quoteTable(like)} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY EXCLUDING CONSTRAINTS)`;
 }
 
 /** Those of the copies' schemas that are to be made. */
@@ -39,10 +42,19 @@ export async function missingSchemas(session: Session, copies: TableCopy[]): Pro
   return rows.map(({ name }) => name);
 }
 
-/** Makes the copies, empty. @throws Failure of PostgreSQL, such as for a table that exists already */
-export async function createCopies(session: Session, copies: TableCopy[]): Promise<void> {
-  const missing = await missingSchemas(session, copies);
-  for (const statement of copyStatements(copies, missing)) await session.query(statement);
+/**
+ * Makes the copies, empty. Creating an index evaluates calls with constants in its expressions, so this runs under the
+ * table's trusted path. The path does not change what the expressions call: LIKE copies them parsed, not as text.
+ * @throws Failure of PostgreSQL, such as for a table that exists already
+ */
+export async function createCopies(
+  session: Session,
+  copies: TableCopy[],
+  paths: Map<number, TrustedPath>,
+): Promise<void> {
+  for (const schema of await missingSchemas(session, copies)) await session.query(createSchema(schema));
+  for (const copy of copies)
+    await underPath(session, paths.get(copy.like.oid), () => session.query(createCopy(copy)));
   // NOT NULL comes along with a column. From PostgreSQL 18 on it may be one that was never validated, which
   // old rows may break.
   const unvalidated = await session.query<{ number: number; column: string }>(

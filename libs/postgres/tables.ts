@@ -23,8 +23,8 @@ export interface TableSize {
   bytes: number;
   /** Blocks of its heap; missing where a table is not kept as a heap, and cannot be read by blocks. */
   blocks?: number;
-  /** As the planner would have it; missing where neither VACUUM nor ANALYZE has looked at the table yet. */
-  estimatedRows?: number;
+  /** By the statistics, or by size and column widths where neither VACUUM nor ANALYZE has looked at the table yet. */
+  estimatedRows: number;
 }
 
 /** The same with what a backup needs to know of it. */
@@ -34,6 +34,9 @@ export interface Table extends NamedTable, TableSize {
   /** The partitioned tables above it, the nearest first. */
   partitionOf: { schema: string; name: string }[];
 }
+
+/** What PostgreSQL's planner assumes of a table that nobody has looked at (estimate_rel_size in plancat.c). */
+const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
 /** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
 const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -73,7 +76,11 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
             pg_relation_size(c.oid)::float8 AS "heapBytes",
             coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)::float8 AS "toastBytes",
             current_setting('block_size')::int AS "blockBytes",
-            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages END AS "rowsPerBlock",
+            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
+                 ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
+                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
+                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS "rowsPerBlock",
             CASE WHEN c.relispartition THEN
               (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
                  FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)
@@ -89,11 +96,9 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
     [schemas],
   );
   return rows.map(({ isHeap, heapBytes, toastBytes, blockBytes, rowsPerBlock, ...table }) => {
-    const bytes = heapBytes + toastBytes;
-    if (!isHeap) return { ...table, bytes };
     const blocks = heapBytes / blockBytes;
-    if (rowsPerBlock === null) return { ...table, bytes, blocks };
-    return { ...table, bytes, blocks, estimatedRows: Math.round(rowsPerBlock * blocks) };
+    const size = { bytes: heapBytes + toastBytes, estimatedRows: Math.round(rowsPerBlock * blocks) };
+    return { ...table, ...size, ...(isHeap && { blocks }) };
   });
 }
 
@@ -102,8 +107,7 @@ interface MeasuredSize {
   heapBytes: number;
   toastBytes: number;
   blockBytes: number;
-  /** When VACUUM or ANALYZE last looked. */
-  rowsPerBlock: number | null;
+  rowsPerBlock: number;
 }
 
 async function checkSchemas(session: Session, schemas: string[]): Promise<void> {

@@ -8,6 +8,12 @@ const LOOK_EVERY_MS = 100;
 const GONE_WITHIN_MS = 10_000;
 
 /**
+ * True of the sessions in pg_stat_activity that logged in as this session did. Any role may choose any
+ * application_name, but no other one can log in as ours.
+ */
+export const OWN_ROLE = `usesysid = (SELECT own.usesysid FROM pg_catalog.pg_stat_activity AS own WHERE own.pid = pg_catalog.pg_backend_pid())`;
+
+/**
  * The present transaction's id, which stays known after its end: assigned here, if it had none. A server that crashes
  * gives an id away again that its log has not reached the disk with: it belongs to this transaction alone only after
  * a {@link flushLog} on another session.
@@ -47,15 +53,17 @@ export async function transactionOutcome(session: Session, id: string): Promise<
 }
 
 /**
- * Ends every session of this name in the database, and those whose names go on after it and a blank; waits until
- * they are gone. A worker that only seems dead must neither go on writing nor keep its locks.
+ * Ends every session of this name and of this role in the database, and those whose names go on after it and a blank;
+ * waits until they are gone. Other roles' sessions of the same name are none of ours. A worker that only seems dead must neither go on writing nor keep its locks.
  * @throws Failure when one does not go
  */
 export async function endSessions(session: Session, applicationName: string): Promise<void> {
-  const left = `FROM pg_stat_activity WHERE starts_with(application_name || ' ', $1 || ' ')
-                 AND datname = current_database() AND pid <> pg_backend_pid()`;
+  const left = `FROM pg_catalog.pg_stat_activity WHERE pg_catalog.starts_with(application_name || ' ', $1 || ' ')
+                 AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND ${OWN_ROLE}`;
   for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
-    const rows = await session.query(`SELECT pg_terminate_backend(pid) ${left}`, [applicationName]);
+    const rows = await session.query(`SELECT pg_catalog.pg_terminate_backend(pid) ${left}`, [
+      applicationName,
+    ]);
     if (rows.length === 0) return;
     if (Date.now() > deadline)
       throw new Failure(

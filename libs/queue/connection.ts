@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPostgresBackend, type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bullmq';
+import { type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import type { Logger } from '#logging';
+import { useSafePath } from '#postgres';
+import { createSafeBackend } from './postgres-backend.js';
 
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
 export type QueueRole = 'producer' | 'worker';
@@ -24,12 +26,12 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
   const postgres = /^postgres/.test(url.reveal());
   await untilReachable(postgres ? () => askPostgres(url) : () => askRedis(url), logger);
   if (postgres) {
-    setDefaultBackendFactory(createPostgresBackend);
+    setDefaultBackendFactory(createSafeBackend);
     const connection = {
       connectionString: url.reveal(),
-      schema: OWN_SCHEMAS.queue,
       connectionTimeoutMillis: PRODUCER_TIMEOUT_MS,
-      ...(role === 'producer' ? { max: 10, query_timeout: PRODUCER_TIMEOUT_MS } : { max: 4 }),
+      // One of them may listen for jobs.
+      ...(role === 'producer' ? { max: 11, query_timeout: PRODUCER_TIMEOUT_MS } : { max: 5 }),
     };
     // BullMQ types its options for Redis; with the factory above it hands this to node-postgres as it is.
     return { connection: connection as Connection['connection'] };
@@ -89,6 +91,7 @@ async function askPostgres(url: Secret): Promise<void> {
   client.on('error', () => undefined); // The rejected promise tells.
   try {
     await client.connect();
+    await useSafePath(client);
     await runMigrations(client, OWN_SCHEMAS.queue);
   } finally {
     await client.end();

@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, JobsOptions, JobType } from 'bullmq';
 import type { Settings } from '#config';
 import { type DaemonState, type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
+import type { Keys } from '#keys';
 import type { Logger } from '#logging';
+import { checkedJob, foreignStatus, notAuthentic, signedData } from './authentic-jobs.js';
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
-import { answered } from './queue-unavailable.js';
+import { answered, undefinedIfUnreadable } from './queue-unavailable.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
 
@@ -66,7 +68,10 @@ export interface DaemonFilter {
  */
 const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 
-/** The API's side of the queue: starts daemons and tells how far they are. */
+/**
+ * The API's side of the queue: starts daemons and tells how far they are. Others may write to the queue: it believes
+ * only what an API or a worker has signed.
+ */
 export class DaemonQueue {
   private readonly jobOptions: JobsOptions;
   /** Settles when no list is chosen any more. */
@@ -74,6 +79,7 @@ export class DaemonQueue {
 
   constructor(
     readonly queue: DaemonJobQueue,
+    readonly keys: Keys,
     history: Settings['daemonHistory'],
     private readonly logger: Logger,
   ) {
@@ -84,45 +90,35 @@ export class DaemonQueue {
 
   /**
    * A queue that does not answer may yet have taken the daemon, or take it when it comes back, though its client was
-   * told that nothing was started. So it is confirmed once the queue has answered, and without that no worker runs it.
+   * told that nothing was started. So it is signed once the queue has answered, and without that no worker runs it.
    * @throws QueueUnavailable: nothing is started
    */
   async start(type: DaemonType, startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
     const data = jobData(startedBy, archive);
     const adding = this.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
-    const job = await answered(adding, ' Nothing was started.');
+    const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {
-      await job.updateData(data);
+      await job.updateData(signedData(this.keys, job, data));
     } catch (error) {
       // The client has its daemon now, and sees what becomes of it.
       this.logger.warn({ daemon: job.id, reason: errorSentence(error) }, 'A daemon could not be confirmed');
     }
-    return daemonStatus(asDaemonJob(job));
+    return daemonStatus(job);
   }
 
   /**
    * Starts a daemon for whoever asks again until it knows the answer: of one mark there is one daemon, whoever asked
-   * for it and however often. So it needs no confirmation: what an answer that was lost has started is found again.
+   * for it and however often.
    * @param mark what it is started for; remembered for 30 days
-   * @throws QueueUnavailable: whether it is started is not known; ask again
+   * @throws QueueUnavailable, Failure IDEMPOTENCY_KEY_BUSY: whether it is started is not known; ask again
    */
-  async startMarked(
+  startMarked(
     mark: string,
     type: DaemonType,
     startedBy: string,
     archive?: ArchiveRequest,
   ): Promise<DaemonStatus> {
-    const data: DaemonJobData = {
-      startedBy,
-      startedOn: Date.now(),
-      mark,
-      ...(archive !== undefined && { archive }),
-    };
-    const deduplication = { id: mark, ttl: MARKED_MS };
-    const { id = '' } = await answered(this.queue.add(type, data, { ...this.jobOptions, deduplication }));
-    const status = await this.statusOfMarked(id, mark);
-    if (status === undefined) throw new Error(`The queue has forgotten the daemon ${id} of ${mark}`);
-    return status;
+    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, archive);
   }
 
   /**
@@ -132,7 +128,13 @@ export class DaemonQueue {
    */
   async statusOfMarked(id: string, mark: string): Promise<DaemonStatus | undefined> {
     const job = await this.find(id);
-    return job?.data.mark === mark ? this.status(id) : undefined;
+    return job?.data.mark === mark && isConfirmed(job) ? this.statusOf(job) : undefined;
+  }
+
+  /** The status of a daemon that an API has signed, and none of any other. @throws QueueUnavailable */
+  async authenticStatus(id: string): Promise<DaemonStatus | undefined> {
+    const job = await this.find(id);
+    return job !== undefined && isConfirmed(job) ? this.statusOf(job) : undefined;
   }
 
   /**
@@ -141,30 +143,42 @@ export class DaemonQueue {
    * @param key the client's Idempotency-Key
    * @throws QueueUnavailable; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY
    */
-  async startOnce(
+  startOnce(
     key: string,
     type: DaemonType,
     startedBy: string,
     archive?: ArchiveRequest,
   ): Promise<DaemonStatus> {
-    const options = { ...this.jobOptions, deduplication: deduplication(key, startedBy) };
+    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, archive);
+  }
+
+  private async startUnlessMarked(
+    deduplication: { id: string; ttl: number },
+    type: DaemonType,
+    startedBy: string,
+    archive: ArchiveRequest | undefined,
+  ): Promise<DaemonStatus> {
+    const { id: mark } = deduplication;
     for (const deadline = Date.now() + DECIDED_WITHIN_MS; Date.now() < deadline;) {
-      const data = { ...jobData(startedBy, archive), call: randomUUID() };
+      const data = { ...jobData(startedBy, archive), mark };
+      const options = { ...this.jobOptions, deduplication };
       const adding = this.queue.add(type, { ...data, unconfirmed: true }, options);
       // Its id is the earlier one's where the queue took none: BullMQ tells no other way.
       const added = await answered(adding, ' Nothing was started.');
       const job = await this.find(added.id ?? '');
-      if (job?.data.call === data.call) {
-        // Only the call that added it confirms it: what others would write may undo a termination.
-        await answered(job.updateData(data), ' Ask again with the same Idempotency-Key.');
+      if (job?.data.nonce === data.nonce) {
+        // Only the call that added it signs it: what others would write may undo a termination, and whoever may write
+        // to the queue would have their own signed.
+        const signing = job.updateData(signedData(this.keys, job, data));
+        await answered(signing, ' Ask again with the same Idempotency-Key.');
         return daemonStatus(job);
       }
-      const earlier = job === undefined ? undefined : await this.decided(job, deadline);
+      const earlier = job?.data.mark === mark ? await this.decided(job, deadline) : undefined;
       if (earlier !== undefined) {
         expectSame(earlier, type, data);
         return this.statusOf(earlier);
       }
-      // The key is free again, unless it stands for a newer one by now.
+      // It is free again, unless it stands for a newer one by now.
       await answered(added.removeDeduplicationKey());
     }
     throw undecided();
@@ -178,7 +192,7 @@ export class DaemonQueue {
   private async decided(job: DaemonJob, deadline: number): Promise<DaemonJob | undefined> {
     const givenUp = Date.now() + CONFIRMED_SOON_MS;
     for (let now: DaemonJob | undefined = job; Date.now() < deadline; now = await this.find(job.id ?? '')) {
-      if (now?.data.unconfirmed !== true) return now;
+      if (now === undefined || isConfirmed(now)) return now;
       if (now.finishedOn !== undefined) return undefined;
       // What a worker has taken fails by itself, when that has waited in vain. Others may be first to remove the rest:
       // the next look shows what is there then, or that the queue is away.
@@ -191,11 +205,12 @@ export class DaemonQueue {
 
   /**
    * Waits until a daemon is confirmed that a worker has taken.
-   * @throws Failure NOT_CONFIRMED; QueueUnavailable
+   * @throws Failure NOT_CONFIRMED, NOT_AUTHENTIC; QueueUnavailable
    */
-  async confirmed(job: DaemonJob): Promise<DaemonJob> {
-    let now: DaemonJob | undefined = job;
-    for (const deadline = Date.now() + CONFIRMED_WITHIN_MS; now?.data.unconfirmed === true;) {
+  async confirmed(taken: Job): Promise<DaemonJob> {
+    const isNoted = typeof taken.progress === 'object';
+    let now = checkedJob(this.keys, taken);
+    for (const deadline = Date.now() + CONFIRMED_WITHIN_MS; now !== undefined && !isConfirmed(now);) {
       if (Date.now() > deadline)
         throw new Failure(
           'NOT_CONFIRMED',
@@ -203,15 +218,18 @@ export class DaemonQueue {
           'Nothing was done: the queue went away when this was asked for, and it could not be confirmed to whoever asked for it. Start it again.',
         );
       await sleep(LOOK_EVERY_MS);
-      now = await this.find(job.id ?? '');
+      now = await this.find(taken.id ?? '');
     }
-    return now ?? job;
+    // Notes that were forged are not to be followed, and with none what earlier attempts have done would be done again.
+    if (now === undefined || (isNoted && typeof now.progress !== 'object')) throw notAuthentic();
+    return now;
   }
 
   /** @returns undefined when there is no such daemon. @throws QueueUnavailable */
   async status(id: string): Promise<DaemonStatus | undefined> {
-    const job = await this.find(id);
-    return job === undefined ? undefined : this.statusOf(job);
+    const found = await this.fetch(id);
+    const job = found && checkedJob(this.keys, found);
+    return job === undefined ? found && foreignStatus(found) : this.statusOf(job);
   }
 
   /** The status of a job as it was fetched. @throws QueueUnavailable */
@@ -229,14 +247,25 @@ export class DaemonQueue {
     const state = await answered(job.getState());
     if (state === 'completed' || state === 'failed')
       return daemonStatus((await this.find(job.id ?? '')) ?? job);
-    if (state !== 'active') await answered(job.updateData({ ...job.data, neverRuns: true }));
+    if (state !== 'active') await this.update(job, { neverRuns: true });
     return daemonStatus(job);
   }
 
-  /** @returns the job as it is now. @throws QueueUnavailable */
+  /** @returns the job as it is now; undefined when there is none that is authentic. @throws QueueUnavailable */
   async find(id: string): Promise<DaemonJob | undefined> {
-    const job = await answered(this.queue.getJob(id));
-    return job === undefined ? undefined : asDaemonJob(job);
+    const job = await this.fetch(id);
+    return job && checkedJob(this.keys, job);
+  }
+
+  private async fetch(id: string): Promise<Job | undefined> {
+    const job = await answered(this.queue.getJob(id).catch(undefinedIfUnreadable));
+    return job?.id === id ? job : undefined;
+  }
+
+  /** Writes data of a job that was checked: what nobody has signed stays so. */
+  private async update(job: DaemonJob, change: Partial<DaemonJobData>): Promise<void> {
+    const data = { ...job.data, ...change };
+    await answered(job.updateData(isConfirmed(job) ? signedData(this.keys, job, data) : data));
   }
 
   /**
@@ -246,9 +275,10 @@ export class DaemonQueue {
    */
   async terminate(id: string): Promise<boolean> {
     const job = await this.find(id);
-    if (job === undefined) return false;
+    // No worker runs what is not authentic.
+    if (job === undefined) return (await this.status(id)) !== undefined;
     if (job.finishedOn === undefined && job.data.terminatedOn === undefined)
-      await answered(job.updateData({ ...job.data, terminatedOn: Date.now() }));
+      await this.update(job, { terminatedOn: Date.now() });
     return true;
   }
 
@@ -274,8 +304,8 @@ export class DaemonQueue {
   }
 
   /**
-   * The daemons that have ended since a time, by their workers' clocks, in no order; one that ends meanwhile may be
-   * missing, and one may come twice.
+   * The authentic daemons that have ended since a time, by their workers' clocks, in no order; one that ends meanwhile
+   * may be missing, and one may come twice.
    * @param since milliseconds since 1970. @throws QueueUnavailable
    */
   async *endedSince(since: number): AsyncGenerator<{ endedOn: number; status: DaemonStatus }> {
@@ -287,7 +317,7 @@ export class DaemonQueue {
         for await (const job of this.jobsOf(ids)) {
           const { finishedOn: endedOn = 0 } = job;
           if (endedOn < since) isLast = true;
-          else yield { endedOn, status: daemonStatus(job) };
+          else if (isConfirmed(job)) yield { endedOn, status: daemonStatus(job) };
         }
       }
   }
@@ -311,9 +341,8 @@ export class DaemonQueue {
     const choosing = this.lastChoice.then(async () => {
       const daemons: DaemonStatus[] = [];
       let total = 0;
-      for await (const job of this.jobsOf(ids)) {
-        if (type !== undefined && job.name !== type) continue;
-        const daemon = await this.statusOf(job);
+      for await (const daemon of this.statusesOf(ids)) {
+        if (type !== undefined && daemon.type !== type) continue;
         if (status !== undefined && daemon.status !== status) continue;
         if (total >= offset && daemons.length < limit) daemons.push(daemon);
         total++;
@@ -335,11 +364,12 @@ export class DaemonQueue {
   }
 
   /** Fetches daemons, some at a time: BullMQ asks for each of them by itself, and the queue must answer in time. */
-  private async *jobsOf(ids: string[]): AsyncGenerator<DaemonJob> {
-    for (let start = 0; start < ids.length; start += AT_ONCE) {
-      const jobs = await Promise.all(ids.slice(start, start + AT_ONCE).map((id) => this.find(id)));
-      yield* jobs.filter((job) => job !== undefined);
-    }
+  private jobsOf(ids: string[]): AsyncGenerator<DaemonJob> {
+    return someAtOnce(ids, (id) => this.find(id));
+  }
+
+  private statusesOf(ids: string[]): AsyncGenerator<DaemonStatus> {
+    return someAtOnce(ids, (id) => this.status(id));
   }
 
   /** @throws QueueUnavailable */
@@ -348,8 +378,24 @@ export class DaemonQueue {
   }
 }
 
+async function* someAtOnce<Found>(
+  ids: string[],
+  find: (id: string) => Promise<Found | undefined>,
+): AsyncGenerator<Found> {
+  for (let start = 0; start < ids.length; start += AT_ONCE) {
+    const found = await Promise.all(ids.slice(start, start + AT_ONCE).map(find));
+    yield* found.filter((one) => one !== undefined);
+  }
+}
+
 function jobData(startedBy: string, archive: ArchiveRequest | undefined): DaemonJobData {
-  return { startedBy, startedOn: Date.now(), ...(archive !== undefined && { archive }) };
+  const data = { startedBy, startedOn: Date.now(), nonce: randomUUID() };
+  return { ...data, ...(archive !== undefined && { archive }) };
+}
+
+/** Whether its API has signed it. */
+function isConfirmed({ data }: DaemonJob): boolean {
+  return data.unconfirmed !== true;
 }
 
 /** BullMQ's Queue has no type parameter for what its jobs' progress is. */

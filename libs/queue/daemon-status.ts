@@ -1,6 +1,15 @@
-import { type DaemonStatus, progressTotal } from '#contracts';
+import { type DaemonStatus, type FullText, progressTotal } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
 import { terminationMessage } from './termination.js';
+
+/** Under which a status carries the full text of a failure: JSON never shows what has a symbol for its name. */
+const FULL_TEXT = Symbol('full text');
+
+/** A status for those who may read rows: a failure's full text may hold values of them. */
+export function withFullText(status: DaemonStatus): DaemonStatus {
+  const { [FULL_TEXT]: text } = status as DaemonStatus & { [FULL_TEXT]?: FullText };
+  return text === undefined ? status : { ...status, errorMessage: text.message, errorDetails: text.details };
+}
 
 /** How a job looks to a client. Reads the job as it was fetched, so that all fields are of one moment. */
 export function daemonStatus(job: DaemonJob): DaemonStatus {
@@ -40,6 +49,9 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     status.progresssTotal = total;
     status.backupUrl = job.returnvalue.backupUrl;
   }
+  const failure = progress?.failure;
+  if (failed && failure !== undefined && failure.reason === status.errorMessage)
+    Object.assign(status, { [FULL_TEXT]: failure });
   if (archive?.backupFirst === true)
     status.safetyBackupUrl =
       (completed ? job.returnvalue.safetyBackupUrl : undefined) ?? progress?.safetyBackupUrl ?? null;

@@ -1,6 +1,8 @@
+export { signedResult } from './authentic-jobs.js';
 export * from './daemon-figures.js';
 export * from './daemon-job.js';
 export * from './daemon-queue.js';
+export { withFullText } from './daemon-status.js';
 export * from './job-failure.js';
 export * from './job-journal.js';
 export * from './notification-queue.js';

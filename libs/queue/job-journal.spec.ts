@@ -2,6 +2,7 @@ import { Queue, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings } from '#config';
+import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
@@ -28,7 +29,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const name = `journal-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, { ...connection, lockDuration: 60_000 });
-    daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
   });
   afterEach(() => {
     for (const journal of journals.splice(0)) journal.close();
@@ -42,6 +43,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const job = (await worker.getNextJob(token)) as DaemonJob;
     const lost: unknown[] = [];
     const journal = new JobJournal(job, {
+      keys: daemons.keys,
       urlOf: (key) => key,
       reload: () => daemons.find(job.id ?? ''),
       onLost: (failure) => lost.push(failure),

@@ -1,4 +1,13 @@
-import { type AttemptNotes, Failure, type Progress, type ReportProgress } from '#contracts';
+import {
+  type AttemptNotes,
+  errorSentence,
+  Failure,
+  fullText,
+  type Progress,
+  type ReportProgress,
+} from '#contracts';
+import type { Keys } from '#keys';
+import { signedProgress } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 import { answered } from './queue-unavailable.js';
 
@@ -8,6 +17,8 @@ const WRITE_EVERY_MS = 500;
 const TAKEN_OVER = '(taken over from a worker that stopped answering)';
 
 export interface JobJournalOptions {
+  /** Sign what is written. */
+  keys: Keys;
   /** Gives the address of a key, for the status. */
   urlOf: (key: string) => string;
   /** The job as it is now. */
@@ -25,6 +36,7 @@ export class JobJournal {
   private suffix: string;
   private changed = true;
   private interruption: string | undefined;
+  private failure: DaemonJobProgress['failure'];
   private closed = false;
   private writing: Promise<void> | undefined;
   private readonly timer: NodeJS.Timeout;
@@ -75,6 +87,14 @@ export class JobJournal {
     return now === undefined || now.attemptsStarted > this.job.attemptsStarted;
   }
 
+  /** Keeps what only those may see of a failure who may read rows. It is written with the next line. */
+  failed(error: unknown): void {
+    const text = fullText(error);
+    if (text === undefined) return;
+    this.failure = { ...text, reason: errorSentence(error) };
+    this.changed = true;
+  }
+
   /** Writes the latest line, or a last message over the numbers as they are, and nothing afterwards. */
   async end(message?: string): Promise<void> {
     if (message !== undefined) {
@@ -123,14 +143,15 @@ export class JobJournal {
     const written = typeof now.progress === 'object' ? now.progress.attempt : 0;
     if (!this.changed && written === attempt) return;
     const { safetyKey } = this.kept;
-    const progress: DaemonJobProgress = {
+    const progress = signedProgress(this.options.keys, this.job, {
       ...this.line,
       message: this.message,
       attempt,
       takeovers,
       notes: this.kept,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.options.urlOf(safetyKey) }),
-    };
+      ...(this.failure !== undefined && { failure: this.failure }),
+    });
     this.changed = false;
     try {
       await answered(this.job.updateProgress(progress));

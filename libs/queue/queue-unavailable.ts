@@ -22,3 +22,12 @@ export async function answered<Result>(request: Promise<Result>, otherwise?: str
     throw new QueueUnavailable(error, otherwise);
   }
 }
+
+/**
+ * Catches what BullMQ throws of a job that it cannot read, such as one whose data are no JSON: that is no job of ours,
+ * and does not mean that the queue is away.
+ */
+export function undefinedIfUnreadable(error: unknown): undefined {
+  const { name, message } = error as Error;
+  if (!['SyntaxError', 'TypeError'].includes(name) && !message.startsWith('WRONGTYPE')) throw error;
+}

@@ -25,7 +25,7 @@ export class QueueModule {
           useFactory: async (queue: DaemonJobQueue) => {
             // BullMQ tries this once: what would never be ready does not start.
             await queue.waitUntilReady();
-            return new DaemonQueue(queue, settings.daemonHistory, logger);
+            return new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
           },
         },
         {

@@ -1,5 +1,6 @@
 import { DelayedError, type Job, Queue, Worker } from 'bullmq';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
 import type { Secret } from '#config';
 import { errorSentence } from '#contracts';
 import type { Logger } from '#logging';
@@ -26,8 +27,8 @@ export interface ScheduleTimes {
 
 /** What is done when the queue says so, in whichever process takes it. */
 export interface ScheduleWork {
-  /** A schedule's time has come: milliseconds since 1970. */
-  due(schedule: string, time: number): Promise<void>;
+  /** A schedule's time has come, by the clock of one of the APIs. */
+  due(schedule: string): Promise<void>;
   /**
    * Takes a run as far as it goes now. May be called again for what it has done already, when a process died.
    * @returns after how many milliseconds to call it again; undefined when the run has ended
@@ -35,11 +36,13 @@ export interface ScheduleWork {
   advance(run: ScheduledRun): Promise<number | undefined>;
 }
 
-interface ScheduleJobData {
-  schedule: string;
-  /** Missing where it is to be seen whether one is due. */
-  dueOn?: number;
-}
+/** Whoever may write to the queue can ask too early. Whether a run is due, and which one goes on, is in the table. */
+const scheduleJobData = z.strictObject({
+  schedule: z.string(),
+  /** What a Date can hold. Missing where it is to be seen whether one is due. */
+  dueOn: z.int().min(0).max(8.64e15).exactOptional(),
+});
+type ScheduleJobData = z.infer<typeof scheduleJobData>;
 
 type ScheduleJobQueue = Queue<ScheduleJobData, void>;
 type ScheduleWorker = Worker<ScheduleJobData, void>;
@@ -93,8 +96,8 @@ export class ScheduleQueue {
   /** Takes part in the work from now on. */
   work(work: ScheduleWork): void {
     this.worker = this.openWorker(async (job, token) => {
-      const { schedule, dueOn } = job.data;
-      if (dueOn === undefined) return work.due(schedule, job.opts.prevMillis ?? Date.now());
+      const { schedule, dueOn } = scheduleJobData.parse(job.data);
+      if (dueOn === undefined) return work.due(schedule);
       const pause = await this.advance(work, { schedule, dueOn });
       if (pause === undefined) return;
       await job.moveToDelayed(Date.now() + pause, token);
@@ -102,11 +105,16 @@ export class ScheduleQueue {
     });
   }
 
-  /** Sets the clock for a schedule, unless it is set. @throws QueueUnavailable */
-  async arm({ name, pattern, timeZone }: ScheduleTimes): Promise<void> {
+  /**
+   * Sets the clock for a schedule, unless it is set.
+   * @param next its next time: a clock that waits for a later one was set by an API whose own is wrong
+   * @throws QueueUnavailable
+   */
+  async arm({ name, pattern, timeZone }: ScheduleTimes, next: number): Promise<void> {
     const known = await answered(this.queue.getJobScheduler(name));
+    const isRight = known?.pattern === pattern && known.tz === timeZone && (known.next ?? Infinity) <= next;
     // Setting it anew takes away the job of the next time, which may be due just now.
-    if (known?.pattern === pattern && known.tz === timeZone && (await this.hasJob(name, known.next))) return;
+    if (isRight && (await this.hasJob(name, known.next))) return;
     await answered(
       this.queue.upsertJobScheduler(
         name,
@@ -126,11 +134,18 @@ export class ScheduleQueue {
     return (await answered(this.queue.getJobSchedulers())).map(({ key }) => key);
   }
 
-  /** Has a run advanced until it has ended, unless that is so already. @throws QueueUnavailable */
-  async drive(run: ScheduledRun): Promise<void> {
+  /**
+   * Has a run advanced until it has ended, unless that is so already.
+   * @param stuckSince when its last step was taken, if that is too long ago. An API with a wrong clock can leave a job
+   * that waits for a far time, or is locked until then. Another job then takes the run on; the old one, when its time
+   * comes, finds that the run has ended.
+   * @throws QueueUnavailable
+   */
+  async drive({ schedule, dueOn }: ScheduledRun, stuckSince?: number): Promise<void> {
     // A job whose id is there already is not added again.
-    const options = { jobId: `${run.schedule}-${run.dueOn}`, removeOnComplete: KEPT, removeOnFail: true };
-    await answered(this.queue.add('run', run, options));
+    const jobId = [schedule, dueOn, ...(stuckSince === undefined ? [] : [stuckSince])].join('-');
+    const options = { jobId, removeOnComplete: KEPT, removeOnFail: true };
+    await answered(this.queue.add('run', { schedule, dueOn }, options));
   }
 
   /** Lets the steps that are being done come to their end, but not for long: others take them over. */

@@ -1,6 +1,7 @@
 import { Queue, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
 import { readSettings } from '#config';
+import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
@@ -22,7 +23,7 @@ test.each(queues)(
     const name = `once-${randomBytes(4).toString('hex')}`;
     const queue: DaemonJobQueue = new Queue(name, connection);
     const worker = new Worker(name, undefined, connection);
-    const daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    const daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
     try {
       const start = () => daemons.startMarked('BACKUP of a: b', 'BACKUP', 'schedule a');
       const [first, ...others] = await Promise.all([start(), start(), start()]);
@@ -38,6 +39,20 @@ test.each(queues)(
       expect(await worker.getNextJob('token', { block: false })).toBeUndefined();
       expect(await daemons.statusOfMarked(id, 'of another life')).toBeUndefined();
       expect((await daemons.startMarked('another', 'BACKUP', 'schedule a')).id).not.toBe(id);
+
+      // What this did not ask for it neither takes for its own nor signs.
+      for (const [mark, more] of [
+        ['forged', { code: 'ab'.repeat(32) }],
+        ['forged and not confirmed', { unconfirmed: true as const }],
+      ] as const) {
+        const data = { startedBy: 'schedule a', startedOn: 1, nonce: 'a', mark, ...more };
+        const forged = await queue.add('RESTORE', data, { deduplication: { id: mark, ttl: 60_000 } });
+        const own = await daemons.startMarked(mark, 'BACKUP', 'schedule a');
+        expect(own).toMatchObject({ type: 'BACKUP', status: 'STARTED' });
+        expect(own.id).not.toBe(forged.id);
+        expect(await daemons.authenticStatus(forged.id ?? '')).toBeUndefined();
+        expect((await daemons.startMarked(mark, 'BACKUP', 'schedule a')).id).toBe(own.id);
+      }
     } finally {
       await worker.close();
       await queue.close();

@@ -1,10 +1,12 @@
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
 import { readSettings } from '#config';
+import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
-import type { DaemonJobQueue } from './daemon-job.js';
+import { signedProgress } from './authentic-jobs.js';
+import type { DaemonJob, DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
 
 const HOUR = 60 * 60 * 1000;
@@ -28,7 +30,7 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     const name = `terminated-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, connection);
-    daemons = new DaemonQueue(queue, settings.daemonHistory, logger);
+    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
   });
   afterAll(async () => {
     await worker.close();
@@ -58,7 +60,9 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     const job = await takenAt(Date.now() + off);
     await daemons.terminate(id);
     expect(await daemons.status(id)).toMatchObject({ status: 'STARTED' });
-    await job?.updateProgress({ message: 'At work', current: 1, total: 2 });
+    const line = { message: 'At work', current: 1, total: 2, attempt: 1, takeovers: 0 };
+    const progress = { ...line, notes: { archives: [], sessions: [] } };
+    await job?.updateProgress(signedProgress(daemons.keys, job as DaemonJob, progress));
     expect(await daemons.status(id)).toMatchObject({ status: 'IN_PROGRESS' });
     await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
     expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });

@@ -1,29 +1,32 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, DEFINITIONS_NAME, type Manifest, type ManifestFacts } from '#archive';
+import { ArchiveWriter, ENTRY_MEMORY_BYTES, type Manifest, type ManifestFacts } from '#archive';
 import { errorSentence, Failure } from '#contracts';
 import {
-  countRows,
   databaseIdentity,
-  type Definitions,
   findPgDump,
   listExtensions,
   listLeftOut,
+  listPlannable,
   planChunks,
   readSequences,
   type Session,
   type Snapshot,
-  takeRepositoryLock,
   takeSnapshot,
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
 import { copyTables } from './copy-tables.js';
-import { type DefinitionsMode, startDefinitions } from './definitions-dump.js';
+import {
+  addDefinitions,
+  definitionsEnded,
+  type DefinitionsMode,
+  startDefinitions,
+} from './definitions-dump.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { type Journal, nameSession, noteArchive } from './journal.js';
 import { withLanes } from './lanes.js';
-import { type Repository, withRepositorySession } from './repository-session.js';
+import { lockRepository, type Repository, withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
 
 export interface BackupRequest {
@@ -38,7 +41,7 @@ export interface BackupRequest {
   compressionLevel: number;
   /** Sessions that read at once, at most. */
   lanes: number;
-  /** Bytes on disk of what one COPY reads; of large tables only a test needs another number than the usual one. */
+  /** Bytes of what a range of blocks, or an entry, holds; only a test needs another number than the usual one. */
   chunkBytes?: number;
   definitions: DefinitionsMode;
   journal: Journal;
@@ -58,8 +61,8 @@ export interface ArchiveRequest extends BackupRequest {
   lockIsHeld?: boolean;
 }
 
-/** Entries that are compressed or uploaded while every lane fills another one. */
-const ENTRIES_BESIDE_LANES = 2;
+/** Entries of full size that are compressed or uploaded while every session fills another one. */
+const ENTRIES_WAITING = 2;
 
 /** How long a backup that was ended waits for the store to forget its upload. */
 const PATIENCE_MS = 1_000;
@@ -131,16 +134,14 @@ async function startUpload(request: ArchiveRequest, key: string): Promise<Multip
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
 async function copyRepository(request: ArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
   const { daemonId, repository, journal, signal } = request;
-  const progress = new CopyProgress(journal.report);
+  const progress = new CopyProgress(journal.report, false);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
-  return withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
+  const sessionOptions = { repository, applicationName, progress, signal };
+  return withRepositorySession(sessionOptions, async (session, signal, observer) => {
     // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the
     // repository as it was before the restore.
-    if (!request.lockIsHeld) {
-      progress.say('Waiting for the repository lock');
-      await takeRepositoryLock(session, 'shared');
-    }
+    if (!request.lockIsHeld) await lockRepository(session, 'shared', { repository, progress, signal });
 
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump();
@@ -151,60 +152,45 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     // pg_dump reads while the rows are counted and copied, and is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const { definitions, leftOut } = await startDefinitions(
+    const dump = await startDefinitions(
       { ...request, applicationName, program: await findingPgDump, signal: either },
       session,
       snapshot,
     );
-    progress.expect(await countRows(session, snapshot.tables));
+    progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
-    const chunks = planChunks(snapshot.tables, request.chunkBytes);
+    const chunks = planChunks(
+      snapshot.tables,
+      await listPlannable(session, snapshot.tables),
+      request.chunkBytes,
+    );
     const writer = new ArchiveWriter((bytes) => upload.write(bytes), {
       compressionLevel: request.compressionLevel,
       modifiedAt: snapshot.takenAt,
-      entriesAtOnce: request.lanes + ENTRIES_BESIDE_LANES,
+      waitingBytes: ENTRIES_WAITING * ENTRY_MEMORY_BYTES,
     });
     const [manifest] = await together(signal, [
       async (signal) => {
         const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
-        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) => {
-          progress.watchToo(sessions.slice(1).map(({ pid }) => pid));
-          return copyTables(sessions, snapshot, chunks, writer, progress, signal);
-        });
+        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) =>
+          copyTables(sessions, snapshot, chunks, writer, progress, signal),
+        );
+        if (dump.definitions !== undefined) progress.allRows('Copying the definitions');
+        const { definitions, leftOut } = await addDefinitions(dump, writer, observer);
         const facts = await describe(request, session, snapshot, { tables, sequences, leftOut });
-        if (definitions !== undefined)
-          facts.definitions = await addDefinitions(definitions, writer, progress);
-        return writer.finish(facts);
+        return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
-      // Should pg_dump fail, nobody need wait for the rows, nor for pg_dump if they fail.
+      // Nobody need wait for the rows if definitions that are required fail, nor for pg_dump if the rows fail.
       async (signal) => {
-        if (definitions === undefined) return;
         // A listener that stays would keep all of this backup's memory.
         const stop = () => failed.abort(signal.reason);
         signal.addEventListener('abort', stop, { once: true });
-        await definitions.ended.finally(() => signal.removeEventListener('abort', stop));
+        await definitionsEnded(dump).finally(() => signal.removeEventListener('abort', stop));
       },
     ]);
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
     return manifest;
   });
-}
-
-async function addDefinitions(
-  { sql, ended }: Definitions,
-  writer: ArchiveWriter,
-  progress: CopyProgress,
-): Promise<Manifest['definitions']> {
-  progress.allRows('Copying the definitions');
-  const entry = await writer.begin(DEFINITIONS_NAME);
-  try {
-    for await (const bytes of sql as AsyncIterable<Buffer>) await entry.write(bytes);
-    await ended;
-  } catch (error) {
-    entry.fail(error);
-    throw error;
-  }
-  return { ...(await entry.end()), name: DEFINITIONS_NAME };
 }
 
 async function describe(

@@ -14,9 +14,15 @@ export class CopyProgress {
   private rowsInside = 0;
   private silent = false;
   private rowsExpected = 0;
-  private watchedToo: number[] = [];
 
-  constructor(private readonly report: ReportProgress) {}
+  /**
+   * @param asksServer whether the rows of a running COPY are to be asked for; of one that is counted as it passes,
+   * they are known
+   */
+  constructor(
+    private readonly report: ReportProgress,
+    private readonly asksServer = true,
+  ) {}
 
   /** Says what is being done now. */
   say(message: string): void {
@@ -47,11 +53,6 @@ export class CopyProgress {
     this.say(message);
   }
 
-  /** Counts the rows of these backends' COPYs, too. */
-  watchToo(pids: number[]): void {
-    this.watchedToo = pids;
-  }
-
   /** Looks at a backend until the signal stops it: tells its rows and whom it waits for. */
   async watch(observer: Observer, pid: number, signal: AbortSignal): Promise<void> {
     for (;;) {
@@ -62,7 +63,7 @@ export class CopyProgress {
       let inFlight: number;
       try {
         waitsFor = await observer.waitingFor(pid);
-        inFlight = await observer.rowsInFlight([pid, ...this.watchedToo]);
+        inFlight = this.asksServer ? await observer.rowsInFlight(pid) : 0;
       } catch (error) {
         // The work needs nobody who looks at it. What ails the server, the work itself will meet.
         if (error instanceof Failure && error.persistence === 'transient') continue;

@@ -1,9 +1,9 @@
 import {
   type ArchiveWriter,
   dataEntryName,
+  type EntryWriter,
   type ManifestEntry,
   type ManifestTable,
-  SMALL_BYTES,
 } from '#archive';
 import {
   type Chunk,
@@ -19,8 +19,8 @@ import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
 
 /**
- * Copies all chunks into the archive. Every lane takes the next chunk as soon as it has read one, so that the
- * archive has them in their order, whichever lane was how fast.
+ * Copies all chunks into the archive. Every session takes the next chunk as soon as it has read one. Entries lie in the
+ * archive in the order in which they were filled; the manifest lists those of a table in the order of its rows.
  * @returns the tables as the manifest describes them
  */
 export async function copyTables(
@@ -31,17 +31,16 @@ export async function copyTables(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
-  const copied = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
-  const numbers = new Map(snapshot.tables.map((table, index) => [table, index + 1]));
+  const filled = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
+  const numbers = new Map(
+    chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
+  );
   const left = groupChunks(chunks).values();
-  const begun = ([chunk]: Chunk[]) => {
-    if (chunk === undefined) return;
-    const { table } = chunk;
+  const begun = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-  };
-  const received = ({ table, number }: Chunk, entry: Promise<ManifestEntry>, rows: number) => {
-    entry.catch(() => undefined); // The writer fails as a whole, and with it whoever begins an entry.
-    (copied.get(table) ?? [])[number - 1] = entry;
+  const part = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => {
+    entry.catch(() => undefined); // The writer fails as a whole, and with it whoever fills an entry.
+    (filled.get(table) ?? [])[number - 1] = entry;
     progress.add(rows);
   };
   await together(
@@ -53,7 +52,10 @@ export async function copyTables(
       try {
         for (const group of left) {
           signal.throwIfAborted();
-          await copyGroup(session, group, snapshot, writer, { begun, received });
+          await writer.room();
+          const [first] = group;
+          if (first !== undefined) begun(first);
+          await copyGroup(session, group, snapshot, writer, part);
         }
       } finally {
         signal.removeEventListener('abort', drop);
@@ -63,56 +65,45 @@ export async function copyTables(
   return Promise.all(
     snapshot.tables.map(async (table) => {
       const { schema, name, columns, partitionOf } = table;
-      const entries = await Promise.all(copied.get(table) ?? []);
+      const entries = await Promise.all(filled.get(table) ?? []);
       const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
       return { schema, name, rows, columns, partitionOf, entries };
     }),
   );
 }
 
-interface Listener {
-  begun: (chunks: Chunk[]) => void;
-  /** The chunk is read. Its entry follows when it is compressed, which the lane does not wait for. */
-  received: (chunk: Chunk, entry: Promise<ManifestEntry>, rows: number) => void;
-}
+/** Is told of each entry that is filled. Its checksums follow, which the session does not wait for. */
+type OnPart = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => void;
 
-/** Copies chunks, one after the other, each into an entry of its own. Resolves when they are read. */
+/** Copies chunks, one after the other, each into one entry or more. Resolves when they are read. */
 async function copyGroup(
   session: Session,
   chunks: Chunk[],
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
-  { begun, received }: Listener,
+  onPart: OnPart,
 ): Promise<void> {
-  const placed = chunks.map((chunk) => ({
-    chunk,
-    entry: writer.place(dataEntryName(chunk.table, chunk.number)),
-  }));
-  await writer.room();
-  const receivers = placed.map(({ chunk, entry }, index): CopyReceiver => {
-    const isLast = index === placed.length - 1;
-    let length = 0;
-    return {
-      write(bytes) {
-        length += bytes.length;
-        return entry.write(bytes);
-      },
-      end(rows) {
-        received(
-          chunk,
-          entry.end().then((file) => ({ ...file, rows })),
-          rows,
-        );
-        // A table that turned out to be large gives its memory back before the next one takes more.
-        return isLast || length < SMALL_BYTES ? undefined : entry.written.then(() => undefined);
-      },
+  let open: EntryWriter | undefined;
+  const receivers = chunks.map(({ table, number: first }): CopyReceiver => {
+    let number = first;
+    const fill = () => (open ??= writer.entry(dataEntryName(table, number)));
+    const end = (rows: number) => {
+      const entry = fill().end();
+      open = undefined;
+      onPart(
+        table,
+        number++,
+        entry.then((file) => ({ ...file, rows })),
+        rows,
+      );
+      return writer.room();
     };
+    return { write: (bytes) => fill().write(bytes), endPart: end, end };
   });
   try {
-    begun(chunks);
     await copyOut(session, chunks, serverEncoding, receivers);
   } catch (error) {
-    for (const { entry } of placed) entry.fail(error);
+    open?.fail(error);
     throw error;
   }
 }

@@ -4,6 +4,7 @@ import { endSessions, transactionOutcome } from '#postgres';
 import type { StoredObject } from '#storage';
 import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
 import type { CopyProgress } from './copy-progress.js';
+import { notedArchives, notedSessions } from './journal.js';
 import { openSession } from './repository-session.js';
 
 /**
@@ -13,9 +14,9 @@ import { openSession } from './repository-session.js';
  * @returns the archive that an earlier attempt had finished; of several only the last is kept
  */
 export async function clearEarlierAttempts(request: BackupRequest): Promise<BackupResult | undefined> {
-  const { store, journal, daemonId, signal } = request;
+  const { store, journal, daemonId, keyPrefix, signal } = request;
   let finished: BackupResult | undefined;
-  for (const { key, uploadId } of journal.notes.archives) {
+  for (const { key, uploadId } of notedArchives(journal, daemonId, keyPrefix)) {
     await store.abortUploads(key, uploadId, signal);
     const object = await store.open(key, signal);
     if (object === undefined) continue;
@@ -40,14 +41,20 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
  * @returns the one that had committed its transaction, if any
  */
 export async function endEarlierSessions(
-  { journal, repository, signal }: Pick<BackupRequest, 'journal' | 'repository' | 'signal'>,
+  {
+    journal,
+    daemonId,
+    repository,
+    signal,
+  }: Pick<BackupRequest, 'journal' | 'daemonId' | 'repository' | 'signal'>,
   progress: CopyProgress,
 ): Promise<OpenedSession | undefined> {
-  if (journal.notes.sessions.length === 0) return undefined;
+  const sessions = notedSessions(journal, daemonId);
+  if (sessions.length === 0) return undefined;
   progress.say('Asking PostgreSQL how an earlier attempt ended');
   const session = await openSession({ repository, applicationName: 'snapshotd takeover', progress, signal });
   try {
-    for (const earlier of journal.notes.sessions) {
+    for (const earlier of sessions) {
       await endSessions(session, earlier.name);
       const { transaction } = earlier;
       if (transaction !== undefined && (await transactionOutcome(session, transaction)) === 'committed')

@@ -9,6 +9,7 @@ import {
   listObstacles,
   listOwnedSequences,
   listSequences,
+  listTrustedPaths,
   type MaterializedView,
   missingSchemas,
   type Obstacle,
@@ -16,6 +17,7 @@ import {
   type Session,
   type Table,
   type TableCopy,
+  type TrustedPath,
 } from '#postgres';
 import { matchingTables } from './definitions.js';
 import { chooseTables, type Destination, type Place, placeOf } from './destination.js';
@@ -41,6 +43,10 @@ export interface Fit {
   sequences: SequenceState[];
   obstacles: Obstacle[];
   views: MaterializedView[];
+  /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
+  paths: Map<number, TrustedPath>;
+  /** The same for the table that a table of the archive goes to, or whose copy it goes to. */
+  pathOf: (table: ManifestTable) => TrustedPath | undefined;
   /** Whether rows are there to be replaced. Elsewhere the tables must be empty. */
   replace: boolean;
 }
@@ -72,11 +78,14 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     allowExtraTables: options.allowExtraTables || elsewhere || !all,
   });
   const tables = create ? [] : matching;
-  const copies = create ? archived.map((table) => ({ like: table, copy: place(table) })) : [];
+  const copies = create ? matching.map((table) => ({ like: table, copy: place(table) })) : [];
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const obstacles = (await listObstacles(session, matching, large)).filter(({ table }) => !create || !table);
   const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
+  const validated = obstacles.flatMap(({ validates }) => (validates === undefined ? [] : { oid: validates }));
+  const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
+  const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
   // Elsewhere, and of some tables only, those that belong to the tables: others may serve somebody else.
   const there =
     all && !elsewhere
@@ -101,7 +110,18 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ]);
-  return { archived, place, copies, tables, sequences, obstacles, views, replace: !elsewhere };
+  return {
+    archived,
+    place,
+    copies,
+    tables,
+    sequences,
+    obstacles,
+    views,
+    paths,
+    pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
+    replace: !elsewhere,
+  };
 }
 
 /** Bytes of CSV. */

@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { AttemptNotes, OpenedSession, ReportProgress, StartedArchive } from '#contracts';
+import {
+  type AttemptNotes,
+  Failure,
+  type OpenedSession,
+  type ReportProgress,
+  type StartedArchive,
+} from '#contracts';
 
 /** What of a daemon's run outlives the process that runs it. */
 export interface Journal {
@@ -10,6 +16,46 @@ export interface Journal {
   note(change: Partial<AttemptNotes>): Promise<void>;
   /** Whether a later attempt has begun, because this one seemed dead: what it may have found is no longer ours. */
   isOvertaken(): Promise<boolean>;
+}
+
+/**
+ * The archives that attempts of a daemon began. What they noted may have passed through other hands: it names what is
+ * to be deleted.
+ * @throws Failure NOT_AUTHENTIC for a key that no backup of this daemon has
+ */
+export function notedArchives(
+  { notes }: Journal,
+  daemonId: string,
+  keyPrefix: string,
+): readonly StartedArchive[] {
+  const isOwn = (key: string) =>
+    key.startsWith(keyPrefix) &&
+    /^BackupDaemonJob(\d+)-\d+\.zip$/.exec(key.slice(keyPrefix.length))?.[1] === daemonId;
+  for (const { key } of notes.archives) if (!isOwn(key)) throw notOwn(daemonId, `the archive ${key}`);
+  return notes.archives;
+}
+
+/**
+ * The sessions that attempts of a daemon opened. What they noted may have passed through other hands: it names whom to
+ * end.
+ * @throws Failure NOT_AUTHENTIC for a name that no session of this daemon has
+ */
+export function notedSessions({ notes }: Journal, daemonId: string): readonly OpenedSession[] {
+  const isOwn = (name: string) =>
+    /^snapshotd (?:backup|restore|verify) (\d+) [0-9a-f]{8}$/.exec(name)?.[1] === daemonId;
+  for (const { name } of notes.sessions) if (!isOwn(name)) throw notOwn(daemonId, `the session "${name}"`);
+  return notes.sessions;
+}
+
+function notOwn(daemonId: string, what: string): Failure {
+  return new Failure(
+    'NOT_AUTHENTIC',
+    'permanent',
+    `The notes of job ${daemonId} name ${what}, which is not its own and stays as it is.`,
+    {
+      hint: 'Check who may write to the queue, and whether S3_PREFIX was changed. Then start the job again.',
+    },
+  );
 }
 
 /** Notes that an archive was begun, or the upload id of one that was. */

@@ -35,11 +35,7 @@ export async function withLanes<Result>(
   { url, applicationName, leader, snapshot, lanes, chunks, signal }: LanesOptions,
   work: (sessions: Session[]) => Promise<Result>,
 ): Promise<Result> {
-  const useful = Math.min(
-    lanes,
-    Math.floor(worth(chunks) / CHUNKS_PER_LANE),
-    Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)),
-  );
+  const useful = Math.min(lanes, usefulLanes(chunks), Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)));
   const sessions = [leader];
   const drop = () => sessions.slice(1).forEach((session) => session.destroy());
   signal.addEventListener('abort', drop, { once: true });
@@ -75,11 +71,13 @@ export async function openLane(
   }
 }
 
-/** How many chunks of full size there is as much to do as for these. */
-function worth(chunks: Chunk[]): number {
-  return chunks.reduce(
-    (sum, { table, blocks }) =>
-      sum + (blocks !== undefined ? 1 : Math.max(0, table.bytes - OPENING_BYTES) / CHUNK_BYTES),
-    0,
+/** How many sessions can share the reading: what one COPY reads, no other session can. */
+function usefulLanes(chunks: Chunk[]): number {
+  const worths = chunks.map(({ table, blocks }) =>
+    blocks !== undefined ? 1 : Math.max(0, table.bytes - OPENING_BYTES) / CHUNK_BYTES,
   );
+  const all = worths.reduce((sum, worth) => sum + worth, 0);
+  const largest = worths.reduce((most, worth) => Math.max(most, worth), 0);
+  if (largest === 0) return 1;
+  return Math.min(Math.ceil(all / largest), 1 + Math.floor((all - largest) / CHUNKS_PER_LANE));
 }

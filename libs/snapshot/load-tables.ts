@@ -1,4 +1,5 @@
 import {
+  type EntrySequence,
   invalid,
   type ManifestEntry,
   type ManifestFile,
@@ -7,7 +8,7 @@ import {
   WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#contracts';
-import { copyIn, displayTable, type Session } from '#postgres';
+import { copyIn, displayTable, type Session, underPath } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import type { Fit } from './fit.js';
 
@@ -20,34 +21,36 @@ import type { Fit } from './fit.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, place, replace, copies }: Fit,
+  { archived, pathOf, place, replace, copies }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
   const freeze = replace || copies.length > 0;
-  const ahead = new ReadAhead(archive, archived);
+  // As they lie, so that small ones are read together.
+  const tables = archive.inPlace(archived, ({ entries }) => entries[0]);
+  const ahead = new ReadAhead(archive, tables);
   try {
-    for (const [index, table] of archived.entries()) {
-      progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${archived.length})`);
+    for (const [index, table] of tables.entries()) {
+      progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
       const target = { ...place(table), columns, freeze };
-      const rows = await copyIn(session, target, ahead.rowsOf(table), server.encoding).catch(
-        async (error: unknown) => {
-          // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
-          const entry = ahead.present;
-          if (
-            entry !== undefined &&
-            entry.length > WHOLE_ENTRY_BYTES &&
-            error instanceof Failure &&
-            error.code === 'DATABASE_QUERY_FAILED'
-          ) {
-            await ahead.close();
-            await readToEnd(archive, entry, signal);
-          }
-          throw error;
-        },
-      );
+      // Checks, generated columns and indexes may call functions.
+      const load = () => copyIn(session, target, ahead.rowsOf(table), server.encoding);
+      const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
+        // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
+        const entry = ahead.present;
+        if (
+          entry !== undefined &&
+          entry.length > WHOLE_ENTRY_BYTES &&
+          error instanceof Failure &&
+          error.code === 'DATABASE_QUERY_FAILED'
+        ) {
+          await ahead.close();
+          await readToEnd(archive, [entry], signal);
+        }
+        throw error;
+      });
       if (rows !== table.rows)
         throw invalid(
           `the entries of ${displayTable(table)} give ${rows} rows where its manifest says ${table.rows}`,
@@ -70,14 +73,11 @@ interface Begun {
 class ReadAhead {
   /** Whose bytes are being given; all before it were checked. */
   present: ManifestEntry | undefined;
-  private readonly entries: Iterator<ManifestEntry>;
+  private readonly sequence: EntrySequence;
   private upcoming: Begun | undefined;
 
-  constructor(
-    private readonly archive: OpenArchive,
-    tables: ManifestTable[],
-  ) {
-    this.entries = tables.flatMap((table) => table.entries).values();
+  constructor(archive: OpenArchive, tables: ManifestTable[]) {
+    this.sequence = archive.read(tables.flatMap((table) => table.entries));
     this.upcoming = this.begin();
   }
 
@@ -92,6 +92,7 @@ class ReadAhead {
   async close(): Promise<void> {
     await this.upcoming?.rest.return(undefined);
     this.upcoming = undefined;
+    await this.sequence.close();
   }
 
   private async *next(): AsyncGenerator<Buffer> {
@@ -109,9 +110,8 @@ class ReadAhead {
   }
 
   private begin(): Begun | undefined {
-    const next = this.entries.next();
-    if (next.done === true) return undefined;
-    const rest = this.archive.readEntry(next.value);
+    const rest = this.sequence.next();
+    if (rest === undefined) return undefined;
     const first = rest.next();
     first.catch(() => undefined); // Whoever takes it hears of it.
     return { first, rest };
@@ -135,16 +135,24 @@ async function* withoutHeader(csv: AsyncIterable<Buffer>): AsyncGenerator<Buffer
   }
 }
 
-/** Reads an entry without using it: for its checksums. @throws Failure ARCHIVE_INVALID */
-export async function readToEnd(
+/** Reads entries without using them, for their checksums, in the order in which they lie. @throws Failure ARCHIVE_INVALID */
+export async function readToEnd<Entry extends ManifestFile>(
   archive: OpenArchive,
-  entry: ManifestFile,
+  entries: Entry[],
   signal: AbortSignal,
-  onBytes: (bytes: number) => void = () => {},
+  onBytes: (entry: Entry, bytes: number) => void = () => {},
 ): Promise<void> {
-  let bytes = 0;
-  for await (const chunk of archive.readEntry(entry)) {
-    signal.throwIfAborted();
-    onBytes((bytes += chunk.length));
+  const inPlace = archive.inPlace(entries, (entry) => entry);
+  const sequence = archive.read(inPlace);
+  try {
+    for (const entry of inPlace) {
+      let bytes = 0;
+      for await (const chunk of sequence.next() ?? []) {
+        signal.throwIfAborted();
+        onBytes(entry, (bytes += chunk.length));
+      }
+    }
+  } finally {
+    await sequence.close();
   }
 }

@@ -1,5 +1,5 @@
 import { errorSentence, Failure } from '#contracts';
-import { displayTable, quoteTable, type Session } from '#postgres';
+import { displayTable, quoteTable, type Session, underPath } from '#postgres';
 import type { Fit } from './fit.js';
 import { openLane } from './lanes.js';
 import type { Repository } from './repository-session.js';
@@ -26,21 +26,21 @@ export interface StatisticsOptions {
  * @throws Failure when the server went away, or the signal's reason
  */
 export async function makeStatistics(
-  { archived, place }: Fit,
+  { archived, place, pathOf }: Fit,
   { repository, applicationName, leader, lanes, signal }: StatisticsOptions,
 ): Promise<string[]> {
   const largest = archived.toSorted((a, b) => b.rows - a.rows);
   const left = largest.values();
   const without: string[] = [];
   const analyze = async (session: Session, signal: AbortSignal) => {
-    // Up to PostgreSQL 16 expressions of indexes may call functions by their bare names.
-    await session.query('SET search_path TO DEFAULT');
     // Statistics may be lost with the server: no need to wait for the disk after each table.
     await session.query('SET synchronous_commit = off');
     for (const table of left) {
       signal.throwIfAborted();
       try {
-        await session.query(`ANALYZE (SKIP_LOCKED) ${quoteTable(place(table))}`);
+        const statement = `ANALYZE (SKIP_LOCKED) ${quoteTable(place(table))}`;
+        // Up to PostgreSQL 16 expressions of indexes may call functions by their bare names.
+        await underPath(session, pathOf(table), () => session.query(statement));
       } catch (error) {
         // Such as for a table that was dropped meanwhile, or an index whose function fails.
         if (!(error instanceof Failure) || error.code !== 'DATABASE_QUERY_FAILED') throw error;

@@ -3,12 +3,14 @@ import { Failure } from '#contracts';
 import {
   createCopies,
   displayTable,
+  hasRows,
   isForeignKeyViolation,
   type Obstacle,
   quoteTable,
   refreshMaterializedViews,
   type Session,
   setSequences,
+  underPath,
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import type { Fit } from './fit.js';
@@ -29,7 +31,7 @@ export async function replaceRows(
   // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
   // to be spent on compiling them.
   await session.query('SET LOCAL jit = off');
-  await createCopies(session, fit.copies);
+  await createCopies(session, fit.copies, fit.paths);
   for (const { what, remove } of fit.obstacles.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
     await session.query(remove);
@@ -38,15 +40,13 @@ export async function replaceRows(
   else await checkEmpty(session, fit.tables);
   // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
   await setSequences(session, fit.sequences);
-  // Defaults, checks and generated columns may call functions by their bare names.
-  await session.query('SET LOCAL search_path TO DEFAULT');
   await loadTables(session, archive, fit, progress, signal);
   for (const obstacle of fit.obstacles) {
     progress.allRows(`Putting back ${obstacle.what}`);
-    await putBack(session, obstacle);
+    await putBack(session, obstacle, fit.paths);
   }
   progress.allRows('Refreshing materialized views');
-  await refreshMaterializedViews(session, fit.views);
+  await refreshMaterializedViews(session, fit.views, fit.paths);
 }
 
 type Relation = Parameters<typeof quoteTable>[0];
@@ -59,8 +59,7 @@ async function truncate(session: Session, tables: Relation[]): Promise<void> {
 /** Rows that are there may be somebody's: only in their own place are they replaced. */
 async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
   for (const table of tables) {
-    const rows = await session.query(`SELECT FROM ONLY ${quoteTable(table)} LIMIT 1`);
-    if (rows.length > 0)
+    if (await hasRows(session, table))
       throw new Failure(
         'DESTINATION_REFUSED',
         'permanent',
@@ -72,10 +71,20 @@ async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
   }
 }
 
-/** Adding a foreign key checks it. */
-async function putBack(session: Session, { what, putBack: statements }: Obstacle): Promise<void> {
+/**
+ * Runs definitions under the safe path, under which PostgreSQL printed them: so each name means the same object again.
+ * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
+ */
+async function putBack(
+  session: Session,
+  { what, validates, putBack: statements }: Obstacle,
+  paths: Fit['paths'],
+): Promise<void> {
+  const path = validates === undefined ? undefined : paths.get(validates);
   try {
-    for (const statement of statements) await session.query(statement);
+    await underPath(session, path, async () => {
+      for (const statement of statements) await session.query(statement);
+    });
   } catch (error) {
     if (!isForeignKeyViolation(error)) throw error;
     throw new Failure(

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
 import { type DatabaseIdentity, retrying } from '#contracts';
-import { Observer, Session } from '#postgres';
+import { type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { expectDatabase } from './same-database.js';
 import { together } from './together.js';
@@ -14,6 +14,8 @@ export interface Repository {
   patienceMs: number;
   /** The database that the URL must lead to; whichever it is when missing. */
   identity?: DatabaseIdentity;
+  /** For how long a session that is none of our jobs may hold the repository lock: milliseconds. */
+  lockPatienceMs: number;
 }
 
 export interface RepositorySessionOptions {
@@ -89,6 +91,24 @@ export async function withRepositorySession<Result>(
   } finally {
     await session.close();
   }
+}
+
+/**
+ * Waits for the repository lock, saying who holds it, and holds it until the session ends.
+ * @throws Failure REPOSITORY_BUSY, or the signal's reason
+ */
+export async function lockRepository(
+  session: Session,
+  mode: LockMode,
+  { repository, progress, signal }: Omit<RepositorySessionOptions, 'applicationName'>,
+): Promise<void> {
+  const waiting = 'Waiting for the repository lock';
+  progress.say(waiting);
+  await takeRepositoryLock(session, mode, {
+    patienceMs: repository.lockPatienceMs,
+    onWait: (holders) => progress.say(`${waiting}: held by ${holders}`),
+    signal,
+  });
 }
 
 /**

@@ -5,7 +5,6 @@ import {
   endSessions,
   quoteTable,
   type Session,
-  takeRepositoryLock,
   transactionId,
   transactionOutcome,
 } from '#postgres';
@@ -14,11 +13,16 @@ import { CopyProgress } from './copy-progress.js';
 import type { Destination } from './destination.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { checkFit, type Fit } from './fit.js';
-import { nameSession, noteSession } from './journal.js';
+import { nameSession, notedArchives, noteSession } from './journal.js';
 import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
+import {
+  lockRepository,
+  openSession,
+  type RepositorySessionOptions,
+  withRepositorySession,
+} from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
@@ -72,8 +76,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
       async (session, signal, observer) => {
-        progress.say('Waiting for the repository lock');
-        await takeRepositoryLock(session, request.intoSchemas === undefined ? 'exclusive' : 'shared');
+        const mode = request.intoSchemas === undefined ? 'exclusive' : 'shared';
+        await lockRepository(session, mode, { repository, progress, signal });
 
         await expectSameDatabase(session, manifest, request);
         const options = { ...request, schemas: repository.schemas };
@@ -116,8 +120,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     // Whatever failed after the commit, the repository is restored.
     if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
-  } finally {
-    await archive.close();
   }
 }
 
@@ -132,7 +134,7 @@ function lockedTables({ tables, obstacles }: Fit): { schema: string; name: strin
  * attempts, which changed nothing, are of no use any more.
  */
 async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): Promise<void> {
-  const { journal, store } = request;
+  const { journal, store, daemonId, keyPrefix } = request;
   const report = (progress: Parameters<typeof journal.report>[0]) =>
     journal.report({ ...progress, message: `Safety backup: ${progress.message}` });
   const { key } = await makeArchive({
@@ -149,7 +151,7 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
     },
   });
   await journal.note({ safetyKey: key });
-  for (const earlier of journal.notes.archives)
+  for (const earlier of notedArchives(journal, daemonId, keyPrefix))
     if (earlier.key !== key) await store.delete(earlier.key, signal);
 }
 

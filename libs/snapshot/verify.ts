@@ -1,18 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { errorSentence, Failure, progressTotal } from '#contracts';
-import { type Session, takeRepositoryLock } from '#postgres';
+import type { Keys } from '#keys';
+import type { Session } from '#postgres';
+import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
 import { checkFit } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
-import { openStored } from './open-stored.js';
+import { findStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import { withRepositorySession } from './repository-session.js';
+import { lockRepository, withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
-import { verificationKey, type VerificationRecord } from './verification-record.js';
+import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest
   extends
@@ -20,6 +22,8 @@ export interface VerifyRequest
     Provenance {
   /** The archive's key. */
   key: string;
+  /** Sign the result. */
+  keys: Keys;
   /** Whether tables that the archive does not hold may be there, as a restore could be told. */
   allowExtraTables: boolean;
   /** Load the rows into scratch tables as well. */
@@ -42,22 +46,18 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   await endEarlierSessions(request, new CopyProgress(journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
-  const object = await openStored(store, key, signal);
+  const object = await findStored(store, key, signal);
   try {
-    const archive = await openArchive(object);
-    try {
-      await check(request, archive);
-    } finally {
-      await archive.close();
-    }
+    const archive = await openArchive(store.openListed(object, signal));
+    await check(request, archive);
     const { entities } = archive.manifest.totals;
-    await keep(request, { restorable: true, entities });
-    return { entities, bytes: object.length };
+    await keep(request, object, { restorable: true, entities });
+    return { entities, bytes: object.bytes };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, and definitions that differ, say something of the archive; a network that is away does not.
     if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
-      await keep(request, { restorable: false, reason: errorSentence(error) });
+      await keep(request, object, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
@@ -69,8 +69,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   await withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
-    progress.say('Waiting for the repository lock');
-    await takeRepositoryLock(session, 'shared');
+    await lockRepository(session, 'shared', { repository, progress, signal });
     await expectSameDatabase(session, archive.manifest, request);
     const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
     await checkFit(session, archive.manifest, options);
@@ -78,21 +77,19 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, archive.manifest.definitions, signal);
+      await readToEnd(archive, [archive.manifest.definitions], signal);
     progress.allRows('Keeping the result');
   });
 }
 
 /** Reads all rows: every entry's length and checksums are held against the manifest on the way. */
 async function readRows(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
-  for (const { entries } of archive.manifest.tables)
-    for (const entry of entries) {
-      progress.say(`Checking ${entry.name}`);
-      await readToEnd(archive, entry, signal, (bytes) =>
-        progress.inside(Math.floor((entry.rows * bytes) / entry.length)),
-      );
-      progress.add(entry.rows);
-    }
+  const entries = archive.manifest.tables.flatMap((table) => table.entries);
+  await readToEnd(archive, entries, signal, (entry, bytes) => {
+    progress.say(`Checking ${entry.name}`);
+    if (bytes < entry.length) progress.inside(Math.floor((entry.rows * bytes) / entry.length));
+    else progress.add(entry.rows);
+  });
 }
 
 /**
@@ -122,17 +119,13 @@ async function drill(
 /** Keeps the result, unless a later attempt has begun: what that one finds is not to be replaced by what this one found before. */
 async function keep(
   request: VerifyRequest,
-  result: Pick<VerificationRecord, 'restorable' | 'reason' | 'entities'>,
+  object: ListedObject,
+  result: Pick<VerificationFacts, 'restorable' | 'reason' | 'entities'>,
 ): Promise<void> {
-  const { key, restoreDrill, daemonId, store, signal, journal } = request;
+  const { key, keys, restoreDrill, daemonId, store, signal, journal } = request;
   if (await journal.isOvertaken()) return;
-  const record: VerificationRecord = {
-    archive: key,
-    ...result,
-    restoreDrill,
-    daemonId,
-    verifiedAt: new Date().toISOString(),
-  };
+  const verifiedAt = new Date().toISOString();
+  const record = verificationRecord(keys, object, { ...result, restoreDrill, daemonId, verifiedAt });
   await store.put(verificationKey(key), `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
   const total = progressTotal(result.entities ?? 0);
   if (result.restorable) journal.report({ message: 'Finished: VERIFY', current: total, total });

@@ -107,12 +107,6 @@ export function inShort({ cause }: Failure): string {
   return `${status} ${/^(Unknown|UnknownError|\d+)$/.test(code) ? STATUS_CODES[status] : code}`;
 }
 
-/** Whether the store does not know this operation at all, as simple stores for tests and demos do. */
-export function isUnsupported(error: unknown): boolean {
-  const status = statusOf(error instanceof Failure ? error.cause : error);
-  return status === 405 || status === 501;
-}
-
 function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }

@@ -8,7 +8,6 @@ import {
 } from '@aws-sdk/client-s3';
 import { Failure } from '#contracts';
 import type { Bucket } from './bucket.js';
-import { isUnsupported } from './errors.js';
 import { partSize } from './part-size.js';
 
 /** Parts on their way at once. With the one that fills up they bound the upload's memory. */
@@ -136,12 +135,11 @@ export class MultipartUpload {
   /**
    * Gives up: waits for the parts on their way, since one that arrives later would stay behind, then has the
    * store forget them all. Safe to call in any state.
-   * @returns false where the store does not know how to abort an upload
    */
-  async abort(): Promise<boolean> {
+  async abort(): Promise<void> {
     this.stop.abort(new Error('The upload was given up'));
     await Promise.all(this.inFlight);
-    return abortUpload(this.options.bucket, this.options.key, this.id);
+    await abortUpload(this.options.bucket, this.options.key, this.id);
   }
 
   private async nextPart(): Promise<void> {
@@ -208,46 +206,35 @@ export class MultipartUpload {
 }
 
 /**
- * The ids of all unfinished uploads of exactly this key; none where the store cannot tell.
+ * The ids of all unfinished uploads of exactly this key.
  * @throws Failure STORE_*
  */
 export async function listUploads(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string[]> {
   const command = new ListMultipartUploadsCommand({ Bucket: bucket.name, Prefix: key });
   const target = { key, permission: 's3:ListBucketMultipartUploads' };
-  try {
-    // Sorted by key, and the key itself sorts before all that it is a prefix of: one page is enough.
-    const { Uploads = [] } = await bucket.request(
-      (http) => bucket.client.send(command, http),
-      target,
-      signal,
-    );
-    return Uploads.flatMap(({ Key, UploadId }) => (Key === key && UploadId !== undefined ? [UploadId] : []));
-  } catch (error) {
-    if (isUnsupported(error)) return [];
-    throw error;
-  }
+  // Sorted by key, and the key itself sorts before all that it is a prefix of: one page is enough.
+  const { Uploads = [] } = await bucket.request((http) => bucket.client.send(command, http), target, signal);
+  return Uploads.flatMap(({ Key, UploadId }) => (Key === key && UploadId !== undefined ? [UploadId] : []));
 }
 
 /**
  * Has the store forget an unfinished upload. One that is gone already, or was completed, counts as forgotten.
- * @returns false where the store does not know this call
+ * @throws Failure STORE_*
  */
 export async function abortUpload(
   bucket: Bucket,
   key: string,
   id: string,
   signal?: AbortSignal,
-): Promise<boolean> {
+): Promise<void> {
   const command = new AbortMultipartUploadCommand({ Bucket: bucket.name, Key: key, UploadId: id });
   const target = { key, permission: 's3:AbortMultipartUpload' };
   try {
     await bucket.request((http) => bucket.client.send(command, http), target, signal);
-    return true;
   } catch (error) {
-    if (isUnsupported(error)) return false;
     // Of one that was completed S3 says NoSuchUpload, and Swift NoSuchKey.
     if (error instanceof Failure && ['STORE_UPLOAD_GONE', 'STORE_OBJECT_MISSING'].includes(error.code))
-      return true;
+      return;
     throw error;
   }
 }

@@ -15,7 +15,7 @@ import { storeBase } from './archive-address.js';
 import { Bucket, type TellTrouble } from './bucket.js';
 import { storeFailure } from './errors.js';
 import { abortUpload, listUploads, MultipartUpload } from './multipart-upload.js';
-import { readRange } from './range-read.js';
+import { readRange, versionOf } from './range-read.js';
 
 /** A connection that is silent for so long is taken for dead, and the request is sent again. */
 const SILENCE_MS = 60_000;
@@ -35,6 +35,8 @@ export interface ListedObject {
   bytes: number;
   /** Of its content: objects of one key and one ETag are the same. */
   etag: string | undefined;
+  /** Null in a bucket without versions; missing where the store did not say, as in a listing. */
+  versionId?: string | null;
   /** When it was written: milliseconds since 1970. */
   modifiedOn: number;
 }
@@ -88,13 +90,20 @@ export class ObjectStore {
       const {
         ContentLength = 0,
         ETag,
+        VersionId,
         LastModified,
       } = await this.objects.request(
         (http) => this.client.send(command, http),
         { key, permission: 's3:GetObject' },
         signal,
       );
-      return { key, bytes: ContentLength, etag: ETag, modifiedOn: LastModified?.getTime() ?? 0 };
+      return {
+        key,
+        bytes: ContentLength,
+        etag: ETag,
+        versionId: versionOf(VersionId),
+        modifiedOn: LastModified?.getTime() ?? 0,
+      };
     } catch (error) {
       if (error instanceof Failure && error.code === 'STORE_OBJECT_MISSING') return undefined;
       throw error;
@@ -103,10 +112,10 @@ export class ObjectStore {
 
   /** An object that the store showed, to be read by range as it was then. */
   openListed(
-    { key, bytes, etag }: Pick<ListedObject, 'key' | 'bytes' | 'etag'>,
+    { key, bytes, etag, versionId }: Pick<ListedObject, 'key' | 'bytes' | 'etag' | 'versionId'>,
     signal: AbortSignal,
   ): StoredObject {
-    const object = { bucket: this.objects, key, etag };
+    const object = { bucket: this.objects, key, etag, versionId };
     return {
       length: bytes,
       // Wrapped, so that a reader has a stream at once and errors arrive in it.
@@ -176,7 +185,7 @@ export class ObjectStore {
 
   /**
    * Aborts every unfinished upload of exactly this key.
-   * @param knownUploadId asked for by name, for stores that cannot list uploads
+   * @param knownUploadId asked for by name as well, for stores that list an upload late
    * @throws Failure STORE_*
    */
   async abortUploads(key: string, knownUploadId: string | undefined, signal?: AbortSignal): Promise<void> {

@@ -1,4 +1,6 @@
 import { GetObjectCommand } from '@aws-sdk/client-s3';
+import type { Readable } from 'node:stream';
+import { Failure } from '#contracts';
 import type { Bucket } from './bucket.js';
 import { storeFailure } from './errors.js';
 
@@ -7,6 +9,13 @@ export interface ObjectVersion {
   key: string;
   /** Of the version that is wanted. */
   etag: string | undefined;
+  /** See ListedObject. */
+  versionId: string | null | undefined;
+}
+
+/** The id of a version as the SDK gives it. An object that is older than its bucket's versions has the id "null". */
+export function versionOf(id: string | undefined): string | null {
+  return id === undefined || id === 'null' ? null : id;
 }
 
 /**
@@ -14,7 +23,7 @@ export interface ObjectVersion {
  * @throws Failure STORE_* when not a byte more has come for too long; the signal's reason
  */
 export async function* readRange(
-  { bucket, key, etag }: ObjectVersion,
+  { bucket, key, etag, versionId }: ObjectVersion,
   start: number,
   end: number,
   signal: AbortSignal,
@@ -23,7 +32,7 @@ export async function* readRange(
   try {
     for (let position = start; position < end;) {
       try {
-        const { Body } = await bucket.client.send(
+        const { Body, VersionId } = await bucket.client.send(
           new GetObjectCommand({
             Bucket: bucket.name,
             Key: key,
@@ -33,7 +42,16 @@ export async function* readRange(
           { abortSignal: signal },
         );
         // In Node the SDK's body is a Readable; its type also covers browsers.
-        for await (const chunk of Body as AsyncIterable<Buffer>) {
+        const body = Body as Readable;
+        if (VersionId !== undefined && versionId !== undefined && versionOf(VersionId) !== versionId) {
+          body.destroy();
+          throw new Failure(
+            'STORE_REQUEST_FAILED',
+            'permanent',
+            `The object ${key} of the bucket ${bucket.name} was replaced while it was read.`,
+          );
+        }
+        for await (const chunk of body as AsyncIterable<Buffer>) {
           retries.over();
           const wanted = chunk.subarray(0, end - position);
           position += wanted.length;

@@ -33,6 +33,7 @@ interface Event {
   subject: string | null;
   outcome: string;
   address: string;
+  count: number;
 }
 
 type Refused = Answer<{ reason: string }>;
@@ -73,7 +74,8 @@ function neededScope(route: string): KeyScope | 'session' {
   if (STARTS.includes(route)) return 'start';
   if (CHANGES_OR_GIVES_AWAY.includes(route)) return 'everything';
   if (FOR_PEOPLE.includes(route)) return 'session';
-  return / \/admin(?!\/queues$)/.test(route) ? 'session' : 'read';
+  if (/ \/admin\/queues$/.test(route)) return 'everything';
+  return / \/admin/.test(route) ? 'session' : 'read';
 }
 
 let stack: Stack;
@@ -547,7 +549,7 @@ describe('the audit', () => {
     await as(token, 'PUT', '/auth/v1/password', { currentPassword: bob.password, newPassword: 'swordfish' });
     await change(bob.id, { displayName: 'Robert', administrator: false, password: 'swordfish' });
 
-    const by = { account: bob.email, key: null, address: '127.0.0.1' };
+    const by = { account: bob.email, key: null, address: '127.0.0.1', count: 1 };
     const events = (await audited(`&since=${since}`)).reverse();
     expect(events).toEqual(
       [
@@ -617,11 +619,32 @@ describe('the audit', () => {
       expect((await stack.call('GET', `/repo/v1/audit${query}`)).status).toBe(400);
   });
 
-  test('a guesser leaves ten failures a minute and one refusal, and what nobody sent nothing', async () => {
-    const email = `${'g'.repeat(308)}@example.org`;
-    for (let i = 0; i < 14; i++) await login(email, `guess ${i}`);
-    const outcomes = (await audited(`&account=${email}`)).map(({ outcome }) => outcome);
-    expect(outcomes).toEqual(['429', ...Array<string>(10).fill('401')]);
+  test('has one event a minute for what is refused to an account, with its count, also when the API ends', async () => {
+    const guesser = `${'g'.repeat(308)}@example.org`;
+    for (let i = 0; i < 14; i++) await login(guesser, `guess ${i}`);
+    const bob = await newAccount({ administrator: true });
+    const reader = await newKey('read', await session(bob));
+    const start = () => as(reader.key, 'POST', '/repo/v1/startBackupDaemon', {});
+    for (let i = 0; i < 9; i++) expect((await start()).status).toBe(403);
+    await as(reader.key, 'DELETE', '/repo/v1/terminateDaemon/5');
+    const ada = await newAccount();
+    const token = await session(ada);
+    const passwords = { currentPassword: 'wrong', newPassword: 'another one' };
+    for (let i = 0; i < 12; i++) await as(token, 'PUT', '/auth/v1/password', passwords);
+
+    const counts = async (filter: string) =>
+      (await audited(filter)).map(({ outcome, count }) => `${count} ${outcome}`);
+    const refused = `&account=${bob.email}&action=backup.start`;
+    expect(await audited(refused)).toMatchObject([{ key: reader.name, outcome: '403', count: 1 }]);
+    expect(await counts(`&account=${guesser}`)).toEqual(['1 401']);
+    await stack.restartApi('SIGTERM');
+    expect(await counts(`&account=${guesser}`)).toEqual(['13 429', '1 401']);
+    expect(await counts(refused)).toEqual(['8 403', '1 403']);
+    expect(await counts(`&account=${ada.email}&action=password.change`)).toEqual(['11 429', '1 403']);
+    expect(await counts(`&account=${bob.email}&action=daemon.terminate`)).toEqual(['1 403']);
+  });
+
+  test('has nothing of what nobody sent, and no more of an email than one can be', async () => {
     // HTTP Basic holds emails to no length.
     const basic = Buffer.from(`${'h'.repeat(4_000)}:guess`).toString('base64');
     await stack.call('GET', '/admin/queues', undefined, { authorization: `Basic ${basic}` });

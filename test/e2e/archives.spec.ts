@@ -4,12 +4,14 @@ import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ZipFile } from 'yazl';
 import type { DaemonStatus } from '#contracts';
+import { CommandLine } from '../support/command-line.js';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { describeOnSwift, openStore, putBytes, servers, sql, swift } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 interface Archive {
   name: string;
+  restorable: boolean | null;
   createdOn: number;
   problem: string | null;
 }
@@ -71,7 +73,7 @@ describe('the archives below a prefix', () => {
       takenOn: expect.any(Number),
       entities: 7,
       daemonId: backup.id,
-      formatVersion: 1,
+      formatVersion: 2,
       verifiedOn: null,
       verifiedBy: null,
       restorable: null,
@@ -165,6 +167,100 @@ describe('the archives below a prefix', () => {
     });
   });
 
+  describe('were not verified', () => {
+    const proof = 'proof.zip';
+    const recordKey = (archive: string) => `${prefix}${archive}.verified.json`;
+    let record: Buffer;
+    beforeAll(async () => {
+      await putBytes(prefix + proof, bytes);
+      expect(await verify()).toMatchObject({ status: 'COMPLETED' });
+      const object = await store.open(recordKey(proof), never);
+      record = object === undefined ? Buffer.alloc(0) : await buffer(object.read(0, object.length));
+    });
+    afterEach(async () => {
+      network.versionId = () => undefined;
+      await putBytes(prefix + proof, bytes);
+      await putBytes(recordKey(proof), record);
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+    });
+    afterAll(() => stack.call('DELETE', path(proof)));
+
+    async function verify() {
+      const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: proof });
+      return stack.finished(body.id);
+    }
+    async function restorable(archive: string) {
+      const { backups } = await list('?limit=100');
+      const { body } = await stack.call<Archive>('GET', path(archive));
+      return {
+        listed: backups.find((one) => one.name === archive)?.restorable,
+        alone: body.restorable,
+      };
+    }
+
+    test('when they were replaced by others, as long or longer', async () => {
+      const damaged = Buffer.from(bytes);
+      damaged.writeUInt8(damaged.readUInt8(100) ^ 1, 100);
+      for (const other of [damaged, Buffer.concat([bytes, Buffer.from(' ')]), bytes.subarray(1)]) {
+        await putBytes(prefix + proof, other);
+        expect(await restorable(proof)).toEqual({ listed: null, alone: null });
+      }
+    });
+
+    test('when the record is that of another name', async () => {
+      await putBytes(`${prefix}copy.zip`, bytes);
+      await putBytes(recordKey('copy.zip'), record);
+      expect(await restorable('copy.zip')).toEqual({ listed: null, alone: null });
+      await stack.call('DELETE', path('copy.zip'));
+    });
+
+    test('when somebody has changed the record, or has none of the keys', async () => {
+      const facts = JSON.parse(record.toString()) as { code: string };
+      expect(facts).toMatchObject({
+        archive: prefix + proof,
+        etag: expect.any(String),
+        versionId: null,
+        bytes: bytes.length,
+        code: expect.stringMatching(/^[0-9a-f]{64}$/),
+      });
+      for (const forged of [
+        { ...facts, restoreDrill: true },
+        { ...facts, verifiedAt: '2030-01-01T00:00:00.000Z' },
+        { ...facts, code: 'ab'.repeat(32) },
+        { ...facts, code: undefined },
+        { ...facts, more: true },
+      ]) {
+        await putBytes(recordKey(proof), Buffer.from(JSON.stringify(forged)));
+        expect(await restorable(proof)).toEqual({ listed: null, alone: null });
+      }
+    });
+
+    test('when the bucket has another version of the same bytes, which a listing does not show', async () => {
+      network.versionId = () => 'v1';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
+      expect(await verify()).toMatchObject({ status: 'COMPLETED' });
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+      network.versionId = () => 'v2';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
+      // One that is older than its bucket's versions.
+      network.versionId = () => 'null';
+      await putBytes(recordKey(proof), record);
+      expect(await restorable(proof)).toEqual({ listed: true, alone: true });
+    });
+
+    test('when another version came while they were read', async () => {
+      let reads = 0;
+      network.versionId = ({ operation, what }) =>
+        operation === 'GetObject' && what.includes(proof) && ++reads > 2 ? 'v2' : 'v1';
+      expect(await verify()).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringContaining('was replaced while it was read'),
+      });
+      network.versionId = () => 'v1';
+      expect(await restorable(proof)).toEqual({ listed: true, alone: null });
+    });
+  });
+
   test('are got at by name with credentials that may not list', async () => {
     await putBytes(`${prefix}known.zip`, bytes);
     await putBytes(`${prefix}known.zip.verified.json`, Buffer.from('{}'));
@@ -232,6 +328,98 @@ describe('the archives below a prefix', () => {
     expect(await isThere(`${prefix}${name}.verified.json`)).toBe(false);
     expect(await stack.call('DELETE', path(name))).toMatchObject(MISSING);
     expect((await stack.call('DELETE', path('other/copy.zip'))).status).toBe(204);
+  });
+});
+
+describe('names', () => {
+  const store = openStore(servers.s3);
+  /** In folders, because the S3 server of the tests keeps objects as files. */
+  const nameOf = (bytes: number) => `${'a'.repeat(99)}/`.repeat(12).slice(0, bytes - 5) + 'z.zip';
+  const bytesOf = async (key: string) => {
+    const object = await store.open(key, never);
+    return object === undefined ? Buffer.alloc(0) : buffer(object.read(0, object.length));
+  };
+
+  test('have up to 1,024 bytes with the prefix, and work everywhere', async () => {
+    const prefix = `long-${randomBytes(4).toString('hex')}/`;
+    const stack = await Stack.start({ env: { S3_PREFIX: prefix } });
+    const { backupUrl } = await stack.finished((await stack.startBackup()).id);
+    const bytes = await bytesOf(prefix + (backupUrl?.split('/').at(-1) ?? ''));
+    const name = nameOf(1_024 - prefix.length);
+    const key = prefix + name;
+    expect(Buffer.byteLength(key)).toBe(1_024);
+    await putBytes(key, bytes);
+    const other = nameOf(1_024 - prefix.length - 1);
+    await putBytes(prefix + other, bytes);
+
+    const url = `${servers.s3.endpoint}/archives/${key}`;
+    const encoded = `${servers.s3.endpoint}/archives/${[...key].map((each) => `%${each.charCodeAt(0).toString(16)}`).join('')}`;
+    for (const [type, address] of [
+      ['Verify', name],
+      ['Restore', url],
+      ['Verify', encoded],
+    ] as const) {
+      const { body } = await stack.call<DaemonStatus>('POST', `/repo/v1/start${type}Daemon`, {
+        url: address,
+      });
+      expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED', backupUrl: url });
+      expect((await stack.call('GET', `/admin/daemons/${body.id}`)).body).toContain(
+        `/admin/archives/${encodeURIComponent(name)}`,
+      );
+    }
+    const { body: list } = await stack.call<ArchiveList>('GET', '/repo/v1/backups');
+    const byName = new Map(list.backups.map((archive) => [archive.name, archive]));
+    expect(byName.get(name)).toMatchObject({ problem: null, restorable: true, url });
+    expect(byName.get(other)).toMatchObject({ problem: null, restorable: null });
+    expect((await stack.call('GET', path(name))).body).toMatchObject({ name, restorable: true });
+    for (const page of ['', '/restore', '/delete']) {
+      const { status, body } = await stack.call('GET', `/admin/archives/${encodeURIComponent(name)}${page}`);
+      expect({ status, named: JSON.stringify(body).includes(name) }).toEqual({ status: 200, named: true });
+    }
+    const user = new CommandLine({ SNAPSHOTD_URL: stack.url, SNAPSHOTD_TOKEN: stack.sessionToken });
+    expect(await user.json('download', name)).toMatchObject({ name, bytes: bytes.length });
+    expect(await user.run(['verify', name, '--wait'])).toMatchObject({ code: 0 });
+
+    expect((await stack.call('DELETE', path(name))).status).toBe(204);
+    expect(await stack.call('GET', path(name))).toMatchObject(MISSING);
+    const left: string[] = [];
+    for await (const object of store.list(prefix, never)) left.push(object.key);
+    expect(left).toHaveLength(2);
+
+    expect(await stack.call('GET', path(nameOf(1_025)))).toMatchObject(MISSING);
+    expect((await stack.call('GET', path(nameOf(1_024) + 'a'.repeat(1_025)))).status).toBe(414);
+    await stack.stop();
+  });
+
+  test('are those of backups alone where the prefix is no folder', async () => {
+    const prefix = `flat-${randomBytes(4).toString('hex')}`;
+    const stack = await Stack.start({ env: { S3_PREFIX: prefix } });
+    const backup = await stack.finished((await stack.startBackup()).id);
+    const key = backup.backupUrl?.split('/').at(-1) ?? '';
+    const name = key.slice(prefix.length);
+    expect(name).toMatch(/^BackupDaemonJob1-\d+\.zip$/);
+    const others = [`-b${name}`, `/${name}`, `b/${name}`, '-monday.zip'];
+    for (const other of others) await putBytes(prefix + other, await bytesOf(key));
+    expect((await stack.call<ArchiveList>('GET', '/repo/v1/backups')).body).toMatchObject({
+      total: 1,
+      backups: [{ name }],
+    });
+    for (const other of others)
+      for (const address of [other, `${servers.s3.endpoint}/archives/${prefix}${other}`]) {
+        for (const type of ['Restore', 'Verify'])
+          expect((await stack.call('POST', `/repo/v1/start${type}Daemon`, { url: address })).status).toBe(
+            400,
+          );
+        for (const [method, more] of [
+          ['GET', ''],
+          ['GET', '/download'],
+          ['DELETE', ''],
+        ] as const)
+          expect(await stack.call(method, path(address, more))).toMatchObject(MISSING);
+      }
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', { url: name });
+    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED', backupUrl: backup.backupUrl });
+    await stack.stop();
   });
 });
 

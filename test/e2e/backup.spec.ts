@@ -75,7 +75,7 @@ describe.each(oneOf(queues, 1))('with the %s queue', (_title, queueUrl) => {
     );
   });
 
-  test('progress goes up to a total that is exact, and the archive holds it all', async () => {
+  test('progress goes up to a total that is exact in the end, and the archive holds it all', async () => {
     await sql(stack.env['DATABASE_URL'] ?? '', MANY_ROWS);
     const { id } = await stack.startBackup();
     const seen = await stack.watch(id);
@@ -91,7 +91,9 @@ describe.each(oneOf(queues, 1))('with the %s queue', (_title, queueUrl) => {
     const currents = running.map(({ progresssCurrent }) => progresssCurrent);
     expect(currents).toEqual(currents.toSorted((a, b) => a - b));
     expect(currents.some((current) => current > 0 && current < 300_001)).toBe(true);
-    for (const { progresssTotal } of running) expect([0, 330_001]).toContain(progresssTotal);
+    // An estimate until all rows are there, since nobody has analyzed the tables.
+    for (const { progresssCurrent, progresssTotal } of running)
+      expect(progresssTotal).toBeGreaterThanOrEqual(progresssCurrent);
     for (const { backupUrl, totalTimeMS } of running)
       expect({ backupUrl, positive: totalTimeMS > 0 }).toEqual({ backupUrl: null, positive: true });
     expect(running.map(({ progresssMessage }) => progresssMessage).join()).toMatch(

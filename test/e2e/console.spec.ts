@@ -133,7 +133,7 @@ describeInBrowser('the console', () => {
     const [cookie, ...others] = await context.cookies();
     expect(others).toEqual([]);
     expect(cookie).toMatchObject({
-      name: 'snapshotd_session',
+      name: `snapshotd_session_${new URL(stack.url).port}`,
       path: '/',
       httpOnly: true,
       sameSite: 'Strict',
@@ -157,6 +157,29 @@ describeInBrowser('the console', () => {
     const { headers: answered } = await stack.call('GET', '/admin', undefined, headers);
     expect(answered.get('cache-control')).toBe('no-store');
     expect(answered.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';/);
+  });
+
+  test('leaves the session of another installation on this host alone', async () => {
+    const other = await Stack.start({ workers: 0 });
+    const visitor = await browser.newContext();
+    try {
+      const visit = await visitor.newPage();
+      const { email, password } = Stack.administrator;
+      for (const { url } of [stack, other]) {
+        await visit.goto(`${url}/admin/login`);
+        await visit.fill('[name=email]', email);
+        await visit.fill('[name=password]', password);
+        await visit.keyboard.press('Enter');
+        await visit.waitForURL(`${url}/admin`);
+      }
+      await visit.getByRole('button', { name: 'Log out' }).click();
+      await visit.getByText('You are logged out.').waitFor();
+      await visit.goto(`${stack.url}/admin`);
+      expect(await visit.locator('h1').innerText()).toBe('Overview');
+    } finally {
+      await visitor.close();
+      await other.stop();
+    }
   });
 
   test('starts a backup whose bar moves, with a rate and the time left, and shows its end', async () => {

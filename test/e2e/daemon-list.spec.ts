@@ -155,7 +155,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
     const [one, other] = await Promise.all([EventStream.open(stack, id), EventStream.open(stack, id)]);
     expect(Object.fromEntries(one.response.headers)).toMatchObject({
       'content-type': 'text/event-stream',
-      'cache-control': 'no-cache, no-transform',
+      'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     });
     while (one.statuses.length === 0) await sleep(20);

@@ -75,7 +75,7 @@ describe.each(oneOf(queues, 0))('the dashboard of the %s queue', (_title, queueU
     });
     expect(page.status).toBe(200);
     const cookie = page.headers.get('set-cookie') ?? '';
-    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
+    expect(cookie).toMatch(/^snapshotd_session_\d+=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
     const again = await stack.call('GET', '/admin/queues/api/queues', undefined, {
       cookie: cookie.split(';')[0] ?? '',
     });

@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { freePort } from '#embedded';
 import { OwnServer } from '../support/own-server.js';
-import { servers, sql } from '../support/servers.js';
+import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { nextRedisDatabase, Stack } from '../support/stack.js';
 import { stateOf } from '../support/state.js';
 
@@ -141,6 +142,15 @@ onDebians("the operator's guide", () => {
         errorMessage: null,
       });
     expect(await stateOf(at(lost, 'shop'), ['shop'])).toEqual(before);
+
+    // Newer than the archive that was verified, and somebody put its record beside it.
+    const store = openStore(servers.s3);
+    const key = `${prefix}${whole.backupUrl?.split('/').at(-1)}.verified.json`;
+    const record = await store.open(key, new AbortController().signal);
+    const bytes = record === undefined ? Buffer.alloc(0) : await buffer(record.read(0, record.length));
+    await putBytes(`${prefix}forged.zip`, Buffer.from('no archive'));
+    await putBytes(`${prefix}forged.zip.verified.json`, bytes);
+    store.close();
   });
 
   test('leads from an empty server and the bucket to a running repository, word for word', async () => {

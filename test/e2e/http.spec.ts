@@ -6,6 +6,8 @@ import { promisify } from 'node:util';
 import { hash } from '@node-rs/argon2';
 import { generate } from 'selfsigned';
 import type { DaemonStatus } from '#contracts';
+import { RawConnection } from '../support/raw-http.js';
+import { S3Proxy } from '../support/s3-proxy.js';
 import { queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -268,6 +270,129 @@ describe('health', () => {
     });
     await other.stop();
   });
+
+  test('the object store is asked once, however many want to know within five seconds', async () => {
+    const proxy = await S3Proxy.to(servers.s3.endpoint);
+    const other = await Stack.start({ workers: 0, wait: false, env: { S3_ENDPOINT: proxy.url } });
+    await other.api.ready(() => other.call('GET', '/health/live'));
+    const began = performance.now();
+    const ask = () => other.call('GET', '/health/ready', undefined, {});
+    const answers = await Promise.all(Array.from({ length: 20 }, ask));
+    answers.push(await ask());
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(answers.map(({ body }) => body)).toEqual(
+      Array(21).fill({ status: 'up', database: 'up', queue: 'up', bucket: 'up' }),
+    );
+    expect(proxy.requests).toHaveLength(1);
+    while (performance.now() - began < 5_000) await sleep(50);
+    await ask();
+    expect(proxy.requests).toHaveLength(2);
+    await other.stop();
+    await proxy.close();
+  });
+});
+
+describe('every answer', () => {
+  let behindProxy: Stack;
+  beforeAll(async () => {
+    behindProxy = await Stack.start({ workers: 0, env: { TRUST_PROXY: '127.0.0.1' } });
+  });
+  afterAll(() => behindProxy.stop());
+
+  test.each([
+    ['GET', '/health/ready', 200],
+    ['GET', '/admin', 200],
+    ['GET', '/admin/queues', 200],
+    ['GET', '/admin/queues/api/queues', 200],
+    ['GET', '/docs', 200],
+    ['GET', '/docs-json', 200],
+    ['GET', '/metrics', 200],
+    ['GET', '/repo/v1/daemons', 200],
+    ['GET', '/repo/v1/daemonStatus/999', 404],
+    ['GET', '/nowhere', 404],
+    ['GET', '/admin/nowhere', 404],
+    ['POST', '/nowhere', 404],
+    ['POST', '/repo/v1/startRestoreDaemon', 400],
+    ['PUT', '/auth/v1/session', 400],
+  ])('to %s %.40s is for this client alone, and what its type says', async (method, path, status) => {
+    const headers = { sessionToken: behindProxy.sessionToken };
+    for (const https of [false, true]) {
+      const { status: answered, headers: sent } = await behindProxy.call(method, path, undefined, {
+        ...headers,
+        ...(https && { 'X-Forwarded-Proto': 'https' }),
+      });
+      expect({
+        status: answered,
+        caching: sent.get('cache-control'),
+        type: sent.get('x-content-type-options'),
+        transport: sent.get('strict-transport-security'),
+      }).toEqual({
+        status,
+        caching: 'no-store',
+        type: 'nosniff',
+        transport: https ? 'max-age=31536000' : null,
+      });
+    }
+  });
+
+  test('is so without a session, without a route and to what is no HTTP', async () => {
+    for (const path of [
+      '/repo/v1/daemons',
+      '/repo/v1/daemonStatus/%E0%A4%A',
+      `/repo/v1/daemonStatus/${'9'.repeat(5_000)}`,
+    ]) {
+      const { headers } = await behindProxy.call('GET', path, undefined, {});
+      expect(headers.get('cache-control')).toBe('no-store');
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+    }
+    const connection = new RawConnection(Number(new URL(behindProxy.url).port));
+    const answer = await connection.ask(Buffer.from('nonsense\r\n\r\n'), 5_000);
+    connection.close();
+    expect(answer).toMatchObject({ status: 400 });
+    expect(answer?.headers).toMatch(/^cache-control: no-store\r\nx-content-type-options: nosniff\r?$/im);
+    expect(answer?.headers).not.toMatch(/strict-transport-security/i);
+  });
+
+  test('keeps files that hold nothing private', async () => {
+    for (const path of ['/admin/assets/console.css', '/docs/swagger-ui-bundle.js']) {
+      const { status, headers } = await behindProxy.call('GET', path);
+      expect({ path, status, caching: headers.get('cache-control') }).toEqual({
+        path,
+        status: 200,
+        caching: expect.stringMatching(/^public, max-age=\d+$/),
+      });
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+    }
+  });
+
+  test("sets a cookie of the port, by HTTPS one that no neighbour can set, and ends the browser's old session", async () => {
+    const cookieOf = async (headers: Record<string, string>) => {
+      const answer = await fetch(`${behindProxy.url}/admin/login`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: { 'Content-Type': 'application/x-www-form-urlencoded', ...headers },
+        body: new URLSearchParams(Stack.administrator).toString(),
+      });
+      expect(answer.status).toBe(303);
+      return answer.headers.get('set-cookie') ?? '';
+    };
+    const asks = async (cookie: string, headers: Record<string, string>) =>
+      (await behindProxy.call('GET', '/admin', undefined, { cookie: cookie.split(';')[0] ?? '', ...headers }))
+        .status;
+    const port = new URL(behindProxy.url).port;
+    expect(await cookieOf({})).toMatch(
+      new RegExp(`^snapshotd_session_${port}=[\\w-]{43}; Path=/; HttpOnly; SameSite=Strict$`),
+    );
+
+    const https = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'backup.example.org' };
+    const first = await cookieOf(https);
+    expect(first).toMatch(
+      /^__Host-snapshotd_session_443=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict; Secure$/,
+    );
+    expect(await asks(first, https)).toBe(200);
+    const second = await cookieOf({ ...https, cookie: first.split(';')[0] ?? '' });
+    expect([await asks(first, https), await asks(second, https)]).toEqual([401, 200]);
+  });
 });
 
 describe.each(queues)(
@@ -288,6 +413,9 @@ describe.each(queues)(
       });
       const curl = async (...args: string[]) => (await run('curl', ['-sS', '-i', '-k', ...args])).stdout;
       await tls.api.ready(() => curl(`${tls.url}/health/live`));
+      expect(await curl(`${tls.url}/health/live`)).toMatch(
+        /^strict-transport-security: max-age=31536000\r$/im,
+      );
       const { email, password } = Stack.administrator;
 
       const login = await curl(

@@ -291,7 +291,7 @@ describe('the page', () => {
     const page = await stack.call<string>('GET', '/docs', undefined, { authorization });
     expect(page.status).toBe(200);
     const cookie = page.headers.get('set-cookie') ?? '';
-    expect(cookie).toMatch(/^snapshotd_session=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
+    expect(cookie).toMatch(/^snapshotd_session_\d+=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
     const headers = { cookie: cookie.split(';')[0] ?? '' };
     for (const path of ['/docs', '/docs/swagger-ui-init.js', '/docs/swagger-ui-bundle.js', '/docs-json'])
       expect({ path, ...(await stack.call('GET', path, undefined, headers)) }).toMatchObject({

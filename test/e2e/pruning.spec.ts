@@ -2,14 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
+import { Keys } from '#keys';
+import { verificationRecord } from '#snapshot';
 import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 interface Pruning {
-  keep: { name: string; because: string[] }[];
-  delete: { name: string }[];
+  keep: { name: string; createdOn: number; because: string[] }[];
+  delete: { name: string; createdOn: number }[];
 }
 interface AuditEvents {
   events: { account: string; action: string; subject: string; outcome: string; address: string }[];
@@ -98,35 +101,56 @@ describe('the pruning of a schedule', () => {
 
   test('keeps the newest archive that the bucket has as verified, whoever verified it', async () => {
     await put('proved', { retention: { last: 1 }, enabled: false });
-    await made('proved', 'by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip');
-    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', {
-      url: 'by-hand.zip',
-    });
-    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    await made('proved', 'by-hand.zip', 'doubted.zip', 'replaced.zip', 'unread.zip', 'newest.zip');
+    for (const url of ['by-hand.zip', 'replaced.zip']) {
+      const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url });
+      expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
+    }
+    const damaged = Buffer.from(bytes);
+    damaged.writeUInt8(damaged.readUInt8(100) ^ 1, 100);
+    await putBytes(`${prefix}replaced.zip`, damaged);
     // Verified by the schedule, and found unfit since.
     await change(
       `UPDATE snapshotd.schedule_archive SET verified_on = completed_on, verified_by = 'READ' WHERE key = $1`,
       [`${prefix}doubted.zip`],
     );
-    const record = {
-      archive: `${prefix}doubted.zip`,
-      restorable: false,
-      restoreDrill: false,
-      daemonId: '7',
-      verifiedAt: new Date().toISOString(),
-    };
+    const record = verificationRecord(
+      new Keys([new Secret(Stack.secretKey)]),
+      (await store.find(`${prefix}doubted.zip`, never)) ?? { key: '', bytes: 0, etag: '', modifiedOn: 0 },
+      { restorable: false, restoreDrill: false, daemonId: '7', verifiedAt: new Date().toISOString() },
+    );
     await putBytes(`${prefix}doubted.zip.verified.json`, Buffer.from(JSON.stringify(record)));
     expect(await dryRun('proved')).toMatchObject({
       keep: [
         { name: 'newest.zip', because: ['last'] },
         { name: 'by-hand.zip', because: ['newest verified'] },
       ],
-      delete: [{ name: 'unread.zip' }, { name: 'doubted.zip' }],
+      delete: [{ name: 'unread.zip' }, { name: 'replaced.zip' }, { name: 'doubted.zip' }],
     });
     await run('proved', { retention: { last: 1 } });
     expect(
       await Promise.all(['by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip'].map(isThere)),
     ).toEqual([true, false, false, false]);
+  });
+
+  test('counts an archive that was taken in the future as taken when it was uploaded', async () => {
+    await put('early', { retention: { last: 1, daily: 1 }, enabled: false });
+    const uploadedFrom = Math.floor(Date.now() / 1_000) * 1_000;
+    await made('early', 'from-the-future.zip');
+    await sleep(1_100);
+    await made('early', 'newest.zip');
+    await change(
+      `UPDATE snapshotd.schedule_archive
+          SET created_on = CASE key WHEN $1 THEN now() + interval '400 days' ELSE now() END WHERE schedule = 'early'`,
+      [`${prefix}from-the-future.zip`],
+    );
+    const plan = await dryRun('early');
+    expect(plan).toMatchObject({
+      keep: [{ name: 'newest.zip', because: ['last', expect.stringMatching(/^daily /)] }],
+      delete: [{ name: 'from-the-future.zip' }],
+    });
+    for (const { createdOn } of [...plan.keep, ...plan.delete])
+      expect(createdOn >= uploadedFrom && createdOn <= Date.now()).toBe(true);
   });
 
   test('is in the audit, and so is the backup before it', async () => {
@@ -147,6 +171,26 @@ describe('the pruning of a schedule', () => {
         outcome: '201',
       }),
     );
+  });
+
+  test('never touches what does not lie below the prefix, whatever is on record', async () => {
+    const [outside, url] = [`other-${prefix}far.zip`, `${proxy.url}/archives/other-${prefix}far.zip`];
+    await put('fenced', { retention: { last: 1 }, enabled: false });
+    await made('fenced', 'near.zip');
+    await putBytes(outside, bytes);
+    await change(
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
+       VALUES ($1, $2, 'fenced', '0', '2019-01-01', '2019-01-01')`,
+      [url, outside],
+    );
+    expect(await dryRun('fenced')).toMatchObject({
+      keep: [{ name: 'near.zip' }, { name: url, because: ['not below S3_PREFIX'] }],
+      delete: [],
+    });
+    await run('fenced', { retention: { last: 1 } });
+    expect(await isThere('near.zip')).toBe(false);
+    expect(await store.open(outside, never)).toBeDefined();
+    expect(await onRecord('fenced')).toContain('far.zip');
   });
 
   test('stops when the retention changes', async () => {

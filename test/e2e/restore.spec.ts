@@ -206,18 +206,18 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
   test('a backup waits while a restore has the repository, and says for what', async () => {
     const holder = new pg.Client({
       connectionString: databaseOf(stack),
-      application_name: 'snapshotd restore 99 elsewhere',
+      application_name: 'snapshotd restore 99 0123abcd',
     });
     await holder.connect();
     await holder.query("SELECT pg_advisory_lock('8317692697400340340')");
     const { id } = await stack.startBackup();
     const waiting = (
       await stack.watch(id, ({ progresssMessage }) =>
-        progresssMessage.startsWith('Waiting for the repository,'),
+        progresssMessage.startsWith('Waiting for the repository lock: held by '),
       )
     ).at(-1);
     expect(waiting?.progresssMessage).toMatch(
-      /^Waiting for the repository, which is locked by snapshotd restore 99 elsewhere \(pid \d+\)$/,
+      /^Waiting for the repository lock: held by snapshotd restore 99 0123abcd \(role snapshotd, address 127\.0\.0\.1, pid \d+\)$/,
     );
     await holder.end();
     expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED' });
@@ -364,6 +364,13 @@ describe('addresses that are refused', () => {
     ['ENDPOINT/archives/../other/a.zip', /its path leads to no \.zip file in the bucket/],
     ['ENDPOINT/archives/%2e%2e/other/a.zip', /its path leads to no \.zip file in the bucket/],
     ['ENDPOINT/archives/nightly//a.zip', /its path leads to no \.zip file in the bucket/],
+    ['ENDPOINT/archives/a.zip', /it does not lie below S3_PREFIX, which is nightly\//],
+    ['ENDPOINT/archives/nightly.zip', /it does not lie below S3_PREFIX/],
+    ['ENDPOINT/archives/nightly-too/a.zip', /it does not lie below S3_PREFIX/],
+    ['ENDPOINT/archives/nightly/fo%0Alder/a.zip', /it holds a control character/],
+    ['ENDPOINT/archives/nightly/fo\tlder/a.zip', /it holds a control character/],
+    ['a\n.zip', /it holds a control character/],
+    [`${'a'.repeat(1_013)}.zip`, /its key has 1025 bytes, and S3 takes 1024/],
     ['ENDPOINT/archives/a.zip?versionId=1', /it has a query or a fragment/],
     ['ENDPOINT/archives/%zz.zip', /its percent-encoding is broken/],
     ['http://user:pw@127.0.0.1/archives/a.zip', /it holds credentials/],

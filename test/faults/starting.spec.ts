@@ -64,13 +64,14 @@ test.each(orders)(
     const database = await OwnServer.postgres();
     for (const server of [queue, database]) await server.end('SIGINT');
     const port = await freePort();
+    const s3Folder = join(servers.folder, `s3-${port}`);
     const env = {
       SECRET_KEY: Stack.secretKey,
       DATABASE_URL: database.url,
       QUEUE_URL: queue.url,
       S3_ENDPOINT: `http://127.0.0.1:${port}`,
       S3_BUCKET: 'archives',
-      ...EmbeddedS3.credentials,
+      ...EmbeddedS3.credentials(s3Folder),
     };
     const says = async (process: ServerProcess, text: string) => {
       while (!process.logTail(50).includes(text)) await sleep(50);
@@ -101,7 +102,7 @@ test.each(orders)(
       progresssMessage.includes('waiting for the object store'),
     );
     expect(waiting.at(-1)?.status).toBe('IN_PROGRESS');
-    const s3 = await EmbeddedS3.start({ folder: join(stack.folder, 's3'), bucket: 'archives', port });
+    const s3 = await EmbeddedS3.start({ folder: s3Folder, bucket: 'archives', port });
     expect((await stack.finished(id)).status).toBe('COMPLETED');
     await stack.stop();
     for (const server of [queue, database, s3]) await server.stop();

@@ -1,7 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Failure } from '#contracts';
+import pg from 'pg';
+import { Failure } from '#contracts';
+import type { BackupResult } from '#snapshot';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -115,28 +119,159 @@ onDebians('where pg_dump can read the server', () => {
     expect(definitions).not.toMatch(/clo|account/);
   });
 
-  test('a lock that pg_dump waits for in vain fails the attempt; it can be tried again', async () => {
-    const url = await newDatabase(server);
-    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int); CREATE TABLE public.busy (a int)');
-    const locking = sql(url, 'BEGIN; LOCK TABLE public.busy; SELECT pg_sleep(8)').catch(() => undefined);
+  /** A table outside the repository that another session keeps locked while something is done. */
+  async function whileLocked<Result>(
+    url: string,
+    table: string,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    const holder = new pg.Client({ connectionString: url, application_name: 'a migration' });
+    await holder.connect();
+    try {
+      await holder.query(`BEGIN; LOCK TABLE ${table}`);
+      return await work();
+    } finally {
+      await holder.end();
+    }
+  }
+
+  describe('a lock elsewhere', () => {
+    /** Of a migration that goes on for longer than the backup would, in a schema outside the repository. */
+    const SCHEMAS =
+      'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a; CREATE SCHEMA junk; CREATE TABLE junk.t (a int)';
     const journal = new MemoryJournal();
-    const failure = (await runBackup(store, url, ['s'], { journal }).catch(
-      (error: unknown) => error,
-    )) as Failure;
-    expect(failure).toMatchObject({ code: 'DEFINITIONS_FAILED', persistence: 'transient' });
-    expect(failure.sentence).toMatch(
-      /^pg_dump could not read the definitions: .*LOCK TABLE public\.busy.* Mend that, or set/,
+    let costly: BackupResult;
+    let ofRole: BackupResult;
+    let required: Failure;
+
+    // Side by side, because pg_dump may wait for five seconds in each.
+    beforeAll(async () => {
+      process.env['PATH'] = `${servers.debianPostgres?.binaries}:${path}`;
+      const [first, second, role] = await Promise.all([
+        newDatabase(server),
+        newDatabase(server),
+        databaseOfRole(server),
+      ]);
+      await Promise.all([sql(first, SCHEMAS), sql(second, SCHEMAS), sql(role.url, 'CREATE SCHEMA s')]);
+      await sql(
+        role.admin,
+        'CREATE SCHEMA junk; CREATE TABLE junk.t (a int); CREATE VIEW s.v AS SELECT a FROM junk.t',
+      );
+      [costly, ofRole, required] = await Promise.all([
+        whileLocked(first, 'junk.t', () => runBackup(store, first, ['s'])),
+        whileLocked(role.admin, 'junk.t', () => runBackup(store, role.url, ['s'])),
+        whileLocked(second, 'junk.t', () =>
+          runBackup(store, second, ['s'], { journal, definitions: 'required' }).then(
+            () => new Failure('NOT_FOUND', 'permanent', 'It was not refused'),
+            (error: unknown) => error as Failure,
+          ),
+        ),
+      ]);
+    });
+
+    test('costs the archive its definitions, and not more', async () => {
+      expect(costly).toMatchObject({ leftOut: ['definitions'], entities: 1 });
+      const archive = await DownloadedArchive.of(store, costly.key);
+      archive.test();
+      expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
+      expect(archive.manifest().leftOut[0]?.why).toMatch(
+        /^tables, indexes and functions are not included: pg_dump waited 5 seconds for table junk\.t, which is locked by a migration \(pid \d+\)\.$/,
+      );
+    });
+
+    test('does not hold a backup up by a view over a table that its role may not lock', async () => {
+      expect(ofRole.leftOut).toEqual(['definitions']);
+      expect((await DownloadedArchive.of(store, ofRole.key)).manifest().leftOut[0]?.why).toContain(
+        'pg_dump waited 5 seconds for table junk.t, which is locked by ',
+      );
+    });
+
+    test('fails the attempt where definitions are required; it can be tried again', async () => {
+      expect(required).toMatchObject({ code: 'DEFINITIONS_FAILED', persistence: 'transient' });
+      expect(required.message).toMatch(
+        /^pg_dump waited 5 seconds for table junk\.t, which is locked by a mig/,
+      );
+      const { key } = journal.notes.archives[0] ?? { key: '' };
+      expect(await store.open(key, new AbortController().signal)).toBeUndefined();
+    });
+  });
+
+  test('a pg_dump that fails after it has written its text leaves no part of that in the archive', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'snapshotd-pg-dump-'));
+    const program = join(folder, 'pg_dump');
+    writeFileSync(
+      program,
+      `#!/bin/sh\n${servers.debianPostgres?.binaries}/pg_dump "$@"\n[ "$1" = --version ] || { echo 'pg_dump: error: out of luck' >&2; exit 3; }\n`,
     );
-    expect(
-      await store.open(journal.notes.archives[0]?.key ?? '', new AbortController().signal),
-    ).toBeUndefined();
-    await sql(
-      server,
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(8)%' AND pid <> pg_backend_pid()`,
+    chmodSync(program, 0o755);
+    process.env['PATH'] = `${folder}:${path}`;
+    const url = await newDatabase(server);
+    await sql(url, SCHEMA);
+    const { key, leftOut } = await runBackup(store, url, ['s']);
+    expect(leftOut[0]).toBe('definitions');
+    const archive = await DownloadedArchive.of(store, key);
+    expect(archive.entries()).not.toContain('schema.sql');
+    expect(archive.manifest().leftOut[0]?.why).toBe(
+      'tables, indexes and functions are not included: pg_dump could not read the definitions: out of luck.',
     );
-    await locking;
+    await expect(runBackup(store, url, ['s'], { definitions: 'required' })).rejects.toMatchObject({
+      code: 'DEFINITIONS_FAILED',
+      message: 'pg_dump could not read the definitions: out of luck.',
+    });
+    rmSync(folder, { recursive: true });
+  });
+
+  test('more unreadable schemas than fit into arguments', async () => {
+    const { admin, url } = await databaseOfRole(server);
+    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
+    for (let thousand = 0; thousand < 26; thousand++)
+      await sql(
+        admin,
+        `DO $$ BEGIN FOR i IN 1..1000 LOOP
+           EXECUTE format('CREATE SCHEMA %I', 'the "tenants" of this company, number ' || lpad((${thousand} * 1000 + i)::text, 25, '0'));
+         END LOOP; END $$`,
+      );
+    const { key, leftOut } = await runBackup(store, url, ['s']);
+    expect(leftOut).toEqual(['definitions']);
+    expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
+      /pg_dump could not be started: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
+    );
+  });
+
+  test("variables of the worker's environment do not lead pg_dump elsewhere", async () => {
+    const url = await newDatabase(server);
+    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
+    const variables = {
+      PGHOSTADDR: '192.0.2.1',
+      PGSERVICE: 'nowhere',
+      PGSSLCERT: '/nonexistent',
+      PGCHANNELBINDING: 'require',
+      PGGSSENCMODE: 'require',
+      PGCLIENTENCODING: 'LATIN1',
+    };
+    Object.assign(process.env, variables);
+    try {
+      const { key, leftOut } = await runBackup(store, url, ['s'], { definitions: 'required' });
+      expect(leftOut).toEqual([]);
+      expect((await DownloadedArchive.of(store, key)).read('schema.sql').toString()).toContain(
+        "SET client_encoding = 'UTF8'",
+      );
+    } finally {
+      for (const name of Object.keys(variables)) delete process.env[name];
+    }
   });
 });
+
+/** A database in which a role without any rights elsewhere may make schemas. */
+async function databaseOfRole(server: string): Promise<{ admin: string; url: string }> {
+  const admin = await newDatabase(server);
+  const role = `owner_${randomBytes(4).toString('hex')}`;
+  await sql(
+    admin,
+    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
+  );
+  return { admin, url: admin.replace(/\/\/[^@]+@/, `//${role}:pw@`) };
+}
 
 test('a server that is newer than pg_dump: the archive says that it holds none', async () => {
   const url = await newDatabase();

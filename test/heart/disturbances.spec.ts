@@ -211,7 +211,7 @@ async function archiveOrFailure(
   );
   if (!(result instanceof Error)) return (result as { key: string }).key;
   expect(result).toBeInstanceOf(Failure);
-  const clear = expect.stringMatching(/^(REPOSITORY_CHANGING|TABLE_LOCKED|DEFINITIONS_FAILED)$/);
+  const clear = expect.stringMatching(/^(REPOSITORY_CHANGING|TABLE_LOCKED)$/);
   expect(result).toMatchObject({ code: clear, message: expect.any(String) });
   expect((result as Failure).persistence).toBe('transient');
   expect(journal.notes.archives.length).toBeGreaterThan(0);

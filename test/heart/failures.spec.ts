@@ -326,11 +326,9 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
 
     test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
-      const [known, unknown, stranger] = ['a.zip', 'b.zip', 'a.zip.too'].map((name) => keyPrefix + name) as [
-        string,
-        string,
-        string,
-      ];
+      const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map(
+        (name) => `${keyPrefix}BackupDaemonJob1-${name}`,
+      ) as [string, string, string];
       const journal = new MemoryJournal();
       journal.notes = {
         archives: [{ key: known, uploadId: await unfinishedUpload(known) }, { key: unknown }],
@@ -355,20 +353,36 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
-      const first = await runBackup(store, url, ['s'], {
-        keyPrefix,
-        daemonId: fault === 'cut short' ? '1' : '2',
-      });
-      if (fault === 'cut short') {
-        const object = await store.open(first.key, new AbortController().signal);
-        const Body = Buffer.concat((await object?.read(0, first.bytes - 30).toArray()) ?? []);
-        await client.send(new PutObjectCommand({ Bucket: bucket, Key: first.key, Body }));
-      }
+      const daemonId = fault === 'cut short' ? '1' : '2';
+      const made = await runBackup(store, url, ['s'], { keyPrefix: 'elsewhere/', daemonId });
+      const length = fault === 'cut short' ? made.bytes - 30 : made.bytes;
+      const object = await store.open(made.key, new AbortController().signal);
+      const noted = `${keyPrefix}BackupDaemonJob1-1.zip`;
+      const Body = Buffer.concat((await object?.read(0, length).toArray()) ?? []);
+      await client.send(new PutObjectCommand({ Bucket: bucket, Key: noted, Body }));
       const journal = new MemoryJournal();
-      journal.notes = { archives: [{ key: first.key }], sessions: [] };
+      journal.notes = { archives: [{ key: noted }], sessions: [] };
       const { key } = await runBackup(store, url, ['s'], { keyPrefix, journal });
-      expect(key).not.toBe(first.key);
+      expect(key).not.toBe(noted);
       expect(await whatIsThere(keyPrefix)).toEqual({ objects: [key], uploads: [] });
+    });
+
+    test.each([
+      ['of another job', (prefix: string) => `${prefix}BackupDaemonJob2-1.zip`],
+      ['of another job whose id begins alike', (prefix: string) => `${prefix}BackupDaemonJob11-1.zip`],
+      ['of another prefix', (prefix: string) => `${prefix}below/BackupDaemonJob1-1.zip`],
+      ['that is no archive', (prefix: string) => `${prefix}BackupDaemonJob1-1.zip.verified.json`],
+    ])('touches no key on record %s', async (_what, keyOf) => {
+      const keyPrefix = newPrefix();
+      const key = keyOf(keyPrefix);
+      await client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: 'not theirs' }));
+      const uploads = [await unfinishedUpload(key)].map(() => key);
+      const journal = new MemoryJournal();
+      journal.notes = { archives: [{ key }], sessions: [] };
+      const failure = await failureOf(runBackup(store, await tableOf(3), ['s'], { keyPrefix, journal }));
+      expect(failure).toMatchObject({ code: 'NOT_AUTHENTIC', persistence: 'permanent' });
+      expect(failure.sentence).toContain(key);
+      expect(await whatIsThere(keyPrefix)).toEqual({ objects: [key], uploads });
     });
   });
 });

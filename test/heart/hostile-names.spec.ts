@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ArchiveWriter, type Manifest, openArchive } from '#archive';
@@ -188,15 +189,14 @@ describe('a manifest', () => {
     const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), {
       compressionLevel: 1,
       modifiedAt: new Date(archive.manifest.takenAt),
-      entriesAtOnce: 1,
+      waitingBytes: 2 ** 20,
     });
     const names = forged.tables.flatMap(({ entries }) => entries.map(({ name }) => name));
     for (const [index, file] of archive.manifest.tables.flatMap(({ entries }) => entries).entries()) {
-      const entry = await writer.begin(names[index] ?? '');
-      await entry.write(await buffer(archive.readEntry(file)));
+      const entry = writer.entry(names[index] ?? '');
+      await entry.write(await buffer(archive.read([file]).next() ?? Readable.from([])));
       await entry.end();
     }
-    await archive.close();
     await writer.finish(forged);
     return Buffer.concat(written);
   }

@@ -31,7 +31,10 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     return { admin, url, role, database };
   }
   const examine = (url: string) =>
-    examineRepository({ repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0 }, signal });
+    examineRepository({
+      repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 0 },
+      signal,
+    });
   const remarks = async (url: string) =>
     remarksOn(await examine(url)).map(({ kind, level, message }) => `${level} ${kind}: ${message}`);
 
@@ -106,7 +109,13 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const there = await owned();
     const { identity } = await examine(there.url);
     const { key } = await runBackup(store, here.url, ['s']);
-    const repository = { url: new Secret(here.url), schemas: ['s'], patienceMs: 60_000, identity };
+    const repository = {
+      url: new Secret(here.url),
+      schemas: ['s'],
+      patienceMs: 60_000,
+      lockPatienceMs: 0,
+      identity,
+    };
     for (const attempt of [
       () => runBackup(store, here.url, ['s'], { repository }),
       () => runRestore(store, here.url, ['s'], key, { repository }),

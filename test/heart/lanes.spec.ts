@@ -23,15 +23,27 @@ const tableOf = (bytes: number, blocks?: number): Table => ({
   schema: 's',
   name: 't',
   bytes,
+  estimatedRows: 0,
   columns: [],
   partitionOf: [],
   ...(blocks !== undefined && { blocks }),
 });
 
+/** The table's OID. */
+const PLANNABLE = new Set([1]);
+
 describe('the plan', () => {
+  test('reads a table whose owner might gain something as a whole, and the largest table first', () => {
+    const [small, large] = [tableOf(1 * MiB, 128), { ...tableOf(400 * MiB, 51_200), oid: 2 }];
+    expect(planChunks([small, large], PLANNABLE)).toEqual([
+      { table: large, number: 1, partBytes: 4 * MiB },
+      { table: small, number: 1, partBytes: 4 * MiB },
+    ]);
+  });
+
   test('of a table of 100 GB: chunks that fit into memory, and fewer than a manifest can hold', () => {
     const blocks = 100e9 / 8192;
-    const chunks = planChunks([tableOf(100e9, Math.ceil(blocks))]);
+    const chunks = planChunks([tableOf(100e9, Math.ceil(blocks))], PLANNABLE);
     expect(chunks.length).toBeGreaterThan(20_000);
     expect(chunks.length).toBeLessThan(30_000);
     expectEveryBlockOnce(chunks, blocks);
@@ -40,19 +52,19 @@ describe('the plan', () => {
   });
 
   test('of 10 TB has chunks that grow instead of too many', () => {
-    const chunks = planChunks([tableOf(10e12, 1_220_703_125), tableOf(1, 1)]);
+    const chunks = planChunks([tableOf(10e12, 1_220_703_125), tableOf(1, 1)], PLANNABLE);
     expect(chunks.length).toBeLessThan(110_000);
   });
 
   test('goes by the bytes of a table with what it keeps elsewhere, not by its blocks alone', () => {
-    expect(planChunks([tableOf(400 * MiB, 100)]).length).toBe(100);
-    expect(planChunks([tableOf(400 * MiB, 10)]).length).toBe(10);
+    expect(planChunks([tableOf(400 * MiB, 100)], PLANNABLE).length).toBe(100);
+    expect(planChunks([tableOf(400 * MiB, 10)], PLANNABLE).length).toBe(10);
   });
 
   test.each([[tableOf(0, 0)], [tableOf(8 * KiB, 1)], [tableOf(5 * MiB, 640)], [tableOf(500 * MiB)]])(
     'reads a table as a whole that is empty, small, or cannot be read by blocks: %j',
     (table) => {
-      expect(planChunks([table])).toEqual([{ table, number: 1 }]);
+      expect(planChunks([table], PLANNABLE)).toEqual([{ table, number: 1, partBytes: 4 * MiB }]);
     },
   );
 
@@ -223,13 +235,17 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const url = await newDatabase(server);
     await sql(
       url,
-      'CREATE SCHEMA s; CREATE TABLE s.wide (id int, v text); INSERT INTO s.wide SELECT i, repeat(chr(64 + i), 3000000) FROM generate_series(1, 12) i; CREATE TABLE s.z AS SELECT generate_series(1, 3) AS a',
+      `CREATE SCHEMA s; CREATE TABLE s.wide (id int, v text); CREATE TABLE s.z AS SELECT generate_series(1, 3) AS a;
+       INSERT INTO s.wide SELECT i, repeat(chr(64 + i), CASE i WHEN 3 THEN 30000000 ELSE 3000000 END) FROM generate_series(1, 12) i`,
     );
     const before = await stateOf(url, ['s']);
     const { key } = await runBackup(store, url, ['s']);
     const archive = await DownloadedArchive.of(store, key);
     archive.test();
-    expect(archive.manifest().tables[0]?.entries[0]?.length).toBeGreaterThan(36_000_000);
+    const lengths = archive.manifest().tables[0]?.entries.map(({ length, rows }) => [rows, length]);
+    expect(lengths).toHaveLength(12);
+    expect(lengths?.[2]).toEqual([1, 30_000_000 + 'id,v\n3,\n'.length]);
+    expect(lengths?.[3]).toEqual([1, 3_000_000 + 'id,v\n4,\n'.length]);
     await sql(url, 'TRUNCATE s.wide, s.z');
     await runRestore(store, url, ['s'], key);
     expect(await stateOf(url, ['s'])).toEqual(before);
@@ -243,7 +259,11 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       `CREATE SCHEMA s; CREATE TABLE s.t (v text); INSERT INTO s.t SELECT repeat('x', ${MiB - 1}) FROM generate_series(1, 8); INSERT INTO s.t VALUES ('tail')`,
     );
     for (let i = 0; i < 3; i++) {
-      const { key } = await runBackup(store, url, ['s'], { definitions: 'off', lanes: 1, chunkBytes: MiB });
+      const { key } = await runBackup(store, url, ['s'], {
+        definitions: 'off',
+        lanes: 1,
+        chunkBytes: 9 * MiB,
+      });
       const archive = await DownloadedArchive.of(store, key);
       expect(archive.read('data/s.t/000001.csv').length).toBe(8 * MiB + 'v\ntail\n'.length);
       expect(archive.rows('s', 't').at(-1)).toBe('tail');

@@ -71,15 +71,19 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
 
     expect(archive.test()).toContain('No errors detected');
     // Where pg_dump can read the server, the definitions are there too.
-    expect(archive.entries().filter((name) => name !== 'schema.sql')).toEqual([
-      'data/Odd%2ESchema.a%2Fb%25c%2C%20%22d%22%20é/000001.csv',
-      'data/plain.computed/000001.csv',
-      'data/plain.empty/000001.csv',
-      'data/plain.nulls/000001.csv',
-      'data/plain.numbers/000001.csv',
-      'data/plain.texts/000001.csv',
-      'manifest.json',
-    ]);
+    const names = archive.entries().filter((name) => name !== 'schema.sql');
+    expect(names.at(-1)).toBe('manifest.json');
+    expect(new Set(names.slice(0, -1))).toEqual(
+      new Set([
+        'data/Odd%2ESchema.a%2Fb%25c%2C%20%22d%22%20é/000001.csv',
+        'data/plain.computed/000001.csv',
+        'data/plain.empty/000001.csv',
+        'data/plain.nulls/000001.csv',
+        'data/plain.numbers/000001.csv',
+        'data/plain.texts/000001.csv',
+        'data/plain.texts/000002.csv',
+      ]),
+    );
     expect(entities).toBe(9 + 2 + 100 + 3 + 1);
     await expectEqualRows(url, archive);
     expect(archive.manifest().sequences).toEqual([

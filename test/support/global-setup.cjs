@@ -58,11 +58,12 @@ async function startServers() {
     ? start(Swift.start(join(folder, 'swift'), ['archives']))
     : undefined;
   const postgres = await start(EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false }));
-  const s3 = await start(EmbeddedS3.start({ folder: join(folder, 's3'), bucket: 'archives' }));
+  const s3Folder = join(folder, 's3');
+  const s3 = await start(EmbeddedS3.start({ folder: s3Folder, bucket: 'archives' }));
   const servers = {
     folder,
     postgres: postgres.url(),
-    s3: { endpoint: s3.endpoint, credentials: EmbeddedS3.credentials },
+    s3: { endpoint: s3.endpoint, credentials: EmbeddedS3.credentials(s3Folder) },
   };
 
   if (EmbeddedRedis.available())

@@ -1,5 +1,6 @@
 import type { AttemptNotes, Progress } from '#contracts';
 import { Secret } from '#config';
+import { Keys } from '#keys';
 import {
   backup,
   type BackupRequest,
@@ -37,6 +38,9 @@ export class MemoryJournal implements Journal {
     return this.lines.map(({ message }) => message);
   }
 }
+
+/** Sign the records of verifications. */
+export const heartKeys = new Keys([new Secret('ab'.repeat(32))]);
 
 /** Runs the heart alone: no API, no queue. */
 export function runBackup(
@@ -76,6 +80,7 @@ export function runVerify(
   return verify({
     ...common(store, url, schemas),
     key,
+    keys: heartKeys,
     allowExtraTables: false,
     restoreDrill: false,
     otherDatabase: true,
@@ -87,7 +92,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, patienceMs: 0 },
+    repository: { url: new Secret(url), schemas, patienceMs: 0, lockPatienceMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,

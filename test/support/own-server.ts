@@ -50,6 +50,11 @@ export class OwnServer {
     return this.running.url;
   }
 
+  /** All that it has logged. */
+  log(): string {
+    return this.running.process.logTail(Infinity);
+  }
+
   /** Ends it by a signal. */
   async end(signal: NodeJS.Signals): Promise<void> {
     this.running.process.signal(signal);

@@ -42,6 +42,9 @@ export class S3Proxy {
   /** Decides for each request how it fails; the request waits for that. */
   fault: (request: S3Request) => S3Fault | undefined | Promise<S3Fault | undefined> = () => undefined;
 
+  /** What it calls the version of each object, as a bucket with versions does; asked for each answer. */
+  versionId: (request: S3Request) => string | undefined = () => undefined;
+
   private constructor(
     private readonly server: Server,
     readonly url: string,
@@ -116,7 +119,11 @@ export class S3Proxy {
       outgoing.socket?.write('HTTP/1.1 200', () => outgoing.destroy());
       return;
     }
-    outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+    const versionId = this.versionId(what);
+    outgoing.writeHead(answer.statusCode ?? 500, {
+      ...answer.headers,
+      ...(versionId !== undefined && { 'x-amz-version-id': versionId }),
+    });
     if (fault === 'cut answer') {
       outgoing.flushHeaders();
       outgoing.write(bytes.subarray(0, bytes.length / 2), () => outgoing.destroy());

@@ -119,7 +119,6 @@ export async function putBytes(key: string, bytes: Buffer): Promise<void> {
     endpoint: servers.s3.endpoint,
     region: 'us-east-1',
     forcePathStyle: true,
-    requestChecksumCalculation: 'WHEN_REQUIRED',
   });
   await client.send(new PutObjectCommand({ Bucket: 'archives', Key: key, Body: bytes }));
   client.destroy();

@@ -21,6 +21,8 @@ export class StatementProxy {
   private readonly sockets = new Set<Socket>();
   /** A statement goes on to the server when this has resolved. */
   before: (statement: Statement) => Promise<void> = async () => {};
+  /** Whether startup parameters are refused that PgBouncer refuses, such as `options`. */
+  refusesOptions = false;
 
   private constructor(
     private readonly server: Server,
@@ -72,7 +74,15 @@ export class StatementProxy {
             client.write('N'); // What is encrypted cannot be read here.
             continue;
           }
-          if (code !== CANCEL_REQUEST) session = applicationName(message);
+          if (code !== CANCEL_REQUEST) {
+            const parameters = startupParameters(message);
+            const refused = [...parameters.keys()].find((name) => !POOLED_PARAMETERS.includes(name));
+            if (this.refusesOptions && refused !== undefined) {
+              client.write(fatal('08P01', `unsupported startup parameter: ${refused}`));
+              return;
+            }
+            session = parameters.get('application_name') ?? '';
+          }
         } else {
           const sql = statementOf(message);
           if (sql !== undefined) await this.before({ session, sql });
@@ -96,10 +106,30 @@ function nextMessage(bytes: Buffer, letters: number): Buffer | undefined {
   return bytes.length < length ? undefined : bytes.subarray(0, length);
 }
 
-/** Names and values take turns after length and version. */
-function applicationName(startup: Buffer): string {
-  const words = startup.subarray(8).toString().split('\0');
-  return words[words.findIndex((word, index) => index % 2 === 0 && word === 'application_name') + 1] ?? '';
+/** https://www.pgbouncer.org/config.html#ignore_startup_parameters */
+const POOLED_PARAMETERS = [
+  'user',
+  'database',
+  'application_name',
+  'client_encoding',
+  'datestyle',
+  'timezone',
+  'standard_conforming_strings',
+];
+
+/** Names and values take turns after length and version; two NULs end them. */
+function startupParameters(startup: Buffer): Map<string, string> {
+  const words = startup.subarray(8, -2).toString().split('\0');
+  return new Map(
+    words.flatMap((word, index) => (index % 2 === 0 ? [[word.toLowerCase(), words[index + 1] ?? '']] : [])),
+  );
+}
+
+function fatal(code: string, message: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`);
+  const header = Buffer.from('E\0\0\0\0');
+  header.writeInt32BE(fields.length + 4, 1);
+  return Buffer.concat([header, fields]);
 }
 
 /** The text of a simple query, or of a statement to be prepared, whose name stands before it. */

@@ -19,7 +19,7 @@ export class Bucket {
         accessKeyId: credentials.AWS_ACCESS_KEY_ID,
         secretAccessKey: credentials.AWS_SECRET_ACCESS_KEY,
       },
-      // As snapshotd does it with this server, which mixes the SDK's own checksums into what it stores.
+      // As snapshotd does it with all servers but AWS's.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
     });

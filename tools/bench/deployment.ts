@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
-import { apiReady, EmbeddedS3, freePort, type ServerProcess, startApp, startServers } from '#embedded';
+import { apiReady, freePort, type ServerProcess, startApp, startServers } from '#embedded';
 import { Client } from '../client.js';
 import type { Rig } from './rig.js';
 
@@ -42,7 +42,7 @@ export class Deployment {
   /** Starts all but a worker: the API makes the tables of a new database, which can then be filled. */
   static async start(rig: Rig, { name, databaseUrl, schema }: DeploymentOptions): Promise<Deployment> {
     const folder = join(rig.folder, name);
-    const given = { DATABASE_URL: databaseUrl, S3_ENDPOINT: rig.s3Endpoint };
+    const given = { DATABASE_URL: databaseUrl, S3_ENDPOINT: rig.s3.endpoint };
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const running: { stop(): Promise<void> }[] = [];
@@ -53,7 +53,7 @@ export class Deployment {
       ...queue.env,
       REPOSITORY_SCHEMAS: schema,
       S3_BUCKET: rig.bucket.name,
-      ...EmbeddedS3.credentials,
+      ...rig.s3.credentials,
       PORT: String(port),
       HOST: '127.0.0.1',
       ADMIN_EMAIL: rig.administrator.email,

@@ -11,6 +11,11 @@ import { say } from './progress.js';
 const DEBIAN = '/usr/lib/postgresql';
 const BUCKET = 'bench';
 
+interface S3 {
+  endpoint: string;
+  credentials: ReturnType<typeof EmbeddedS3.credentials>;
+}
+
 /** What all competitors share. */
 export interface Rig {
   /** For whatever the run writes; it goes when the run ends. */
@@ -18,7 +23,7 @@ export interface Rig {
   postgres: EmbeddedPostgres;
   /** Where pg_dump and pg_restore of the server's own major version are. */
   binaries: string | undefined;
-  s3Endpoint: string;
+  s3: S3;
   bucket: Bucket;
   administrator: { email: string; password: string };
   /** Aborted when the run is to end early. */
@@ -63,12 +68,12 @@ export async function startRig(below: string, signal: AbortSignal): Promise<Rig>
     running.push(postgres);
     const s3 = await startS3(folder);
     running.push(s3.process);
-    const bucket = new Bucket(s3.endpoint, EmbeddedS3.credentials, BUCKET);
+    const bucket = new Bucket(s3.endpoint, s3.credentials, BUCKET);
     return {
       folder,
       postgres,
       binaries,
-      s3Endpoint: s3.endpoint,
+      s3,
       bucket,
       administrator: { email: 'bench@example.org', password: randomBytes(12).toString('base64url') },
       signal,
@@ -109,19 +114,20 @@ function debianBinaries(): string | undefined {
     .find((bin) => ['postgres', 'pg_dump', 'pg_restore'].every((program) => existsSync(join(bin, program))));
 }
 
-async function startS3(folder: string): Promise<{ process: ServerProcess; endpoint: string }> {
+async function startS3(folder: string): Promise<S3 & { process: ServerProcess }> {
   const own = join(folder, 's3');
   mkdirSync(own);
+  const objects = join(own, 'objects');
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   const server = await ServerProcess.start({
     name: 'The S3 server',
     command: process.execPath,
-    args: ['--no-warnings', join(__dirname, 's3-server.js'), join(own, 'objects'), BUCKET, String(port)],
+    args: ['--no-warnings', join(__dirname, 's3-server.js'), objects, BUCKET, String(port)],
     logFile: join(own, 's3.log'),
     pidFile: join(own, 's3.pid'),
     stopSignal: 'SIGTERM',
   });
   await server.ready(() => fetch(endpoint));
-  return { process: server, endpoint };
+  return { process: server, endpoint, credentials: EmbeddedS3.credentials(objects) };
 }

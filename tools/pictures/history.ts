@@ -1,4 +1,4 @@
-import { readdirSync, utimesSync } from 'node:fs';
+import { readdirSync, readFileSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import pg from 'pg';
@@ -75,8 +75,12 @@ async function dateDaemonBack({ queueUrl }: History, id: string, days: number): 
   }
 }
 
+/** The embedded S3 server dates an object by the file that describes it. */
 function dateObjectsBack({ bucketFolder }: History, name: string, days: number): void {
   const then = new Date(Date.now() - days * DAY_MS);
-  for (const file of readdirSync(bucketFolder).filter((file) => file.startsWith(name)))
-    utimesSync(join(bucketFolder, file), then, then);
+  for (const file of readdirSync(join(bucketFolder, 'objects'))) {
+    const path = join(bucketFolder, 'objects', file);
+    const { key } = JSON.parse(readFileSync(path, 'utf8')) as { key: string };
+    if (key.startsWith(name)) utimesSync(path, then, then);
+  }
 }

@@ -68,7 +68,7 @@ export async function startProduct(): Promise<Product> {
       history: {
         databaseUrl,
         queueUrl: env['QUEUE_URL'] ?? '',
-        bucketFolder: join(folder, 's3', env['S3_BUCKET'] ?? ''),
+        bucketFolder: join(folder, 's3', 'buckets', env['S3_BUCKET'] ?? ''),
       },
     });
     return { url, administrator, client, grow, finished, stop };

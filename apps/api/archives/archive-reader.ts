@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { findManifest, type ManifestSummary, Slots } from '#archive';
 import { type ArchiveFacts, type ArchiveVerification, Failure } from '#contracts';
-import { readVerification, verificationKey, type VerificationRecord } from '#snapshot';
+import { Keys } from '#keys';
+import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#snapshot';
 import { type ListedObject, ObjectStore } from '#storage';
 import { RecentlyUsed } from './recently-used.js';
 
@@ -18,11 +19,14 @@ export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedB
 @Injectable()
 export class ArchiveReader {
   private readonly facts = new RecentlyUsed<ArchiveFacts>(REMEMBERED);
-  private readonly verifications = new RecentlyUsed<ArchiveVerification>(REMEMBERED);
+  private readonly records = new RecentlyUsed<{ record: VerificationRecord | undefined }>(REMEMBERED);
   private readonly slots = new Slots(AT_ONCE);
   private readonly longSlot = new Slots(1);
 
-  constructor(private readonly store: ObjectStore) {}
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly keys: Keys,
+  ) {}
 
   /** What cannot be read has a problem. @throws the signal's reason */
   async factsOf(object: ListedObject, signal: AbortSignal): Promise<ArchiveFacts> {
@@ -43,19 +47,30 @@ export class ArchiveReader {
   }
 
   /** How an archive was last verified, by the record beside it. @throws Failure STORE_*; the signal's reason */
-  async verificationBeside(key: string, signal: AbortSignal): Promise<ArchiveVerification> {
-    const record = await this.store.find(verificationKey(key), signal);
-    return record === undefined ? NEVER_VERIFIED : this.verification(record, signal);
+  async verificationBeside(archive: ListedObject, signal: AbortSignal): Promise<ArchiveVerification> {
+    const record = await this.store.find(verificationKey(archive.key), signal);
+    return record === undefined ? NEVER_VERIFIED : this.verification(archive, record, signal);
   }
 
-  /** What a record says; one that is none of ours says nothing. @throws Failure STORE_*; the signal's reason */
-  async verification(object: ListedObject, signal: AbortSignal): Promise<ArchiveVerification> {
-    const known = this.verifications.get(version(object));
-    if (known !== undefined) return known;
-    const record = await within(this.slots, () => readVerification(this.store, object, signal));
-    const verification = record === undefined ? NEVER_VERIFIED : verificationOf(record);
-    this.verifications.set(version(object), verification);
-    return verification;
+  /**
+   * What a record says of an archive: nothing if no worker has written it, or of another object than this.
+   * @throws Failure STORE_*; the signal's reason
+   */
+  async verification(
+    archive: ListedObject,
+    beside: ListedObject,
+    signal: AbortSignal,
+  ): Promise<ArchiveVerification> {
+    const record = await this.record(beside, signal);
+    return record !== undefined && isRecordOf(record, archive) ? verificationOf(record) : NEVER_VERIFIED;
+  }
+
+  private async record(object: ListedObject, signal: AbortSignal): Promise<VerificationRecord | undefined> {
+    const known = this.records.get(version(object));
+    if (known !== undefined) return known.record;
+    const record = await within(this.slots, () => readVerification(this.store, this.keys, object, signal));
+    this.records.set(version(object), { record });
+    return record;
   }
 
   /** @throws Failure ARCHIVE_INVALID, STORE_*; the signal's reason */

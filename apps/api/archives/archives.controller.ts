@@ -39,7 +39,7 @@ export class ArchivesController {
   ): Promise<void> {
     validated(nothing, query);
     const url = await this.archives.downloadUrl(name);
-    void reply.header('Cache-Control', 'no-store').header('Location', url).status(302);
+    void reply.header('Location', url).status(302);
   }
 
   @Documented(docs.deleteBackup, { query: nothing })

@@ -50,7 +50,7 @@ const one = {
   takenOn: 1795342796101,
   entities: 785,
   daemonId: '1',
-  formatVersion: 1,
+  formatVersion: 2,
   problem: null,
   verifiedOn: 1795342890000,
   verifiedBy: 'READ',

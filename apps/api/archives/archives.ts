@@ -7,7 +7,7 @@ import { type Archive, type ArchiveVerification, Failure } from '#contracts';
 import { ScheduleArchive } from '#database';
 import { DaemonQueue } from '#queue';
 import { deleteArchive, verificationKey } from '#snapshot';
-import { archiveKey, type ListedObject, ObjectStore } from '#storage';
+import { archiveKey, isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { SETTINGS } from '../settings.js';
 import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
 
@@ -51,7 +51,7 @@ export class Archives {
   /** A page of the archives, newest first. @throws Failure STORE_* */
   list(limit: number, offset: number): Promise<{ backups: Archive[]; total: number }> {
     return inTime(async (signal) => {
-      const { archives, verifications } = await this.listing(this.settings.store.prefix, signal);
+      const { archives, verifications } = await this.listing(signal);
       archives.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
       const page = archives.slice(offset, offset + limit);
       const backups = await Promise.all(
@@ -72,7 +72,7 @@ export class Archives {
   /** The archives that were written since a time, in no order. @throws Failure STORE_* */
   writtenSince(since: number): Promise<{ createdOn: number; bytes: number }[]> {
     return inTime(async (signal) => {
-      const { archives } = await this.listing(this.settings.store.prefix, signal);
+      const { archives } = await this.listing(signal);
       return archives
         .filter(({ modifiedOn }) => modifiedOn >= since)
         .map(({ modifiedOn, bytes }) => ({ createdOn: modifiedOn, bytes }));
@@ -89,7 +89,7 @@ export class Archives {
   details(name: string): Promise<ArchiveDetails> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
-      const verification = await orNever(this.reader.verificationBeside(object.key, signal), signal);
+      const verification = await orNever(this.reader.verificationBeside(object, signal), signal);
       try {
         const summary = await this.reader.summary(object, signal);
         return { ...this.outside(object), ...factsOf(summary), ...verification, ...inside(summary) };
@@ -138,30 +138,33 @@ export class Archives {
   /** @returns undefined for what names no archive below the prefix */
   private keyOf(name: string): string | undefined {
     try {
-      const key = archiveKey(name, this.settings.store);
-      return key.startsWith(this.settings.store.prefix) ? key : undefined;
+      return archiveKey(name, this.settings.store);
     } catch (error) {
       if (error instanceof Failure && error.code === 'ARCHIVE_URL_REFUSED') return undefined;
       throw error;
     }
   }
 
-  private async listing(prefix: string, signal: AbortSignal): Promise<Listing> {
+  private async listing(signal: AbortSignal): Promise<Listing> {
+    const { store } = this.settings;
     const archives: ListedObject[] = [];
     const verifications = new Map<string, ListedObject>();
-    for await (const object of this.store.list(prefix, signal))
-      if (object.key.endsWith('.zip')) archives.push(object);
-      else if (object.key.endsWith(verificationKey('.zip'))) verifications.set(object.key, object);
+    for await (const object of this.store.list(store.prefix, signal))
+      if (object.key.endsWith('.zip')) {
+        if (isBelowPrefix(object.key, store)) archives.push(object);
+      } else if (object.key.endsWith(verificationKey('.zip'))) verifications.set(object.key, object);
     return { archives, verifications };
   }
 
   private async listedVerification(
-    { key }: ListedObject,
+    archive: ListedObject,
     verifications: Map<string, ListedObject>,
     signal: AbortSignal,
   ): Promise<ArchiveVerification> {
-    const record = verifications.get(verificationKey(key));
-    return record === undefined ? NEVER_VERIFIED : orNever(this.reader.verification(record, signal), signal);
+    const record = verifications.get(verificationKey(archive.key));
+    return record === undefined
+      ? NEVER_VERIFIED
+      : orNever(this.reader.verification(archive, record, signal), signal);
   }
 
   private outside({ key, modifiedOn, bytes }: ListedObject) {

@@ -36,7 +36,7 @@ export class AuditController {
 }
 
 /** `outcome` is the HTTP status that was answered, `unknown` while a call runs and where the API died in it. */
-function view({ id, happenedOn, account, keyName, action, subject, outcome, address }: AuditEvent) {
+function view({ id, happenedOn, account, keyName, action, subject, outcome, address, count }: AuditEvent) {
   const subjects = [outcome?.made, subject].filter((part) => typeof part === 'string');
   return {
     id,
@@ -47,5 +47,6 @@ function view({ id, happenedOn, account, keyName, action, subject, outcome, addr
     subject: subjects.length > 0 ? subjects.join(': ') : null,
     outcome: outcome?.status.toString() ?? 'unknown',
     address,
+    count,
   };
 }

@@ -13,6 +13,9 @@ const event = answer(
     subject: text.nullable(),
     outcome: text.describe('The HTTP status that was answered, or `unknown`.'),
     address: text.describe('Of a schedule, the name of the machine that the API runs on.'),
+    count: count.describe(
+      'How many calls this stands for. Refused ones of a minute are one event; all else in it is of the last one.',
+    ),
   }),
 );
 const events = answer('AuditEvents', z.strictObject({ events: z.array(event), total: count }));
@@ -36,6 +39,7 @@ export const listAudit: RouteDescription = {
             subject: '4',
             outcome: '201',
             address: '192.0.2.7',
+            count: 1,
           },
         ],
         total: 17,

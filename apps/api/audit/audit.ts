@@ -5,7 +5,8 @@ import { AuditEvent, AuditOutcome } from '#database';
 
 /** The longest that an email can be. */
 const EMAIL_LENGTH = 320;
-const SUBJECT_LENGTH = 1024;
+/** A URL with an archive's name of 1024 bytes, and some more. */
+const SUBJECT_LENGTH = 2048;
 
 /** What cannot be recorded is not done. */
 export class AuditUnavailable extends ServiceUnavailableException {
@@ -25,6 +26,8 @@ export interface AuditedCall {
   subject?: string | undefined;
   /** Where it comes from. */
   address: string;
+  /** How many calls it stands for; one when missing. */
+  count?: number;
 }
 
 export interface AuditFilter {
@@ -97,6 +100,7 @@ async function insertEvent(manager: EntityManager, call: AuditedCall): Promise<s
     action: call.action,
     subject: call.subject === undefined ? null : stored(call.subject, SUBJECT_LENGTH),
     address: call.address,
+    count: call.count ?? 1,
   });
   await manager.insert(AuditEvent, event);
   return event.id;

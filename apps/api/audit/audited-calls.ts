@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { policyOf } from '../auth/route-policies.js';
+import { policyOf, type RoutePolicy } from '../auth/route-policies.js';
 import { sendReason } from '../http/reason.js';
 import type { Audit, AuditedCall } from './audit.js';
+import type { Refusals } from './refusals.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -15,16 +16,17 @@ declare module 'fastify' {
 /**
  * Records the calls that have an action in route-policies.ts: before they are done, so that nothing is done that is
  * not on record, and again how they ended, before the answer leaves. Should that last row fail, the client gets its
- * answer nevertheless, for what was done is done: the event is there, and its outcome unknown.
+ * answer nevertheless, for what was done is done: the event is there, and its outcome unknown. Of calls that were
+ * refused before they began there is one event a minute.
  */
-export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit): void {
+export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit, refusals: Refusals): void {
   fastify.decorateRequest('auditEvent');
   fastify.decorateRequest('made');
   fastify.addHook('preHandler', async (request, reply) => {
-    const call = auditedCall(request);
-    if (call === undefined) return;
+    // Where every account may ask, the route says when it begins: it may refuse first.
+    if (policyOfRequest(request)?.everyAccount === true) return;
     try {
-      request.auditEvent = await audit.begin(call);
+      await beginAudited(request, audit);
     } catch (error) {
       return sendReason(error, request, reply);
     }
@@ -35,7 +37,7 @@ export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit): void
       if (request.auditEvent !== undefined)
         await audit.end(request.auditEvent, reply.statusCode, request.made ?? made(reply, payload));
       // Refused before it began, such as for the scope of a key. What the audit itself refused is not tried again.
-      else if (call !== undefined && reply.statusCode < 500) await audit.record(call, reply.statusCode);
+      else if (call !== undefined && reply.statusCode < 500) await refusals.record(call, reply.statusCode);
     } catch (error) {
       request.log.error({ err: error, call }, 'The outcome of a call could not be recorded in the audit');
     }
@@ -43,10 +45,16 @@ export function recordAuditedCalls(fastify: FastifyInstance, audit: Audit): void
   });
 }
 
+/** Records that a call is about to be done, if it is one that is recorded. @throws AuditUnavailable */
+export async function beginAudited(request: FastifyRequest, audit: Audit): Promise<void> {
+  const call = auditedCall(request);
+  if (call !== undefined) request.auditEvent = await audit.begin(call);
+}
+
 /** @returns undefined for what is not recorded: also for whoever is nobody, or anyone could fill the disk */
 function auditedCall(request: FastifyRequest): AuditedCall | undefined {
-  const { account, method, routeOptions, ip } = request;
-  const policy = policyOf(method, routeOptions.url ?? '');
+  const { account, ip } = request;
+  const policy = policyOfRequest(request);
   if (account === undefined || policy?.audit === undefined) return undefined;
   return {
     account: account.email,
@@ -55,6 +63,10 @@ function auditedCall(request: FastifyRequest): AuditedCall | undefined {
     subject: (policy.subject ?? subjectOf)(request),
     address: ip,
   };
+}
+
+function policyOfRequest({ method, routeOptions }: FastifyRequest): RoutePolicy | undefined {
+  return policyOf(method, routeOptions.url ?? '');
 }
 
 /** What a call is about: the name or the id in its path, or else the archive, the email or the name in its body. */

@@ -93,6 +93,11 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.account;
 }
 
+/** Whether whoever asks may read the rows of the repository: by a restore or a download, as much as in messages. */
+export function mayReadRows({ administrator, key }: Caller): boolean {
+  return administrator && (key === undefined || covers(key.scope, 'everything'));
+}
+
 /** What browsers show: they send a cookie by themselves, and no header of ours. The dashboard lies below the console. */
 const PAGES = [CONSOLE_PATH, DOCS_PATH, DOCUMENT_PATH];
 

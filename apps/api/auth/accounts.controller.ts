@@ -15,6 +15,8 @@ import {
 import type { FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Account } from '#database';
+import { Audit } from '../audit/audit.js';
+import { beginAudited } from '../audit/audited-calls.js';
 import { Documented } from '../docs/documented.js';
 import { isId } from '../http/ids.js';
 import { line, validated } from '../http/validated.js';
@@ -48,6 +50,7 @@ export class AccountsController {
   constructor(
     private readonly accounts: Accounts,
     private readonly login: Login,
+    private readonly audit: Audit,
   ) {}
 
   @Documented(docs.listAccounts)
@@ -86,6 +89,7 @@ export class AccountsController {
     const { currentPassword, newPassword } = validated(passwordChange, body);
     const account = await this.login.verify(callerOf(request).email, currentPassword, address);
     if (account === undefined) throw new ForbiddenException('The current password is wrong.');
+    await beginAudited(request, this.audit);
     await this.accounts.changePassword(account, newPassword, sessionToken(request) ?? '');
   }
 }

@@ -1,8 +1,8 @@
-import { ConflictException, ForbiddenException, Injectable } from '@nestjs/common';
+import { BadRequestException, ConflictException, ForbiddenException, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { KeyScope } from '#contracts';
-import { Account, ApiKey } from '#database';
+import { Account, ApiKey, databaseNow } from '#database';
 import type { Caller } from './callers.js';
 import { hashToken, newToken } from './tokens.js';
 
@@ -36,15 +36,15 @@ export class ApiKeys {
   async accountOf(token: string): Promise<Caller | undefined> {
     const [key] = await this.keys.query<KeyRow[]>(
       `SELECT a.id, a.email, a.administrator, k.id AS key_id, k.name, k.scope,
-              coalesce(k.last_used_on < now() - interval '1 minute', true) AS unmarked
+              coalesce(k.last_used_on NOT BETWEEN now() - interval '1 minute' AND now(), true) AS unmarked
          FROM snapshotd.api_key k JOIN snapshotd.account a ON a.id = k.account_id
-        WHERE k.key_hash = $1 AND a.active AND (k.expires_on IS NULL OR k.expires_on > $2)`,
-      [hashToken(token), new Date()],
+        WHERE k.key_hash = $1 AND a.active AND (k.expires_on IS NULL OR k.expires_on > now())`,
+      [hashToken(token)],
     );
     if (key === undefined) return undefined;
     const { id, email, administrator, key_id: keyId, name, scope, unmarked } = key;
     // Once a minute at most, so that a script that polls does not write at every call.
-    if (unmarked) await this.keys.update({ id: keyId }, { lastUsedOn: new Date() });
+    if (unmarked) await this.keys.update({ id: keyId }, { lastUsedOn: () => 'now()' });
     return { id, email, administrator, key: { name, scope } };
   }
 
@@ -54,7 +54,7 @@ export class ApiKeys {
 
   /**
    * @returns the key as it is stored, and its text, which is stored nowhere
-   * @throws ConflictException when the name is taken, ForbiddenException
+   * @throws BadRequestException when it would have expired; ConflictException when the name is taken; ForbiddenException
    */
   async create(
     accountId: string,
@@ -62,6 +62,8 @@ export class ApiKeys {
   ): Promise<{ key: ApiKey; text: string }> {
     const text = PREFIX + newToken();
     const key = await this.keys.manager.transaction(async (manager) => {
+      if (expiresOn !== null && !(expiresOn.getTime() > (await databaseNow(manager))))
+        throw new BadRequestException('expiresOn: choose a time in the future, in milliseconds since 1970.');
       // Locked, so that no key is left behind by an account that is deactivated at this moment.
       const account = await manager.findOne(Account, {
         where: { id: accountId, active: true, administrator: true },

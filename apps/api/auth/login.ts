@@ -1,9 +1,11 @@
 import { Injectable, UnauthorizedException } from '@nestjs/common';
 import type { Account } from '#database';
 import { Audit } from '../audit/audit.js';
+import { Refusals } from '../audit/refusals.js';
 import { TooManyRequests } from '../http/reason.js';
 import { Accounts } from './accounts.js';
 import { LoginLimits, TooManyLogins } from './login-limits.js';
+import { networkOf } from './network.js';
 import { NoTurn } from './turns.js';
 
 /** Checks emails and passwords, and how often somebody tries. */
@@ -13,24 +15,29 @@ export class Login {
     private readonly accounts: Accounts,
     private readonly limits: LoginLimits,
     private readonly audit: Audit,
+    private readonly refusals: Refusals,
   ) {}
 
   /**
-   * Checks a login, and records it before it is answered.
+   * Checks a login, and records it before it is answered: one that is refused as Refusals does.
    * @throws UnauthorizedException, TooManyRequests, AuditUnavailable
    */
   async check(email: string, password: string, address: string): Promise<Account> {
     const login = { account: email, action: 'login', address };
     try {
       const account = await this.verify(email, password, address);
-      await this.audit.record(login, account === undefined ? 401 : 201);
-      if (account === undefined) throw new UnauthorizedException('The email or the password is wrong.');
-      return account;
+      if (account !== undefined) {
+        await this.audit.record(login, 201);
+        return account;
+      }
     } catch (error) {
-      // The first refusal stands for all of a minute: whoever guesses must not fill the disk.
-      if (error instanceof TooManyLogins && error.first) await this.audit.record(login, 429);
+      // An address may go through any number of emails.
+      if (error instanceof TooManyLogins)
+        await this.refusals.record(login, 429, error.counted === 'address' ? networkOf(address) : email);
       throw error;
     }
+    await this.refusals.record(login, 401);
+    throw new UnauthorizedException('The email or the password is wrong.');
   }
 
   /**

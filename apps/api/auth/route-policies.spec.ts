@@ -22,8 +22,8 @@ test('a server does not start with routes that have no line, those of plugins am
 });
 
 test('a prefix is a whole step of a path', () => {
-  expect(policyOf('POST', '/admin/queues/api')).toEqual({ needs: 'read' });
-  expect(policyOf('HEAD', '/admin/queues')).toEqual({ needs: 'read' });
+  expect(policyOf('POST', '/admin/queues/api')).toEqual({ needs: 'everything' });
+  expect(policyOf('HEAD', '/admin/queues')).toEqual({ needs: 'everything' });
   expect(policyOf('GET', '/admin/queues-of-others')).toBeUndefined();
 });
 

@@ -10,7 +10,7 @@ export interface RoutePolicy {
   needs: KeyScope | 'session';
   /** What an API key needs where the body asks for more, and what that is. */
   needsFor?: (body: unknown) => { scope: KeyScope; what: string } | undefined;
-  /** Open to every account. */
+  /** Open to every account. The route records by itself that it begins, when it has refused what it refuses. */
   everyAccount?: true;
   /** Open to whoever has METRICS_TOKEN, too. */
   metricsToken?: true;
@@ -90,7 +90,8 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
 
 /** For plugins, which have routes of their own: all that lie at a path or below it. */
 export const PREFIX_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, RoutePolicy>([
-  [DASHBOARD_PATH, { needs: 'read' }],
+  // It shows jobs as the queue has them, with the full texts of failures.
+  [DASHBOARD_PATH, { needs: 'everything' }],
   [DOCS_PATH, { needs: 'read' }],
   [DOCUMENT_PATH, { needs: 'read' }],
 ]);

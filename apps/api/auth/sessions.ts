@@ -1,15 +1,16 @@
 import { Injectable, UnauthorizedException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { LessThan, MoreThan, Repository } from 'typeorm';
+import { Repository } from 'typeorm';
 import { type Account, Session } from '#database';
 import type { Caller } from './callers.js';
 import { hashToken, newToken } from './tokens.js';
 
 /** A session ends so long after it was last used. */
-export const SESSION_MS = 24 * 60 * 60 * 1000;
+const LASTS = `interval '24 hours'`;
 /** A session that is in use is prolonged this often at most, so that polling does not write at every call. */
-const PROLONG_EVERY_MS = 60_000;
+const PROLONG_EVERY = `interval '1 minute'`;
 
+/** The logins that have not ended. All times are the database's. */
 @Injectable()
 export class Sessions {
   constructor(@InjectRepository(Session) private readonly sessions: Repository<Session>) {}
@@ -20,13 +21,14 @@ export class Sessions {
    */
   async open({ id, passwordHash }: Account): Promise<string> {
     const token = newToken();
-    await this.sessions.delete({ expiresOn: LessThan(new Date()) });
+    await this.sessions.query('DELETE FROM snapshotd.session WHERE expires_on < now()');
     // The lock makes this wait for a change of the account, or that change wait for this and then end it.
     const opened = await this.sessions.query<object[]>(
       `INSERT INTO snapshotd.session (token_hash, account_id, expires_on)
-       SELECT $1, id, $2 FROM snapshotd.account WHERE id = $3 AND active AND password_hash = $4 FOR SHARE
+       SELECT $1, id, now() + ${LASTS} FROM snapshotd.account
+        WHERE id = $2 AND active AND password_hash = $3 FOR SHARE
        RETURNING account_id`,
-      [hashToken(token), expiry(), id, passwordHash],
+      [hashToken(token), id, passwordHash],
     );
     if (opened.length === 0) throw new UnauthorizedException('The account has changed. Log in again.');
     return token;
@@ -38,32 +40,29 @@ export class Sessions {
    */
   async accountOf(token: string): Promise<Caller | undefined> {
     // By hand, because every request asks this, and the query builder took longer than PostgreSQL.
-    const [session] = await this.sessions.query<(Caller & { expires_on: Date })[]>(
-      `SELECT a.id, a.email, a.administrator, s.expires_on
+    const [session] = await this.sessions.query<(Caller & { aged: boolean })[]>(
+      `SELECT a.id, a.email, a.administrator, s.expires_on < now() + ${LASTS} - ${PROLONG_EVERY} AS aged
          FROM snapshotd.session s JOIN snapshotd.account a ON a.id = s.account_id
-        WHERE s.token_hash = $1 AND s.expires_on > $2 AND a.active`,
-      [hashToken(token), new Date()],
+        WHERE s.token_hash = $1 AND s.expires_on > now() AND a.active`,
+      [hashToken(token)],
     );
     if (session === undefined) return undefined;
-    const { id, email, administrator, expires_on: expiresOn } = session;
-    if (expiresOn.getTime() < Date.now() + SESSION_MS - PROLONG_EVERY_MS) await this.prolong(token);
+    const { id, email, administrator, aged } = session;
+    if (aged) await this.prolong(token);
     return { id, email, administrator };
   }
 
   /** @returns false when there is no such session */
   async prolong(token: string): Promise<boolean> {
-    const { affected } = await this.sessions.update(
-      { tokenHash: hashToken(token), expiresOn: MoreThan(new Date()) },
-      { expiresOn: expiry() },
-    );
+    const { affected } = await this.sessions
+      .createQueryBuilder()
+      .update({ expiresOn: () => `now() + ${LASTS}` })
+      .where('token_hash = :hash AND expires_on > now()', { hash: hashToken(token) })
+      .execute();
     return affected === 1;
   }
 
   async close(token: string): Promise<void> {
     await this.sessions.delete({ tokenHash: hashToken(token) });
   }
-}
-
-function expiry(): Date {
-  return new Date(Date.now() + SESSION_MS);
 }

@@ -43,12 +43,9 @@ export function registerConsole(fastify: FastifyInstance, pages: Pages): void {
     if (!isConsole(request.routeOptions.url ?? request.url)) return payload;
     void reply
       .header('Content-Security-Policy', CONTENT_SECURITY_POLICY)
-      .header('X-Content-Type-Options', 'nosniff')
       .header('Cross-Origin-Opener-Policy', 'same-origin')
       // Not no-referrer: browsers would then not say either where a form comes from.
       .header('Referrer-Policy', 'same-origin');
-    // What is on a page is for those who are logged in, also when somebody goes back to it.
-    if (!reply.hasHeader('Cache-Control')) void reply.header('Cache-Control', 'no-store');
     const reason = showsPages(request) ? reasonIn(payload, reply.getHeader('Content-Type')) : undefined;
     if (reason === undefined) return payload;
     void reply.header('Content-Type', 'text/html; charset=utf-8');

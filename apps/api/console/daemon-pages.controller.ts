@@ -1,13 +1,14 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DAEMON_STATES, DAEMON_TYPES, hasEnded } from '#contracts';
+import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus, hasEnded } from '#contracts';
 import { Archives } from '../archives/archives.js';
 import { mayStill } from '../auth/access.js';
 import { Callers } from '../auth/callers.js';
 import { daemonsQuery } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { sendEvents } from '../daemons/send-events.js';
+import { shownTo } from '../daemons/shown-to.js';
 import { StatusStreams } from '../daemons/status-streams.js';
 import { validated } from '../http/validated.js';
 import { filled } from './forms.js';
@@ -39,7 +40,7 @@ export class DaemonPagesController {
       title: 'Daemons',
       section: 'daemons',
       data: {
-        daemons,
+        daemons: daemons.map((daemon) => shownTo(request, daemon)),
         chosen: { type, status },
         types: DAEMON_TYPES,
         states: DAEMON_STATES,
@@ -54,7 +55,7 @@ export class DaemonPagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const daemon = await this.daemons.status(id);
+    const daemon = shownTo(request, await this.daemons.status(id));
     const { type, backupUrl, safetyBackupUrl } = daemon;
     this.pages.show(request, reply, {
       view: 'daemon',
@@ -75,10 +76,11 @@ export class DaemonPagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const status = await this.daemons.status(id);
-    sendEvents(
-      reply,
-      this.streams.open(status, () => mayStill(request, this.callers)),
-    );
+    const listener = {
+      mayListen: () => mayStill(request, this.callers),
+      show: (each: DaemonStatus) => shownTo(request, each),
+    };
+    sendEvents(reply, this.streams.open(status, listener));
   }
 
   @Get(':id/terminate')

@@ -3,7 +3,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { pageToken } from '../auth/access.js';
 import { Login } from '../auth/login.js';
-import { clearSessionCookie, setSessionCookie } from '../auth/session-cookie.js';
+import { clearSessionCookie, cookieToken, setSessionCookie } from '../auth/session-cookie.js';
 import { credentials } from '../auth/session.controller.js';
 import { Sessions } from '../auth/sessions.js';
 import { validated } from '../http/validated.js';
@@ -41,6 +41,9 @@ export class LoginController {
       if (!account.administrator)
         throw new ForbiddenException('The console is for administrators, and this account is none.');
       setSessionCookie(request, reply, await this.sessions.open(account));
+      // The browser forgets the old session, so no logout would end it.
+      const old = cookieToken(request);
+      if (old !== undefined) await this.sessions.close(old);
     } catch (error) {
       return this.show(request, reply, { email, next }, faultOf(error));
     }

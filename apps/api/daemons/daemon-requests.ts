@@ -3,7 +3,8 @@ import { schemaNameFault } from '#config';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
 import { page } from '../http/page.js';
 
-const url = z.string('the url must be a text').min(1).max(2048);
+/** A key has up to 1024 bytes, each of which may be percent-encoded. */
+const url = z.string('the url must be a text').min(1).max(4096);
 const table = z.string('a table is a text such as "schema.table"').min(3).max(512);
 /** What a restore may be told. */
 export const restoreRequest = z

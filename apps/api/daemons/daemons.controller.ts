@@ -11,6 +11,7 @@ import * as docs from './daemons.docs.js';
 import { Daemons, type Start } from './daemons.js';
 import { idempotencyKey } from './idempotency-key.js';
 import { sendEvents } from './send-events.js';
+import { shownTo } from './shown-to.js';
 import { StatusStreams } from './status-streams.js';
 
 const nothing = z.strictObject({});
@@ -25,33 +26,39 @@ export class DaemonsController {
 
   @Documented(docs.startBackup, { body: nothing })
   @Post('startBackupDaemon')
-  startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
+  async startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     validated(nothing, body);
-    return this.daemons.startBackup(asked(request));
+    return shownTo(request, await this.daemons.startBackup(asked(request)));
   }
 
   @Documented(docs.startRestore, { body: restoreRequest })
   @Post('startRestoreDaemon')
-  startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
-    return this.daemons.startRestore(asked(request), validated(restoreRequest, body));
+  async startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
+    const wanted = validated(restoreRequest, body);
+    return shownTo(request, await this.daemons.startRestore(asked(request), wanted));
   }
 
   @Documented(docs.startVerify, { body: verifyRequest })
   @Post('startVerifyDaemon')
-  startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
-    return this.daemons.startVerify(asked(request), validated(verifyRequest, body));
+  async startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
+    const wanted = validated(verifyRequest, body);
+    return shownTo(request, await this.daemons.startVerify(asked(request), wanted));
   }
 
   @Documented(docs.listDaemons, { query: daemonsQuery })
   @Get('daemons')
-  list(@Query() query: unknown): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.daemons.list(validated(daemonsQuery, query));
+  async list(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+  ): Promise<{ daemons: DaemonStatus[]; total: number }> {
+    const { daemons, total } = await this.daemons.list(validated(daemonsQuery, query));
+    return { daemons: daemons.map((daemon) => shownTo(request, daemon)), total };
   }
 
   @Documented(docs.showDaemon)
   @Get('daemonStatus/:id')
-  status(@Param('id') id: string): Promise<DaemonStatus> {
-    return this.daemons.status(id);
+  async status(@Param('id') id: string, @Req() request: FastifyRequest): Promise<DaemonStatus> {
+    return shownTo(request, await this.daemons.status(id));
   }
 
   @Documented(docs.followDaemon)
@@ -62,10 +69,11 @@ export class DaemonsController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const status = await this.daemons.status(id);
-    sendEvents(
-      reply,
-      this.streams.open(status, () => mayStill(request, this.callers)),
-    );
+    const listener = {
+      mayListen: () => mayStill(request, this.callers),
+      show: (each: DaemonStatus) => shownTo(request, each),
+    };
+    sendEvents(reply, this.streams.open(status, listener));
   }
 
   @Documented(docs.terminateDaemon)

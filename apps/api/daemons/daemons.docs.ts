@@ -9,11 +9,17 @@ const status = answer(
     id: text,
     type: z.enum(DAEMON_TYPES),
     status: z.enum(DAEMON_STATES),
-    errorMessage: text.nullable().describe('What went wrong and what to do; null unless FAILED.'),
+    errorMessage: text
+      .nullable()
+      .describe(
+        'What went wrong and what to do; null unless FAILED. For the scope everything, and in a session, with all that PostgreSQL said, which may hold values of rows.',
+      ),
     progresssMessage: text,
     progresssCurrent: count.describe('Entities done, and in the last tenth the finishing work.'),
     progresssTotal: count.describe('Entities and a tenth more; 0 until it is known.'),
-    errorDetails: text.nullable().describe("The object store's own words first, then the stack."),
+    errorDetails: text
+      .nullable()
+      .describe("The object store's or PostgreSQL's own words first, then the stack."),
     backupUrl: text
       .nullable()
       .describe('Where the archive is: of a backup when it is COMPLETED, of a restore and a verify always.'),

@@ -7,7 +7,7 @@ export function sendEvents(reply: FastifyReply, events: Readable): void {
   reply.raw.once('close', () => events.destroy());
   void reply
     .header('Content-Type', 'text/event-stream')
-    .header('Cache-Control', 'no-cache, no-transform')
+    .header('Cache-Control', 'no-store, no-transform')
     .header('X-Accel-Buffering', 'no')
     .send(events);
 }

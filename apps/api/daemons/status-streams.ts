@@ -11,13 +11,24 @@ const KEEP_ALIVE_MS = 15_000;
 /** Whoever may listen no more, hears no more after so long. */
 const MAY_LISTEN_EVERY_MS = 1_000;
 
+/** Who listens. */
+interface Audience {
+  /** Asked every second; while it fails, it goes on. */
+  mayListen: () => Promise<boolean>;
+  /** Gives of a status what they may see. */
+  show: (status: DaemonStatus) => DaemonStatus;
+}
+
 /** One client that listens. */
 class Listener {
   readonly stream = new PassThrough();
   private sent = '';
 
+  constructor(private readonly show: Audience['show']) {}
+
   /** Tells of a status that differs from the last one. A client that does not take it in time gets a later one. */
-  tell(status: DaemonStatus): void {
+  tell(told: DaemonStatus): void {
+    const status = this.show(told);
     // The time that has passed changes always, and tells nothing.
     const content = JSON.stringify({ ...status, totalTimeMS: 0 });
     const ended = hasEnded(status);
@@ -47,11 +58,10 @@ export class StatusStreams implements OnModuleDestroy {
   /**
    * Begins with the status as it is. Ends after a terminal one, when the client goes, and when it may not listen any more.
    * @param first the daemon's status just now
-   * @param mayListen asked every second; while it fails, it goes on
    */
-  open(first: DaemonStatus, mayListen: () => Promise<boolean>): Readable {
+  open(first: DaemonStatus, { mayListen, show }: Audience): Readable {
     const { id } = first;
-    const listener = new Listener();
+    const listener = new Listener(show);
     listener.tell(first);
     if (hasEnded(first)) return listener.stream;
     if (this.stopping) return listener.stream.end();

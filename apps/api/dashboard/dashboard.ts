@@ -3,7 +3,8 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
-import type { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
+import type { Job, JobType, Queue } from 'bullmq';
+import { type DaemonQueue, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
 import { sendReason } from '../http/reason.js';
 import { DASHBOARD_PATH } from './dashboard-path.js';
 
@@ -14,6 +15,24 @@ const CONTENT_SECURITY_POLICY =
 /** The fonts that the page would fetch from the internet; it falls back to the system's. */
 const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
 
+/** The jobs of a queue without those that BullMQ cannot read, which would be all that the page says. */
+class ReadableJobs extends BullMQAdapter {
+  constructor(private readonly jobs: Queue) {
+    super(jobs, { readOnlyMode: true });
+  }
+
+  override getJob(id: string): Promise<Job | undefined> {
+    return (this.jobs.getJob(id) as Promise<Job | undefined>).catch(undefinedIfUnreadable);
+  }
+
+  override async getJobs(states: (JobType | 'paused')[], start?: number, end?: number): Promise<Job[]> {
+    const known = states.filter((state) => state !== 'paused');
+    const ids = await this.jobs.getRanges(known, start, end);
+    const jobs = await Promise.all(ids.map((id) => this.getJob(id)));
+    return jobs.filter((job) => job !== undefined);
+  }
+}
+
 /** Shows the queues to administrators, read-only. Whoever may see them is decided where all routes are guarded. */
 export async function registerDashboard(
   fastify: FastifyInstance,
@@ -22,7 +41,7 @@ export async function registerDashboard(
   const serverAdapter = new FastifyAdapter();
   serverAdapter.setBasePath(DASHBOARD_PATH);
   createBullBoard({
-    queues: queues.map((queue) => new BullMQAdapter(queue, { readOnlyMode: true })),
+    queues: queues.map((queue) => new ReadableJobs(queue)),
     serverAdapter,
     options: { uiConfig: { boardTitle: 'snapshotd' } },
   });

@@ -9,12 +9,17 @@ import { Workers } from '../workers/workers.js';
 import * as docs from './health.docs.js';
 
 const ANSWER_WITHIN_MS = 2_000;
+/** Anybody may ask, and each question to the object store is a request that somebody pays for. */
+const ASK_STORE_EVERY_MS = 5_000;
 
 type State = 'up' | 'down';
 
 /** For load balancers and orchestrators. Says what is up and what is down, and nothing more. */
 @Controller('health')
 export class HealthController {
+  /** What the object store was asked last. */
+  private bucket: { state: Promise<State>; askedAt: number } | undefined;
+
   constructor(
     private readonly database: DataSource,
     private readonly daemons: DaemonQueue,
@@ -36,12 +41,20 @@ export class HealthController {
     const [database, queue, bucket] = await Promise.all([
       this.stateOf('database', () => this.database.query('SELECT 1')),
       this.stateOf('queue', () => this.daemons.check()),
-      this.stateOf('bucket', (signal) => this.store.check(signal)),
+      this.stateOfBucket(),
     ]);
     const status: State = database === 'up' && queue === 'up' ? 'up' : 'down';
     void reply.status(status === 'up' ? 200 : 503);
     // Anybody may ask: no names, only how many.
     return { status, database, queue, bucket, workers: this.workers.summary() ?? null };
+  }
+
+  /** As it is, or was at most ASK_STORE_EVERY_MS ago. */
+  private stateOfBucket(): Promise<State> {
+    const now = performance.now();
+    if (this.bucket === undefined || now - this.bucket.askedAt >= ASK_STORE_EVERY_MS)
+      this.bucket = { state: this.stateOf('bucket', (signal) => this.store.check(signal)), askedAt: now };
+    return this.bucket.state;
   }
 
   private async stateOf(name: string, ask: (signal: AbortSignal) => Promise<unknown>): Promise<State> {

@@ -32,7 +32,8 @@ export const live: RouteDescription = {
 export const ready: RouteDescription = {
   name: 'ready',
   summary: 'Whether the API can do what it is asked for',
-  details: 'Database and queue decide. The bucket and the workers are shown only.',
+  details:
+    'Database and queue decide. The bucket is shown only, as it was at most five seconds ago, and so are the workers.',
   answers: {
     200: {
       what: 'It can.',

@@ -1,6 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { ConnectionError } from 'fastify';
+import { safeHeaders } from './safe-answers.js';
 
 /** Answers what is no HTTP, or too slow, or too long in its headers: there is no request yet that others could answer. */
 export function answerClientError({ code }: ConnectionError, socket: Socket): void {
@@ -12,6 +14,7 @@ export function answerClientError({ code }: ConnectionError, socket: Socket): vo
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
       'Content-Type: application/json; charset=utf-8',
       `Content-Length: ${Buffer.byteLength(body)}`,
+      ...Object.entries(safeHeaders(socket instanceof TLSSocket)).map(([name, value]) => `${name}: ${value}`),
       'Connection: close',
       '',
       body,

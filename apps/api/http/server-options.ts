@@ -4,6 +4,7 @@ import type { Settings } from '#config';
 import type { Logger } from '#logging';
 import { answerClientError } from './client-errors.js';
 import { sendReason } from './reason.js';
+import { safeHeaders } from './safe-answers.js';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 /** How long a request may take to arrive, so that nobody keeps connections busy by sending slowly. */
@@ -11,6 +12,8 @@ const ARRIVES_WITHIN_MS = 20_000;
 /** Its headers. Node takes the longer of the two for the whole, so this must be the shorter one. */
 const HEADERS_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 5_000;
+/** An archive's name has up to 1024 bytes, and its URL, which will do as well, those of the bucket besides. */
+const PARAMETER_LENGTH = 2_048;
 
 /** How the HTTP server is set up, with TLS where a certificate is given. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
@@ -24,10 +27,12 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     disableRequestLogging: true,
     genReqId: () => randomUUID(),
     requestIdLogLabel: 'request',
-    // What is wrong with a request before it has a route, such as a broken percent-encoding.
-    frameworkErrors: (error, request, reply) => void sendReason(error, request, reply),
+    // What is wrong with a request before it has a route, such as a broken percent-encoding: no hook sees it.
+    frameworkErrors: (error, request, reply) =>
+      void sendReason(error, request, reply.headers(safeHeaders(request.protocol === 'https'))),
     clientErrorHandler: answerClientError,
     bodyLimit: BODY_LIMIT_BYTES,
+    routerOptions: { maxParamLength: PARAMETER_LENGTH },
     requestTimeout: ARRIVES_WITHIN_MS,
     trustProxy: fastifyTrustProxy(trustProxy),
     forceCloseConnections: 'idle',

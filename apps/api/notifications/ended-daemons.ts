@@ -6,6 +6,7 @@ import {
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { errorSentence } from '#contracts';
+import { databaseNow } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue, NotificationQueue } from '#queue';
 import { Notifications } from './notifications.js';
@@ -13,15 +14,15 @@ import { Notifications } from './notifications.js';
 /** What no event told of is noticed after so long. */
 const LOOK_EVERY_MS = 60_000;
 
-/** The clocks of APIs and workers may differ by so much. */
+/** The clocks of the database and the workers may differ by so much. */
 const CLOCKS_DIFFER_MS = 10 * 60_000;
 
 /** What ended longer ago while no API ran is no news. */
 const LOOK_BACK_MS = 7 * 24 * 60 * 60_000;
 
 /**
- * Notices which daemons have ended, and has each webhook told. Until when that was done is in the database, so that
- * nothing is missed while no API runs; the queue takes each notification once, so that any number of APIs may look.
+ * Notices which daemons have ended, and has each webhook told. Until when that was done is in the database, by its own
+ * clock, so that nothing is missed while no API runs; the queue takes each notification once, so that any number of APIs may look.
  */
 @Injectable()
 export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -68,7 +69,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
   }
 
   private async tellOfEnds(): Promise<void> {
-    const now = Date.now();
+    const now = await databaseNow(this.database);
     const since = await this.since(now);
     const earliest = Math.min(...since.values());
     for await (const { endedOn, status } of this.daemons.endedSince(earliest))
@@ -87,6 +88,12 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
       `INSERT INTO snapshotd.webhook (name, first_set_on, told_until) SELECT unnest($1::text[]), $2, $2
            ON CONFLICT DO NOTHING`,
       [names, new Date(now)],
+    );
+    // Times that a wrong clock has put into the future count as now, or nobody would be told until then.
+    await this.database.query(
+      `UPDATE snapshotd.webhook
+          SET first_set_on = least(first_set_on, now()), told_until = least(told_until, now())
+        WHERE greatest(first_set_on, told_until) > now()`,
     );
     const rows = await this.database.query<{ name: string; first_set_on: Date; told_until: Date }[]>(
       'SELECT name, first_set_on, told_until FROM snapshotd.webhook WHERE name = ANY ($1)',

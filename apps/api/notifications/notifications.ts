@@ -6,8 +6,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { Secret, Settings } from '#config';
-import { type DaemonStatus, Failure } from '#contracts';
-import { type Notification, NotificationQueue, type ScheduledRun } from '#queue';
+import { type DaemonStatus, Failure, hasEnded } from '#contracts';
+import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { SETTINGS } from '../settings.js';
 import { request } from './http-request.js';
 import { signature } from './signature.js';
@@ -26,6 +26,7 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
+    private readonly daemons: DaemonQueue,
     // Missing where the settings name nobody who is to be told.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
   ) {
@@ -49,12 +50,8 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
 
   /** A daemon is COMPLETED or FAILED. Calling it again changes nothing. @throws QueueUnavailable */
   async daemonEnded(webhook: string, daemon: DaemonStatus): Promise<void> {
-    const event = daemon.status === 'COMPLETED' ? 'daemon.completed' : 'daemon.failed';
-    // A stack tells of our insides, and is at hand with the daemon's id.
-    const body = JSON.stringify({ event, daemon: { ...daemon, errorDetails: undefined } });
-    // A queue that was lost counts its daemons from 1 again.
-    const id = `${daemon.id}-${daemon.startedOn}-${webhook}`;
-    await this.queue?.add({ id, address: webhook, body }, WEBHOOK_TRIES);
+    const notification = { id: deliveryId(daemon, webhook), address: webhook, daemon: daemon.id };
+    await this.queue?.add(notification, WEBHOOK_TRIES);
   }
 
   /** A run's backup is there, and verified if it is to be. Calling it again changes nothing. @throws QueueUnavailable */
@@ -63,14 +60,19 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
       await this.queue?.add({ id: `${schedule}-${dueOn}-${address}`, address }, DEADMAN_TRIES);
   }
 
-  private async deliver({ id, address, body }: Notification): Promise<void> {
+  private async deliver({ id, address, daemon }: Notification): Promise<void> {
     const deadman = this.deadman.get(address);
-    if (deadman !== undefined && body === undefined) return request(deadman, { method: 'GET' });
+    if (deadman !== undefined && daemon === undefined) return request(deadman, { method: 'GET' });
     const webhook = this.webhooks.get(address);
     const { secret } = this.settings.notifications;
-    if (webhook === undefined || secret === undefined || body === undefined)
+    if (webhook === undefined || secret === undefined || daemon === undefined)
       throw new Failure('DELIVERY_FAILED', 'transient', 'Its address is not in the settings any more.');
-    const { event } = JSON.parse(body) as { event: string };
+    const ended = await this.daemons.authenticStatus(daemon);
+    if (ended === undefined || !hasEnded(ended) || deliveryId(ended, address) !== id)
+      throw new Failure('DELIVERY_FAILED', 'transient', `The queue does not hold the end of job ${daemon}.`);
+    const event = ended.status === 'COMPLETED' ? 'daemon.completed' : 'daemon.failed';
+    // A stack tells of our insides, and is at hand with the daemon's id.
+    const body = JSON.stringify({ event, daemon: { ...ended, errorDetails: undefined } });
     await request(webhook, {
       method: 'POST',
       headers: {
@@ -82,6 +84,11 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
       body,
     });
   }
+}
+
+/** A queue that was lost counts its daemons from 1 again. */
+function deliveryId({ id, startedOn }: DaemonStatus, webhook: string): string {
+  return `${id}-${startedOn}-${webhook}`;
 }
 
 /** What is kept of an address where others may read it. */

@@ -8,7 +8,7 @@ import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 import { deleteArchive } from '#snapshot';
-import { ObjectStore } from '#storage';
+import { isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
 import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
@@ -26,11 +26,14 @@ interface FoundArchives {
   here: KeptArchive[];
   /** In this bucket no more. */
   gone: KeptArchive[];
+  /** In another bucket, or not below the prefix. */
   elsewhere: KeptArchive[];
 }
 
 /** How long the bucket may take for a dry run. */
 const PLANNED_WITHIN_MS = 30_000;
+/** The clocks of the database and the store may differ by so much. */
+const CLOCKS_DIFFER_MS = 10 * 60_000;
 /** How many archives the bucket is asked about at once. */
 const AT_ONCE = 8;
 
@@ -67,7 +70,12 @@ export class Pruning {
         : await this.spareRead(
             planPruning(here, { retention, timeZone, verifies: afterBackup !== 'nothing' }),
           );
-    plan.keep.push(...elsewhere.map((archive) => ({ archive, because: ['in another bucket'] })));
+    plan.keep.push(
+      ...elsewhere.map((archive) => ({
+        archive,
+        because: [this.isInBucket(archive) ? 'not below S3_PREFIX' : 'in another bucket'],
+      })),
+    );
     plan.keep.sort((a, b) => b.archive.createdOn - a.archive.createdOn);
     return plan;
   }
@@ -129,7 +137,8 @@ export class Pruning {
    * the others, and verified is what could be restored when it was last verified, whoever asked for that.
    */
   private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
-    const { prefix } = this.settings.store;
+    const { store } = this.settings;
+    const { prefix } = store;
     const rows = await this.archives.findBy({ schedule: name });
     const archives = rows.map(({ key, url, createdOn }) => ({
       key,
@@ -138,8 +147,8 @@ export class Pruning {
       createdOn: createdOn.getTime(),
       verified: false,
     }));
-    // Where the bucket was changed meanwhile, the same key means something else.
-    const ours = archives.filter(({ key, url }) => this.store.url(key) === url);
+    // Where the bucket or the prefix was changed meanwhile, the same key may be another installation's.
+    const ours = archives.filter((archive) => this.isInBucket(archive) && isBelowPrefix(archive.key, store));
     const here: KeptArchive[] = [];
     for (let start = 0; start < ours.length; start += AT_ONCE) {
       const some = ours.slice(start, start + AT_ONCE);
@@ -154,11 +163,16 @@ export class Pruning {
     };
   }
 
+  private isInBucket({ key, url }: KeptArchive): boolean {
+    return this.store.url(key) === url;
+  }
+
   /** @returns undefined for one that does not lie there */
   private async seenInBucket(archive: KeptArchive, signal: AbortSignal): Promise<KeptArchive | undefined> {
-    if ((await this.store.find(archive.key, signal)) === undefined) return undefined;
-    const { restorable } = await this.reader.verificationBeside(archive.key, signal);
-    return { ...archive, verified: restorable === true };
+    const object = await this.store.find(archive.key, signal);
+    if (object === undefined) return undefined;
+    const { restorable } = await this.reader.verificationBeside(object, signal);
+    return { ...archive, createdOn: takenOn(archive, object), verified: restorable === true };
   }
 
   private async strikeOff({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {
@@ -183,6 +197,14 @@ export class Pruning {
     }
     return spared;
   }
+}
+
+/**
+ * When an archive was taken. No backup starts after its upload, so a time that says so came from a wrong clock, and the
+ * upload's counts.
+ */
+function takenOn({ createdOn }: KeptArchive, { modifiedOn }: ListedObject): number {
+  return createdOn > modifiedOn + CLOCKS_DIFFER_MS ? modifiedOn : createdOn;
 }
 
 /** What a plan is made by. One that was removed and made again is another schedule. */

@@ -3,7 +3,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { Settings } from '#config';
 import { type DaemonStatus, type DaemonType, errorSentence, Failure } from '#contracts';
-import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { type ArchiveRequest, DaemonQueue, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
@@ -15,6 +15,16 @@ import { ScheduleAudit } from './schedule-audit.js';
 
 /** How often a run looks at its daemon. */
 const LOOK_EVERY_MS = 1_000;
+/** How often a step that takes long says that it goes on. */
+const NOTE_EVERY_MS = 5_000;
+/** If no step of a run is noted for so long, the queue holds its job back. */
+const STUCK_AFTER = `interval '20 seconds'`;
+
+/** A run that has not ended. */
+export interface UnfinishedRun extends ScheduledRun {
+  /** When its last step was taken, if that is too long ago: milliseconds since 1970. */
+  stuckSince: number | undefined;
+}
 
 /** The runs of schedules: backup, verification, pruning. */
 @Injectable()
@@ -34,24 +44,30 @@ export class ScheduleRuns {
   /**
    * Begins the run of a schedule if one of its times has come since the last one: one run, however many of its times
    * have passed, and whoever asks at the same moment. While the last run goes on there is none, and that is said.
-   * @param time a time that has come by the clock of the queue, should this machine's be slow; milliseconds since 1970
+   * The database's clock decides. If a wrong clock has settled a schedule's times beyond now, they are settled up to now.
+   * @returns in how many milliseconds the next time comes; undefined when a run has begun, or none will
    */
-  async begin(name: string, time: number): Promise<void> {
+  async begin(name: string): Promise<number | undefined> {
     const schedule = await this.schedules.findOneBy({ name });
-    if (schedule === null || !schedule.enabled) return;
-    const now = Math.max(time, Date.now());
-    if (nextTime(schedule, schedule.settledOn.getTime()) > now) return;
+    if (schedule === null || !schedule.enabled) return undefined;
+    const settled = { name, settledOn: schedule.settledOn };
+    const now = await databaseNow(this.schedules);
+    if (schedule.settledOn.getTime() > now) {
+      await this.schedules.update(settled, { settledOn: new Date(now) });
+      return nextTime(schedule, now) - now;
+    }
+    const next = nextTime(schedule, schedule.settledOn.getTime());
+    if (next > now) return next - now;
     await this.schedules.manager.transaction(async (manager) => {
-      const settled = { name, settledOn: schedule.settledOn };
       const { affected } = await manager.update(Schedule, settled, { settledOn: new Date(now) });
       if (affected !== 1) return; // Another process was faster.
       const began = await manager.query<unknown[]>(
         `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, status)
          VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
          ON CONFLICT (schedule) DO UPDATE
-            SET due_on = excluded.due_on, started_on = excluded.started_on, after_backup = excluded.after_backup,
-                status = excluded.status, backup_daemon = NULL, archive = NULL, verify_daemon = NULL, skipped = 0,
-                error_message = NULL
+            SET due_on = excluded.due_on, started_on = excluded.started_on, advanced_on = excluded.started_on,
+                after_backup = excluded.after_backup, status = excluded.status, backup_daemon = NULL,
+                archive = NULL, verify_daemon = NULL, skipped = 0, error_message = NULL
           WHERE last.status <> 'IN_PROGRESS'
          RETURNING schedule`,
         [name, new Date(now), schedule.afterBackup],
@@ -60,13 +76,21 @@ export class ScheduleRuns {
       await manager.increment(ScheduleRun, { schedule: name }, 'skipped', 1);
       this.logger.warn({ schedule: name }, 'A run that is due is skipped: the last one still goes on');
     });
+    return undefined;
   }
 
-  /** The runs that have not ended. */
-  async unfinished(name?: string): Promise<ScheduledRun[]> {
-    const where = { status: 'IN_PROGRESS' as const, ...(name !== undefined && { schedule: name }) };
-    const runs = await this.runs.findBy(where);
-    return runs.map(({ schedule, dueOn }) => ({ schedule, dueOn: dueOn.getTime() }));
+  /** The runs that have not ended: all, or the one of a schedule. */
+  async unfinished(name?: string): Promise<UnfinishedRun[]> {
+    const runs = await this.runs.query<{ schedule: string; due_on: Date; stuck_since: Date | null }[]>(
+      `SELECT schedule, due_on, CASE WHEN advanced_on < now() - ${STUCK_AFTER} THEN advanced_on END AS stuck_since
+         FROM snapshotd.schedule_run WHERE status = 'IN_PROGRESS' AND schedule = coalesce($1, schedule)`,
+      [name],
+    );
+    return runs.map(({ schedule, due_on: dueOn, stuck_since: stuckSince }) => ({
+      schedule,
+      dueOn: dueOn.getTime(),
+      stuckSince: stuckSince?.getTime(),
+    }));
   }
 
   /**
@@ -78,13 +102,21 @@ export class ScheduleRuns {
     const run = await this.runs.findOneBy({ schedule: name, dueOn: new Date(dueOn), status: 'IN_PROGRESS' });
     const schedule = await this.schedules.findOneBy({ name });
     if (run === null || schedule === null) return undefined;
+    await this.noteStep(run);
+    const timer = setInterval(() => void this.noteStep(run).catch(() => undefined), NOTE_EVERY_MS);
     try {
       return await this.nextStep(run, schedule, signal);
     } catch (error) {
       if (!(error instanceof Failure) || error.persistence === 'transient') throw error;
       // A run that never ended would keep all others from beginning.
-      return this.end(run, 'FAILED', errorSentence(error));
+      return await this.end(run, 'FAILED', errorSentence(error));
+    } finally {
+      clearInterval(timer);
     }
+  }
+
+  private async noteStep({ schedule, dueOn }: ScheduleRun): Promise<void> {
+    await this.runs.update({ schedule, dueOn }, { advancedOn: () => 'now()' });
   }
 
   /** @throws what may pass, so that the step is to be taken again */
@@ -112,7 +144,10 @@ export class ScheduleRuns {
       if (verification.status === 'FAILED')
         return this.end(run, 'FAILED', `The verification failed: ${verification.errorMessage}`);
       const verifiedBy = restoreDrill ? 'RESTORE_DRILL' : 'READ';
-      await this.archives.update({ url: archive.url }, { verifiedOn: endOf(verification), verifiedBy });
+      await this.archives.query(
+        `UPDATE snapshotd.schedule_archive SET verified_on = least($2, now()), verified_by = $3 WHERE url = $1`,
+        [archive.url, endOf(verification), verifiedBy],
+      );
     }
 
     // Before old archives are deleted: whatever becomes of that, there is a new one.
@@ -143,14 +178,19 @@ export class ScheduleRuns {
     return status;
   }
 
-  /** @returns the archive's URL */
+  /**
+   * The queue's times are those of the API and the worker. The backup is over, so none can lie in the future.
+   * @returns the archive's URL
+   */
   private async record({ schedule, dueOn }: ScheduleRun, backup: DaemonStatus): Promise<string> {
     const { id, backupUrl: url, startedOn } = backup;
     if (url === null) throw new Error(`The backup ${id} has completed without an archive`);
     const key = archiveKey(url, this.settings.store);
-    const times = { createdOn: new Date(startedOn), completedOn: endOf(backup) };
-    const row = { url, key, schedule, daemon: id, ...times };
-    await this.archives.createQueryBuilder().insert().values(row).orIgnore().execute();
+    await this.archives.query(
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
+       VALUES ($1, $2, $3, $4, least($5, now()), least($6, now())) ON CONFLICT DO NOTHING`,
+      [url, key, schedule, id, new Date(startedOn), endOf(backup)],
+    );
     await this.runs.update({ schedule, dueOn }, { archive: url });
     return url;
   }

@@ -2,7 +2,7 @@ import { BadRequestException, Inject, Injectable, NotFoundException } from '@nes
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { errorSentence, type ScheduleRequest, type ScheduleView } from '#contracts';
-import { Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
@@ -36,7 +36,7 @@ export class Schedules {
     const [row] = await this.schedules.query<{ created: boolean }[]>(
       `INSERT INTO snapshotd.schedule AS was
               (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, now())
        ON CONFLICT (name) DO UPDATE
           SET pattern = excluded.pattern, time_zone = excluded.time_zone, after_backup = excluded.after_backup,
               retention = excluded.retention, enabled = excluded.enabled,
@@ -44,10 +44,11 @@ export class Schedules {
                 WHEN (was.pattern, was.time_zone, was.enabled) = (excluded.pattern, excluded.time_zone, true)
                 THEN was.settled_on ELSE excluded.settled_on END
        RETURNING xmax = 0 AS created`,
-      [name, pattern, timeZone, then, retention && JSON.stringify(retention), enabled, account, new Date()],
+      [name, pattern, timeZone, then, retention && JSON.stringify(retention), enabled, account],
     );
+    const next = nextTime(request, await databaseNow(this.schedules));
     await this.setClock(name, () =>
-      enabled ? this.queue.arm({ name, pattern, timeZone }) : this.queue.disarm(name),
+      enabled ? this.queue.arm({ name, pattern, timeZone }, next) : this.queue.disarm(name),
     );
     return row?.created === true;
   }
@@ -83,12 +84,17 @@ export class Schedules {
       order: { name: 'ASC' },
     });
     const runs = new Map((await this.runs.find()).map((run) => [run.schedule, run]));
-    const dates = await this.archives.query<{ schedule: string; completed: Date; verified: Date | null }[]>(
-      `SELECT schedule, max(completed_on) AS completed, max(verified_on) AS verified
+    // Times in the future came from a wrong clock and do not tell how old the last backup is.
+    const dates = await this.archives.query<LastTimes[]>(
+      `SELECT schedule, max(completed_on) FILTER (WHERE completed_on <= now()) AS completed,
+              max(verified_on) FILTER (WHERE verified_on <= now()) AS verified
          FROM snapshotd.schedule_archive GROUP BY schedule`,
     );
     const lasts = new Map(dates.map((row) => [row.schedule, row]));
-    return schedules.map((schedule) => viewOf(schedule, runs.get(schedule.name), lasts.get(schedule.name)));
+    const now = await databaseNow(this.schedules);
+    return schedules.map((schedule) =>
+      viewOf(schedule, now, runs.get(schedule.name), lasts.get(schedule.name)),
+    );
   }
 
   /** A queue that is away does not keep a definition from being changed: its clock is set when it is back. */
@@ -101,10 +107,18 @@ export class Schedules {
   }
 }
 
+/** When a schedule's archives were last completed and verified. */
+interface LastTimes {
+  schedule: string;
+  completed: Date | null;
+  verified: Date | null;
+}
+
 function viewOf(
   schedule: Schedule,
+  now: number,
   run: ScheduleRun | undefined,
-  last: { completed: Date; verified: Date | null } | undefined,
+  last: LastTimes | undefined,
 ): ScheduleView {
   const { name, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } = schedule;
   return {
@@ -116,7 +130,7 @@ function viewOf(
     enabled,
     createdBy,
     createdOn: createdOn.getTime(),
-    nextRunOn: enabled ? nextTime(schedule, Date.now()) : null,
+    nextRunOn: enabled ? nextTime(schedule, now) : null,
     lastRun:
       run === undefined
         ? null
@@ -126,7 +140,7 @@ function viewOf(
             status: run.status,
             errorMessage: [run.errorMessage, skippedSentence(run)].filter(Boolean).join(' ') || null,
           },
-    lastCompletedOn: last?.completed.getTime() ?? null,
+    lastCompletedOn: last?.completed?.getTime() ?? null,
     lastVerifiedOn: last?.verified?.getTime() ?? null,
   };
 }

@@ -39,6 +39,10 @@ export class AuditEvent {
   @Column('text')
   address!: string;
 
+  /** How many calls this stands for: refused ones of one account and action are counted. */
+  @Column('integer', { default: 1 })
+  count!: number;
+
   /** Missing as long as the call runs, and for good where the API died in it. */
   @OneToOne(() => AuditOutcome, (outcome) => outcome.event)
   outcome!: Relation<AuditOutcome> | null;

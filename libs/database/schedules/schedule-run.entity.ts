@@ -14,6 +14,10 @@ export class ScheduleRun {
   @Column('timestamptz', { name: 'started_on' })
   startedOn!: Date;
 
+  /** When its last step was taken. */
+  @Column('timestamptz', { name: 'advanced_on', default: () => 'now()' })
+  advancedOn!: Date;
+
   /** The schedule's when the run began. */
   @Column('text', { name: 'after_backup' })
   afterBackup!: AfterBackup;

@@ -4,7 +4,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
  * Gives the tables of the default repository to the role that owns its schema, which is the workers' where the API has
  * a role of its own: a restore needs to own them. Only where the API may act as that role.
  */
-export class GiveRepositoryToItsOwner1796000004000 implements MigrationInterface {
+export class GiveRepositoryToItsOwner1797000000002 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
       DO $$

@@ -1,0 +1,40 @@
+import { isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
+
+/** The settings that name a server to which passwords and data go over a connection that stays open. */
+const URLS = ['DATABASE_URL', 'REPOSITORY_URL', 'QUEUE_URL'];
+/** What a PostgreSQL URL says of encryption. */
+const SAYS_SO = ['sslmode', 'ssl', 'sslnegotiation', 'sslrootcert', 'sslcert', 'sslkey'];
+
+/**
+ * Names the URLs that lead to another machine and say nothing of encryption. An explicit `sslmode=disable` is a
+ * decision, and needs no warning.
+ */
+export function openConnections(env: Record<string, string | undefined>): string[] {
+  return URLS.flatMap((name) => {
+    const text = env[name];
+    if (text === undefined || !URL.canParse(text)) return [];
+    const url = new URL(text);
+    const host = url.searchParams.get('host') ?? url.hostname;
+    const isRedis = url.protocol.startsWith('redis');
+    const decided = isRedis
+      ? url.protocol === 'rediss:'
+      : env['PGSSLMODE'] !== undefined || SAYS_SO.some((parameter) => url.searchParams.has(parameter));
+    if (decided || isThisMachine(host)) return [];
+    const [fault, remedy] = isRedis
+      ? ['is redis://', 'Use rediss://.']
+      : ['has no sslmode', 'Add sslmode=verify-full, or sslmode=disable if you trust the network.'];
+    return [
+      `${name} leads to ${host} and ${fault}: passwords and data are sent in the clear, to any server that answers. ${remedy}`,
+    ];
+  });
+}
+
+/** Whether what is sent to a host stays here: a Unix socket, a loopback address, or one of this machine's own. */
+function isThisMachine(host: string): boolean {
+  const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  if (/^(|\/.*|%2f.*|(.*\.)?localhost)$/.test(name)) return true;
+  if (isIP(name) === 0) return name === hostname().toLowerCase();
+  const own = Object.values(networkInterfaces()).flatMap((addresses = []) => addresses);
+  return /^(127\.|::1$|::ffff:7f)/.test(name) || own.some(({ address }) => address === name);
+}

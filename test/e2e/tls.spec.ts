@@ -1,0 +1,177 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, chownSync, statSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
+import { promisify } from 'node:util';
+import { generate } from 'selfsigned';
+import { OwnServer } from '../support/own-server.js';
+import { servers, sql } from '../support/servers.js';
+import { Stack } from '../support/stack.js';
+
+interface Identity {
+  cert: string;
+  key: string;
+}
+
+async function selfSigned(): Promise<Identity> {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'a database' }], {
+    extensions: [
+      { name: 'basicConstraints', cA: true },
+      { name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] },
+    ],
+  });
+  return { cert, key };
+}
+
+/** Backs up with the built heart, in a process that trusts what it is told to trust; prints the definitions' entry or why they are omitted. */
+const BACKING_UP = `
+  const { backup } = require('./dist/libs/snapshot');
+  const { ObjectStore } = require('./dist/libs/storage');
+  const { openArchive } = require('./dist/libs/archive');
+  const { Secret } = require('./dist/libs/config');
+  const [url, endpoint] = process.argv.slice(1);
+  const signal = new AbortController().signal;
+  const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', patienceMs: 0 });
+  let notes = { archives: [], sessions: [] };
+  const journal = { report: () => {}, get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; }, isOvertaken: async () => false };
+  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', lanes: 1, journal, finishLater: () => {}, signal })
+    .then(async ({ key }) => {
+      const { manifest } = await openArchive(await store.open(key, signal));
+      console.log(manifest.definitions?.name ?? manifest.leftOut[0].why);
+      process.exit(0);
+    }).catch((error) => { console.error(error); process.exit(1); });`;
+
+async function backUp(url: string, env: Record<string, string>): Promise<string> {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--no-warnings', '-e', BACKING_UP, url, servers.s3.endpoint],
+    {
+      env: {
+        PATH: `${servers.debianPostgres?.binaries}:${process.env['PATH']}`,
+        NODE_NO_WARNINGS: '1',
+        ...servers.s3.credentials,
+        ...env,
+      },
+    },
+  );
+  return stdout.trim();
+}
+
+/** Lets a backup's own two connections through to the server, and takes the server's place for those that follow. */
+class Impostor {
+  private readonly server: Server;
+  private connections = 0;
+  /** What clients have told it. */
+  readonly passwords: string[] = [];
+
+  constructor(target: string, identity: Identity) {
+    const { port } = new URL(target);
+    this.server = createServer((client) => {
+      client.on('error', () => undefined);
+      if (++this.connections > 2) return this.deceive(client, identity);
+      const server = connect(Number(port), '127.0.0.1').on('error', () => client.destroy());
+      client.pipe(server).pipe(client);
+    });
+  }
+
+  async listen(): Promise<number> {
+    this.server.listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  /** How many clients took it for the server. */
+  get deceived(): number {
+    return Math.max(0, this.connections - 2);
+  }
+
+  close(): void {
+    this.server.close();
+  }
+
+  private deceive(client: Socket, { cert, key }: Identity): void {
+    client.once('data', () => {
+      client.write('S'); // It speaks TLS, with a certificate of its own.
+      const secured = new TLSSocket(client, { isServer: true, cert, key }).on('error', () => undefined);
+      secured.once('data', () => {
+        secured.write(Buffer.from('5200000008' + '00000003', 'hex')); // AuthenticationCleartextPassword
+        secured.on('data', (message: Buffer) => this.passwords.push(message.toString()));
+      });
+    });
+  }
+}
+
+(servers.debianPostgres ? describe : describe.skip)('a server with TLS', () => {
+  let server: OwnServer;
+  let authority: string;
+
+  beforeAll(async () => {
+    const { cert, key } = await selfSigned();
+    authority = join(servers.folder, 'authority.crt');
+    const keyFile = join(servers.folder, 'database.key');
+    writeFileSync(authority, cert);
+    writeFileSync(keyFile, key);
+    const { uid, gid } = statSync(join(servers.folder, 'debian', 'data'));
+    chownSync(keyFile, uid, gid);
+    chmodSync(keyFile, 0o600);
+    server = await OwnServer.postgres({
+      binaries: servers.debianPostgres?.binaries,
+      settings: { ssl: 'on', ssl_cert_file: authority, ssl_key_file: keyFile },
+    });
+    await sql(server.url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
+  });
+  afterAll(() => server.stop());
+
+  test('pg_dump is not started where it cannot verify the server as the worker does; its password goes to nobody', async () => {
+    const impostor = new Impostor(server.url, await selfSigned());
+    const port = await impostor.listen();
+    const through = (query: string) => {
+      const url = new URL(server.url);
+      url.port = String(port);
+      return `${url.href}?${query}`;
+    };
+    // The worker trusts the authority as one of Node's: libpq before version 16 knows no such list.
+    const said = await backUp(through('sslmode=verify-full'), { NODE_EXTRA_CA_CERTS: authority });
+    expect(impostor).toMatchObject({ deceived: 0, passwords: [] });
+    expect(said).toMatch(
+      /^tables, indexes and functions are not included: pg_dump on PATH is of version 15\.\d+, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer$/,
+    );
+    impostor.close();
+  });
+
+  test('where it can, it finds an impostor out', async () => {
+    const impostor = new Impostor(server.url, await selfSigned());
+    const url = new URL(`${server.url}?sslmode=require&sslrootcert=${authority}`);
+    url.port = String(await impostor.listen());
+    expect(await backUp(url.href, {})).toMatch(/certificate verify failed/);
+    expect(impostor.passwords).toEqual([]);
+    expect(impostor.deceived).toBe(1);
+    impostor.close();
+  });
+
+  test.each([
+    ['an authority of its own', (query: string) => `?sslmode=verify-full&sslrootcert=${query}`],
+    ['no verification, as the worker has none', () => '?sslmode=no-verify'],
+    ['no TLS, as the worker has none', () => ''],
+  ])('with %s it reads the definitions, whatever variables the worker has', async (_what, query) => {
+    const variables = { PGHOSTADDR: '192.0.2.1', PGSSLROOTCERT: '/nonexistent', PGSERVICE: 'nowhere' };
+    expect(await backUp(server.url + query(authority), variables)).toBe('schema.sql');
+  });
+});
+
+test('API and worker say at start which connections would be in the clear', async () => {
+  const stack = await Stack.start({
+    env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
+  });
+  const warning =
+    '"level":"warn".*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+  const [worker] = stack.workers;
+  while (!worker?.logTail(100).includes('The worker takes daemons')) await new Promise(setImmediate);
+  expect(worker.logTail(100)).toMatch(new RegExp(warning));
+  expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
+  expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
+  await stack.stop();
+});

@@ -1,0 +1,267 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import pg from 'pg';
+import { listPlannable, listTables, readSequences, Session, takeSnapshot } from '#postgres';
+import type { ObjectStore } from '#storage';
+import { DownloadedArchive } from '../support/archive.js';
+import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
+import { OwnServer } from '../support/own-server.js';
+import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+const KiB = 1024;
+/** What the functions of an index, of its predicate and of statistics write into the server's log, with who ran them. */
+const SAID = /ran as (\w+)/g;
+
+/** A relation of a table's owner and the worker. `worker`, `owner`, `other` and `third` are replaced by roles of the test's own. */
+interface Relation {
+  title: string;
+  /** Whether the owner gains nothing from code that runs as the worker. */
+  plannable: boolean;
+  /** Run by a superuser once the tables are there. */
+  grants: string;
+  /** Whose the functions are. */
+  functionsOf?: string;
+  /** Then an index that is made runs its functions as the worker. */
+  tableOfWorker?: true;
+}
+
+const SELECT = 'GRANT USAGE ON SCHEMA s TO worker; GRANT SELECT ON ALL TABLES IN SCHEMA s TO worker;';
+
+const relations: Relation[] = [
+  { title: 'the worker is a superuser', plannable: false, grants: 'ALTER ROLE worker SUPERUSER' },
+  {
+    title: 'the worker has grants of two owners',
+    plannable: false,
+    grants: `${SELECT} CREATE TABLE s.more (); ALTER TABLE s.more OWNER TO other; GRANT SELECT ON s.more TO worker`,
+  },
+  { title: 'the worker is a member of two owners', plannable: false, grants: 'GRANT owner, other TO worker' },
+  {
+    title: 'the worker is a member of a member of the owner, and of another role by it',
+    plannable: false,
+    grants: 'GRANT owner, other TO third; GRANT third TO worker',
+  },
+  {
+    title: 'the worker reads all data, passwords among them',
+    plannable: false,
+    grants: 'GRANT pg_read_all_data TO worker',
+  },
+  { title: 'the worker may make roles', plannable: false, grants: `${SELECT} ALTER ROLE worker CREATEROLE` },
+  {
+    title: 'the worker may make databases',
+    plannable: false,
+    grants: `${SELECT} ALTER ROLE worker CREATEDB`,
+  },
+  { title: 'the worker sees hidden rows', plannable: false, grants: `${SELECT} ALTER ROLE worker BYPASSRLS` },
+  { title: 'the worker replicates', plannable: false, grants: `${SELECT} ALTER ROLE worker REPLICATION` },
+  {
+    title: 'the worker reads a table of a superuser',
+    plannable: false,
+    grants: `${SELECT} CREATE TABLE s.more (); GRANT SELECT ON s.more TO worker`,
+  },
+  {
+    title: 'the worker owns something',
+    plannable: false,
+    grants: `${SELECT} CREATE TABLE s.more (); ALTER TABLE s.more OWNER TO worker`,
+  },
+  {
+    title: 'the worker may set a parameter',
+    plannable: false,
+    grants: `${SELECT} GRANT SET ON PARAMETER log_statement TO worker`,
+  },
+  {
+    title: 'the worker uses a foreign server',
+    plannable: false,
+    grants: `${SELECT} CREATE FOREIGN DATA WRAPPER w; CREATE SERVER x FOREIGN DATA WRAPPER w; CREATE USER MAPPING FOR worker SERVER x`,
+  },
+  {
+    title: 'a superuser owns the table, with functions of somebody else',
+    plannable: false,
+    functionsOf: 'other',
+    grants: `${SELECT} ALTER TABLE s.t OWNER TO CURRENT_USER`,
+  },
+  {
+    title: 'the worker owns the table, with functions of somebody else',
+    tableOfWorker: true,
+    plannable: false,
+    functionsOf: 'other',
+    grants: `${SELECT} ALTER TABLE s.t OWNER TO worker`,
+  },
+  {
+    title: 'a superuser owns the table',
+    plannable: true,
+    functionsOf: 'CURRENT_USER',
+    grants: `${SELECT} ALTER TABLE s.t OWNER TO CURRENT_USER`,
+  },
+  {
+    title: 'the worker owns the table',
+    tableOfWorker: true,
+    plannable: true,
+    functionsOf: 'worker',
+    grants: `${SELECT} ALTER TABLE s.t OWNER TO worker`,
+  },
+  { title: 'all that was granted to the worker is of the owner', plannable: true, grants: SELECT },
+  {
+    title: 'the worker is a member of the owner alone',
+    plannable: true,
+    grants: 'GRANT owner TO worker; GRANT USAGE ON SCHEMA s TO owner',
+  },
+];
+
+describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
+  const log = () =>
+    readFileSync(
+      join(servers.folder, server === servers.postgres ? 'postgres' : 'debian', 'postgres.log'),
+      'utf8',
+    );
+
+  /** A table that is read in several ranges if it may be, and functions that planning a query on it would run. */
+  async function database({ grants, functionsOf = 'owner' }: Relation) {
+    const url = await newDatabase(server);
+    const suffix = randomBytes(4).toString('hex');
+    const named = (text: string) => text.replace(/\b(worker|owner|other|third)\b/g, `$1_${suffix}`);
+    const functions = ['of_index', 'of_predicate', 'of_statistics', 'of_late_index'].map(
+      (name) =>
+        `CREATE FUNCTION m.${name}(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RAISE LOG '${name} ran as %', current_user; RETURN 1; END$$;
+         ALTER FUNCTION m.${name} OWNER TO ${functionsOf};`,
+    );
+    await sql(
+      url,
+      named(
+        `CREATE ROLE worker LOGIN PASSWORD 'secret'; CREATE ROLE owner; CREATE ROLE other; CREATE ROLE third;
+         CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO owner; CREATE SCHEMA m; GRANT USAGE ON SCHEMA m TO PUBLIC; ${functions.join('')}
+         CREATE TABLE s.t (id int, v text); CREATE TABLE s.small (a int); CREATE SEQUENCE s.q;
+         INSERT INTO s.t SELECT i, repeat('x', 200) FROM generate_series(1, 2000) i; INSERT INTO s.small VALUES (1);
+         ALTER TABLE s.t OWNER TO owner; ALTER TABLE s.small OWNER TO owner; ALTER SEQUENCE s.q OWNER TO owner;
+         GRANT SELECT ON s.q TO worker;
+         CREATE INDEX ON s.t ((m.of_index(1))); CREATE INDEX ON s.t (id) WHERE m.of_predicate(1) = 1;
+         CREATE STATISTICS s.st ON (m.of_statistics(1) + id), v FROM s.t; ${grants}`,
+      ),
+    );
+    const worker = new URL(url);
+    worker.username = `worker_${suffix}`;
+    worker.password = 'secret';
+    return { url, workerUrl: worker.href, worker: worker.username };
+  }
+
+  test.each(relations)('if $title, the table is plannable: $plannable', async (relation) => {
+    const { url, workerUrl, worker } = await database(relation);
+    const session = await Session.open(workerUrl, { applicationName: 'test' });
+    const [table] = (await listTables(session, ['s'])).filter(({ name }) => name === 't');
+    if (table === undefined) throw new Error('The table is missing');
+    const plannable = (await listPlannable(session, [table])).size === 1;
+    await session.close();
+    expect(plannable).toBe(relation.plannable);
+
+    // An index that its owner makes in the middle of the backup.
+    const journal = new MemoryJournal();
+    let late: Promise<unknown> | undefined;
+    journal.onReport = ({ message }) => {
+      if (message.startsWith('Copying s.t') && !relation.tableOfWorker)
+        late ??= sql(url, 'CREATE INDEX ON s.t ((m.of_late_index(1)))');
+    };
+    const before = log().length;
+    const { key, entities } = await runBackup(store, workerUrl, ['s'], { journal, chunkBytes: 64 * KiB });
+    await late;
+    await runVerify(store, workerUrl, ['s'], key).catch(({ code }: { code: string }) =>
+      expect(code).toBe('OWNERSHIP_MISSING'),
+    );
+    expect(entities).toBe(2001);
+    const archive = await DownloadedArchive.of(store, key);
+    expect(archive.rows('s', 't')[1999]).toBe(`2000,${'x'.repeat(200)}`);
+
+    const ran = [...log().slice(before).matchAll(SAID)].map(([, role]) => role);
+    expect(ran.includes(worker)).toBe(relation.plannable);
+  });
+
+  test('a view that takes the place of a sequence is not read', async () => {
+    const [relation] = relations;
+    if (relation === undefined) throw new Error('There are no relations');
+    const { url, workerUrl, worker } = await database(relation);
+    const session = await Session.open(workerUrl, { applicationName: 'test' });
+    await takeSnapshot(session, ['s']);
+    await sql(
+      url,
+      'DROP SEQUENCE s.q; CREATE VIEW s.q AS SELECT m.of_index(id)::bigint AS last_value, true AS is_called FROM (VALUES (1)) AS v (id)',
+    );
+    const before = log().length;
+    await expect(readSequences(session, ['s'])).rejects.toMatchObject({
+      code: 'REPOSITORY_CHANGING',
+      persistence: 'transient',
+    });
+    await session.close();
+    expect(log().slice(before)).not.toContain(`ran as ${worker}`);
+  });
+});
+
+/** Where a plan reads from: "Seq Scan on s.t", "Index Scan using i on s.t x". */
+const SCANNED = /\bScan (?:using \S+ )?on (\S+)/g;
+
+(servers.debianPostgres ? test : test.skip)(
+  'neither a backup, nor a verification with its restore plan, has a query planned on a table of the repository',
+  async () => {
+    const server = await OwnServer.postgres({
+      binaries: servers.debianPostgres?.binaries,
+      settings: {
+        session_preload_libraries: 'auto_explain',
+        'auto_explain.log_min_duration': '0',
+        'auto_explain.log_verbose': 'on',
+        'auto_explain.log_nested_statements': 'on',
+        log_statement: 'all',
+      },
+    });
+    try {
+      const url = await newDatabase(server.url);
+      await sql(
+        url,
+        `CREATE ROLE owner; CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, v text); CREATE TABLE s.ref (t int REFERENCES s.t);
+         CREATE TABLE s.none (); CREATE TABLE s.empty (a int); CREATE SEQUENCE s.q; CREATE VIEW s.v AS TABLE s.t; CREATE MATERIALIZED VIEW s.m AS TABLE s.t;
+         INSERT INTO s.t SELECT i, repeat('x', 200) FROM generate_series(1, 2000) i; INSERT INTO s.ref VALUES (1); INSERT INTO s.none DEFAULT VALUES;
+         ALTER TABLE s.t OWNER TO owner; ALTER TABLE s.ref OWNER TO owner`,
+      );
+      const start = server.log().length;
+      const { key, entities } = await runBackup(store, url, ['s'], { chunkBytes: 64 * KiB });
+      expect(entities).toBe(2002);
+      await runVerify(store, url, ['s'], key);
+      const log = server.log().slice(start);
+      expect(log).toContain('COPY "s"."t" ("id", "v") TO STDOUT');
+      const scanned = new Set([...log.matchAll(SCANNED)].map(([, relation = '']) => relation));
+      // The sequence is read by a query; it has neither indexes nor statistics.
+      expect([...scanned].filter((relation) => /^"?s"?\./.test(relation))).toEqual(['s.q']);
+      expect(log).not.toMatch(/: EXPLAIN/);
+
+      // The log shows such plans where there are some.
+      await sql(url, 'SELECT count(*) FROM s.t');
+      expect(server.log()).toMatch(/Scan .*on s\.t/);
+    } finally {
+      await server.stop();
+    }
+  },
+);
+
+test('rows are looked for without a plan, and found also where a table was emptied and not vacuumed', async () => {
+  const url = await newDatabase();
+  await sql(
+    url,
+    'CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int); CREATE TABLE b.t (id int); INSERT INTO a.t VALUES (1); INSERT INTO b.t SELECT generate_series(1, 10000)',
+  );
+  const { key } = await runBackup(store, url, ['a']);
+  const into = { intoSchemas: { a: 'b' } };
+  await expect(runRestore(store, url, ['a'], key, into)).rejects.toMatchObject({
+    code: 'DESTINATION_REFUSED',
+  });
+  const client = new pg.Client(url);
+  await client.connect();
+  await client.query('DELETE FROM b.t');
+  const { rows } = await client.query<{ bytes: string }>("SELECT pg_relation_size('b.t') AS bytes");
+  expect(Number(rows[0]?.bytes)).toBeGreaterThan(0);
+  await runRestore(store, url, ['a'], key, into);
+  expect((await client.query('SELECT * FROM b.t')).rows).toEqual([{ id: 1 }]);
+  await client.end();
+});

@@ -1,0 +1,110 @@
+import { inspect } from 'node:util';
+import { errorDetails, Failure, fullText } from '#contracts';
+import type { ObjectStore } from '#storage';
+import { runBackup, runRestore } from '../support/heart.js';
+import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+
+/** It looks like the places that PostgreSQL names, so that a careless reader of these would take it for a name. */
+const VALUE = `swordfish, line 7, column swordfish: "swordfish"\nCOPY swordfish, line 8, column swordfish: swordfish`;
+
+interface Case {
+  /** Of the table s.t, whose column v holds the value in its second row. */
+  title: string;
+  /** What changes after the backup, with the table empty. */
+  change: string;
+  message: RegExp;
+  /** What only those see who may read rows. */
+  full: RegExp;
+}
+
+const RAISE = (options: string) =>
+  `CREATE FUNCTION s.refuse(v text) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+     BEGIN IF length(v) > 9 THEN RAISE EXCEPTION 'no %', v USING ${options}; END IF; RETURN true; END $$;
+   ALTER TABLE s.t ADD CHECK (s.refuse(v))`;
+
+const CASES: Case[] = [
+  {
+    title: 'a label that an enum has no more',
+    change: `ALTER TYPE s.mood RENAME VALUE 'swordfish, line 7, column swordfish: swordfish' TO 'calm'`,
+    message:
+      /, loading s\.t, says: invalid_text_representation, column m, line 4; the scope everything shows/,
+    full: /says: invalid input value for enum s\.mood: "swordfish, line 7[^]*CONTEXT: COPY t, line 4, column m: "sword/,
+  },
+  {
+    title: 'a duplicate key',
+    change: `CREATE UNIQUE INDEX t_twice ON s.t ((1))`,
+    message: /says: unique_violation, constraint t_twice, table s\.t, line 4; .* \(SQLSTATE 23505\)\.$/,
+    full: /duplicate key value violates unique constraint "t_twice"[^]*DETAIL: Key \(\(1\)\)=\(1\) already exists/,
+  },
+  {
+    title: 'a check',
+    change: `ALTER TABLE s.t ADD CONSTRAINT t_short CHECK (length(v) < 9)`,
+    message: /says: check_violation, constraint t_short, table s\.t, line 4; /,
+    full: /violates check constraint "t_short"[^]*DETAIL: Failing row contains \(2, swordfish/,
+  },
+  {
+    title: 'an index over a cast',
+    change: `CREATE INDEX ON s.t ((v::int))`,
+    message: /says: invalid_text_representation(, line \d)?; /,
+    full: /invalid input syntax for type integer: "swordfish/,
+  },
+  {
+    title: 'a name that is looked for',
+    change: `ALTER TABLE s.t ADD CHECK (CASE WHEN i = 2 THEN split_part(v, ',', 1)::regclass IS NOT NULL END)`,
+    message: /says: undefined_table, line 4; .* \(SQLSTATE 42P01\)\.$/,
+    full: /relation "swordfish" does not exist/,
+  },
+  {
+    title: 'a materialized view over a cast',
+    change: `CREATE MATERIALIZED VIEW s.v AS SELECT v::int FROM s.t`,
+    message: /says: invalid_text_representation; /,
+    full: /invalid input syntax for type integer: "swordfish/,
+  },
+  ...['raise_exception', 'query_canceled', 'insufficient_privilege', 'lock_not_available', 'XX001'].map(
+    (condition) => ({
+      title: `what a function raises as ${condition}`,
+      change: RAISE(
+        `ERRCODE = '${condition}', DETAIL = v, HINT = v, COLUMN = v, CONSTRAINT = v, TABLE = v, SCHEMA = v, DATATYPE = v`,
+      ),
+      message: new RegExp(
+        `says: ${condition === 'XX001' ? 'data_corrupted' : condition}; the scope everything`,
+      ),
+      full: /says: no swordfish[^]*CONTEXT: PL\/pgSQL function/,
+    }),
+  ),
+];
+
+describe.each(postgresMajors)(
+  'on %s values of rows are kept from messages, stacks and logs',
+  (_title, server) => {
+    let store: ObjectStore;
+    beforeAll(() => {
+      store = openStore(servers.s3);
+    });
+    afterAll(() => store.close());
+
+    test.each(CASES)('$title', async ({ change, message, full }) => {
+      const url = await newDatabase(server);
+      await sql(
+        url,
+        `CREATE SCHEMA s; CREATE TYPE s.mood AS ENUM ('happy', 'swordfish, line 7, column swordfish: swordfish');
+       CREATE TABLE s.t (i int, v text, m s.mood); INSERT INTO s.t VALUES (1, '12', 'happy')`,
+      );
+      await sql(url, `INSERT INTO s.t VALUES (2, $1, 'swordfish, line 7, column swordfish: swordfish')`, [
+        VALUE,
+      ]);
+      const { key } = await runBackup(store, url, ['s']);
+      await sql(url, `TRUNCATE s.t; ${change}`);
+      const failure = await runRestore(store, url, ['s'], key).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (!(failure instanceof Failure)) throw new Error('no Failure', { cause: failure });
+      const open = [failure.sentence, errorDetails(failure), JSON.stringify(failure), inspect(failure)];
+      expect(open.join('\n')).not.toContain('swordfish');
+      expect(failure.message).toMatch(message);
+      const text = fullText(failure);
+      expect(`${text?.message}\n${text?.details}`).toMatch(full);
+    });
+  },
+);
