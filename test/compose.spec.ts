@@ -42,7 +42,7 @@ const dotEnv: Record<string, string> = (() => {
   const [command = ''] = /while[^]*?> \.env$/m.exec(read('.env.example').replace(/^# ?/gm, '')) ?? [];
   const made = execFileSync('bash', ['-c', command.replace(/> \.env$/, '')], { cwd: ROOT, encoding: 'utf8' });
   return Object.fromEntries(
-    [...made.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+    [...made.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value]),
   );
 })();
 
