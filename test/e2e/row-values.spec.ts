@@ -121,7 +121,8 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       errorMessage: expect.stringContaining(VALUE),
     });
     const again = await start(keys.get('start'));
-    expect(again.body).toMatchObject({ id, status: 'FAILED' });
+    // A drill takes more than that key has, also when it was begun.
+    expect(again.status).toBe(403);
     expect(JSON.stringify(again.body)).not.toContain(VALUE);
   });
 
