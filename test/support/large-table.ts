@@ -6,7 +6,8 @@ export async function largeTable(server?: string, rows = 120_000): Promise<strin
   await sql(
     url,
     `CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, h bytea);
-     INSERT INTO s.t SELECT i, sha512(i::text::bytea) FROM generate_series(1, ${rows}) i`,
+     INSERT INTO s.t SELECT i, sha512(i::text::bytea) FROM generate_series(1, ${rows}) i;
+     ANALYZE s.t`,
   );
   return url;
 }
