@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
 import { OwnServer } from '../support/own-server.js';
@@ -167,9 +168,9 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":"warn".*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await new Promise(setImmediate);
+  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
   expect(worker.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
