@@ -57,7 +57,7 @@ async function backUp(url: string, env: Record<string, string>): Promise<string>
         ...env,
       },
     },
-  );
+  ).catch((error: unknown) => ({ stdout: String(error) }));
   return stdout.trim();
 }
 
@@ -99,7 +99,10 @@ class Impostor {
       const secured = new TLSSocket(client, { isServer: true, cert, key }).on('error', () => undefined);
       secured.once('data', () => {
         secured.write(Buffer.from('5200000008' + '00000003', 'hex')); // AuthenticationCleartextPassword
-        secured.on('data', (message: Buffer) => this.passwords.push(message.toString()));
+        secured.once('data', (message: Buffer) => {
+          this.passwords.push(message.toString());
+          secured.destroy();
+        });
       });
     });
   }
