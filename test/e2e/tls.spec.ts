@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
 import { OwnServer } from '../support/own-server.js';
@@ -56,7 +57,7 @@ async function backUp(url: string, env: Record<string, string>): Promise<string>
         ...env,
       },
     },
-  );
+  ).catch((error: unknown) => ({ stdout: String(error) }));
   return stdout.trim();
 }
 
@@ -98,7 +99,10 @@ class Impostor {
       const secured = new TLSSocket(client, { isServer: true, cert, key }).on('error', () => undefined);
       secured.once('data', () => {
         secured.write(Buffer.from('5200000008' + '00000003', 'hex')); // AuthenticationCleartextPassword
-        secured.on('data', (message: Buffer) => this.passwords.push(message.toString()));
+        secured.once('data', (message: Buffer) => {
+          this.passwords.push(message.toString());
+          secured.destroy();
+        });
       });
     });
   }
@@ -167,9 +171,9 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":40.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await new Promise(setImmediate);
+  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
   expect(worker.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
