@@ -281,7 +281,7 @@ describe('health', () => {
     answers.push(await ask());
     expect(performance.now() - began).toBeLessThan(5_000);
     expect(answers.map(({ body }) => body)).toEqual(
-      Array(21).fill({ status: 'up', database: 'up', queue: 'up', bucket: 'up' }),
+      Array(21).fill(expect.objectContaining({ status: 'up', database: 'up', queue: 'up', bucket: 'up' })),
     );
     expect(proxy.requests).toHaveLength(1);
     while (performance.now() - began < 5_000) await sleep(50);

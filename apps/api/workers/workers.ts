@@ -97,10 +97,23 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     const now = performance.now();
     return [...(this.seen?.values() ?? [])]
       .filter(({ changed }) => now - changed <= GONE_AFTER_MS)
-      .map(({ beat: { beat: _beat, at: _at, ...view }, changed }) => ({
-        ...view,
-        lastBeatOn: Math.round(Date.now() - (now - changed)),
-      }))
+      .map(
+        ({
+          beat: { id, host, version, role, superuser, identity, takesJobs, warnings, since },
+          changed,
+        }) => ({
+          id,
+          host,
+          version,
+          role,
+          superuser,
+          identity,
+          takesJobs,
+          warnings,
+          since,
+          lastBeatOn: Math.round(Date.now() - (now - changed)),
+        }),
+      )
       .sort((one, other) => one.since - other.since);
   }
 }
