@@ -41,8 +41,9 @@ const dockerfile = read('Dockerfile').split('\n');
 const dotEnv: Record<string, string> = (() => {
   const [command = ''] = /while[^]*?> \.env$/m.exec(read('.env.example').replace(/^# ?/gm, '')) ?? [];
   const made = execFileSync('bash', ['-c', command.replace(/> \.env$/, '')], { cwd: ROOT, encoding: 'utf8' });
-  const lines = made.matchAll(/^([A-Z0-9_]+)=(.*)$/gm);
-  return Object.fromEntries([...lines].map(([, name = '', value = '']): [string, string] => [name, value]));
+  return Object.fromEntries(
+    [...made.matchAll(/^([A-Z0-9_]+)=(.*)$/gm)].map(([, name = '', value = '']) => [name, value]),
+  );
 })();
 
 function service(name: string): Service {

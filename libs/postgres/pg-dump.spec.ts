@@ -79,6 +79,7 @@ describe("a connection's strictness is that of node-postgres", () => {
     ['?uselibpqcompat=true&sslmode=require', { mode: 'require' }],
     [`?sslmode=require&sslrootcert=${file}`, { mode: 'verify-full', authority: file }],
     [`?sslrootcert=${file}`, { mode: 'verify-full', authority: file }],
+    [`?sslrootcert=/elsewhere&sslrootcert=${file}`, { mode: 'verify-full', authority: file }],
     [`?sslrootcert=${relative('.', file)}`, { mode: 'verify-full', authority: file }],
     [`?uselibpqcompat=true&sslmode=verify-ca&sslrootcert=${file}`, { mode: 'verify-ca', authority: file }],
   ])('%s', (query, tls) => {

@@ -36,11 +36,15 @@ export interface PgDump {
   major: number;
 }
 
-/** Looks for pg_dump on PATH. @returns undefined when there is none */
-export async function findPgDump(): Promise<PgDump | undefined> {
+/**
+ * Looks for pg_dump on PATH. Debian's is a wrapper, which chooses among versions by the host that it is to connect to.
+ * @returns undefined when there is none
+ */
+export async function findPgDump(url: string, client: pg.Client): Promise<PgDump | undefined> {
+  const env = { ...programEnvironment(), ...libpqEnvironment(url, client) };
   let output: string;
   try {
-    output = (await promisify(execFile)(PROGRAM, ['--version'], { env: programEnvironment() })).stdout;
+    output = (await promisify(execFile)(PROGRAM, ['--version'], { env })).stdout;
   } catch {
     return undefined;
   }
@@ -106,8 +110,8 @@ export function connectionTls(url: string, client: pg.Client): ConnectionTls {
   const options = ssl === true ? {} : ssl;
   if (options.rejectUnauthorized === false) return { mode: 'require' };
   const mode = options.checkServerIdentity === undefined ? 'verify-full' : 'verify-ca';
-  const authority = new URL(url).searchParams.get('sslrootcert');
-  if (options.ca === undefined || authority === null) return { mode };
+  const authority = parameterOf(url, 'sslrootcert');
+  if (options.ca === undefined || authority === undefined) return { mode };
   // libpq would take the plain word "system" for all authorities of the system.
   return { mode, authority: resolve(authority) };
 }
@@ -243,10 +247,6 @@ function start(args: string[], env: Record<string, string>, signal: AbortSignal)
 function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
   const { host, port, user, database, password } = client as unknown as Connected;
   const { mode, authority } = connectionTls(url, client);
-  const parameters = new URL(url).searchParams;
-  const [certificate, key, binding] = ['sslcert', 'sslkey', 'channel_binding'].map((name) =>
-    parameters.get(name),
-  );
   const verifies = mode.startsWith('verify');
   const variables = {
     PGHOST: host,
@@ -256,9 +256,9 @@ function libpqEnvironment(url: string, client: pg.Client): Record<string, string
     PGPASSWORD: password,
     PGSSLMODE: mode,
     PGSSLROOTCERT: verifies ? (authority ?? 'system') : undefined,
-    PGSSLCERT: certificate,
-    PGSSLKEY: key,
-    PGCHANNELBINDING: binding,
+    PGSSLCERT: parameterOf(url, 'sslcert'),
+    PGSSLKEY: parameterOf(url, 'sslkey'),
+    PGCHANNELBINDING: parameterOf(url, 'channel_binding'),
     // Otherwise a Kerberos ticket replaces TLS.
     PGGSSENCMODE: 'disable',
     PGCONNECT_TIMEOUT: String(CONNECT_TIMEOUT_SECONDS),
@@ -266,6 +266,11 @@ function libpqEnvironment(url: string, client: pg.Client): Record<string, string
   return Object.fromEntries(
     Object.entries(variables).flatMap(([name, value]) => (value ? [[name, value]] : [])),
   );
+}
+
+/** As node-postgres takes it: the last one counts. */
+function parameterOf(url: string, name: string): string | undefined {
+  return new URL(url).searchParams.getAll(name).at(-1);
 }
 
 function notStarted(error: Error, args = 0): Failure {

@@ -78,7 +78,7 @@ class Patience {
   }
 
   test(holders: Holder[]): void {
-    const now = Date.now();
+    const now = performance.now();
     if (holders.some(({ ours }) => ours)) this.lastLook = undefined;
     else {
       this.leftMs -= now - (this.lastLook ?? now);

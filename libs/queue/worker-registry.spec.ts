@@ -40,7 +40,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   test('of several workers that record a database at once, one does, and an administrator changes it', async () => {
     await Promise.all([here, there, there].map((database) => registry.recordFirst(database)));
     const first = await registry.identity();
-    if (first === undefined || first === 'forged') throw new Error('Nothing is recorded');
+    if (first === undefined || first === 'forged') throw new Error('Nothing was recorded');
     expect(first).toMatchObject({ predecessors: [] });
     await registry.recordFirst({ ...here, databaseOid: 1 });
     expect(await registry.identity()).toEqual(first);

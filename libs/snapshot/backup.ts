@@ -144,7 +144,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     if (!request.lockIsHeld) await lockRepository(session, 'shared', { repository, progress, signal });
 
     progress.say('Taking the snapshot');
-    const findingPgDump = request.definitions === 'off' ? undefined : findPgDump();
+    const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.

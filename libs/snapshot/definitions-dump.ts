@@ -134,7 +134,7 @@ async function readBeforeLong(
     if (done) return settled;
     const lock = await observer.sessionWaitingFor(applicationName).catch(() => undefined);
     if (lock === undefined) waitingSince = undefined;
-    else if (Date.now() - (waitingSince ??= Date.now()) >= LOCK_WAIT_MS)
+    else if (performance.now() - (waitingSince ??= performance.now()) >= LOCK_WAIT_MS)
       stop(
         new Failure(
           'DEFINITIONS_FAILED',

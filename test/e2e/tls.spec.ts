@@ -167,7 +167,7 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":"warn".*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
   const [worker] = stack.workers;
   while (!worker?.logTail(100).includes('The worker takes daemons')) await new Promise(setImmediate);
   expect(worker.logTail(100)).toMatch(new RegExp(warning));

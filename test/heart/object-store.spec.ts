@@ -307,7 +307,7 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
         .send(new PutObjectCommand({ Bucket, Key: `${prefix}chunks`, Body, ContentLength: bytes.length }))
         .then(
           () => true,
-          ({ name }: Error) => name !== 'NotImplemented',
+          () => false, // Whether it hears of the refusal, or of the connection that is closed while it still sends.
         );
       if (stored) expect((await bytesOf(`${prefix}chunks`)).equals(bytes)).toBe(true);
       else expect(await keysOf(`${prefix}chunks`)).toEqual([]);

@@ -124,7 +124,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
     const failure = await runRestore(store, url, ['s'], key).catch((error: unknown) => error);
     expect(failure).toMatchObject({
       code: 'DATABASE_QUERY_FAILED',
-      message: expect.stringContaining('undefined function') as string,
+      message: expect.stringContaining('undefined_function') as string,
       confidential: {
         message: expect.stringContaining('function fold(text) does not exist') as string,
         words: expect.any(String) as string,

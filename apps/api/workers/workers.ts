@@ -97,23 +97,11 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     const now = performance.now();
     return [...(this.seen?.values() ?? [])]
       .filter(({ changed }) => now - changed <= GONE_AFTER_MS)
-      .map(
-        ({
-          beat: { id, host, version, role, superuser, identity, takesJobs, warnings, since },
-          changed,
-        }) => ({
-          id,
-          host,
-          version,
-          role,
-          superuser,
-          identity,
-          takesJobs,
-          warnings,
-          since,
-          lastBeatOn: Math.round(Date.now() - (now - changed)),
-        }),
-      )
+      .map(({ beat, changed }) => {
+        const { id, host, version, role, superuser, identity, takesJobs, warnings, since } = beat;
+        const lastBeatOn = Math.round(Date.now() - (now - changed));
+        return { id, host, version, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
+      })
       .sort((one, other) => one.since - other.since);
   }
 }
