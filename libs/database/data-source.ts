@@ -1,6 +1,6 @@
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { useSafePath } from '#postgres';
+import { makeOwnSchema, useSafePath } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
@@ -24,8 +24,6 @@ import { ScheduleArchive } from './schedules/schedule-archive.entity.js';
 import { ScheduleRun } from './schedules/schedule-run.entity.js';
 import { Schedule } from './schedules/schedule.entity.js';
 
-/** Any number that other programs are unlikely to lock. */
-const MIGRATION_LOCK = 7_238_118;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 export function databaseOptions(url: Secret): DataSourceOptions {
@@ -77,15 +75,21 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
   return new DataSource({ ...options, extra: { ...(options.extra as object), ...limits } }).initialize();
 }
 
-/** Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. */
+/**
+ * Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. A comment
+ * on our schema is the lock, since nobody but the schema's owner can hold it: anybody who may connect could hold an
+ * advisory lock.
+ */
 async function migrate(options: DataSourceOptions): Promise<void> {
   const database = await new DataSource(options).initialize();
   try {
     const locker = database.createQueryRunner();
     try {
-      await locker.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-      await locker.query(`CREATE SCHEMA IF NOT EXISTS ${OWN_SCHEMAS.accounts}`);
+      await makeOwnSchema((sql, values) => locker.query(sql, values), OWN_SCHEMAS.accounts);
+      await locker.startTransaction();
+      await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS 'What snapshotd keeps for itself'`);
       await database.runMigrations();
+      await locker.commitTransaction();
     } finally {
       await locker.release();
     }

@@ -10,6 +10,7 @@ export * from './left-out.js';
 export * from './materialized-views.js';
 export * from './observer.js';
 export * from './obstacles.js';
+export * from './own-schema.js';
 export * from './pg-dump.js';
 export * from './plannable-tables.js';
 export * from './repository-lock.js';

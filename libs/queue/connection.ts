@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import type { Logger } from '#logging';
-import { useSafePath } from '#postgres';
+import { makeOwnSchema, useSafePath } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
 
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
@@ -92,6 +92,10 @@ async function askPostgres(url: Secret): Promise<void> {
   try {
     await client.connect();
     await useSafePath(client);
+    await makeOwnSchema(
+      async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
+      OWN_SCHEMAS.queue,
+    );
     await runMigrations(client, OWN_SCHEMAS.queue);
   } finally {
     await client.end();
