@@ -95,7 +95,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
   /** Runs one attempt of a daemon. */
   async process(job: DaemonJob, token: string | undefined): Promise<DaemonJobResult> {
     const id = job.id ?? '';
-    job.data = (await this.whenConfirmed(job)).data;
+    // What was taken may be another job than what was signed since: only the latter was checked.
+    const { name, data, progress } = await this.whenConfirmed(job);
+    Object.assign(job, { name, data, progress });
     const log = this.logger.child({ daemon: id, type: job.name, attempt: job.attemptsStarted });
     // BullMQ knows a worker's locks by the daemon's id: an attempt that lost its own must be over before another
     // one begins here, or would take the new lock with it.

@@ -17,7 +17,7 @@ const name = z
   .string()
   .min(1)
   .max(63 * 4)
-  .refine((text) => !text.includes('\0'), 'PostgreSQL has no names with NUL');
+  .refine((text) => !/[\0\p{Cs}]/u.test(text), 'PostgreSQL has no such names');
 const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 
@@ -76,7 +76,7 @@ const manifestSchema = z.object({
   server: z.object({
     version: z.string(),
     encoding: z.string(),
-    database: z.string(),
+    database: name,
     /** The cluster's, from initdb, and the database's number in it; archives of before have neither. */
     systemIdentifier: z
       .string()

@@ -41,6 +41,13 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
   );
 }
 
+/** The same for what failed before a connection was there to be used. */
+export function connectionFailure(error: unknown, server: string): Failure {
+  return error instanceof pg.DatabaseError
+    ? statementFailure(error, server, true)
+    : postgresFailure(error, server);
+}
+
 /**
  * What PostgreSQL refused a statement with. It stands as the cause in place of node-postgres's error, whose texts may
  * hold values of rows, and which logs would show.
@@ -57,9 +64,9 @@ class StatementError extends Error {
 }
 
 /** Everybody may read its message; PostgreSQL's own words are its confidential text. */
-function statementFailure(error: pg.DatabaseError, server: string): Failure {
+function statementFailure(error: pg.DatabaseError, server: string, connecting = false): Failure {
   const { code = '' } = error;
-  const said = openText(error);
+  const said = openText(error, connecting);
   const { message } = failureOf(code, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
   const cause = new StatementError(code, `${said} (SQLSTATE ${code})`);

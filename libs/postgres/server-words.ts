@@ -6,12 +6,17 @@ import { conditionName } from './conditions.js';
 const MOST = 10_000;
 
 /**
- * Classes of SQLSTATE whose messages hold names only: connections, logins, rights, locks, resources, shutdown, files,
- * damaged pages. All others may hold values: of what a column does not take, or of what a function looked for.
+ * Classes of SQLSTATE whose messages hold names only: rights, locks, resources, shutdown, files, damaged pages. All
+ * others may hold values: of what a column does not take, or of what a function looked for.
  */
-const NAMES_ONLY = /^(08|25|28|3D|40|42501|53|55|57|58000|58030|XX001|XX002)/;
+const NAMES_ONLY = /^(25|40|42501|53|55|57|58000|58030|XX001|XX002)/;
+/** So do these while a connection is made: later a function may look for a database, or connect to one. */
+const NAMES_ONLY_CONNECTING = /^(08|28|3D)/;
 /** So do these, if they have a position: then PostgreSQL read the text of our own statement, and no row yet. */
 const NAMES_ONLY_IN_STATEMENT = /^(0A|3F|42)/;
+
+/** Where PostgreSQL reads files for functions, whose names may be made of values. */
+const FILE_FUNCTIONS = /^(genfile|be-fsstubs|fd)\.c$/;
 
 /** Code of users leaves its own line there, whatever it raises: COPY and CREATE INDEX leave these. */
 const OWN_CONTEXT = /^(COPY [^\n]*, line \d+|parallel worker$)/;
@@ -23,12 +28,16 @@ const COPY_PLACE = /^COPY (?:(?!, line \d).)*, line (\d+)(?:, column ([^\n]*?): 
  * What everybody may read of an error: the message, or where that may hold values, the name of its SQLSTATE and those
  * names that PostgreSQL gives in fields of their own. A function can fill these fields with anything, so that they count
  * for what the server itself raised only.
+ * @param connecting whether the connection was still being made
  */
-export function openText(error: pg.DatabaseError): string {
-  const { code = '', message, position, where } = error;
+export function openText(error: pg.DatabaseError, connecting: boolean): string {
+  const { code = '', message, position, where, file = '' } = error;
   const isOfServer = where === undefined || OWN_CONTEXT.test(where);
-  const inStatement = position !== undefined && NAMES_ONLY_IN_STATEMENT.test(code);
-  if (isOfServer && (NAMES_ONLY.test(code) || inStatement)) return message;
+  const namesOnly =
+    (NAMES_ONLY.test(code) && !FILE_FUNCTIONS.test(file)) ||
+    (connecting && NAMES_ONLY_CONNECTING.test(code)) ||
+    (position !== undefined && NAMES_ONLY_IN_STATEMENT.test(code));
+  if (isOfServer && namesOnly) return message;
   const names = isOfServer ? namesIn(error) : [];
   return `${[conditionName(code), ...names].join(', ')}; the scope everything shows the full text`;
 }

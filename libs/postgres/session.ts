@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { postgresFailure, sqlState } from './errors.js';
+import { connectionFailure, postgresFailure, sqlState } from './errors.js';
 import { OneBufferSocket } from './one-buffer-socket.js';
 import { setSearchPath } from './search-path.js';
 
@@ -100,7 +100,7 @@ export class Session {
       return session;
     } catch (error) {
       giveUp();
-      throw signal?.aborted === true ? signal.reason : postgresFailure(error, server);
+      throw signal?.aborted === true ? signal.reason : connectionFailure(error, server);
     } finally {
       signal?.removeEventListener('abort', giveUp);
     }

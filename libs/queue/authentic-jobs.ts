@@ -49,7 +49,8 @@ export function signedResult(keys: Keys, job: DaemonJob, result: DaemonResult): 
 }
 
 /**
- * Checks what the queue holds of a job. Progress and a result that no worker has signed are taken away from it.
+ * Checks what the queue holds of a job. Progress and a result that no worker has signed are taken away from it, and so
+ * are those of data that no API has signed: no worker begins with such.
  * @returns undefined unless an API has signed its data, or may be about to do so
  */
 export function checkedJob(keys: Keys, found: Job): DaemonJob | undefined {
@@ -58,9 +59,11 @@ export function checkedJob(keys: Keys, found: Job): DaemonJob | undefined {
   const { code, ...data } = job.data;
   const authentic = keys.verify('job', { id: job.id, type: job.name, data }, code);
   if (!authentic && data.unconfirmed !== true) return undefined;
-  if (!isSigned(keys, 'job progress', daemonJobProgress, job, found.progress)) found.progress = 0;
+  if (!authentic || !isSigned(keys, 'job progress', daemonJobProgress, job, found.progress))
+    found.progress = 0;
   const claimed: unknown = found.returnvalue;
-  if (isSigned(keys, 'job result', daemonJobResult, job, claimed)) found.finishedOn &&= claimed.endedOn;
+  if (authentic && isSigned(keys, 'job result', daemonJobResult, job, claimed))
+    found.finishedOn &&= claimed.endedOn;
   else {
     found.returnvalue = null;
     if (claimed !== null && claimed !== undefined) found.failedReason = RESULT_NOT_AUTHENTIC;

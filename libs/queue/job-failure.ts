@@ -1,5 +1,6 @@
 import { UnrecoverableError } from 'bullmq';
 import { errorDetails, errorSentence, Failure } from '#contracts';
+import { writable } from './writable.js';
 
 /**
  * The error that BullMQ keeps of a failed attempt: its message becomes errorMessage, its stack errorDetails.
@@ -7,7 +8,8 @@ import { errorDetails, errorSentence, Failure } from '#contracts';
  */
 export function jobFailure(error: unknown): Error {
   const permanent = !(error instanceof Failure) || error.persistence === 'permanent';
-  const failure = permanent ? new UnrecoverableError(errorSentence(error)) : new Error(errorSentence(error));
-  failure.stack = errorDetails(error);
+  const message = writable(errorSentence(error));
+  const failure = permanent ? new UnrecoverableError(message) : new Error(message);
+  failure.stack = writable(errorDetails(error));
   return failure;
 }

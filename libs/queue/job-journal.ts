@@ -10,6 +10,7 @@ import type { Keys } from '#keys';
 import { signedProgress } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 import { answered } from './queue-unavailable.js';
+import { writable } from './writable.js';
 
 /** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
 const WRITE_EVERY_MS = 500;
@@ -91,7 +92,11 @@ export class JobJournal {
   failed(error: unknown): void {
     const text = fullText(error);
     if (text === undefined) return;
-    this.failure = { ...text, reason: errorSentence(error) };
+    this.failure = {
+      message: writable(text.message),
+      details: writable(text.details),
+      reason: writable(errorSentence(error)),
+    };
     this.changed = true;
   }
 
@@ -145,7 +150,7 @@ export class JobJournal {
     const { safetyKey } = this.kept;
     const progress = signedProgress(this.options.keys, this.job, {
       ...this.line,
-      message: this.message,
+      message: writable(this.message),
       attempt,
       takeovers,
       notes: this.kept,

@@ -36,6 +36,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
       },
     });
     forger = await Forger.at(stack.env['QUEUE_URL'] ?? '');
+    await sql(database(), 'CREATE TABLE repository.marks (mark text)');
     backup = await stack.finished((await stack.startBackup()).id);
     const url = backup.backupUrl ?? '';
     archive = { url, key: prefix + (url.split('/').at(-1) ?? '') };
@@ -49,6 +50,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     store.close();
   });
 
+  const database = () => stack.env['DATABASE_URL'] ?? '';
   const start = async (type: string, body: object = {}) =>
     (await stack.call<DaemonStatus>('POST', `/repo/v1/start${type}Daemon`, body)).body;
   const stopWorkers = async () => {
@@ -88,6 +90,20 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     expect(await stack.status(id)).toMatchObject({ status: 'FAILED' });
     await stack.startWorker();
     expect((await forger.ended(id)).failedReason).toMatch(NOT_AUTHENTIC);
+  });
+
+  test('cannot have what is signed run as what was not signed when the worker took it', async () => {
+    await stopWorkers();
+    await sql(database(), `INSERT INTO repository.marks VALUES ('later than the backup')`);
+    const { id } = await start('Verify', { url: archive.url });
+    const job = await forger.job(id);
+    const signed = job.data as object;
+    await forger.replace(id, 'RESTORE', { ...signed, code: undefined, unconfirmed: true });
+    await stack.startWorker();
+    while ((await job.getState()) !== 'active') await sleep(5);
+    await forger.replace(id, 'VERIFY', signed);
+    expect(await stack.finished(id)).toMatchObject({ type: 'VERIFY', status: 'COMPLETED' });
+    expect(await sql(database(), 'SELECT mark FROM repository.marks')).toHaveLength(1);
   });
 
   test('cannot have a worker delete an archive or end a session by notes of earlier attempts', async () => {
@@ -137,6 +153,19 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
         backupUrl: null,
       });
     }
+
+    // A genuine result says nothing of other data with the same nonce.
+    const { data, name } = await forger.job(verification.id);
+    const { nonce } = data as { nonce: string };
+    const claimed = { nonce, startedBy: 'somebody', startedOn: Date.now(), unconfirmed: true };
+    await forger.replace(verification.id, 'BACKUP', claimed);
+    expect(await stack.status(verification.id)).toMatchObject({
+      status: 'FAILED',
+      errorMessage: expect.stringMatching(RESULT_NOT_AUTHENTIC),
+      backupUrl: null,
+    });
+    await forger.replace(verification.id, name, data as object);
+    expect(await stack.status(verification.id)).toMatchObject({ type: 'VERIFY', status: 'COMPLETED' });
 
     const path = '/repo/v1/schedules/forged';
     const schedule = { pattern: '* * * * * *', then: 'nothing', retention: { last: 1 } };

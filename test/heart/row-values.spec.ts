@@ -55,6 +55,24 @@ const CASES: Case[] = [
     full: /relation "swordfish" does not exist/,
   },
   {
+    title: 'a database that is looked for',
+    change: `ALTER TABLE s.t ADD CHECK (CASE WHEN i = 2 THEN pg_database_size(split_part(v, ',', 1)) > 0 END)`,
+    message: /says: invalid_catalog_name, line 4; /,
+    full: /database "swordfish" does not exist/,
+  },
+  {
+    title: 'a database that a materialized view looks for',
+    change: `CREATE MATERIALIZED VIEW s.v AS SELECT has_database_privilege(split_part(v, ',', 1), 'connect') FROM s.t WHERE i = 2`,
+    message: /says: invalid_catalog_name; /,
+    full: /database "swordfish" does not exist/,
+  },
+  {
+    title: 'a file that may not be read',
+    change: `CREATE MATERIALIZED VIEW s.v AS SELECT pg_read_file('/root/' || split_part(v, ',', 1)) FROM s.t WHERE i = 2`,
+    message: /says: insufficient_privilege; /,
+    full: /could not open file "\/root\/swordfish" for reading/,
+  },
+  {
     title: 'a materialized view over a cast',
     change: `CREATE MATERIALIZED VIEW s.v AS SELECT v::int FROM s.t`,
     message: /says: invalid_text_representation; /,

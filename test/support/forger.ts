@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
-import { Secret } from '#config';
+import { Redis } from 'ioredis';
+import { OWN_SCHEMAS, Secret } from '#config';
 import { createLogger } from '#logging';
 import { queueConnection } from '../../libs/queue/connection.js';
+import { sql } from './servers.js';
 
 /** Somebody who may write to the queue, and has no SECRET_KEY. */
 export class Forger {
@@ -12,6 +14,7 @@ export class Forger {
     readonly notifications: Queue,
     /** Takes jobs as a worker does, one at a time. */
     private readonly worker: Worker,
+    private readonly queueUrl: string,
   ) {}
 
   static async at(queueUrl: string): Promise<Forger> {
@@ -24,6 +27,7 @@ export class Forger {
       new Queue('daemons', connection),
       new Queue('notifications', connection),
       new Worker('daemons', undefined, connection),
+      queueUrl,
     );
   }
 
@@ -32,6 +36,18 @@ export class Forger {
     const job = (await queue.getJob(id)) as Job | undefined;
     if (job === undefined) throw new Error(`There is no job ${id}`);
     return job;
+  }
+
+  /** Gives a job another type, which BullMQ itself never does, and other data. */
+  async replace(id: string, type: string, data: object): Promise<void> {
+    if (this.queueUrl.startsWith('postgres')) {
+      const job = `UPDATE ${OWN_SCHEMAS.queue}.job SET name = $2, data = $3 WHERE queue = 'daemons' AND id = $1`;
+      await sql(this.queueUrl, job, [id, type, JSON.stringify(data)]);
+    } else {
+      const redis = new Redis(this.queueUrl);
+      await redis.hset(`snapshotd:daemons:${id}`, { name: type, data: JSON.stringify(data) });
+      redis.disconnect();
+    }
   }
 
   /** Takes the job that is next, which is to be this one, and says that it has completed. */
