@@ -136,7 +136,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
       named(
         `CREATE ROLE worker LOGIN PASSWORD 'secret'; CREATE ROLE owner; CREATE ROLE other; CREATE ROLE third;
          CREATE SCHEMA s; GRANT USAGE ON SCHEMA s TO owner; CREATE SCHEMA m; GRANT USAGE ON SCHEMA m TO PUBLIC; ${functions.join('')}
-         CREATE TABLE s.t (id int, v text); CREATE TABLE s.small (a int); CREATE SEQUENCE s.q;
+         CREATE TABLE s.t (id int, v text) WITH (autovacuum_enabled = off); CREATE TABLE s.small (a int); CREATE SEQUENCE s.q;
          INSERT INTO s.t SELECT i, repeat('x', 200) FROM generate_series(1, 2000) i; INSERT INTO s.small VALUES (1);
          ALTER TABLE s.t OWNER TO owner; ALTER TABLE s.small OWNER TO owner; ALTER SEQUENCE s.q OWNER TO owner;
          GRANT SELECT ON s.q TO worker;

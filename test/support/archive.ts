@@ -8,6 +8,9 @@ import { servers } from './servers.js';
 
 const never = new AbortController().signal;
 
+/** unzip finds names beyond ASCII under such a locale only. */
+const env = { ...process.env, LC_ALL: 'C.UTF-8' };
+
 /** An archive on disk, read by unzip: a program that is not ours. */
 export class DownloadedArchive {
   private constructor(readonly file: string) {}
@@ -22,16 +25,16 @@ export class DownloadedArchive {
 
   /** @throws Error with what unzip says when the zip is not sound */
   test(): string {
-    return execFileSync('unzip', ['-t', this.file], { encoding: 'utf8' });
+    return execFileSync('unzip', ['-t', this.file], { encoding: 'utf8', env });
   }
 
   entries(): string[] {
-    return execFileSync('unzip', ['-Z1', this.file], { encoding: 'utf8' }).trim().split('\n');
+    return execFileSync('unzip', ['-Z1', this.file], { encoding: 'utf8', env }).trim().split('\n');
   }
 
   /** The bytes of an entry. */
   read(name: string): Buffer {
-    return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], { maxBuffer: 1 << 30 });
+    return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], { maxBuffer: 1 << 30, env });
   }
 
   /** The lines of all chunks of a table without their headers: rows, where no value holds a line break. */
@@ -46,7 +49,7 @@ export class DownloadedArchive {
   /** The bytes of all entries, by name, in one go. */
   readAll(): Map<string, Buffer> {
     const folder = mkdtempSync(`${this.file}-`);
-    execFileSync('unzip', ['-qq', this.file, '-d', folder]);
+    execFileSync('unzip', ['-qq', this.file, '-d', folder], { env });
     const names = readdirSync(folder, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name));
