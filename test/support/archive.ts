@@ -34,7 +34,10 @@ export class DownloadedArchive {
 
   /** The bytes of an entry. */
   read(name: string): Buffer {
-    return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], { maxBuffer: 1 << 30, env });
+    return execFileSync('unzip', ['-p', this.file, name.replace(/[[*?]/g, '\\$&')], {
+      maxBuffer: 1 << 30,
+      env,
+    });
   }
 
   /** The lines of all chunks of a table without their headers: rows, where no value holds a line break. */
