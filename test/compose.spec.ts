@@ -91,7 +91,10 @@ test('the S3 server has an account for each, which reaches the one bucket only',
       name === 'admin' ? ['Admin'] : ['Read', 'List', 'Write'].map((action) => `${action}:${bucket}`),
     );
   }
-  expect(service('s3').command).toContain('-s3.config=/etc/s3.json');
+  // All else that the server opens knows no accounts.
+  const { command } = service('s3');
+  expect(command).toEqual(expect.arrayContaining(['-s3.config=/etc/s3.json', '-ip=127.0.0.1']));
+  expect(command.filter((option) => option.includes('bind'))).toEqual(['-s3.ip.bind=0.0.0.0']);
 });
 
 describe.each(['api', 'worker'])('the environment of the %s', (name) => {
@@ -125,6 +128,7 @@ test('no secret is shared, and the API is not told where the repository is', () 
   expect(new Set(secrets.map(([, value]) => value)).size).toBe(secrets.length);
   expect(environmentOf('worker')).toHaveProperty('REPOSITORY_URL');
   expect(environmentOf('api')).not.toHaveProperty('REPOSITORY_URL');
+  expect(environmentOf('bucket')).not.toHaveProperty('SECRET_KEY');
   for (const name of ['api', 'worker', 'bucket']) {
     const others = secrets.filter(
       ([key]) => !key.includes(name.toUpperCase()) && !/^(SECRET_KEY|ADMIN_|S3_ADMIN)/.test(key),

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -30,7 +30,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   const begin = async (...command: string[]) => {
     const started = spawn(process.execPath, ['--no-warnings', ...command], {
       cwd: folder,
-      env: { ...process.env, PORT: port },
+      env: { ...process.env, PORT: port, METRICS_TOKEN: 'a-token-of-the-API-alone' },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     let output = '';
@@ -66,6 +66,10 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   expect(await ask(first.sessionToken, 'GET', '/repo/v1/workers')).toMatchObject({
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
+  // Of the API's secrets the worker has none.
+  const { pid } = JSON.parse(readFileSync(join(folder, '.data', 'worker.pid'), 'utf8')) as { pid: number };
+  if (process.platform === 'linux')
+    expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).not.toMatch(/ADMIN_|WEBHOOK_|METRICS_TOKEN/);
   for (const file of ['postgres-api-password', 'postgres-worker-password'])
     expect(statSync(join(folder, '.data', file)).mode & 0o777).toBe(0o600);
   first.started.kill('SIGKILL');

@@ -5,6 +5,16 @@ import { apiReady, claimFolder, type ServerProcess, startApp, startServers } fro
 
 const DIST = join(__dirname, '..');
 const FOLDER = resolve('.data');
+const SECRETS_OF_THE_API = [
+  'ADMIN_EMAIL',
+  'ADMIN_PASSWORD',
+  'METRICS_TOKEN',
+  'WEBHOOK_URLS',
+  'WEBHOOK_SECRET',
+  'DEADMAN_URL',
+  'TLS_CERT_FILE',
+  'TLS_KEY_FILE',
+];
 const withWorker = !process.argv.includes('--no-worker');
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
@@ -40,15 +50,19 @@ async function start(): Promise<void> {
       ...servers.env,
       PORT: process.env['PORT'] || '8080',
       HOST: process.env['HOST'] || '127.0.0.1',
-      ADMIN_EMAIL: administrator.email,
-      ADMIN_PASSWORD: administrator.password,
     };
-    const envOf = {
-      api: { ...env, ...servers.accounts.api },
+    const envOf: Record<'api' | 'worker', NodeJS.ProcessEnv> = {
+      api: {
+        ...env,
+        ...servers.accounts.api,
+        ADMIN_EMAIL: administrator.email,
+        ADMIN_PASSWORD: administrator.password,
+      },
       worker: { ...env, ...servers.accounts.worker },
     };
-    // No API connects to a repository.
+    // No API connects to a repository, and no worker logs anybody in or tells anybody of what has ended.
     delete envOf.api['REPOSITORY_URL'];
+    for (const name of SECRETS_OF_THE_API) delete envOf.worker[name];
     const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env: envOf.api });
     running.push(api);
     const worker = withWorker

@@ -23,6 +23,18 @@ test.each([
     ['DATABASE_URL'],
   ],
   [
+    'the last of several hosts',
+    { DATABASE_URL: 'postgres://u@localhost/app?host=127.0.0.1&host=db.example.org' },
+    ['DATABASE_URL'],
+  ],
+  ['an empty host in the query', { DATABASE_URL: 'postgres://u@db.example.org/app?host=' }, ['DATABASE_URL']],
+  ['PGHOST', { DATABASE_URL: 'postgres:///app', PGHOST: 'db.example.org' }, ['DATABASE_URL']],
+  [
+    'an sslmode that is empty',
+    { DATABASE_URL: 'postgres://u@db.example.org/app?sslmode=' },
+    ['DATABASE_URL'],
+  ],
+  [
     'a name that only begins like this machine',
     { DATABASE_URL: 'postgres://u@localhost.example.org/app' },
     ['DATABASE_URL'],

@@ -15,11 +15,13 @@ export function openConnections(env: Record<string, string | undefined>): string
     const text = env[name];
     if (text === undefined || !URL.canParse(text)) return [];
     const url = new URL(text);
-    const host = url.searchParams.get('host') ?? url.hostname;
+    // As node-postgres takes it: the last one counts, and an empty one does not.
+    const parameter = (key: string) => url.searchParams.getAll(key).at(-1) || undefined;
     const isRedis = url.protocol.startsWith('redis');
+    const host = isRedis ? url.hostname : (parameter('host') ?? (url.hostname || (env['PGHOST'] ?? '')));
     const decided = isRedis
       ? url.protocol === 'rediss:'
-      : env['PGSSLMODE'] !== undefined || SAYS_SO.some((parameter) => url.searchParams.has(parameter));
+      : env['PGSSLMODE'] !== undefined || SAYS_SO.some((key) => parameter(key) !== undefined);
     if (decided || isThisMachine(host)) return [];
     const [fault, remedy] = isRedis
       ? ['is redis://', 'Use rediss://.']

@@ -69,6 +69,17 @@ test('one address that guesses many accounts is stopped at a hundred, and only t
   tried('a login of another account from one address', answers.length, statusesOf(answers));
 });
 
+test('made-up accounts do not fill the audit, from however many addresses', async () => {
+  const events = async () =>
+    (await apis[0].call<{ total: number }>('GET', '/repo/v1/audit?action=login&limit=1')).body.total;
+  const before = await events();
+  for (let i = 0; i < 16; i++) {
+    const guesses = Array.from({ length: 10 }, () => login(newEmail(), 'Winter2026', newAddress()));
+    expect(statusesOf(await Promise.all(guesses))).toBe('10 401');
+  }
+  expect(await events()).toBeLessThanOrEqual(before + 101);
+});
+
 test('logins that are right are not counted', async () => {
   const address = newAddress();
   for (let i = 0; i < 12; i++)

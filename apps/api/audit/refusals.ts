@@ -4,6 +4,8 @@ import { Audit, type AuditedCall } from './audit.js';
 
 /** For so long the refused calls of one account and action are counted, before their count is recorded. */
 const COUNTED_FOR_MS = 60_000;
+/** Whoever logs in can make up names of accounts: beyond so many groups, the calls of an action are counted together. */
+const MOST_GROUPS = 100;
 
 /** Refused calls of one account and action. */
 interface Group {
@@ -14,8 +16,8 @@ interface Group {
 
 /**
  * Records calls that were refused before anything was done. The first one of an account and action is recorded at once,
- * those of the minute after it as one event with their count, so that an account that may do nothing cannot fill the
- * disk. An API that is killed loses the counts of its last minute.
+ * those of the minute after it as one event with their count, so that neither an account that may do nothing nor made-up
+ * names of accounts can fill the disk. An API that is killed loses the counts of its last minute.
  */
 @Injectable()
 export class Refusals implements BeforeApplicationShutdown {
@@ -30,7 +32,9 @@ export class Refusals implements BeforeApplicationShutdown {
    * @throws AuditUnavailable when it is the first one, and cannot be recorded
    */
   async record(call: AuditedCall, status: number, of = call.account): Promise<void> {
-    const name = JSON.stringify([of.toLowerCase(), call.action]);
+    const own = JSON.stringify([of.toLowerCase(), call.action]);
+    const isOne = this.groups.has(own) || this.groups.size < MOST_GROUPS;
+    const name = isOne ? own : JSON.stringify([call.action]);
     const known = this.groups.get(name);
     if (known !== undefined) {
       known.last = { call, status, count: (known.last?.count ?? 0) + 1 };
