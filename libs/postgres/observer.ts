@@ -105,7 +105,8 @@ export class Observer {
     return this.ask((session) => session.query<Row>(sql, values));
   }
 
-  private async ask<Answer>(question: (session: Session) => Promise<Answer>): Promise<Answer> {
+  /** Puts a question that takes more than one query. Locks that it takes are gone with each of its statements. */
+  async ask<Answer>(question: (session: Session) => Promise<Answer>): Promise<Answer> {
     if (this.closed) throw new Failure('DATABASE_CONNECTION_LOST', 'transient', 'The observer was closed.');
     const connecting = (this.session ??= this.connect());
     // Another question may have opened it anew by then.

@@ -41,26 +41,38 @@ const USED = `
   UNION ALL
   SELECT o.opcowner FROM pg_opclass AS o WHERE d.refclassid = 'pg_opclass'::regclass AND o.oid = d.refobjid`;
 
+/** @param candidates a query for the OIDs of roles, which gives those of them that gain nothing, or have it all anyway */
+export function trustedRoles(candidates: string): string {
+  return `SELECT owner.oid FROM pg_roles AS owner CROSS JOIN (SELECT * FROM pg_roles WHERE rolname = session_user) AS worker
+           WHERE owner.oid IN (${candidates})
+             AND (owner.rolsuper OR owner.oid = worker.oid OR (NOT worker.rolsuper AND ${GAINS_NOTHING}))`;
+}
+
+/** Who owns the schema `n`. The only member of pg_database_owner is the owner of this database. */
+export const SCHEMA_OWNER = `CASE WHEN n.nspowner = to_regrole('pg_database_owner')
+  THEN (SELECT datdba FROM pg_database WHERE datname = current_database()) ELSE n.nspowner END`;
+
 /**
  * The tables that a query may name, so that their blocks can be read in ranges. To plan a query PostgreSQL evaluates
  * the constant parts of index expressions, index predicates and extended statistics, with the rights of the role that
  * asks: whoever owns the table could run code as that role. COPY of a whole table plans nothing. A table is plannable
  * if its owner gains nothing by such code, being a superuser, or the session's role itself, or a role that can do all
- * that the session's role can; and if the expressions use no function of any role but the owner and superusers.
- * To look first and to plan later is safe: only the owner could add an index meanwhile.
+ * that the session's role can; and if the expressions use no function of any role but the owner and superusers. The same
+ * holds for the schema's owner: it could rename the schema and put another in its place, with a table of its own under
+ * the same name. To look first and to plan later is safe: nobody else could add an index, or a table of that name.
  * @returns their OIDs
  */
 export async function listPlannable(session: Session, tables: Table[]): Promise<Set<number>> {
   if (tables.length === 0) return new Set();
   const rows = await session.query<{ oid: number }>(
-    `WITH worker AS (SELECT * FROM pg_roles WHERE rolname = session_user),
-          trusted AS (
-            SELECT owner.oid FROM pg_roles AS owner CROSS JOIN worker
-             WHERE owner.oid IN (SELECT relowner FROM pg_class WHERE oid = ANY ($1::oid[]))
-               AND (owner.rolsuper OR owner.oid = worker.oid OR (NOT worker.rolsuper AND ${GAINS_NOTHING})))
+    `WITH asked AS (
+            SELECT c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner
+              FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE c.oid = ANY ($1::oid[])),
+          trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
      SELECT c.oid::int8::float8 AS oid
-       FROM pg_class AS c
-      WHERE c.oid = ANY ($1::oid[]) AND c.relowner IN (SELECT oid FROM trusted)
+       FROM asked AS c
+      WHERE c.relowner IN (SELECT oid FROM trusted) AND c.schema_owner IN (SELECT oid FROM trusted)
         AND NOT EXISTS (
           SELECT FROM pg_depend AS d CROSS JOIN LATERAL (${USED}) AS used
            WHERE (d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)

@@ -41,7 +41,6 @@ export async function takeSnapshot(
   schemas: string[],
   pause: (step: SnapshotStep) => Promise<void> = async () => {},
 ): Promise<Snapshot> {
-  await refuseViews(session);
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const listed = await listReadableTables(session, schemas);
     await pause('listed');
@@ -76,9 +75,9 @@ const LANE_LOCK_TIMEOUT = '1s';
  * would meet those that wait for an exclusive lock, one table after the other.
  * https://www.postgresql.org/docs/current/sql-set-transaction.html
  * @returns false when the locks cannot be had soon: the session is then of no use
+ * @throws Failure REPOSITORY_CHANGING when they are locks of other tables
  */
 export async function joinSnapshot(session: Session, snapshot: Snapshot): Promise<boolean> {
-  await refuseViews(session);
   await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
   await session.query(`SET LOCAL lock_timeout = '${LANE_LOCK_TIMEOUT}'`);
   try {
@@ -89,20 +88,29 @@ export async function joinSnapshot(session: Session, snapshot: Snapshot): Promis
   }
   await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot.exportedName)}`);
   await session.query('SET LOCAL lock_timeout = 0');
+  await expectSameTables(session, snapshot.tables);
   return true;
 }
 
 /**
- * Has the server refuse views from now on. What is read by name and cannot be locked, as a sequence, may have been
- * replaced by a view meanwhile, whose functions would run with this session's rights (CVE-2024-7348). Releases of
- * before August 2024 do not know the setting.
- * https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-RESTRICT-NONSYSTEM-RELATION-KIND
+ * Makes sure that the tables' names still mean the locked tables. A lock keeps a table's name, but not its schema's: where
+ * one schema has taken the name of another, other tables were read or written.
+ * @param session one that has just locked them, or that has no transaction: others may hear late of a new name
+ * @throws Failure REPOSITORY_CHANGING
  */
-async function refuseViews(session: Session): Promise<void> {
-  await session.query(
-    `SELECT pg_catalog.set_config(name, 'view, foreign-table', false)
-       FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) 'restrict_nonsystem_relation_kind'`,
+export async function expectSameTables(session: Session, tables: NamedTable[]): Promise<void> {
+  // Unlike a query of pg_class, to_regclass sees what was committed after the snapshot.
+  const moved = await session.query<{ name: string }>(
+    `SELECT name FROM unnest($1::oid[], $2::text[]) AS known (oid, name) WHERE to_regclass(name) IS DISTINCT FROM oid`,
+    [tables.map(({ oid }) => oid), tables.map(quoteTable)],
   );
+  if (moved.length > 0)
+    throw new Failure(
+      'REPOSITORY_CHANGING',
+      'transient',
+      `A schema was renamed meanwhile: ${moved[0]?.name} is another table now, or none.`,
+      { hint: 'Start again when the migration that does it is over.' },
+    );
 }
 
 /** lock_not_available, out_of_memory: somebody is before us, or the server has no room for more locks. */

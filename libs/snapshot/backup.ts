@@ -4,6 +4,7 @@ import { ArchiveWriter, ENTRY_MEMORY_BYTES, type Manifest, type ManifestFacts } 
 import { errorSentence, Failure } from '#contracts';
 import {
   databaseIdentity,
+  expectSameTables,
   findPgDump,
   listExtensions,
   listLeftOut,
@@ -148,7 +149,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.
-    const sequences = await readSequences(session, repository.schemas);
+    const { sequences, leftOut: unread } = await readSequences(session, observer, repository.schemas);
     // pg_dump reads while the rows are counted and copied, and is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
@@ -175,9 +176,11 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
         const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) =>
           copyTables(sessions, snapshot, chunks, writer, progress, signal),
         );
+        await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying the definitions');
         const { definitions, leftOut } = await addDefinitions(dump, writer, observer);
-        const facts = await describe(request, session, snapshot, { tables, sequences, leftOut });
+        const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
+        const facts = await describe(request, session, snapshot, contents);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
       // Nobody need wait for the rows if definitions that are required fail, nor for pg_dump if the rows fail.

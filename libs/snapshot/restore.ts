@@ -3,6 +3,7 @@ import { errorSentence } from '#contracts';
 import {
   beginWithExclusiveLocks,
   endSessions,
+  expectSameTables,
   quoteTable,
   type Session,
   transactionId,
@@ -99,6 +100,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
         await replaceRows(session, archive, locked, progress, signal);
+        await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         signal.throwIfAborted();
         progress.allRows('Committing');

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { listPlannable, listTables, readSequences, Session, takeSnapshot } from '#postgres';
+import { listPlannable, listTables, Observer, readSequences, Session, takeSnapshot } from '#postgres';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -94,6 +95,11 @@ const relations: Relation[] = [
     grants: `${SELECT} ALTER TABLE s.t OWNER TO worker`,
   },
   {
+    title: 'a superuser owns the table, and another role its schema',
+    plannable: false,
+    grants: `${SELECT} ALTER TABLE s.t OWNER TO CURRENT_USER; ALTER SCHEMA s OWNER TO other`,
+  },
+  {
     title: 'a superuser owns the table',
     plannable: true,
     functionsOf: 'CURRENT_USER',
@@ -141,9 +147,12 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
          ALTER TABLE s.t OWNER TO owner; ALTER TABLE s.small OWNER TO owner; ALTER SEQUENCE s.q OWNER TO owner;
          GRANT SELECT ON s.q TO worker;
          CREATE INDEX ON s.t ((m.of_index(1))); CREATE INDEX ON s.t (id) WHERE m.of_predicate(1) = 1;
-         CREATE STATISTICS s.st ON (m.of_statistics(1) + id), v FROM s.t; ${grants}`,
+         CREATE STATISTICS s.st ON (m.of_statistics(1) + id), v FROM s.t;
+         CREATE FUNCTION m.of_check(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RAISE LOG 'of_check ran as %', current_user; RETURN 1; END$$;
+         ALTER FUNCTION m.of_check OWNER TO other; ALTER TABLE s.t ADD CHECK (m.of_check(1) = 1); ${grants}`,
       ),
     );
+    await sql(url, `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET constraint_exclusion TO on`);
     const worker = new URL(url);
     worker.username = `worker_${suffix}`;
     worker.password = 'secret';
@@ -176,27 +185,105 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.rows('s', 't')[1999]).toBe(`2000,${'x'.repeat(200)}`);
 
-    const ran = [...log().slice(before).matchAll(SAID)].map(([, role]) => role);
+    const said = log().slice(before);
+    expect(said).not.toContain(`of_check ran as ${worker}`);
+    const ran = [...said.matchAll(SAID)].map(([, role]) => role);
     expect(ran.includes(worker)).toBe(relation.plannable);
   });
 
-  test('a view that takes the place of a sequence is not read', async () => {
+  test('a table that takes the place of a sequence is not read', async () => {
     const [relation] = relations;
     if (relation === undefined) throw new Error('There are no relations');
     const { url, workerUrl, worker } = await database(relation);
-    const session = await Session.open(workerUrl, { applicationName: 'test' });
+    const [session, observer, owner] = [
+      await Session.open(workerUrl, { applicationName: 'test' }),
+      await Observer.open(workerUrl, { applicationName: 'test observer' }),
+      new pg.Client(url),
+    ];
+    await owner.connect();
     await takeSnapshot(session, ['s']);
-    await sql(
-      url,
-      'DROP SEQUENCE s.q; CREATE VIEW s.q AS SELECT m.of_index(id)::bigint AS last_value, true AS is_called FROM (VALUES (1)) AS v (id)',
+    await owner.query(
+      'BEGIN; DROP SEQUENCE s.q; CREATE TABLE s.q (last_value bigint, is_called boolean); CREATE INDEX ON s.q ((m.of_index(1)))',
     );
     const before = log().length;
-    await expect(readSequences(session, ['s'])).rejects.toMatchObject({
-      code: 'REPOSITORY_CHANGING',
-      persistence: 'transient',
-    });
-    await session.close();
+    const reading = readSequences(session, observer, ['s']).catch((error: unknown) => error);
+    const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+    while ((await sql(url, waits))[0]?.['count'] !== '1') await sleep(20);
+    await owner.query('COMMIT');
+    expect(await reading).toMatchObject({ code: 'REPOSITORY_CHANGING', persistence: 'transient' });
+    for (const connection of [session, observer]) await connection.close();
+    await owner.end();
     expect(log().slice(before)).not.toContain(`ran as ${worker}`);
+  });
+
+  test('sequences are read that were used, set, or neither, and named where that cannot be told', async () => {
+    const backedUp = async (url: string) => {
+      const { key, leftOut } = await runBackup(store, url, ['s']);
+      const { sequences } = (await DownloadedArchive.of(store, key)).manifest();
+      const states = sequences.map(({ name, lastValue, isCalled }) => [name, lastValue, isCalled]);
+      return { states, leftOut: leftOut.filter((what) => what.includes('sequence')) };
+    };
+    const suffix = randomBytes(4).toString('hex');
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE SEQUENCE s.new START 7; CREATE SEQUENCE s.set; CREATE SEQUENCE s.used;
+       SELECT setval('s.set', 42, false), nextval('s.used')`,
+    );
+    const all = [
+      ['new', '7', false],
+      ['set', '42', false],
+      ['used', '1', true],
+    ];
+    expect(await backedUp(url)).toEqual({ states: all, leftOut: [] });
+    await sql(url, `CREATE ROLE owner_${suffix}; ALTER SEQUENCE s.set OWNER TO owner_${suffix}`);
+    const [{ tells } = { tells: false }] = await sql<{ tells: boolean }>(
+      url,
+      `SELECT current_setting('server_version_num')::int >= 180000 AS tells`,
+    );
+    expect(await backedUp(url)).toEqual(
+      tells
+        ? { states: all, leftOut: [] }
+        : { states: all.with(1, ['set', '1', false]), leftOut: ['the state of the sequence s.set'] },
+    );
+  });
+
+  test('a schema that takes the name of another while a backup runs fails it', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.a AS SELECT 1 AS id; CREATE TABLE s.b AS SELECT repeat('x', 2000) FROM generate_series(1, 500);
+       CREATE SCHEMA green; CREATE TABLE green.a AS SELECT 2 AS id; CREATE TABLE green.b (repeat text)`,
+    );
+    const journal = new MemoryJournal();
+    let swap: Promise<unknown> | undefined;
+    journal.onReport = ({ message }) => {
+      if (message.startsWith('Copying s.'))
+        swap ??= sql(url, 'ALTER SCHEMA s RENAME TO blue; ALTER SCHEMA green RENAME TO s');
+    };
+    const failing = runBackup(store, url, ['s'], { journal, lanes: 1 });
+    await expect(failing).rejects.toMatchObject({ code: 'REPOSITORY_CHANGING', persistence: 'transient' });
+    await swap;
+  });
+
+  test('a schema that takes the name of another before a restore writes gets no rows', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      'CREATE SCHEMA s; CREATE TABLE s.a AS SELECT 1 AS id; CREATE SCHEMA green; CREATE TABLE green.a (id int)',
+    );
+    const { key } = await runBackup(store, url, ['s']);
+    const journal = new MemoryJournal();
+    const note = journal.note.bind(journal);
+    journal.note = async (change) => {
+      await note(change);
+      if (change.sessions?.some(({ transaction }) => transaction !== undefined))
+        await sql(url, 'ALTER SCHEMA s RENAME TO blue; ALTER SCHEMA green RENAME TO s');
+    };
+    const failing = runRestore(store, url, ['s'], key, { journal });
+    await expect(failing).rejects.toMatchObject({ code: 'REPOSITORY_CHANGING', persistence: 'transient' });
+    expect(await sql(url, 'SELECT * FROM s.a')).toEqual([]);
+    expect(await sql(url, 'SELECT * FROM blue.a')).toEqual([{ id: 1 }]);
   });
 });
 
