@@ -113,7 +113,9 @@ export class Presence {
     const old = performance.now() - this.lookedOn > LOOK_AGAIN_AFTER_MS;
     if (this.facts === undefined || this.trouble !== undefined || this.elsewhere || old)
       await this.askPostgres();
-    this.record = await this.registry.identity();
+    const recorded = await this.registry.identity();
+    // A record that was lost is for the workers of its database to make anew.
+    if (recorded !== undefined || !this.elsewhere) this.record = recorded;
     if (this.record === undefined && this.facts !== undefined && this.trouble === undefined) {
       await this.registry.recordFirst(this.facts.identity);
       this.record = await this.registry.identity();

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus, DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
 import type { ServerProcess } from '#embedded';
+import { Forger } from '../support/forger.js';
 import { newDatabase, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -164,6 +165,32 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     );
     const subject = `${other.databaseName} ${other.systemIdentifier} ${other.databaseOid}`;
     expect(audit.events).toMatchObject([{ subject }, { subject }, { subject: null }]);
+  });
+
+  test('a worker that has found another database recorded does not record its own when the record is lost, and an old heartbeat shows no life', async () => {
+    const forger = await Forger.at(stack.env['QUEUE_URL'] ?? '');
+    const first = await workerOf(here);
+    await says(first, 'The worker takes daemons');
+    const second = await workerOf(there);
+    await says(second, 'Takes no jobs: REPOSITORY_URL leads to ');
+    const [one] = await until(({ length }) => length === 2);
+    const job = await forger.job(`worker-${one?.id}`, forger.workers);
+    const old = job.data as object;
+    await until(([now]) => now !== undefined && one !== undefined && now.lastBeatOn > one.lastBeatOn + 2_000);
+    first.signal('SIGKILL');
+    await first.ended();
+    const last = (await workers())[0]?.lastBeatOn ?? 0;
+    await job.updateData(old);
+    await forger.workers.remove('repository-identity');
+    const beatOf = (all: WorkerView[]) => all.find(({ id }) => id !== one?.id)?.lastBeatOn ?? 0;
+    const before = beatOf(await workers());
+    const now = await until((all) => beatOf(all) > before + 2_000);
+    expect(Math.abs((now.find(({ id }) => id === one?.id)?.lastBeatOn ?? 0) - last)).toBeLessThan(1_000);
+    expect(now.find(({ id }) => id !== one?.id)?.takesJobs).toBe(false);
+    expect(await recorded()).toMatchObject({ identity: null, problem: null });
+    await says(await workerOf(here), 'The worker takes daemons');
+    expect((await recorded()).identity).toEqual(await identityOf(here));
+    await forger.close();
   });
 
   test('a job that finds another database behind REPOSITORY_URL goes back to the queue, untouched', async () => {

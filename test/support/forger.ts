@@ -12,6 +12,7 @@ export class Forger {
   private constructor(
     readonly daemons: Queue,
     readonly notifications: Queue,
+    readonly workers: Queue,
     /** Takes jobs as a worker does, one at a time. */
     private readonly worker: Worker,
     private readonly queueUrl: string,
@@ -26,6 +27,7 @@ export class Forger {
     return new Forger(
       new Queue('daemons', connection),
       new Queue('notifications', connection),
+      new Queue('workers', connection),
       new Worker('daemons', undefined, connection),
       queueUrl,
     );
@@ -73,6 +75,7 @@ export class Forger {
     await this.worker.close();
     await this.daemons.close();
     await this.notifications.close();
+    await this.workers.close();
   }
 }
 

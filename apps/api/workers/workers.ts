@@ -85,7 +85,8 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
           const age = Math.max(0, Date.now() - beat.at);
           return [beat.id, { beat, firstSeen: now, changed: now - age }];
         }
-        return [beat.id, beat.beat === earlier.beat.beat ? earlier : { ...earlier, beat, changed: now }];
+        // An older one that somebody has put back is no sign of life.
+        return [beat.id, beat.beat <= earlier.beat.beat ? earlier : { ...earlier, beat, changed: now }];
       }),
     );
     for (const [id, { firstSeen, changed }] of this.seen)
