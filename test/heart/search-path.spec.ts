@@ -31,7 +31,8 @@ describe.each(postgresMajors)('%s', (_, server) => {
   test("no session meets the database's search_path, and a pooler that refuses options lets all of them in", async () => {
     await sql(
       url,
-      `-- A superuser's, whose blocks may be read by several sessions.
+      `-- A superuser's, in a superuser's schema, whose blocks may be read by several sessions.
+       ALTER SCHEMA s OWNER TO CURRENT_USER; GRANT ALL ON SCHEMA s TO ${owner};
        CREATE TABLE s.a (id int PRIMARY KEY, v text); CREATE TABLE s.b (id int REFERENCES s.a, v varchar);
        INSERT INTO s.a SELECT i, 'a' || i FROM generate_series(1, ${LARGE}) i; INSERT INTO s.b SELECT id, v FROM s.a;
        SET ROLE ${owner};
