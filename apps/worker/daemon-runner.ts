@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
-import { errorSentence, type Failure, PRODUCT } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#contracts';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
 import { backup, restore, verify } from '#snapshot';
-import type { ObjectStore } from '#storage';
+import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
 
 /** Hands a daemon to the procedure that does its work. */
@@ -59,6 +59,7 @@ export class DaemonRunner {
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
     const { key, url, ...options } = archive;
+    if (!isBelowPrefix(key, storeSettings)) throw notOurs(key, storeSettings.prefix);
     const {
       allowExtraTables = false,
       otherDatabase = false,
@@ -104,4 +105,14 @@ export class DaemonRunner {
       .finally(() => this.unfinished.delete(told));
     this.unfinished.add(told);
   }
+}
+
+/** The API of another installation, which has the same SECRET_KEY, may have signed it. */
+function notOurs(key: string, prefix: string): Failure {
+  return new Failure(
+    'ARCHIVE_URL_REFUSED',
+    'permanent',
+    `The archive ${key} does not lie below this worker's S3_PREFIX, which is "${prefix}".`,
+    { hint: 'Give each installation a SECRET_KEY of its own, and its API and workers the same S3_PREFIX.' },
+  );
 }

@@ -92,6 +92,18 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     expect((await forger.ended(id)).failedReason).toMatch(NOT_AUTHENTIC);
   });
 
+  test('cannot have a worker read what an API of another prefix has signed', async () => {
+    await stopWorkers();
+    const { id } = await start('Verify', { url: archive.url });
+    stack.env['S3_PREFIX'] = 'another/';
+    await stack.startWorker();
+    expect(await stack.finished(id)).toMatchObject({
+      status: 'FAILED',
+      errorMessage: expect.stringContaining(`does not lie below this worker's S3_PREFIX`),
+    });
+    stack.env['S3_PREFIX'] = prefix;
+  });
+
   test('cannot have what is signed run as what was not signed when the worker took it', async () => {
     await stopWorkers();
     await sql(database(), `INSERT INTO repository.marks VALUES ('later than the backup')`);

@@ -168,6 +168,8 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   });
 
   test('a worker that has found another database recorded does not record its own when the record is lost, and an old heartbeat shows no life', async () => {
+    // Once will do, since that takes its time.
+    if (queueUrl !== queues[0]?.[1]) return;
     const forger = await Forger.at(stack.env['QUEUE_URL'] ?? '');
     const first = await workerOf(here);
     await says(first, 'The worker takes daemons');
