@@ -4,7 +4,7 @@ import { Audit, type AuditedCall } from './audit.js';
 
 /** For so long the refused calls of one account and action are counted, before their count is recorded. */
 const COUNTED_FOR_MS = 60_000;
-/** Whoever logs in can make up names of accounts: beyond so many groups, the calls of an action are counted together. */
+/** Logins can name accounts that do not exist: above this number of groups, calls are counted by action alone. */
 const MOST_GROUPS = 100;
 
 /** Refused calls of one account and action. */

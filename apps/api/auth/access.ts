@@ -93,7 +93,7 @@ export function callerOf(request: FastifyRequest): Caller {
   return request.account;
 }
 
-/** Whether whoever asks may read the rows of the repository: by a restore or a download, as much as in messages. */
+/** Whether the caller may read rows of the repository, in messages as in downloads. */
 export function mayReadRows({ administrator, key }: Caller): boolean {
   return administrator && (key === undefined || covers(key.scope, 'everything'));
 }

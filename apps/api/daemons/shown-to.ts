@@ -3,7 +3,7 @@ import type { DaemonStatus } from '#contracts';
 import { withFullText } from '#queue';
 import { callerOf, mayReadRows } from '../auth/access.js';
 
-/** A status as whoever asks may see it: values of rows, which PostgreSQL's messages hold, go to those who may read rows. */
+/** A status for this caller: only callers who may read rows see PostgreSQL's full messages. */
 export function shownTo(request: FastifyRequest, status: DaemonStatus): DaemonStatus {
   return mayReadRows(callerOf(request)) ? withFullText(status) : status;
 }

@@ -14,7 +14,7 @@ import { Notifications } from './notifications.js';
 /** What no event told of is noticed after so long. */
 const LOOK_EVERY_MS = 60_000;
 
-/** The clocks of the database and the workers may differ by so much. */
+/** The difference between the database's and a worker's clock that is tolerated. */
 const CLOCKS_DIFFER_MS = 10 * 60_000;
 
 /** What ended longer ago while no API ran is no news. */

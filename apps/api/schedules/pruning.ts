@@ -32,7 +32,7 @@ interface FoundArchives {
 
 /** How long the bucket may take for a dry run. */
 const PLANNED_WITHIN_MS = 30_000;
-/** The clocks of the database and the store may differ by so much. */
+/** The difference between the database's and the store's clock that is tolerated. */
 const CLOCKS_DIFFER_MS = 10 * 60_000;
 /** How many archives the bucket is asked about at once. */
 const AT_ONCE = 8;

@@ -14,7 +14,7 @@ interface Seen {
   changed: number;
 }
 
-/** How many workers there are, and how many of them say what: for whoever may not know more. */
+/** The number of workers, and of each kind of warning, without names: shown without a login. */
 export interface WorkerSummary {
   count: number;
   warnings: Record<string, number>;
