@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { connectionFailure, postgresFailure, sqlState } from './errors.js';
 import { OneBufferSocket } from './one-buffer-socket.js';
-import { setSearchPath } from './search-path.js';
+import { startSafely } from './safe-start.js';
 
 /**
  * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
@@ -31,8 +31,8 @@ const EXACT_TEXT = {
   transaction_timeout: '0',
 } as const;
 
-/** Lifts the time limit that a role or a database may set, and sets search_path: see {@link useSafePath}. */
-const FIRST_STATEMENT = `SET statement_timeout TO 0; ${setSearchPath()}`;
+/** Lifts the time limit that a role or a database may set. */
+const FIRST_STATEMENT = 'SET statement_timeout TO 0';
 /** A limit of one millisecond can cancel the first statement itself. */
 const FIRST_STATEMENT_TRIES = 5;
 const QUERY_CANCELED = '57014';
@@ -63,7 +63,7 @@ export class Session {
 
   /**
    * Connects and fixes the session's settings.
-   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING
+   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING, ROLE_SET_BY_DATABASE
    */
   static async open(url: string, { applicationName, signal }: SessionOptions): Promise<Session> {
     const server = displayServer(url);
@@ -148,7 +148,7 @@ export class Session {
 async function firstStatement(client: pg.Client): Promise<void> {
   for (let tries = 1; ; tries++)
     try {
-      await client.query(FIRST_STATEMENT);
+      await startSafely(client, [], FIRST_STATEMENT);
       return;
     } catch (error) {
       if (sqlState(error) !== QUERY_CANCELED || tries >= FIRST_STATEMENT_TRIES) throw error;

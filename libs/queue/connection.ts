@@ -3,8 +3,9 @@ import { type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bull
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
+import { errorSentence } from '#contracts';
 import type { Logger } from '#logging';
-import { makeOwnSchema, useSafePath } from '#postgres';
+import { makeOwnSchema, startSafely } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
 
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
@@ -59,10 +60,7 @@ async function untilReachable(ask: () => Promise<void>, logger: Logger): Promise
     try {
       return await ask();
     } catch (error) {
-      logger.warn(
-        { reason: error instanceof Error ? error.message : String(error) },
-        'Waiting for the queue at QUEUE_URL',
-      );
+      logger.warn({ reason: errorSentence(error) }, 'Waiting for the queue at QUEUE_URL');
       await sleep(RETRY_EVERY_MS);
     }
 }
@@ -91,7 +89,7 @@ async function askPostgres(url: Secret): Promise<void> {
   client.on('error', () => undefined); // The rejected promise tells.
   try {
     await client.connect();
-    await useSafePath(client);
+    await startSafely(client);
     await makeOwnSchema(
       async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
       OWN_SCHEMAS.queue,
