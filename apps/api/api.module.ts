@@ -22,6 +22,7 @@ import { Pages } from './console/pages.js';
 import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
+import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { HealthController } from './health/health.controller.js';
 import { Metrics } from './metrics/metrics.js';
@@ -88,6 +89,7 @@ export class ApiModule {
         Archives,
         Daemons,
         EndedDaemons,
+        History,
         Metrics,
         Notifications,
         PageLogin,
