@@ -98,6 +98,7 @@ interface Connected {
   user?: string | null;
   database?: string | null;
   password?: string | null;
+  connection: { stream: { remoteAddress?: string } };
 }
 
 /**
@@ -245,11 +246,13 @@ function start(args: string[], env: Record<string, string>, signal: AbortSignal)
  * https://www.postgresql.org/docs/current/libpq-envars.html
  */
 function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
-  const { host, port, user, database, password } = client as unknown as Connected;
+  const { host, port, user, database, password, connection } = client as unknown as Connected;
   const { mode, authority } = connectionTls(url, client);
   const verifies = mode.startsWith('verify');
   const variables = {
     PGHOST: host,
+    // A name may have several addresses. Missing for a Unix socket.
+    PGHOSTADDR: connection.stream.remoteAddress,
     PGPORT: String(port),
     PGUSER: user,
     PGDATABASE: database,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { Failure } from '#contracts';
 import { connectionFailure, postgresFailure, sqlState } from './errors.js';
 import { OneBufferSocket } from './one-buffer-socket.js';
 import { startSafely } from './safe-start.js';
@@ -47,6 +48,8 @@ export interface SessionOptions {
   applicationName: string;
   /** Gives connecting up. */
   signal?: AbortSignal;
+  /** A session with the same database of the same running server: an address can lead to several. */
+  beside?: Session;
 }
 
 /** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
@@ -59,13 +62,16 @@ export class Session {
     readonly server: string,
     /** The backend's process id, as pg_stat_activity and pg_cancel_backend know it. */
     readonly pid: number,
+    /** The database, and when its server was started: two servers have not started in the same microsecond. */
+    private readonly place: string,
   ) {}
 
   /**
    * Connects and fixes the session's settings.
-   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING, ROLE_SET_BY_DATABASE
+   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING, ROLE_SET_BY_DATABASE,
+   * SERVERS_DIFFER
    */
-  static async open(url: string, { applicationName, signal }: SessionOptions): Promise<Session> {
+  static async open(url: string, { applicationName, signal, beside }: SessionOptions): Promise<Session> {
     const server = displayServer(url);
     const client = new pg.Client({
       connectionString: withoutSessionParameters(url),
@@ -96,8 +102,13 @@ export class Session {
       await client.query(
         `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
       );
-      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-      session = new Session(client, server, rows[0]?.pid ?? 0);
+      const { rows } = await client.query<{ pid: number; place: string }>(
+        `SELECT pg_backend_pid() AS pid, concat(oid, ' ', pg_postmaster_start_time()) AS place
+           FROM pg_database WHERE datname = current_database()`,
+      );
+      const { pid = 0, place = '' } = rows[0] ?? {};
+      if (beside !== undefined && place !== beside.place) throw serversDiffer(server);
+      session = new Session(client, server, pid, place);
       return session;
     } catch (error) {
       giveUp();
@@ -143,6 +154,17 @@ export class Session {
       throw postgresFailure(this.broken ?? error, this.server);
     }
   }
+}
+
+function serversDiffer(server: string): Failure {
+  return new Failure(
+    'SERVERS_DIFFER',
+    'transient',
+    `${server} leads to one server at one time and to another at the next.`,
+    {
+      hint: 'All connections of a job must reach the same one: name the primary in REPOSITORY_URL, by an address of its own.',
+    },
+  );
 }
 
 async function firstStatement(client: pg.Client): Promise<void> {
