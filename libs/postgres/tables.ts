@@ -1,6 +1,7 @@
 import { Failure } from '#contracts';
 import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
 import type { Session } from './session.js';
+import { READABLE_HERE } from './standby.js';
 
 export interface Column {
   name: string;
@@ -38,9 +39,9 @@ export interface Table extends NamedTable, TableSize {
 /** What PostgreSQL's planner assumes of a table that nobody has looked at (estimate_rel_size in plancat.c). */
 const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
-/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
+/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions, and unlogged ones of a standby. */
 const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND ${READABLE_HERE}
         AND NOT EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
