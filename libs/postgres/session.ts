@@ -191,6 +191,8 @@ function withoutSessionParameters(url: string): string {
 }
 
 function displayServer(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname || 'localhost'}:${port || '5432'}${pathname}`;
+  const { hostname, port, pathname, searchParams } = new URL(url);
+  // As node-postgres takes them: parameters count first.
+  const host = decodeURIComponent(searchParams.get('host') || hostname);
+  return `${host || 'localhost'}:${searchParams.get('port') || port || '5432'}${pathname}`;
 }
