@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
+import { errorSentence } from '#contracts';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';
@@ -58,7 +59,7 @@ export class ApiModule {
             retryAttempts: Number.MAX_SAFE_INTEGER,
             retryDelay: RETRY_EVERY_MS,
             toRetry: (error: Error) => {
-              logger.warn({ reason: error.message }, 'Waiting for the database at DATABASE_URL');
+              logger.warn({ reason: errorSentence(error) }, 'Waiting for the database at DATABASE_URL');
               return true;
             },
           }),

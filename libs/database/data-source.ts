@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { makeOwnSchema, startSafely } from '#postgres';
+import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
@@ -85,7 +85,9 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
  * advisory lock.
  */
 async function migrate(options: DataSourceOptions): Promise<void> {
-  const database = await new DataSource(options).initialize();
+  const database = await new DataSource(options).initialize().catch((error: unknown) => {
+    throw tlsFailure(error, displayServer((options as { url?: string }).url ?? '')) ?? error;
+  });
   try {
     const locker = database.createQueryRunner();
     try {

@@ -69,18 +69,11 @@ export class Session {
   /**
    * Connects and fixes the session's settings.
    * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING, ROLE_SET_BY_DATABASE,
-   * SERVERS_DIFFER
+   * SERVERS_DIFFER, DATABASE_TLS_REFUSED
    */
   static async open(url: string, { applicationName, signal, beside }: SessionOptions): Promise<Session> {
     const server = displayServer(url);
-    const client = new pg.Client({
-      connectionString: withoutSessionParameters(url),
-      application_name: applicationName,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      stream: () => new OneBufferSocket(),
-    });
+    const client = newClient(url, applicationName);
     let session: Session | undefined;
     const giveUp = () => destroySocket(client);
     signal?.addEventListener('abort', giveUp, { once: true });
@@ -156,6 +149,22 @@ export class Session {
   }
 }
 
+/** @throws Failure DATABASE_TLS_REFUSED for a certificate's file that is missing */
+function newClient(url: string, applicationName: string): pg.Client {
+  try {
+    return new pg.Client({
+      connectionString: withoutSessionParameters(url),
+      application_name: applicationName,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+      stream: () => new OneBufferSocket(),
+    });
+  } catch (error) {
+    throw connectionFailure(error, displayServer(url));
+  }
+}
+
 function serversDiffer(server: string): Failure {
   return new Failure(
     'SERVERS_DIFFER',
@@ -190,7 +199,8 @@ function withoutSessionParameters(url: string): string {
   return address.href;
 }
 
-function displayServer(url: string): string {
+/** Host, port and database of a URL, without credentials: for messages. */
+export function displayServer(url: string): string {
   const { hostname, port, pathname, searchParams } = new URL(url);
   // As node-postgres takes them: parameters count first.
   const host = decodeURIComponent(searchParams.get('host') || hostname);

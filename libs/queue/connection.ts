@@ -5,7 +5,7 @@ import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import { errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
-import { makeOwnSchema, startSafely } from '#postgres';
+import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
 
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
@@ -91,7 +91,9 @@ async function askPostgres(url: Secret): Promise<void> {
   const client = new pg.Client({ connectionString: url.reveal(), connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // The rejected promise tells.
   try {
-    await client.connect();
+    await client.connect().catch((error: unknown) => {
+      throw tlsFailure(error, displayServer(url.reveal())) ?? error;
+    });
     await startSafely(client);
     await makeOwnSchema(
       async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
