@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { openConnections } from './open-connections.js';
+import { isPostgresUrl, postgresUrl } from './postgres-url.js';
 import { Secret } from './secret.js';
 
 /** Schemas that hold the product's own state. They are never part of a repository. */
@@ -87,11 +88,10 @@ export function schemaNameFault(name: string): string | undefined {
   return undefined;
 }
 
-const postgresUrl = urlWithScheme(
-  ['postgres:', 'postgresql:'],
-  'postgres://user:password@host:5432/database',
+const redisUrl = urlWithScheme(
+  ['redis:', 'rediss:'],
+  'redis://host:6379 or postgres://user:password@host:5432/database',
 );
-const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
 
 /** It becomes part of every backupUrl: an origin, and maybe a path. */
 const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').refine(
@@ -143,7 +143,11 @@ export const environment = z.object({
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
   REPOSITORY_SCHEMAS: schemas.default(['repository']),
-  QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
+  QUEUE_URL: z.string().transform((text, context) => {
+    const { data, error } = (isPostgresUrl(text) ? postgresUrl : redisUrl).safeParse(text);
+    for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
+    return data ?? z.NEVER;
+  }),
   S3_BUCKET: z
     .string()
     .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
