@@ -66,6 +66,8 @@ const tableSchema = z.object({
   entries: list(entrySchema),
 });
 
+const leftOutSchema = z.object({ what: z.string(), why: z.string() });
+
 const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
   formatVersion: z.literal([1, FORMAT_VERSION]),
@@ -94,7 +96,7 @@ const manifestSchema = z.object({
   /** `schema.sql`, where it could be made. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
-  leftOut: list(z.object({ what: z.string(), why: z.string() })),
+  leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 
 /** As much of it as says what an archive is, without what only a restore needs. */
@@ -108,9 +110,9 @@ const summarySchema = manifestSchema
     schemas: true,
     extensions: true,
     totals: true,
-    leftOut: true,
   })
   .extend({
+    leftOut: list(leftOutSchema),
     tables: z.array(
       tableSchema
         .pick({ schema: true, name: true, rows: true })

@@ -1,3 +1,4 @@
+export * from './belongings.js';
 export * from './copy-in.js';
 export * from './copy-out.js';
 export * from './database-identity.js';

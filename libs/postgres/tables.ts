@@ -38,6 +38,14 @@ export interface Table extends NamedTable, TableSize {
 /** What PostgreSQL's planner assumes of a table that nobody has looked at (estimate_rel_size in plancat.c). */
 const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
+/** SQL: how many rows a block of the table `c` of pg_class is assumed to hold. */
+export const ROWS_PER_BLOCK = `
+            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
+                 ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
+                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
+                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END`;
+
 /** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
 const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
@@ -76,11 +84,7 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
             pg_relation_size(c.oid)::float8 AS "heapBytes",
             coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)::float8 AS "toastBytes",
             current_setting('block_size')::int AS "blockBytes",
-            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
-                 ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
-                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
-                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS "rowsPerBlock",
+            ${ROWS_PER_BLOCK} AS "rowsPerBlock",
             CASE WHEN c.relispartition THEN
               (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
                  FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)

@@ -1,4 +1,4 @@
-import { openArchive } from '#archive';
+import { type Manifest, type ManifestTable, openArchive } from '#archive';
 import { errorSentence } from '#contracts';
 import {
   beginWithExclusiveLocks,
@@ -72,7 +72,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
-  let leftOut: string[] | undefined;
+  let leftOut: string[] = [];
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
@@ -84,6 +84,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const options = { ...request, schemas: repository.schemas };
         const fit = await checkFit(session, manifest, options);
         entities = fit.archived.reduce((total, { rows }) => total + rows, 0);
+        leftOut = partsMissing(manifest, request.tables && fit.archived);
         progress.expect(entities);
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
@@ -114,15 +115,26 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           applicationName,
           signal,
         });
-        leftOut = without.map((table) => `statistics of ${table}`);
-        return { entities, bytes, leftOut };
+        return {
+          entities,
+          bytes,
+          leftOut: [...leftOut, ...without.map((table) => `statistics of ${table}`)],
+        };
       },
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
+    if (committed) return { entities, bytes, leftOut: [...leftOut, `statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
   }
+}
+
+/** What belongs to the restored tables and is not in the archive, by name. @param tables undefined for all */
+function partsMissing({ leftOut }: Manifest, tables: ManifestTable[] | undefined): string[] {
+  const restored = tables?.flatMap((table) => [table, ...table.partitionOf]).map(quoteTable);
+  return leftOut
+    .filter(({ of }) => of?.some((table) => restored?.includes(quoteTable(table)) ?? true))
+    .map(({ what }) => what);
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
