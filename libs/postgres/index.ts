@@ -1,4 +1,5 @@
 export * from './belongings.js';
+export * from './column-types.js';
 export * from './copy-in.js';
 export * from './copy-out.js';
 export * from './database-identity.js';

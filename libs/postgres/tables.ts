@@ -1,5 +1,6 @@
 import { Failure } from '#contracts';
 import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
+import { checkNamesInUtf8 } from './names-in-utf8.js';
 import type { Session } from './session.js';
 
 export interface Column {
@@ -55,10 +56,11 @@ const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
 /**
  * The repository's tables by name only, once it is sure that the role can read all of their rows.
- * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
  */
 export async function listReadableTables(session: Session, schemas: string[]): Promise<NamedTable[]> {
   await checkSchemas(session, schemas);
+  await checkNamesInUtf8(session, schemas);
   const rows = await session.query<NamedTable & { readable: boolean; hidden: boolean }>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable, row_security_active(c.oid) AS hidden
@@ -74,10 +76,11 @@ export async function listReadableTables(session: Session, schemas: string[]): P
 
 /**
  * The repository's tables, sorted by name.
- * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED
  */
 export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
   await checkSchemas(session, schemas);
+  await checkNamesInUtf8(session, schemas);
   const rows = await session.query<Omit<Table, keyof TableSize> & MeasuredSize>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') AS "isHeap",

@@ -57,6 +57,22 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     expect(await bytes()).toEqual(before);
   });
 
+  test('names that are not valid UTF-8 are refused by name', async () => {
+    const url = await encodedDatabase(server, 'SQL_ASCII');
+    const client = new pg.Client(url);
+    await client.connect();
+    await client.query('CREATE SCHEMA s; SET client_encoding TO latin1');
+    await client.query(
+      `DO $$ BEGIN EXECUTE convert_from('\\x435245415445205441424c4520732e226772f6df65222028612074657874' || ')'::bytea, 'SQL_ASCII'); END $$`,
+    );
+    await client.query('CREATE TABLE s."größe" (a int)');
+    await client.end();
+    await expect(runBackup(store, url, ['s'])).rejects.toMatchObject({
+      code: 'NAMES_NOT_UTF8',
+      message: expect.stringMatching(/has names that are not valid UTF-8: table gr\\xf6\\xdfe\.$/) as string,
+    });
+  });
+
   test('an archive of another encoding is refused', async () => {
     const [from, to] = [await encodedDatabase(server, 'LATIN1'), await newDatabase(server)];
     for (const url of [from, to]) await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a text)');
