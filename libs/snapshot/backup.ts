@@ -9,6 +9,7 @@ import {
   listExtensions,
   listLeftOut,
   listPlannable,
+  listPopulatedViews,
   planChunks,
   readSequences,
   type Session,
@@ -221,6 +222,7 @@ async function describe(
     tables,
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
+    populatedViews: await listPopulatedViews(session, repository.schemas),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
 }

@@ -72,7 +72,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
-  let leftOut: string[] | undefined;
+  let leftOut: string[] = [];
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
@@ -99,7 +99,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
-        await replaceRows(session, archive, locked, progress, signal);
+        leftOut = await replaceRows(session, archive, locked, progress, signal);
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         signal.throwIfAborted();
@@ -114,13 +114,13 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           applicationName,
           signal,
         });
-        leftOut = without.map((table) => `statistics of ${table}`);
+        leftOut.push(...without.map((table) => `statistics of ${table}`));
         return { entities, bytes, leftOut };
       },
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
+    if (committed) return { entities, bytes, leftOut: [...leftOut, `statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
   }
 }
