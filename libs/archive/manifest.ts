@@ -113,6 +113,8 @@ const manifestSchema = z.object({
   sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
   /** Those that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
+  /** Materialized views that were populated; archives of before do not say. */
+  populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, where it could be made. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),

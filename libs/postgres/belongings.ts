@@ -14,7 +14,7 @@ const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
 /** Partitions or children of one table in one schema that are named one by one. A table may have thousands. */
 const NAMED = 20;
 
-/** The tables of the schemas $1, which may have partitions, children and views in others. */
+/** The tables of the schemas $1, which may have partitions and children in others. */
 const LISTED = `SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p')`;
 
@@ -26,13 +26,12 @@ function names(oid: string): string {
 
 /**
  * Names what belongs to tables of these schemas and lies in other schemas, so that a backup of these schemas does not
- * hold it: partitions and inheritance children, sequences, materialized views, and tables that foreign keys refer to.
+ * hold it: partitions and inheritance children, sequences, and tables that foreign keys refer to.
  */
 export async function listBelongings(session: Session, schemas: string[]): Promise<LeftOut[]> {
   return [
     ...(await listChildren(session, schemas)),
     ...(await listSequencesBehind(session, schemas)),
-    ...(await listViewsOver(session, schemas)),
     ...(await listReferenced(session, schemas)),
   ];
 }
@@ -101,29 +100,6 @@ async function listSequencesBehind(session: Session, schemas: string[]): Promise
   return sequences.map(({ of, ...sequence }) => ({
     what: `the sequence ${displayTable(sequence)}`,
     why: `columns of ${of.map(displayTable).join(', ')} draw from it: ${ELSEWHERE}`,
-    of,
-  }));
-}
-
-async function listViewsOver(session: Session, schemas: string[]): Promise<LeftOut[]> {
-  const views = await session.query<Relation & { of: Relation[] }>(
-    `WITH RECURSIVE shown (oid, top) AS (
-       SELECT oid, oid FROM (${LISTED}) AS listed
-       UNION
-       SELECT r.ev_class, shown.top
-         FROM shown
-         JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = shown.oid AND d.classid = 'pg_rewrite'::regclass
-         JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_class <> shown.oid
-     )
-     SELECT n.nspname AS schema, c.relname AS name, ${names('shown.top')} AS of
-       FROM shown JOIN pg_class c ON c.oid = shown.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind = 'm' AND c.relispopulated AND n.nspname <> ALL ($1)
-      GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
-    [schemas],
-  );
-  return views.map(({ of, ...view }) => ({
-    what: `the materialized view ${displayTable(view)}`,
-    why: `it shows rows of ${of.map(displayTable).join(', ')} and is not refreshed: ${ELSEWHERE}`,
     of,
   }));
 }

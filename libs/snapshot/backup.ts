@@ -10,6 +10,7 @@ import {
   listExtensions,
   listLeftOut,
   listPlannable,
+  listPopulatedViews,
   planChunks,
   readSequences,
   type Session,
@@ -223,6 +224,7 @@ async function describe(
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
+    populatedViews: await listPopulatedViews(session, repository.schemas),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
 }

@@ -82,7 +82,10 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const obstacles = (await listObstacles(session, matching, large)).filter(({ table }) => !create || !table);
-  const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
+  const populated = all ? (manifest.populatedViews ?? []) : [];
+  const views = elsewhere
+    ? []
+    : await listMaterializedViews(session, { schemas: archivedSchemas, tables, populated });
   const validated = obstacles.flatMap(({ validates }) => (validates === undefined ? [] : { oid: validates }));
   const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
   const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
@@ -98,7 +101,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     .map((sequence) => ({ ...sequence, ...place(sequence) }))
     .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
 
-  await checkOwnership(session, [...tables, ...sequences, ...views], obstacles);
+  await checkOwnership(session, [...tables, ...sequences], obstacles);
   if (create)
     await checkMayCreate(
       session,

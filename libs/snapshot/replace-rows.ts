@@ -19,6 +19,7 @@ import { loadTables } from './load-tables.js';
 /**
  * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
  * be made, empties the others, loads the rows, and leaves everything around them as it was.
+ * @returns what could not be made as it was, by name
  * @throws Failure ARCHIVE_INVALID, FOREIGN_KEY_DANGLING, DESTINATION_REFUSED, or PostgreSQL's
  */
 export async function replaceRows(
@@ -27,7 +28,7 @@ export async function replaceRows(
   fit: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
   // to be spent on compiling them.
   await session.query('SET LOCAL jit = off');
@@ -46,7 +47,7 @@ export async function replaceRows(
     await putBack(session, obstacle, fit.paths);
   }
   progress.allRows('Refreshing materialized views');
-  await refreshMaterializedViews(session, fit.views, fit.paths);
+  return refreshMaterializedViews(session, fit.views, fit.paths);
 }
 
 type Relation = Parameters<typeof quoteTable>[0];

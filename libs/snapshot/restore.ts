@@ -84,7 +84,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const options = { ...request, schemas: repository.schemas };
         const fit = await checkFit(session, manifest, options);
         entities = fit.archived.reduce((total, { rows }) => total + rows, 0);
-        leftOut = partsMissing(manifest, request.tables && fit.archived);
         progress.expect(entities);
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
@@ -100,7 +99,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
-        await replaceRows(session, archive, locked, progress, signal);
+        leftOut = [
+          ...partsMissing(manifest, request.tables && fit.archived),
+          ...(await replaceRows(session, archive, locked, progress, signal)),
+        ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         signal.throwIfAborted();
@@ -115,11 +117,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           applicationName,
           signal,
         });
-        return {
-          entities,
-          bytes,
-          leftOut: [...leftOut, ...without.map((table) => `statistics of ${table}`)],
-        };
+        leftOut.push(...without.map((table) => `statistics of ${table}`));
+        return { entities, bytes, leftOut };
       },
     );
   } catch (error) {
