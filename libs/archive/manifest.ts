@@ -118,6 +118,8 @@ const manifestSchema = z.object({
   /** `schema.sql`, where it could be made. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
+  /** What restores with the role of the worker would meet, as far as the backup foresaw it. */
+  warnings: list(z.string()).optional(),
   leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 
@@ -131,6 +133,7 @@ const summarySchema = manifestSchema
     server: true,
     schemas: true,
     extensions: true,
+    warnings: true,
     totals: true,
   })
   .extend({

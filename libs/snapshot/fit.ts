@@ -1,10 +1,10 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
 import {
-  checkEventTriggers,
   checkMayCreate,
   checkOwnership,
   copyStatements,
+  type EventTriggerPlan,
   listMaterializedViews,
   listObstacles,
   listOwnedSequences,
@@ -13,6 +13,7 @@ import {
   type MaterializedView,
   missingSchemas,
   type Obstacle,
+  planEventTriggers,
   type SequenceState,
   type Session,
   type Table,
@@ -27,6 +28,8 @@ export interface FitOptions extends Destination {
   schemas: string[];
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables: boolean;
+  /** Let event triggers fire. */
+  fireEventTriggers: boolean;
 }
 
 /** What a restore is about to do, as far as that is known before it changes anything. */
@@ -43,6 +46,7 @@ export interface Fit {
   sequences: SequenceState[];
   obstacles: Obstacle[];
   views: MaterializedView[];
+  eventTriggers: EventTriggerPlan;
   /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
   /** The same for the table that a table of the archive goes to, or whose copy it goes to. */
@@ -107,12 +111,13 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
       session,
       copies.map(({ copy }) => copy),
     );
-  await checkEventTriggers(session, [
+  const statements = [
     ...copyStatements(copies, await missingSchemas(session, copies)),
     ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
-  ]);
+  ];
+  const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
     archived,
     place,
@@ -121,6 +126,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     sequences,
     obstacles,
     views,
+    eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,

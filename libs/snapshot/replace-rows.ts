@@ -8,8 +8,10 @@ import {
   type Obstacle,
   quoteTable,
   refreshMaterializedViews,
+  reinstateEventTriggers,
   type Session,
   setSequences,
+  suspendEventTriggers,
   underPath,
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
@@ -32,6 +34,7 @@ export async function replaceRows(
   // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
   // to be spent on compiling them.
   await session.query('SET LOCAL jit = off');
+  await suspendEventTriggers(session, fit.eventTriggers);
   await createCopies(session, fit.copies, fit.paths);
   for (const { what, remove } of fit.obstacles.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
@@ -47,7 +50,9 @@ export async function replaceRows(
     await putBack(session, obstacle, fit.paths);
   }
   progress.allRows('Refreshing materialized views');
-  return refreshMaterializedViews(session, fit.views, fit.paths);
+  const stale = await refreshMaterializedViews(session, fit.views, fit.paths);
+  await reinstateEventTriggers(session, fit.eventTriggers);
+  return stale;
 }
 
 type Relation = Parameters<typeof quoteTable>[0];

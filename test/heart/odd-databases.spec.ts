@@ -82,28 +82,6 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     );
   });
 
-  test('an event trigger that would fire is a refusal, and one that would not is none', async () => {
-    const url = await newDatabase(server);
-    await sql(
-      url,
-      `CREATE SCHEMA s; CREATE TABLE s.p (a int PRIMARY KEY); CREATE TABLE s.c (a int REFERENCES s.p); INSERT INTO s.p VALUES (1);
-      CREATE FUNCTION public.f() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'I fired'; END $$`,
-    );
-    const { key } = await runBackup(store, url, ['s']);
-    await sql(
-      url,
-      "DELETE FROM s.p; CREATE EVENT TRIGGER on_drop_table ON sql_drop WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION public.f()",
-    );
-    await runRestore(store, url, ['s'], key);
-    await sql(url, 'CREATE EVENT TRIGGER on_all ON ddl_command_end EXECUTE FUNCTION public.f()');
-    const failure = (await runRestore(store, url, ['s'], key).catch((error: unknown) => error)) as Failure;
-    expect(failure).toMatchObject({ code: 'EVENT_TRIGGER', persistence: 'permanent' });
-    expect(failure.sentence).toMatch(
-      /^The event trigger on_all would fire during the restore\. Nothing was changed\./,
-    );
-    expect(await sql(url, 'SELECT a FROM s.p')).toEqual([{ a: 1 }]);
-  });
-
   test('tables that force row security need BYPASSRLS for a backup, and ownership for a restore', async () => {
     const admin = await newDatabase(server);
     const role = `owner_${randomBytes(4).toString('hex')}`;
