@@ -137,7 +137,8 @@ const previousKeys = z
 /** What goes into a header, and is not guessed. */
 const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
 
-const environment = z.object({
+/** All settings by the names of their variables. */
+export const environment = z.object({
   PORT: integer(0, 65_535).default(8080),
   HOST: z.string().default('0.0.0.0'),
   TLS_CERT_FILE: file.optional(),

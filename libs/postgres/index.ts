@@ -24,6 +24,7 @@ export * from './server-facts.js';
 export * from './session.js';
 export * from './savepoint.js';
 export * from './snapshot.js';
+export * from './standby.js';
 export * from './table-chunks.js';
 export * from './table-copies.js';
 export * from './table-locks.js';

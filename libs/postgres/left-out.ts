@@ -15,10 +15,13 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
   const relations = await session.query<{ schema: string; name: string; why: string }>(
     `SELECT n.nspname AS schema, c.relname AS name,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
+                 WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
+                 THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
                  ELSE 'belongs to an extension, which makes it again' END AS why
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.nspname = ANY ($1)
         AND (c.relkind = 'f'
+             OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
              OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,

@@ -2,6 +2,7 @@ import { Failure } from '#contracts';
 import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
 import { checkNamesInUtf8 } from './names-in-utf8.js';
 import type { Session } from './session.js';
+import { READABLE_HERE } from './standby.js';
 
 export interface Column {
   name: string;
@@ -47,9 +48,9 @@ export const ROWS_PER_BLOCK = `
                          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
                         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END`;
 
-/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
+/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions, and unlogged ones of a standby. */
 const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND ${READABLE_HERE}
         AND NOT EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';

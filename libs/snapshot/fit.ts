@@ -5,6 +5,7 @@ import {
   checkOwnership,
   copyStatements,
   type EventTriggerPlan,
+  expectPrimary,
   listMaterializedViews,
   listObstacles,
   listOwnedSequences,
@@ -61,9 +62,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
 /**
  * All that a restore demands of the repository before it changes anything, and that a verification checks.
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
- * EVENT_TRIGGER
+ * EVENT_TRIGGER, SERVER_IS_STANDBY
  */
 export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
+  await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const place = placeOf(options, archived);
   const all = options.tables === undefined;

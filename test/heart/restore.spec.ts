@@ -656,14 +656,18 @@ test('a PostgreSQL that does not react does not hold up the end of a restore', a
   throughProxy.port = new URL(proxy.url).port;
   const stop = new AbortController();
   const journal = new MemoryJournal();
+  let stopped = NaN;
   journal.onReport = ({ message }) => {
     if (!message.startsWith('Loading')) return;
     proxy.stall();
+    stopped = Date.now();
     stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
   };
   await expect(
     runRestore(store, throughProxy.href, SCHEMAS, key, { journal, signal: stop.signal }),
   ).rejects.toMatchObject({ code: 'TERMINATED' });
+  // It is dropped after one second. Without that, TCP would wait for many minutes.
+  expect(Date.now() - stopped).toBeLessThan(20_000);
   await proxy.close();
 });
 
