@@ -14,6 +14,7 @@ export * from './observer.js';
 export * from './obstacles.js';
 export * from './ordering.js';
 export * from './own-schema.js';
+export * from './ownership.js';
 export * from './pg-dump.js';
 export * from './plannable-tables.js';
 export * from './repository-lock.js';

@@ -1,4 +1,3 @@
-import { Failure } from '#contracts';
 import { commentOn, displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
 import { listRebuiltIndexes } from './index-obstacles.js';
 import type { Session } from './session.js';
@@ -200,36 +199,4 @@ async function listUnvalidatedDomainChecks(session: Session, oids: number[]): Pr
       ],
     };
   });
-}
-
-/**
- * Whether the role may do what a restore does: it must own the tables, the sequences, and the tables whose
- * foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
- * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
- */
-export async function checkOwnership(
-  session: Session,
-  relations: { schema: string; name: string }[],
-  obstacles: Obstacle[],
-): Promise<void> {
-  const rows = await session.query<{ name: string; role: string }>(
-    `SELECT wanted.name, current_user AS role
-       FROM unnest($1::text[]) AS wanted (name) JOIN pg_class c ON c.oid = wanted.name::regclass
-      WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
-    [relations.map(quoteTable)],
-  );
-  const names = new Set([
-    ...rows.map(({ name }) => name),
-    ...obstacles.filter(({ owned }) => !owned).map(({ relation }) => relation),
-  ]);
-  if (names.size === 0) return;
-  const [{ role } = { role: '' }] = await session.query<{ role: string }>('SELECT current_user AS role');
-  throw new Failure(
-    'OWNERSHIP_MISSING',
-    'permanent',
-    `The role ${role} must own ${[...names].join(', ')} to restore them.`,
-    {
-      hint: `Run as their owner: ${[...names].map((name) => `ALTER TABLE ${name} OWNER TO ${quoteIdentifier(role)};`).join(' ')}`,
-    },
-  );
 }

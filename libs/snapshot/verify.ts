@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
-import { errorSentence, Failure, progressTotal } from '#contracts';
+import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
 import type { Session } from '#postgres';
 import type { ListedObject } from '#storage';
@@ -64,6 +64,9 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   }
 }
 
+/** What is wrong with the worker's role, and says nothing of the archive. */
+const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
+
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
   const progress = new CopyProgress(journal.report);
@@ -75,12 +78,20 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
-    await checkFit(session, archive.manifest, options);
-    if (restoreDrill) await drill(session, archive, options, progress, signal);
+    const lacking = await checkFit(session, archive.manifest, options).then(
+      () => undefined,
+      (error: unknown) => {
+        if (error instanceof Failure && OF_THE_ROLE.includes(error.code)) return error;
+        throw error;
+      },
+    );
+    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
       await readToEnd(archive, [archive.manifest.definitions], signal);
+    if (lacking !== undefined)
+      throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
     progress.allRows('Keeping the result');
   });
 }
