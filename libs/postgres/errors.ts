@@ -114,6 +114,17 @@ function failureOf(code: string, message: string, server: string, options: Failu
       hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
       ...options,
     });
+  // What a standby says when the log that it replays needs the rows or the tables that a backup reads.
+  if (code === '40001')
+    return new Failure(
+      'DATABASE_QUERY_FAILED',
+      'transient',
+      `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
+      {
+        hint: 'On a standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.',
+        ...options,
+      },
+    );
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code);
   const lost = /^(08|57P0)/.test(code);

@@ -1,3 +1,5 @@
+export * from './belongings.js';
+export * from './column-types.js';
 export * from './code-uses.js';
 export * from './copy-in.js';
 export * from './copy-out.js';
@@ -25,6 +27,7 @@ export * from './server-facts.js';
 export * from './session.js';
 export * from './savepoint.js';
 export * from './snapshot.js';
+export * from './standby.js';
 export * from './table-chunks.js';
 export * from './table-copies.js';
 export * from './table-locks.js';

@@ -36,11 +36,20 @@ interface View extends MaterializedView {
 /** Functions of PostgreSQL that run a query which they get as text, or read whatever table they are told to. */
 const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
 
-/** The repository's materialized views that are populated. */
+/** The populated materialized views of these schemas, and those of others that show rows of their tables. */
 export function listPopulatedViews(session: Session, schemas: string[]): Promise<Relation[]> {
   return session.query<Relation>(
-    `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'm' AND c.relispopulated
+    `WITH RECURSIVE shown (oid) AS (
+       SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1)
+       UNION
+       SELECT r.ev_class
+         FROM shown
+         JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = shown.oid AND d.classid = 'pg_rewrite'::regclass
+         JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
+     )
+     SELECT n.nspname AS schema, c.relname AS name
+       FROM shown JOIN pg_class c ON c.oid = shown.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'm' AND c.relispopulated
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );

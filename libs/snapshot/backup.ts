@@ -6,6 +6,7 @@ import {
   databaseIdentity,
   expectSameTables,
   findPgDump,
+  listColumnTypes,
   listExtensions,
   listLeftOut,
   listPlannable,
@@ -15,6 +16,7 @@ import {
   type Session,
   type Snapshot,
   takeSnapshot,
+  warnOfEventTriggers,
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
@@ -73,6 +75,8 @@ export interface BackupResult {
   key: string;
   /** What an archive cannot hold and this repository has, by name. */
   leftOut: string[];
+  /** What would hinder a restore, in sentences. */
+  warnings: string[];
   entities: number;
   /** The archive's length. */
   bytes: number;
@@ -104,7 +108,7 @@ export async function makeArchive(request: ArchiveRequest): Promise<BackupResult
     await noteArchive(journal, { key, uploadId: upload.id });
     const manifest = await copyRepository(request, upload);
     await upload.complete();
-    return { key, entities: manifest.totals.entities, bytes: upload.length, leftOut: leftOutOf(manifest) };
+    return { key, ...resultOf(manifest), bytes: upload.length };
   } catch (error) {
     const removing = removeRemains(request, key, upload);
     throw await discard(request, key, removing, signal.aborted ? signal.reason : error);
@@ -220,9 +224,11 @@ async function describe(
     snapshot: { name: exportedName, walPosition },
     schemas: repository.schemas,
     tables,
+    types: await listColumnTypes(session, snapshot.tables),
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
     populatedViews: await listPopulatedViews(session, repository.schemas),
+    warnings: await warnOfEventTriggers(session),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
 }
@@ -288,6 +294,10 @@ function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
 }
 
-export function leftOutOf({ leftOut }: Manifest): string[] {
-  return leftOut.map(({ what }) => what);
+export function resultOf({
+  totals,
+  leftOut,
+  warnings = [],
+}: Manifest): Pick<BackupResult, 'entities' | 'leftOut' | 'warnings'> {
+  return { entities: totals.entities, leftOut: leftOut.map(({ what }) => what), warnings };
 }

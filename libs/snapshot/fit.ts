@@ -1,10 +1,11 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
 import {
-  checkEventTriggers,
   checkMayCreate,
   checkOwnership,
   copyStatements,
+  type EventTriggerPlan,
+  expectPrimary,
   type LateIndex,
   listCodeUses,
   listMaterializedViews,
@@ -18,6 +19,7 @@ import {
   type Obstacle,
   rememberKeys,
   type RememberedKeys,
+  planEventTriggers,
   type SequenceState,
   type Session,
   type Table,
@@ -37,6 +39,8 @@ export interface FitOptions extends Destination {
   keepViolations?: boolean | undefined;
   /** Whether all will be rolled back, as a drill is. */
   rollsBack?: boolean;
+  /** Let event triggers fire. */
+  fireEventTriggers: boolean;
 }
 
 /** What a restore is about to do, as far as that is known before it changes anything. */
@@ -64,6 +68,7 @@ export interface Fit {
   /** What will not be as it was, by name. */
   inexact: string[];
   views: MaterializedView[];
+  eventTriggers: EventTriggerPlan;
   /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
   /** The same for the table that a table of the archive goes to, or whose copy it goes to. */
@@ -78,9 +83,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
 /**
  * All that a restore demands of the repository before it changes anything, and that a verification checks.
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
- * EVENT_TRIGGER
+ * EVENT_TRIGGER, SERVER_IS_STANDBY
  */
 export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
+  await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const place = placeOf(options, archived);
   const all = options.tables === undefined;
@@ -136,17 +142,19 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
       session,
       copies.map(({ copy }) => copy),
     );
-  await checkEventTriggers(session, [
+  const statements = [
     ...copyStatements(copies, await missingSchemas(session, copies)),
     ...obstacles.flatMap(({ remove, putBack, validate }) => [
       remove,
       ...putBack,
       ...(validate === undefined ? [] : [validate.statement]),
     ]),
-    ...order.indexes.map(() => 'REINDEX INDEX'),
+    ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
+    ...order.columns.map(() => 'ALTER TABLE'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
-  ]);
+  ];
+  const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
     archived,
     place,
@@ -164,6 +172,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,

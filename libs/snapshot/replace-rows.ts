@@ -12,8 +12,10 @@ import {
   quoteTable,
   rebuildIndexes,
   refreshMaterializedViews,
+  reinstateEventTriggers,
   type Session,
   setSequences,
+  suspendEventTriggers,
   underPath,
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
@@ -36,6 +38,7 @@ export async function replaceRows(
   // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
   // to be spent on compiling them.
   await session.query('SET LOCAL jit = off');
+  await suspendEventTriggers(session, fit.eventTriggers);
   await createCopies(session, fit.copies, fit.paths, fit.without);
   for (const { what, remove } of fit.obstacles.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
@@ -60,6 +63,7 @@ export async function replaceRows(
     progress.allRows(`Validating ${obstacle.what}`);
     leftOut.push(...(await validate(session, obstacle, obstacle.validate, fit)));
   }
+  await reinstateEventTriggers(session, fit.eventTriggers);
   return leftOut;
 
   async function putBackAll(obstacles: Obstacle[]): Promise<string[]> {

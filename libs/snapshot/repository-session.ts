@@ -72,22 +72,20 @@ export async function withRepositorySession<Result>(
       applicationName: `${applicationName} observer`,
       signal,
     });
-    try {
-      const watching = new AbortController();
-      const [result] = await together(signal, [
-        async (signal) => {
-          try {
-            return await stopping(session, observer, signal, () => work(session, signal, observer));
-          } finally {
-            watching.abort();
-          }
-        },
-        (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
-      ]);
-      return result;
-    } finally {
-      await observer.close();
-    }
+    const watching = new AbortController();
+    const [result] = await together(signal, [
+      async (signal) => {
+        try {
+          return await stopping(session, observer, signal, () => work(session, signal, observer));
+        } finally {
+          watching.abort();
+          // A question that a silent server does not answer ends with its connection.
+          await observer.close();
+        }
+      },
+      (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
+    ]);
+    return result;
   } finally {
     await session.close();
   }

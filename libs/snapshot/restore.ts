@@ -1,4 +1,4 @@
-import { openArchive } from '#archive';
+import { type Manifest, type ManifestTable, openArchive } from '#archive';
 import { errorSentence } from '#contracts';
 import {
   beginWithExclusiveLocks,
@@ -34,6 +34,8 @@ export interface RestoreRequest extends BackupRequest, Destination, Provenance {
   allowExtraTables: boolean;
   /** Whether rows may violate checks and foreign keys, which then come back unvalidated, and are named. */
   keepViolations?: boolean | undefined;
+  /** Let event triggers fire on the restore's statements. */
+  fireEventTriggers: boolean;
   /** First make an archive of what is there, and go on only when it is complete. */
   backupFirst: boolean;
 }
@@ -101,7 +103,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
-        leftOut = await replaceRows(session, archive, locked, progress, signal);
+        leftOut = [
+          ...partsMissing(manifest, request.tables && fit.archived),
+          ...(await replaceRows(session, archive, locked, progress, signal)),
+        ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         signal.throwIfAborted();
@@ -125,6 +130,14 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
     if (committed) return { entities, bytes, leftOut: [...leftOut, `statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
   }
+}
+
+/** What belongs to the restored tables and is not in the archive, by name. @param tables undefined for all */
+function partsMissing({ leftOut }: Manifest, tables: ManifestTable[] | undefined): string[] {
+  const restored = tables?.flatMap((table) => [table, ...table.partitionOf]).map(quoteTable);
+  return leftOut
+    .filter(({ of }) => of?.some((table) => restored?.includes(quoteTable(table)) ?? true))
+    .map(({ what }) => what);
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */

@@ -7,7 +7,7 @@ import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
-import { checkFit } from './fit.js';
+import { checkFit, type FitOptions } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
@@ -26,6 +26,8 @@ export interface VerifyRequest
   keys: Keys;
   /** Whether tables that the archive does not hold may be there, as a restore could be told. */
   allowExtraTables: boolean;
+  /** Whether event triggers may fire, as a restore could be told. */
+  fireEventTriggers: boolean;
   /** Load the rows into scratch tables as well. */
   restoreDrill: boolean;
 }
@@ -71,9 +73,10 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
     await lockRepository(session, 'shared', { repository, progress, signal });
     await expectSameDatabase(session, archive.manifest, request);
-    const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
+    const { allowExtraTables, fireEventTriggers } = request;
+    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     await checkFit(session, archive.manifest, options);
-    if (restoreDrill) await drill(session, archive, repository.schemas, progress, signal);
+    if (restoreDrill) await drill(session, archive, options, progress, signal);
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
@@ -99,7 +102,7 @@ async function readRows(archive: OpenArchive, progress: CopyProgress, signal: Ab
 async function drill(
   session: Session,
   archive: OpenArchive,
-  schemas: string[],
+  fitOptions: FitOptions,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -109,7 +112,7 @@ async function drill(
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
-    const options = { schemas, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
+    const options = { ...fitOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
     const fit = await checkFit(session, archive.manifest, options);
     // Of domains, which the live tables share. All of it is rolled back.
     const obstacles = fit.obstacles.map(({ what, relation, owned, remove }) => ({

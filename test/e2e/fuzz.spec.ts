@@ -88,6 +88,7 @@ const KEYS = [
   'sessionToken',
   'url',
   'allowExtraTables',
+  'fireEventTriggers',
   'otherDatabase',
   'systemIdentifier',
   'databaseOid',
@@ -116,6 +117,7 @@ const nearly = fc
         maxKeys: 2,
       }),
       allowExtraTables: fc.boolean(),
+      fireEventTriggers: fc.boolean(),
     },
     { requiredKeys: ['url'] },
   )

@@ -66,6 +66,7 @@ export class ArchivePagesController {
         url,
         restoreDrill: ticked(body, 'restoreDrill'),
         allowExtraTables: ticked(body, 'allowExtraTables'),
+        fireEventTriggers: ticked(body, 'fireEventTriggers'),
         otherDatabase: ticked(body, 'otherDatabase'),
       }),
     );
@@ -82,6 +83,7 @@ export class ArchivePagesController {
     return this.restoreForm(request, reply, name, {
       backupFirst: true,
       allowExtraTables: false,
+      fireEventTriggers: false,
       otherDatabase: false,
       tables: '',
     });
@@ -97,6 +99,7 @@ export class ArchivePagesController {
     const given = {
       backupFirst: ticked(body, 'backupFirst'),
       allowExtraTables: ticked(body, 'allowExtraTables'),
+      fireEventTriggers: ticked(body, 'fireEventTriggers'),
       otherDatabase: ticked(body, 'otherDatabase'),
       tables: text(body, 'tables'),
     };
