@@ -156,6 +156,11 @@ export function isForeignKeyViolation(error: unknown): boolean {
   return sqlState(error) === '23503';
 }
 
+/** Whether rows do not satisfy a check. */
+export function isCheckViolation(error: unknown): boolean {
+  return sqlState(error) === '23514';
+}
+
 function systemErrorCode(error: unknown): string | undefined {
   // What node-postgres says when connectionTimeoutMillis are over has no code.
   if (error instanceof Error && error.message === 'timeout expired') return 'ETIMEDOUT';

@@ -21,14 +21,15 @@ import type { Fit } from './fit.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, pathOf, place, replace, copies }: Fit,
+  { archived, late, pathOf, place, replace, copies }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
   const freeze = replace || copies.length > 0;
   // As they lie, so that small ones are read together.
-  const tables = archive.inPlace(archived, ({ entries }) => entries[0]);
+  const first = archived.filter((table) => !late.includes(table));
+  const tables = [...archive.inPlace(first, ({ entries }) => entries[0]), ...late];
   const ahead = new ReadAhead(archive, tables);
   try {
     for (const [index, table] of tables.entries()) {

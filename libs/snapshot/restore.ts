@@ -32,6 +32,8 @@ export interface RestoreRequest extends BackupRequest, Destination, Provenance {
   key: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables: boolean;
+  /** Whether rows may violate checks and foreign keys, which then come back unvalidated, and are named. */
+  keepViolations?: boolean | undefined;
   /** Let event triggers fire on the restore's statements. */
   fireEventTriggers: boolean;
   /** First make an archive of what is there, and go on only when it is complete. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import type { Session } from '#postgres';
+import { findViolatedKey, type Session } from '#postgres';
 import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
@@ -11,7 +11,7 @@ import { checkFit, type FitOptions } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
-import { replaceRows } from './replace-rows.js';
+import { danglingKey, replaceRows } from './replace-rows.js';
 import { lockRepository, withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
@@ -123,8 +123,20 @@ async function drill(
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
-    const options = { ...fitOptions, allowExtraTables: true, intoSchemas, create: true };
-    await replaceRows(session, archive, await checkFit(session, archive.manifest, options), progress, signal);
+    const options = { ...fitOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
+    const fit = await checkFit(session, archive.manifest, options);
+    // Of domains, which the live tables share. All of it is rolled back.
+    const obstacles = fit.obstacles.map(({ what, relation, owned, remove }) => ({
+      what,
+      relation,
+      owned,
+      remove,
+      putBack: [],
+    }));
+    await replaceRows(session, archive, { ...fit, obstacles }, progress, signal);
+    progress.allRows('Looking for violated foreign keys');
+    const violated = await findViolatedKey(session, fit.copies, fit.paths);
+    if (violated !== undefined) throw danglingKey(violated);
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

@@ -22,7 +22,7 @@ const CATALOGUE = {
       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY ($1) AND NOT t.tgisinternal ORDER BY 1, 2`,
   keys: `
-    SELECT t.tgrelid::regclass::text AS table, k.conname, t.tgtype, t.tgenabled
+    SELECT t.tgrelid::regclass::text AS table, k.conname, t.tgfoid::regproc::text AS function, t.tgenabled
       FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY ($1) AND t.tgisinternal AND k.contype = 'f' ORDER BY 1, 2, 3`,
   domains: `
@@ -126,5 +126,6 @@ export async function pgDump(url: string, schemas: string[]): Promise<string> {
   const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
   const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
   // Random words that newer versions print around a dump.
-  return stdout.replace(/^\\(un)?restrict .*$/gm, '');
+  // An internal trigger is called by its OID.
+  return stdout.replace(/^\\(un)?restrict .*$/gm, '').replace(/(RI_ConstraintTrigger_\w)_\d+/g, '$1');
 }
