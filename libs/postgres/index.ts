@@ -1,3 +1,4 @@
+export * from './ambiguous-names.js';
 export * from './belongings.js';
 export * from './column-types.js';
 export * from './code-uses.js';
@@ -12,6 +13,7 @@ export * from './identifiers.js';
 export * from './index-obstacles.js';
 export * from './left-out.js';
 export * from './load-order.js';
+export * from './lock-room.js';
 export * from './materialized-views.js';
 export * from './observer.js';
 export * from './obstacles.js';
