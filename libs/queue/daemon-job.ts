@@ -16,6 +16,8 @@ const archiveRequest = z.strictObject({
   fireEventTriggers: z.boolean().optional(),
   /** Take an archive of another database. */
   otherDatabase: z.boolean().optional(),
+  /** Restore: rows may violate checks and foreign keys, which then come back as NOT VALID. */
+  keepViolations: z.boolean().optional(),
   /** Restore: make an archive of what is there first. */
   backupFirst: z.boolean().optional(),
   /** Restore: only these tables, as "schema.table". */

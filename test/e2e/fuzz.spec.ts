@@ -94,6 +94,7 @@ const KEYS = [
   'databaseOid',
   'databaseName',
   'backupFirst',
+  'keepViolations',
   'restoreDrill',
   'tables',
   'intoSchemas',

@@ -82,6 +82,7 @@ export class ArchivePagesController {
   ): Promise<void> {
     return this.restoreForm(request, reply, name, {
       backupFirst: true,
+      keepViolations: false,
       allowExtraTables: false,
       fireEventTriggers: false,
       otherDatabase: false,
@@ -98,6 +99,7 @@ export class ArchivePagesController {
   ): Promise<void> {
     const given = {
       backupFirst: ticked(body, 'backupFirst'),
+      keepViolations: ticked(body, 'keepViolations'),
       allowExtraTables: ticked(body, 'allowExtraTables'),
       fireEventTriggers: ticked(body, 'fireEventTriggers'),
       otherDatabase: ticked(body, 'otherDatabase'),

@@ -14,6 +14,7 @@ export const restoreRequest = z
     fireEventTriggers: z.boolean().default(false),
     otherDatabase: z.boolean().default(false),
     backupFirst: z.boolean().default(false),
+    keepViolations: z.boolean().default(false),
     tables: z.array(table).min(1, 'name one table at least, or leave tables away for all').optional(),
     intoSchemas: z
       .record(z.string(), z.string().superRefine(schemaName))

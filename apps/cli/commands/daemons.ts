@@ -37,6 +37,7 @@ interface RestoreOptions extends WaitOption {
   table?: string[];
   into?: Record<string, string>;
   create?: true;
+  keepViolations?: true;
   yes?: true;
 }
 
@@ -71,6 +72,7 @@ Examples:
     .option(...ALLOW_EXTRA_TABLES)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
+    .option('--keep-violations', 'let rows violate keys and checks, which then come back as NOT VALID')
     .option('--table <schema.table>', 'restore this table only; give it again for more', collected)
     .option('--into <schema=other>', 'load beside the live tables, into another schema', collectedPair)
     .option('--create', 'with --into: make the tables there like the live ones')
