@@ -98,6 +98,15 @@ test('an endpoint other than AWS changes the defaults of path style and checksum
   ).toMatchObject({ forcePathStyle: false, checksums: 'when_supported' });
 });
 
+test.each([
+  ['a, b ,a', ['a', 'b']],
+  ['"a, b" , c', ['a, b', 'c']],
+  ['"say ""x"", y",my"schema', ['say "x", y', 'my"schema']],
+  ['" a"', [' a']],
+])('REPOSITORY_SCHEMAS=%s names %j', (text, schemas) => {
+  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.schemas).toEqual(schemas);
+});
+
 test('an empty variable counts as unset', () => {
   expect(
     readSettings({ ...MINIMAL, PORT: '', REPOSITORY_URL: '', ADMIN_EMAIL: '', ADMIN_PASSWORD: '' }).port,

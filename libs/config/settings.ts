@@ -66,7 +66,7 @@ function isNetwork(text: string): boolean {
 
 const schemas = z
   .string()
-  .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
+  .transform((text) => [...new Set(namesIn(text))])
   .superRefine((names, context) => {
     const refuse = (message: string) => context.addIssue({ code: 'custom', message });
     for (const name of names) {
@@ -77,6 +77,16 @@ const schemas = z
       }
     }
   });
+
+/** Names between commas. One that holds a comma, or begins with a quote, is in double quotes, as in SQL. */
+function namesIn(text: string): string[] {
+  const names = [...text.matchAll(/\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)/g)];
+  // The last match is the empty one at the end, unless that is what follows the last comma.
+  const last = names.findIndex(([, , , end]) => end === '');
+  return names
+    .slice(0, last + 1)
+    .map(([, quoted, bare = '']) => (quoted === undefined ? bare.trim() : quoted.replaceAll('""', '"')));
+}
 
 /** What is wrong with the name of a schema that rows are to be read from or restored into. */
 export function schemaNameFault(name: string): string | undefined {

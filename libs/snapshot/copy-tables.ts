@@ -17,6 +17,7 @@ import {
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
+import { Utf8Check } from './utf8-check.js';
 
 /**
  * Copies all chunks into the archive. Every session takes the next chunk as soon as it has read one. Entries lie in the
@@ -38,6 +39,7 @@ export async function copyTables(
   const left = groupChunks(chunks).values();
   const begun = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
+  const invalid = new Set<Table>();
   const part = (table: Table, number: number, entry: ManifestEntry) => {
     (filled.get(table) ?? [])[number - 1] = entry;
     progress.add(entry.rows);
@@ -54,7 +56,7 @@ export async function copyTables(
           await writer.room();
           const [first] = group;
           if (first !== undefined) begun(first);
-          await copyGroup(session, group, snapshot, writer, part);
+          await copyGroup(session, group, snapshot, writer, part, (table) => invalid.add(table));
         }
       } finally {
         signal.removeEventListener('abort', drop);
@@ -65,7 +67,8 @@ export async function copyTables(
     const { schema, name, columns, partitionOf } = table;
     const entries = filled.get(table) ?? [];
     const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
-    return { schema, name, rows, columns, partitionOf, entries };
+    const invalidText = invalid.has(table) && { invalidText: true as const };
+    return { schema, name, rows, columns, partitionOf, entries, ...invalidText };
   });
 }
 
@@ -79,10 +82,13 @@ async function copyGroup(
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
   onPart: OnPart,
+  onInvalidText: (table: Table) => void,
 ): Promise<void> {
   let open: EntryWriter | undefined;
   const receivers = chunks.map(({ table, number: first }): CopyReceiver => {
     let number = first;
+    // Old bytes may be in no encoding. Of the others that PostgreSQL has, Node cannot tell.
+    const text = serverEncoding === 'UTF8' ? new Utf8Check() : undefined;
     const fill = () => (open ??= writer.entry(dataEntryName(table, number)));
     const end = (rows: number) => {
       const entry = fill().end();
@@ -90,7 +96,17 @@ async function copyGroup(
       onPart(table, number++, { ...entry, rows });
       return writer.room();
     };
-    return { write: (bytes) => fill().write(bytes), endPart: end, end };
+    return {
+      write: (bytes) => {
+        text?.update(bytes);
+        return fill().write(bytes);
+      },
+      endPart: end,
+      end: (rows) => {
+        if (text?.isValid === false) onInvalidText(table);
+        return end(rows);
+      },
+    };
   });
   try {
     await copyOut(session, chunks, serverEncoding, receivers);
