@@ -4,7 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
 /** The object store's own refusal, or a connection that breaks: before or after the store has carried it out. */
-export type S3Fault = { status: number; code: string } | 'cut request' | 'lost answer' | 'cut answer';
+export type S3Fault =
+  | { status: number; code: string; message?: string; headers?: Record<string, string> }
+  | 'cut request'
+  | 'lost answer'
+  | 'cut answer';
 
 export const S3_FAULTS: S3Fault[] = [
   { status: 500, code: 'InternalError' },
@@ -99,11 +103,15 @@ export class S3Proxy {
     }
     const body = await buffer(incoming);
     if (typeof fault === 'object') {
-      outgoing.writeHead(fault.status, { 'content-type': 'application/xml', 'x-amz-request-id': 'fault' });
+      outgoing.writeHead(fault.status, {
+        'content-type': 'application/xml',
+        'x-amz-request-id': 'fault',
+        ...fault.headers,
+      });
       outgoing.end(
         method === 'HEAD'
           ? undefined
-          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>Please reduce your request rate.</Message><RequestId>fault</RequestId></Error>`,
+          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>${fault.message ?? 'Please reduce your request rate.'}</Message><RequestId>fault</RequestId></Error>`,
       );
       return;
     }
