@@ -37,6 +37,8 @@ export interface S3Request {
   operation: S3Operation;
   /** Path and query, and the range: the same when the request is sent again. */
   what: string;
+  /** Of its body. */
+  bytes: number;
 }
 
 /** An object store in front of another one that fails as real ones do. */
@@ -89,11 +91,15 @@ export class S3Proxy {
 
   private async pass(incoming: IncomingMessage, outgoing: ServerResponse, target: URL): Promise<void> {
     const { method = '', url = '', headers } = incoming;
-    const what: S3Request = { operation: operationOf(method, url), what: `${url} ${headers.range ?? ''}` };
+    const length = Number(headers['content-length'] ?? 0);
+    const what: S3Request = {
+      operation: operationOf(method, url),
+      what: `${url} ${headers.range ?? ''}`,
+      bytes: length,
+    };
     this.requests.push(what);
     const fault = await this.fault(what);
     if (fault === 'cut request') {
-      const length = Number(headers['content-length'] ?? 0);
       for (let read = 0; read < length / 2;) {
         const [bytes] = (await once(incoming, 'data')) as [Buffer];
         read += bytes.length;
