@@ -10,6 +10,7 @@ import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from '.
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
 import { answered, undefinedIfUnreadable } from './queue-unavailable.js';
+import { tryToWrite } from './write-check.js';
 
 const DAY_SECONDS = 24 * 60 * 60;
 
@@ -372,9 +373,9 @@ export class DaemonQueue {
     return someAtOnce(ids, (id) => this.status(id));
   }
 
-  /** @throws QueueUnavailable */
+  /** Whether a daemon could be started now. @throws QueueUnavailable */
   async check(): Promise<void> {
-    await answered(this.queue.getJobCounts('waiting'));
+    await answered(tryToWrite(this.queue));
   }
 }
 
