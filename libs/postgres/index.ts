@@ -13,6 +13,7 @@ export * from './obstacles.js';
 export * from './own-schema.js';
 export * from './pg-dump.js';
 export * from './plannable-tables.js';
+export * from './pooler.js';
 export * from './repository-lock.js';
 export * from './role-rights.js';
 export * from './safe-start.js';
