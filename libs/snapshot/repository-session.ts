@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
 import { type DatabaseIdentity, retrying } from '#contracts';
-import { type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
+import { expectOwnBackends, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { expectDatabase } from './same-database.js';
 import { together } from './together.js';
@@ -77,7 +77,10 @@ export async function withRepositorySession<Result>(
     const [result] = await together(signal, [
       async (signal) => {
         try {
-          return await stopping(session, observer, signal, () => work(session, signal, observer));
+          return await stopping(session, observer, signal, async () => {
+            await expectOwnBackends(session, observer);
+            return work(session, signal, observer);
+          });
         } finally {
           watching.abort();
           // A question that a silent server does not answer ends with its connection.
