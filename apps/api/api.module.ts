@@ -32,6 +32,7 @@ import { EndedDaemons } from './notifications/ended-daemons.js';
 import { Notifications } from './notifications/notifications.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleAudit } from './schedules/schedule-audit.js';
+import { nextTime } from './schedules/cron.js';
 import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
 import { SchedulesController } from './schedules/schedules.controller.js';
@@ -102,7 +103,7 @@ export class ApiModule {
         Schedules,
         StatusStreams,
         Workers,
-        { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, logger) },
+        { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, nextTime, logger) },
         {
           provide: NotificationQueue,
           inject: [Keys],

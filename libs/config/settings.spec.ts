@@ -68,7 +68,14 @@ test('the defaults of all settings together', () => {
     host: '0.0.0.0',
     trustProxy: false,
     repository: { schemas: ['repository'] },
-    store: { prefix: '', forcePathStyle: false, checksums: 'when_supported', region: 'us-east-1' },
+    store: {
+      prefix: '',
+      forcePathStyle: false,
+      checksums: 'when_supported',
+      region: 'us-east-1',
+      maxParts: 10_000,
+      partBytes: 8_388_608,
+    },
     workerConcurrency: 1,
     daemonHistory: { count: 1_000, days: 90 },
     compressionLevel: 1,
@@ -96,6 +103,15 @@ test('an endpoint other than AWS changes the defaults of path style and checksum
       S3_CHECKSUMS: 'when_supported',
     }).store,
   ).toMatchObject({ forcePathStyle: false, checksums: 'when_supported' });
+});
+
+test.each([
+  ['a, b ,a', ['a', 'b']],
+  ['"a, b" , c', ['a, b', 'c']],
+  ['"say ""x"", y",my"schema', ['say "x", y', 'my"schema']],
+  ['" a"', [' a']],
+])('REPOSITORY_SCHEMAS=%s names %j', (text, schemas) => {
+  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.schemas).toEqual(schemas);
 });
 
 test('an empty variable counts as unset', () => {

@@ -66,7 +66,7 @@ function isNetwork(text: string): boolean {
 
 const schemas = z
   .string()
-  .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
+  .transform((text) => [...new Set(namesIn(text))])
   .superRefine((names, context) => {
     const refuse = (message: string) => context.addIssue({ code: 'custom', message });
     for (const name of names) {
@@ -77,6 +77,16 @@ const schemas = z
       }
     }
   });
+
+/** Names between commas. One that holds a comma, or begins with a quote, is in double quotes, as in SQL. */
+function namesIn(text: string): string[] {
+  const names = [...text.matchAll(/\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)/g)];
+  // The last match is the empty one at the end, unless that is what follows the last comma.
+  const last = names.findIndex(([, , , end]) => end === '');
+  return names
+    .slice(0, last + 1)
+    .map(([, quoted, bare = '']) => (quoted === undefined ? bare.trim() : quoted.replaceAll('""', '"')));
+}
 
 /** What is wrong with the name of a schema that rows are to be read from or restored into. */
 export function schemaNameFault(name: string): string | undefined {
@@ -169,6 +179,9 @@ export const environment = z.object({
   S3_CHECKSUMS: z
     .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
     .optional(),
+  S3_MAX_PARTS: integer(100, 10_000).default(10_000),
+  // S3's own limits for parts.
+  S3_PART_BYTES: integer(5 * 1024 ** 2, 5 * 1024 ** 3).default(8 * 1024 ** 2),
   AWS_REGION: z.string().default('us-east-1'),
   ADMIN_EMAIL: z.email('must be an email address').optional(),
   ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
@@ -253,6 +266,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
       forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
       checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+      maxParts: value.S3_MAX_PARTS,
+      partBytes: value.S3_PART_BYTES,
       patienceMs,
     },
     firstAdministrator:

@@ -168,15 +168,10 @@ function failureOf(code: string, message: string, server: string, options: Failu
           ...options,
         });
   if (code === '53200' && /out of shared memory/.test(message))
-    return new Failure(
-      'DATABASE_QUERY_FAILED',
-      'permanent',
-      `PostgreSQL at ${server} has no room for so many locks.`,
-      {
-        hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
-        ...options,
-      },
-    );
+    return lockShortage(server, {
+      hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
+      ...options,
+    });
   if (code === '53100')
     return new Failure(
       'DATABASE_QUERY_FAILED',
@@ -218,9 +213,19 @@ function failureOf(code: string, message: string, server: string, options: Failu
   );
 }
 
+export function lockShortage(server: string, options: FailureOptions): Failure {
+  return new Failure(
+    'DATABASE_QUERY_FAILED',
+    'permanent',
+    `PostgreSQL at ${server} has no room for so many locks.`,
+    options,
+  );
+}
+
 /** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
 export function sqlState(error: unknown): string | undefined {
   const cause = error instanceof Failure ? error.cause : error;
+  if (cause instanceof Failure) return sqlState(cause);
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
 }
 
@@ -229,9 +234,23 @@ export function isConnectionShortage(error: unknown): boolean {
   return sqlState(error) === '53300';
 }
 
+/**
+ * Whether PostgreSQL refused what it was given: values, names, definitions, or what users' functions raise. It says
+ * nothing of connections, rights, resources, locks and cancelled statements, which another try may have otherwise.
+ */
+export function isRefusal(error: unknown): boolean {
+  const code = sqlState(error) ?? '';
+  return code !== '42501' && /^(0A|21|22|23|2B|2F|38|39|42|44|54|P0)/.test(code);
+}
+
 /** Whether rows would be left without those that they refer to. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return sqlState(error) === '23503';
+}
+
+/** Whether rows do not satisfy a check. */
+export function isCheckViolation(error: unknown): boolean {
+  return sqlState(error) === '23514';
 }
 
 function systemErrorCode(error: unknown): string | undefined {

@@ -8,7 +8,8 @@ import { startSafely } from './safe-start.js';
 /**
  * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
  * libraries set. array_nulls off would turn NULL into the text "NULL"; synchronize_seqscans would make the
- * order of rows depend on other sessions; constraint_exclusion would evaluate calls in checks to plan a query. Settings that a server is too old to know are left out.
+ * order of rows depend on other sessions; constraint_exclusion would evaluate calls in checks to plan a query;
+ * quote_all_identifiers would change the names of types. Settings that a server is too old to know are left out.
  * https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 const EXACT_TEXT = {
@@ -23,6 +24,7 @@ const EXACT_TEXT = {
   standard_conforming_strings: 'on',
   row_security: 'off',
   constraint_exclusion: 'off',
+  quote_all_identifiers: 'off',
   synchronize_seqscans: 'off',
   max_parallel_workers_per_gather: '0',
   statement_timeout: '0',

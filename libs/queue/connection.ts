@@ -7,6 +7,7 @@ import { errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
 import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
+import { isReadOnly } from './refusals.js';
 
 /** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
 export type QueueRole = 'producer' | 'worker';
@@ -25,6 +26,7 @@ type Connection = Pick<QueueOptions, 'connection' | 'prefix'>;
 /**
  * Chooses the queue's backend by the URL's scheme, waits until it answers, runs its migrations, and gives BullMQ's options for it.
  * Must have run before the first queue or worker is constructed.
+ * @throws Failure QUEUE_UNAVAILABLE for a queue that is of no use, however long one waits
  */
 export async function queueConnection(url: Secret, role: QueueRole, logger: Logger): Promise<Connection> {
   const postgres = /^postgres/.test(url.reveal());
@@ -45,6 +47,9 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
     connection: {
       url: url.reveal(),
       retryStrategy: (tries: number) => Math.min(tries * 100, LONGEST_RECONNECT_PAUSE_MS),
+      // After a failover, the connection may lead to what is a replica now. The refused command was not carried out: a
+      // worker sends it again, and a producer tells its client.
+      reconnectOnError: (error: Error) => isReadOnly(error) && (role === 'worker' ? 2 : true),
       ...(role === 'producer'
         ? {
             enableOfflineQueue: false,
@@ -63,6 +68,7 @@ async function untilReachable(ask: () => Promise<void>, logger: Logger): Promise
     try {
       return await ask();
     } catch (error) {
+      if (error instanceof Failure && error.persistence === 'permanent') throw error;
       logger.warn({ reason: errorSentence(error) }, 'Waiting for the queue at QUEUE_URL');
       await sleep(RETRY_EVERY_MS);
     }
@@ -78,7 +84,16 @@ async function askRedis(url: Secret): Promise<void> {
   client.on('error', (error) => (reason = error));
   try {
     await client.connect();
-    await client.ping();
+    const cluster = await client.info('cluster');
+    if (/^cluster_enabled:1/m.test(cluster))
+      throw new Failure(
+        'QUEUE_UNAVAILABLE',
+        'permanent',
+        'QUEUE_URL leads to a Redis in cluster mode, which is not supported.',
+        {
+          hint: 'Use a Redis without cluster mode.',
+        },
+      );
   } catch (error) {
     throw reason ?? error;
   } finally {

@@ -11,6 +11,7 @@ import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
 import { forgetEnded } from './forget-ended.js';
 import { answered, undefinedIfUnreadable } from './queue-unavailable.js';
+import { tryToWrite } from './write-check.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -383,9 +384,9 @@ export class DaemonQueue {
     return forgetEnded(this.queue, now - this.history.days * DAY_MS);
   }
 
-  /** @throws QueueUnavailable */
+  /** Whether a daemon could be started now. @throws QueueUnavailable */
   async check(): Promise<void> {
-    await answered(this.queue.getJobCounts('waiting'));
+    await answered(tryToWrite(this.queue));
   }
 }
 
