@@ -24,8 +24,6 @@ const NOT_YET: Record<string, string> = {
   'ext-partman on an empty database': 'rows of configuration tables are not named',
   'fk-trigger-off on an empty database': "pg_dump does not keep the states of a foreign key's own triggers",
   'locks in place': 'nothing compares the locks that a restore takes with the settings of the server',
-  'locks on an empty database':
-    'nothing compares the locks that a restore takes with the settings of the server',
   'regproc-overloaded in place': 'nothing looks for names that mean several functions',
   'regproc-overloaded on an empty database': 'nothing looks for names that mean several functions',
 };
@@ -79,9 +77,7 @@ async function tryCase(
   where: 'in place' | 'on an empty database',
   withDump: boolean,
 ): Promise<void> {
-  const live = await make(one, server);
-  const before = await live.state(withDump);
-  const { key, leftOut } = await runBackup(store, live.url, live.schemas);
+  const { live, before, key, leftOut } = await backedUp(one, server, withDump);
   let target = live;
   if (where === 'in place') await spoil(one, live);
   else {
@@ -89,8 +85,31 @@ async function tryCase(
     await buildFromDump(live.admin, target.admin);
   }
   const outcomes = await tryAll(target, key);
-  const facts = { ...outcomes, leftOut, before, after: await target.state(withDump) };
-  judge(one, where, facts);
+  judge(one, where, { ...outcomes, leftOut, before, after: await target.state(withDump) });
+}
+
+interface BackedUp {
+  live: Live;
+  before: State;
+  key: string;
+  leftOut: string[];
+}
+
+/** What the first test of a case on a server made: the next one takes its archive, and its definitions. */
+const made = new Map<string, Promise<BackedUp>>();
+
+function backedUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
+  const id = `${server} ${one.name}`;
+  const there = made.get(id) ?? makeAndBackUp(one, server, withDump);
+  made.set(id, there);
+  return there;
+}
+
+async function makeAndBackUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
+  const live = await make(one, server);
+  const before = await live.state(withDump);
+  const { key, leftOut } = await runBackup(store, live.url, live.schemas);
+  return { live, before, key, leftOut };
 }
 
 /** A database of a case. */
