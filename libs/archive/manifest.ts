@@ -64,6 +64,8 @@ const tableSchema = z.object({
   /** The partitioned tables above it, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
+  /** Whether its texts hold bytes that the encoding does not allow. */
+  invalidText: z.literal(true).optional(),
 });
 
 /** A type that columns are made of, through arrays and other such types. */

@@ -21,9 +21,13 @@ export interface TypePart {
   with: string[];
 }
 
-/** SQL: `used` has the OIDs of all types that columns of the tables $1 are made of, through arrays, domains, composites and ranges. */
-export const USED_TYPES = `used (oid) AS (
-       SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped
+/** SQL: the types of all columns of the tables $1. */
+const COLUMNS =
+  'SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped';
+
+/** SQL: `used` has the OIDs of these types and of all that they are made of, through arrays, domains, composites and ranges. */
+export const usedTypes = (types = COLUMNS) => `used (oid) AS (
+       ${types}
        UNION
        SELECT part.oid
          FROM used JOIN pg_type t ON t.oid = used.oid
@@ -48,7 +52,7 @@ function part(name: string, type: string, modifier: string, collation: string, o
  */
 export function listColumnTypes(session: Session, tables: { oid: number }[]): Promise<TypeDefinition[]> {
   return session.query<TypeDefinition & Record<string, unknown>>(
-    `WITH RECURSIVE ${USED_TYPES}
+    `WITH RECURSIVE ${usedTypes()}
      SELECT format_type(t.oid, NULL) AS type,
             CASE t.typtype WHEN 'c' THEN 'composite' WHEN 'd' THEN 'domain' WHEN 'e' THEN 'enum' WHEN 'r' THEN 'range' ELSE 'multirange' END AS kind,
             coalesce(CASE t.typtype

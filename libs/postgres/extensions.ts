@@ -1,4 +1,4 @@
-import { USED_TYPES } from './column-types.js';
+import { usedTypes } from './column-types.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
 
@@ -10,7 +10,7 @@ export interface Extension {
 /** The extensions whose types the tables' columns are made of, also inside arrays, domains, composites and ranges. */
 export function listExtensions(session: Session, tables: Table[]): Promise<Extension[]> {
   return session.query<{ name: string; version: string }>(
-    `WITH RECURSIVE ${USED_TYPES}
+    `WITH RECURSIVE ${usedTypes()}
      SELECT DISTINCT e.extname AS name, e.extversion AS version
        FROM used
        JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = used.oid

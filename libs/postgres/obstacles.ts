@@ -1,4 +1,3 @@
-import { Failure } from '#contracts';
 import { listChecks, listDomainChecks } from './check-obstacles.js';
 import type { CodeUse } from './code-uses.js';
 import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
@@ -116,36 +115,4 @@ async function listForcedRowSecurity(session: Session, oids: number[]): Promise<
     remove: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
     putBack: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
   }));
-}
-
-/**
- * Whether the role may do what a restore does: it must own the tables, the sequences, and the tables whose
- * foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
- * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
- */
-export async function checkOwnership(
-  session: Session,
-  relations: { schema: string; name: string }[],
-  obstacles: Obstacle[],
-): Promise<void> {
-  const rows = await session.query<{ name: string; role: string }>(
-    `SELECT wanted.name, current_user AS role
-       FROM unnest($1::text[]) AS wanted (name) JOIN pg_class c ON c.oid = wanted.name::regclass
-      WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
-    [relations.map(quoteTable)],
-  );
-  const names = new Set([
-    ...rows.map(({ name }) => name),
-    ...obstacles.filter(({ owned }) => !owned).map(({ relation }) => relation),
-  ]);
-  if (names.size === 0) return;
-  const [{ role } = { role: '' }] = await session.query<{ role: string }>('SELECT current_user AS role');
-  throw new Failure(
-    'OWNERSHIP_MISSING',
-    'permanent',
-    `The role ${role} must own ${[...names].join(', ')} to restore them.`,
-    {
-      hint: `Run as their owner: ${[...names].map((name) => `ALTER TABLE ${name} OWNER TO ${quoteIdentifier(role)};`).join(' ')}`,
-    },
-  );
 }

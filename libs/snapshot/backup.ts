@@ -1,9 +1,16 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, ENTRY_MEMORY_BYTES, type Manifest, type ManifestFacts } from '#archive';
+import {
+  ArchiveWriter,
+  ENTRY_MEMORY_BYTES,
+  type Manifest,
+  type ManifestFacts,
+  type ManifestTable,
+} from '#archive';
 import { errorSentence, Failure } from '#contracts';
 import {
   databaseIdentity,
+  displayTable,
   expectSameTables,
   findPgDump,
   listColumnTypes,
@@ -16,7 +23,9 @@ import {
   type Session,
   type Snapshot,
   takeSnapshot,
+  warnOfAmbiguousNames,
   warnOfEventTriggers,
+  warnOfLocks,
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
@@ -64,6 +73,9 @@ export interface ArchiveRequest extends BackupRequest {
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
   lockIsHeld?: boolean;
 }
+
+/** Tables told in one warning. */
+const TOLD = 10;
 
 /** Entries of full size that are compressed or uploaded while every session fills another one. */
 const ENTRIES_WAITING = 2;
@@ -228,9 +240,29 @@ async function describe(
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
     populatedViews: await listPopulatedViews(session, repository.schemas),
-    warnings: await warnOfEventTriggers(session),
+    warnings: await warningsOf(session, snapshot, tables, sequences.length),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
+}
+
+/** What would hinder a restore, as far as it is known now. */
+async function warningsOf(
+  session: Session,
+  snapshot: Snapshot,
+  tables: ManifestTable[],
+  sequences: number,
+): Promise<string[]> {
+  const invalid = tables.filter(({ invalidText }) => invalidText).map(displayTable);
+  return [
+    ...(await warnOfEventTriggers(session)),
+    ...(await warnOfLocks(session, snapshot.tables, sequences)),
+    ...(await warnOfAmbiguousNames(session, snapshot.tables)),
+    ...(invalid.length > 0
+      ? [
+          `${invalid.slice(0, TOLD).join(', ')}${invalid.length > TOLD ? ` and ${invalid.length - TOLD} more` : ''} hold bytes that are not valid ${snapshot.serverEncoding}. A restore brings them back; pg_dump and psql do not.`,
+        ]
+      : []),
+  ];
 }
 
 /**

@@ -37,7 +37,9 @@ export async function loadTables(
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
       const target = { ...place(table), columns, freeze };
       // Checks, generated columns and indexes may call functions.
-      const load = () => copyIn(session, target, ahead.rowsOf(table), server.encoding);
+      // As SQL_ASCII, PostgreSQL takes all bytes as they are.
+      const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
+      const load = () => copyIn(session, target, ahead.rowsOf(table), encoding);
       const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
         // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
         const entry = ahead.present;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
-import { errorSentence, Failure, progressTotal } from '#contracts';
+import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import { findViolatedKey, type Session } from '#postgres';
+import { expectRoomForLocks, findViolatedKey, isRefusal, type Session } from '#postgres';
 import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
@@ -57,12 +57,19 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     return { entities, bytes: object.bytes };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    // Damage, and definitions that differ, say something of the archive; a network that is away does not.
-    if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
+    // Damage, definitions that differ, and rows that PostgreSQL refuses say something of the archive; a network that is
+    // away does not.
+    if (error instanceof Failure && (OF_THE_ARCHIVE.test(error.code) || isRefusal(error)))
       await keep(request, object, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
+
+/** What is wrong with the archive, or with its rows in this database. */
+const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
+
+/** What is wrong with the worker's role, and says nothing of the archive. */
+const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
@@ -75,12 +82,21 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
-    await checkFit(session, archive.manifest, options);
-    if (restoreDrill) await drill(session, archive, options, progress, signal);
+    let lacking: Failure | undefined;
+    try {
+      const { tables, sequences } = await checkFit(session, archive.manifest, options);
+      await expectRoomForLocks(session, tables, sequences.length);
+    } catch (error) {
+      if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
+      lacking = error;
+    }
+    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
       await readToEnd(archive, [archive.manifest.definitions], signal);
+    if (lacking !== undefined)
+      throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
     progress.allRows('Keeping the result');
   });
 }

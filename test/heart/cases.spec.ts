@@ -17,15 +17,10 @@ import { pgDump, stateOf } from '../support/state.js';
 
 /** What is not right yet, and why. A case that is right must not stand here: its test then fails. */
 const NOT_YET: Record<string, string> = {
-  'bad-bytes in place': 'a verification does not look for bytes that the encoding does not allow',
-  'bad-bytes on an empty database': 'a verification does not look for bytes that the encoding does not allow',
   'ext-config-table in place': 'rows of configuration tables are not named',
   'ext-config-table on an empty database': 'rows of configuration tables are not named',
   'ext-partman on an empty database': 'rows of configuration tables are not named',
   'fk-trigger-off on an empty database': "pg_dump does not keep the states of a foreign key's own triggers",
-  'locks in place': 'nothing compares the locks that a restore takes with the settings of the server',
-  'regproc-overloaded in place': 'nothing looks for names that mean several functions',
-  'regproc-overloaded on an empty database': 'nothing looks for names that mean several functions',
 };
 
 /** On one server only: those that take long, and those whose extension the other lacks. */
@@ -77,7 +72,7 @@ async function tryCase(
   where: 'in place' | 'on an empty database',
   withDump: boolean,
 ): Promise<void> {
-  const { live, before, key, leftOut } = await backedUp(one, server, withDump);
+  const { live, before, key, leftOut, warnings } = await backedUp(one, server, withDump);
   let target = live;
   if (where === 'in place') await spoil(one, live);
   else {
@@ -85,7 +80,7 @@ async function tryCase(
     await buildFromDump(live.admin, target.admin);
   }
   const outcomes = await tryAll(target, key);
-  judge(one, where, { ...outcomes, leftOut, before, after: await target.state(withDump) });
+  judge(one, where, { ...outcomes, leftOut, warnings, before, after: await target.state(withDump) });
 }
 
 interface BackedUp {
@@ -93,6 +88,7 @@ interface BackedUp {
   before: State;
   key: string;
   leftOut: string[];
+  warnings: string[];
 }
 
 /** What the first test of a case on a server made: the next one takes its archive, and its definitions. */
@@ -108,8 +104,8 @@ function backedUp(one: DatabaseCase, server: string, withDump: boolean): Promise
 async function makeAndBackUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
   const live = await make(one, server);
   const before = await live.state(withDump);
-  const { key, leftOut } = await runBackup(store, live.url, live.schemas);
-  return { live, before, key, leftOut };
+  const { key, leftOut, warnings } = await runBackup(store, live.url, live.schemas);
+  return { live, before, key, leftOut, warnings };
 }
 
 /** A database of a case. */
@@ -168,6 +164,7 @@ async function spoil({ spoilsAll, spoil: more }: DatabaseCase, { admin, schemas 
                        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') LOOP
            IF one.relkind = 'S' THEN PERFORM setval(one.name, 77);
            ELSE EXECUTE format('TRUNCATE ONLY %s CASCADE', one.name); END IF;
+           COMMIT;
          END LOOP;
        END $$`,
     );
@@ -208,12 +205,13 @@ const TOLD_BY_ROWS = ['FOREIGN_KEY_DANGLING'];
 
 interface Facts extends Outcomes {
   leftOut: string[];
+  warnings: string[];
   before: State;
   after: State;
 }
 
 function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void {
-  const { verify, drill, restore, named, leftOut, before, after } = facts;
+  const { verify, drill, restore, named, leftOut, warnings, before, after } = facts;
   if (want === 'told' && leftOut.some((what) => told.test(what))) return;
   if (want === 'refused') {
     if (verify === undefined || restore === undefined) expect(after.contents).toEqual(before.contents);
@@ -221,7 +219,11 @@ function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void 
   }
   if (want !== 'honest') expect({ verify, drill, restore, named }).toEqual({ named: [] });
   else {
-    if (restore && !TOLD_BY_ROWS.includes(restore.code)) expect(verify?.message).toBe(restore.message);
+    // The backup may have told what a verification cannot see without loading rows.
+    const wasTold =
+      verify === undefined && warnings.some((warning) => warning.startsWith('A restore may fail'));
+    if (restore && !TOLD_BY_ROWS.includes(restore.code) && !wasTold)
+      expect(verify?.message).toContain(restore.message);
     if (!restore) expect(verify).toBeUndefined();
     expect(drill?.code).toBe(restore?.code);
     if (restore) return;
