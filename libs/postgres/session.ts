@@ -26,6 +26,9 @@ const EXACT_TEXT = {
   quote_all_identifiers: 'off',
   synchronize_seqscans: 'off',
   max_parallel_workers_per_gather: '0',
+  // Queries of the catalog, and the joins for foreign keys, are estimated as if they were slow, which they are not:
+  // compiling them took seconds.
+  jit: 'off',
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',

@@ -35,9 +35,6 @@ export async function replaceRows(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<string[]> {
-  // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
-  // to be spent on compiling them.
-  await session.query('SET LOCAL jit = off');
   await suspendEventTriggers(session, fit.eventTriggers);
   await createCopies(session, fit.copies, fit.paths, fit.without);
   for (const { what, remove } of fit.obstacles.toReversed()) {

@@ -72,9 +72,7 @@ async function tryCase(
   where: 'in place' | 'on an empty database',
   withDump: boolean,
 ): Promise<void> {
-  const live = await make(one, server);
-  const before = await live.state(withDump);
-  const { key, leftOut, warnings } = await runBackup(store, live.url, live.schemas);
+  const { live, before, key, leftOut, warnings } = await backedUp(one, server, withDump);
   let target = live;
   if (where === 'in place') await spoil(one, live);
   else {
@@ -82,8 +80,32 @@ async function tryCase(
     await buildFromDump(live.admin, target.admin);
   }
   const outcomes = await tryAll(target, key);
-  const facts = { ...outcomes, leftOut, warnings, before, after: await target.state(withDump) };
-  judge(one, where, facts);
+  judge(one, where, { ...outcomes, leftOut, warnings, before, after: await target.state(withDump) });
+}
+
+interface BackedUp {
+  live: Live;
+  before: State;
+  key: string;
+  leftOut: string[];
+  warnings: string[];
+}
+
+/** What the first test of a case on a server made: the next one takes its archive, and its definitions. */
+const made = new Map<string, Promise<BackedUp>>();
+
+function backedUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
+  const id = `${server} ${one.name}`;
+  const there = made.get(id) ?? makeAndBackUp(one, server, withDump);
+  made.set(id, there);
+  return there;
+}
+
+async function makeAndBackUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
+  const live = await make(one, server);
+  const before = await live.state(withDump);
+  const { key, leftOut, warnings } = await runBackup(store, live.url, live.schemas);
+  return { live, before, key, leftOut, warnings };
 }
 
 /** A database of a case. */
