@@ -9,6 +9,7 @@ module.exports = {
   testPathIgnorePatterns: ['/node_modules/'],
   testMatch: [
     '<rootDir>/test/{faults,heart}/**/*.spec.ts',
+    '<rootDir>/apps/api/schedules/zones.spec.ts',
     '<rootDir>/test/e2e/{backup,daemon-list,dashboard,fuzz,monitoring,restore,schedules}.spec.ts',
   ],
   // They measure and they wait: one at a time.

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { openConnections } from './open-connections.js';
+import { isPostgresUrl, postgresUrl } from './postgres-url.js';
 import { Secret } from './secret.js';
 
 /** Schemas that hold the product's own state. They are never part of a repository. */
@@ -97,11 +98,10 @@ export function schemaNameFault(name: string): string | undefined {
   return undefined;
 }
 
-const postgresUrl = urlWithScheme(
-  ['postgres:', 'postgresql:'],
-  'postgres://user:password@host:5432/database',
+const redisUrl = urlWithScheme(
+  ['redis:', 'rediss:'],
+  'redis://host:6379 or postgres://user:password@host:5432/database',
 );
-const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
 
 /** It becomes part of every backupUrl: an origin, and maybe a path. */
 const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').refine(
@@ -153,7 +153,11 @@ export const environment = z.object({
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
   REPOSITORY_SCHEMAS: schemas.default(['repository']),
-  QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
+  QUEUE_URL: z.string().transform((text, context) => {
+    const { data, error } = (isPostgresUrl(text) ? postgresUrl : redisUrl).safeParse(text);
+    for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
+    return data ?? z.NEVER;
+  }),
   S3_BUCKET: z
     .string()
     .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
@@ -175,6 +179,9 @@ export const environment = z.object({
   S3_CHECKSUMS: z
     .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
     .optional(),
+  S3_MAX_PARTS: integer(100, 10_000).default(10_000),
+  // S3's own limits for parts.
+  S3_PART_BYTES: integer(5 * 1024 ** 2, 5 * 1024 ** 3).default(8 * 1024 ** 2),
   AWS_REGION: z.string().default('us-east-1'),
   ADMIN_EMAIL: z.email('must be an email address').optional(),
   ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
@@ -259,6 +266,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
       forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
       checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+      maxParts: value.S3_MAX_PARTS,
+      partBytes: value.S3_PART_BYTES,
       patienceMs,
     },
     firstAdministrator:

@@ -8,6 +8,8 @@ const TELL_AFTER_MS = 2_000;
 export interface RetryOptions {
   /** For how long after a first failure there are further tries; 0 for none. */
   patienceMs: number;
+  /** Failures after which no further try of the same can help, though one of more can. */
+  isOver?: (failure: Failure) => boolean;
   /** Ends the pauses. */
   signal?: AbortSignal | undefined;
   /** Is told what failed last and which try comes next when that has gone on for two seconds; undefined once it is over. */
@@ -33,11 +35,12 @@ export class Retries {
    * @throws the failure when it is permanent, or when patience is at its end; the signal's reason
    */
   async after(failure: unknown): Promise<void> {
-    const { signal, patienceMs, onTrouble } = this.options;
+    const { signal, patienceMs, onTrouble, isOver } = this.options;
     signal?.throwIfAborted();
     const now = performance.now();
     if (this.failures === 0) this.firstFailure = now;
     if (!(failure instanceof Failure) || failure.persistence === 'permanent') throw failure;
+    if (isOver?.(failure) === true) throw failure;
     if (now - this.firstFailure >= patienceMs) throw failure;
     this.failures++;
     this.trouble = { failure, nextTry: this.failures + 1 };

@@ -24,6 +24,7 @@ export * from './pg-dump.js';
 export * from './plannable-tables.js';
 export * from './repository-lock.js';
 export * from './role-rights.js';
+export * from './safe-start.js';
 export * from './search-path.js';
 export * from './sequences.js';
 export * from './server-facts.js';

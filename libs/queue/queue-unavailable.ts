@@ -1,10 +1,14 @@
 import { Failure } from '#contracts';
+import { refusalOf } from './refusals.js';
 
-/** The queue did not answer. */
+/** The queue did not answer, or refused what it was asked for. */
 export class QueueUnavailable extends Failure {
   constructor(cause: unknown, consequence = '') {
-    super('QUEUE_UNAVAILABLE', 'transient', `The queue does not answer.${consequence}`, {
-      hint: 'Try again in a moment.',
+    const refusal = refusalOf(cause);
+    const what =
+      refusal === undefined ? 'does not answer.' : `refuses this: ${refusal.reason.replace(/\.$/, '')}.`;
+    super('QUEUE_UNAVAILABLE', 'transient', `The queue ${what}${consequence}`, {
+      hint: refusal?.hint ?? 'Try again in a moment.',
       cause,
     });
   }

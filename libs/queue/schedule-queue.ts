@@ -1,4 +1,4 @@
-import { DelayedError, type Job, Queue, Worker } from 'bullmq';
+import { DelayedError, type Job, Queue, type RepeatOptions, Worker } from 'bullmq';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Secret } from '#config';
@@ -70,10 +70,21 @@ export class ScheduleQueue {
     private readonly logger: Logger,
   ) {}
 
-  /** Waits until the queue answers. */
-  static async open(url: Secret, logger: Logger): Promise<ScheduleQueue> {
-    const asking = await queueConnection(url, 'producer', logger);
-    const working = await queueConnection(url, 'worker', logger);
+  /**
+   * Waits until the queue answers.
+   * @param nextTime the first time of a schedule after another one
+   */
+  static async open(
+    url: Secret,
+    nextTime: (times: Pick<ScheduleTimes, 'pattern' | 'timeZone'>, after: number) => number,
+    logger: Logger,
+  ): Promise<ScheduleQueue> {
+    const settings = {
+      repeatStrategy: (after: number, { pattern = '', tz = '' }: RepeatOptions) =>
+        nextTime({ pattern, timeZone: tz }, after),
+    };
+    const asking = { ...(await queueConnection(url, 'producer', logger)), settings };
+    const working = { ...(await queueConnection(url, 'worker', logger)), settings };
     const warn = (error: Error) => logger.warn({ reason: error.message }, 'The queue has an error');
     const queue: ScheduleJobQueue = new Queue(SCHEDULE_QUEUE, asking);
     queue.on('error', warn);

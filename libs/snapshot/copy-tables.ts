@@ -32,7 +32,7 @@ export async function copyTables(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
-  const filled = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
+  const filled = new Map<Table, ManifestEntry[]>(snapshot.tables.map((table) => [table, []]));
   const numbers = new Map(
     chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
   );
@@ -40,10 +40,9 @@ export async function copyTables(
   const begun = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
   const invalid = new Set<Table>();
-  const part = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => {
-    entry.catch(() => undefined); // The writer fails as a whole, and with it whoever fills an entry.
+  const part = (table: Table, number: number, entry: ManifestEntry) => {
     (filled.get(table) ?? [])[number - 1] = entry;
-    progress.add(rows);
+    progress.add(entry.rows);
   };
   await together(
     signal,
@@ -64,19 +63,17 @@ export async function copyTables(
       }
     }),
   );
-  return Promise.all(
-    snapshot.tables.map(async (table) => {
-      const { schema, name, columns, partitionOf } = table;
-      const entries = await Promise.all(filled.get(table) ?? []);
-      const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
-      const invalidText = invalid.has(table) && { invalidText: true as const };
-      return { schema, name, rows, columns, partitionOf, entries, ...invalidText };
-    }),
-  );
+  return snapshot.tables.map((table) => {
+    const { schema, name, columns, partitionOf } = table;
+    const entries = filled.get(table) ?? [];
+    const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    const invalidText = invalid.has(table) && { invalidText: true as const };
+    return { schema, name, rows, columns, partitionOf, entries, ...invalidText };
+  });
 }
 
-/** Is told of each entry that is filled. Its checksums follow, which the session does not wait for. */
-type OnPart = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => void;
+/** Is told of each entry that is filled. */
+type OnPart = (table: Table, number: number, entry: ManifestEntry) => void;
 
 /** Copies chunks, one after the other, each into one entry or more. Resolves when they are read. */
 async function copyGroup(
@@ -96,12 +93,7 @@ async function copyGroup(
     const end = (rows: number) => {
       const entry = fill().end();
       open = undefined;
-      onPart(
-        table,
-        number++,
-        entry.then((file) => ({ ...file, rows })),
-        rows,
-      );
+      onPart(table, number++, { ...entry, rows });
       return writer.room();
     };
     return {

@@ -71,6 +71,7 @@ export async function withRepositorySession<Result>(
     const observer = await Observer.open(repository.url.reveal(), {
       applicationName: `${applicationName} observer`,
       signal,
+      beside: session,
     });
     const watching = new AbortController();
     const [result] = await together(signal, [

@@ -8,6 +8,8 @@ const settings = (prefix: string) => ({
   region: 'us-east-1',
   endpoint: ENDPOINT,
   forcePathStyle: true,
+  maxParts: 10_000,
+  partBytes: 8 * 1024 ** 2,
   checksums: 'when_required' as const,
   patienceMs: 0,
 });

@@ -42,6 +42,8 @@ export class Bucket {
     return {
       patienceMs: this.patienceMs,
       signal,
+      // A request cannot mend the upload that it belongs to: the next attempt of the job begins another one.
+      isOver: ({ code }) => code === 'STORE_UPLOAD_GONE',
       onTrouble: (trouble) => {
         this.troubles.delete(who);
         if (trouble !== undefined)

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { S3ServiceException } from '@aws-sdk/client-s3';
-import { errorSentence, Failure } from '#contracts';
+import { type ErrorCode, errorSentence, Failure } from '#contracts';
+import { remedyFor } from './error-codes.js';
 
 /** What a request was for, so that its failure names the thing. */
 export interface Target {
@@ -13,89 +14,134 @@ export interface Target {
  * Says what a failed S3 request means, and whether trying again can help.
  * Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
-export function storeFailure(error: unknown, bucket: string, { key, permission }: Target): unknown {
+export function storeFailure(error: unknown, bucket: string, target: Target): unknown {
   if (error instanceof Failure || isAbort(error)) return error;
-  const object = key === undefined ? `The bucket ${bucket}` : `The object ${key} of the bucket ${bucket}`;
-  const cause = error;
   const status = statusOf(error);
-  if (status === undefined)
-    return new Failure(
-      'STORE_UNREACHABLE',
-      'transient',
-      `The object store cannot be reached for the bucket ${bucket}: ${error instanceof Error ? error.message || error.name : String(error)}.`,
-      { hint: 'Check S3_ENDPOINT, AWS_REGION, the network, and that credentials are set.', cause },
-    );
+  if (status === undefined) return unanswered(error, bucket);
+  const { key, permission } = target;
+  const object = key === undefined ? `The bucket ${bucket}` : `The object ${key} of the bucket ${bucket}`;
   const code = codeOf(error, status);
-  const preface = `Status Code: ${status}, AWS Request ID: ${requestIdOf(error)}, AWS Error Code: ${code}`;
-  const options = { cause, preface };
-  if (code === 'NoSuchBucket' || (status === 404 && key === undefined))
-    return new Failure('STORE_BUCKET_MISSING', 'permanent', `There is no bucket ${bucket} (NoSuchBucket).`, {
-      ...options,
-      hint: 'Create it, or check S3_BUCKET and S3_ENDPOINT.',
+  const sentence = sentenceOf(error);
+  const remedy = remedyFor(code, status);
+  const fail = (failureCode: ErrorCode, message: string, hint?: string) =>
+    new Failure(failureCode, remedy === 'none' ? 'permanent' : 'transient', message, {
+      cause: error,
+      preface: `Status Code: ${status}, AWS Request ID: ${requestIdOf(error)}, AWS Error Code: ${code}`,
+      ...(hint !== undefined && { hint }),
     });
-  if (
-    [
-      'InvalidAccessKeyId',
-      'SignatureDoesNotMatch',
-      'ExpiredToken',
-      'InvalidToken',
-      'TokenRefreshRequired',
-    ].includes(code)
-  )
+  const answer = `${object}: the object store answered ${status} ${code}${sentence && `: ${sentence}`}.`;
+
+  if (code === 'NoSuchBucket' || (status === 404 && key === undefined))
+    return fail(
+      'STORE_BUCKET_MISSING',
+      `There is no bucket ${bucket} (NoSuchBucket).`,
+      'Create it, or check S3_BUCKET and S3_ENDPOINT.',
+    );
+  if (LOGIN_CODES.includes(code))
+    return fail(
+      'STORE_LOGIN_REFUSED',
+      `The object store refused the credentials (${code}).`,
+      'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
+    );
+  if (code === 'NoSuchUpload')
+    return fail(
+      'STORE_UPLOAD_GONE',
+      `The multipart upload of ${key} no longer exists (NoSuchUpload).`,
+      'Check for a lifecycle rule that aborts incomplete uploads too early.',
+    );
+  if (remedy === 'upload') return fail('STORE_UPLOAD_GONE', answer);
+  if (code === 'AccessDenied') {
+    const lacks = LACKS_PERMISSION.test(sentence);
+    return fail(
+      'STORE_ACCESS_DENIED',
+      lacks ? `Access Denied: the credentials lack ${permission} on the bucket ${bucket}.` : answer,
+      lacks ? `Grant ${permission}, then start again.` : deniedHint(sentence, permission),
+    );
+  }
+  const region = regionOf(error);
+  if (REGION_CODES.includes(code) || (region !== undefined && (status === 301 || status === 400)))
+    return fail(
+      'STORE_REQUEST_FAILED',
+      answer,
+      region === undefined
+        ? 'Check AWS_REGION, S3_ENDPOINT and AWS_ACCESS_KEY_ID.'
+        : `Check AWS_REGION, S3_ENDPOINT and AWS_ACCESS_KEY_ID: the bucket is in ${region}.`,
+    );
+  if (code === 'NoSuchKey' || status === 404)
+    return fail('STORE_OBJECT_MISSING', `${object} does not exist.`);
+  if (status === 412) return fail('STORE_REQUEST_FAILED', `${object} was replaced while it was read.`);
+  return fail('STORE_REQUEST_FAILED', answer, hintFor(code));
+}
+
+const LOGIN_CODES = [
+  'InvalidAccessKeyId',
+  'SignatureDoesNotMatch',
+  'ExpiredToken',
+  'InvalidToken',
+  'InvalidSecurity',
+  'TokenRefreshRequired',
+];
+
+const REGION_CODES = [
+  'AuthorizationHeaderMalformed',
+  'AuthorizationQueryParametersError',
+  'IllegalLocationConstraintException',
+  'PermanentRedirect',
+];
+
+/** How stores say that nothing allows it, which a grant puts right. */
+const LACKS_PERMISSION = /^(access[ _]?denied|forbidden|unauthorized)?$/i;
+
+/** What to do about an AccessDenied that the store explains. */
+function deniedHint(sentence: string, permission: string): string | undefined {
+  if (/explicit deny/i.test(sentence)) return `Change the policy that denies ${permission}.`;
+  if (/\bkms\b/i.test(sentence)) return 'Grant kms:GenerateDataKey and kms:Decrypt on the encryption key.';
+  if (/is not authorized to perform/i.test(sentence)) return `Grant ${permission}, then start again.`;
+  return undefined;
+}
+
+function hintFor(code: string): string | undefined {
+  if (code.startsWith('KMS.')) return 'Check the encryption key of the bucket.';
+  switch (code) {
+    case 'RequestTimeTooSkewed':
+      return "Set the clock of this machine: it differs from the object store's.";
+    case 'InvalidObjectState':
+      return 'Bring the object back from its archive class (RestoreObject), then start again.';
+    case 'EntityTooLarge':
+    case 'EntityTooSmall':
+      return 'Check S3_PART_BYTES and S3_MAX_PARTS.';
+    default:
+      return undefined;
+  }
+}
+
+/** No answer came: because of the network, or because the SDK sent nothing. */
+function unanswered(error: unknown, bucket: string): Failure {
+  const said = (error instanceof Error ? error.message || error.name : String(error)).replace(/\.$/, '');
+  if (error instanceof Error && error.name === 'CredentialsProviderError')
+    return new Failure('STORE_LOGIN_REFUSED', 'transient', `No credentials for the object store: ${said}.`, {
+      hint: 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role.',
+      cause: error,
+    });
+  if (/^Region (is missing|not accepted)/.test(said))
+    return new Failure('STORE_REQUEST_FAILED', 'permanent', `AWS_REGION is wrong: ${said}.`, {
+      cause: error,
+    });
+  if (said.includes('Invalid character in header content'))
     return new Failure(
       'STORE_LOGIN_REFUSED',
       'permanent',
-      `The object store refused the credentials (${code}).`,
+      `A setting holds a character that no request can carry: ${said}.`,
       {
-        ...options,
-        hint: 'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
+        hint: 'Check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN for line breaks and foreign letters.',
+        cause: error,
       },
     );
-  if (code === 'NoSuchUpload')
-    return new Failure(
-      'STORE_UPLOAD_GONE',
-      'permanent',
-      `The object store knows the unfinished upload of ${key} no more (NoSuchUpload).`,
-      { ...options, hint: 'Look for a rule of the bucket that removes unfinished uploads too early.' },
-    );
-  // The SDK has corrected its clock by the store's when it met this, so that the next try is of the right time.
-  if (code === 'RequestTimeTooSkewed')
-    return new Failure(
-      'STORE_REQUEST_FAILED',
-      'transient',
-      `The clock of this machine differs from the object store's (${code}).`,
-      { ...options, hint: 'Set the clock.' },
-    );
-  if (code === 'AccessDenied' || status === 403)
-    return new Failure(
-      'STORE_ACCESS_DENIED',
-      'permanent',
-      `Access Denied: the credentials lack ${permission} on the bucket ${bucket}.`,
-      {
-        ...options,
-        hint: `Grant ${permission}, then start again.`,
-      },
-    );
-  if (code === 'NoSuchKey' || status === 404)
-    return new Failure('STORE_OBJECT_MISSING', 'permanent', `${object} does not exist.`, options);
-  if (status === 412)
-    return new Failure(
-      'STORE_REQUEST_FAILED',
-      'permanent',
-      `${object} was replaced while it was read.`,
-      options,
-    );
-  const transient =
-    (status >= 500 && status !== 501) ||
-    status === 429 ||
-    status === 408 ||
-    code === 'RequestTimeout' ||
-    code === 'SlowDown';
   return new Failure(
-    'STORE_REQUEST_FAILED',
-    transient ? 'transient' : 'permanent',
-    `${object}: the object store answered ${status} ${code}: ${error instanceof Error ? error.message : ''}`,
-    options,
+    'STORE_UNREACHABLE',
+    'transient',
+    `The object store cannot be reached for the bucket ${bucket}: ${said}.`,
+    { hint: 'Check S3_ENDPOINT, AWS_REGION and the network.', cause: error },
   );
 }
 
@@ -120,10 +166,21 @@ function statusOf(error: unknown): number | undefined {
 
 /** HEAD has no body, so that the SDK names such errors after the status: "Forbidden", "NotFound", "Unknown". */
 function codeOf(error: unknown, status: number): string {
-  const name = error instanceof S3ServiceException || error instanceof Error ? error.name : 'Unknown';
-  if (status === 403 && (name === 'Forbidden' || name === '403' || name === 'UnknownError'))
-    return 'AccessDenied';
+  const name = error instanceof Error ? error.name : 'Unknown';
+  if (status === 403 && /^(Forbidden|403|Unknown|UnknownError)$/.test(name)) return 'AccessDenied';
   return name;
+}
+
+/** What the store said, without a full stop; nothing where it said nothing. */
+function sentenceOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : '';
+  return /^(Unknown|UnknownError|Forbidden|\d+)$/.test(message) ? '' : message.trim().replace(/\.$/, '');
+}
+
+/** The region that the store says the bucket is in. */
+function regionOf(error: unknown): string | undefined {
+  const response = error instanceof S3ServiceException ? error.$response : undefined;
+  return (response?.headers as Record<string, string> | undefined)?.['x-amz-bucket-region'];
 }
 
 function requestIdOf(error: unknown): string {

@@ -8,14 +8,12 @@ import {
 } from '@aws-sdk/client-s3';
 import { Failure } from '#contracts';
 import type { Bucket } from './bucket.js';
-import { partSize } from './part-size.js';
-
-/** Parts on their way at once. With the one that fills up they bound the upload's memory. */
-const PARTS_IN_FLIGHT = 3;
+import { type PartLimits, partSize, partsInFlight } from './part-size.js';
 
 export interface UploadOptions {
   bucket: Bucket;
   key: string;
+  parts: PartLimits;
   signal: AbortSignal;
 }
 
@@ -144,7 +142,16 @@ export class MultipartUpload {
 
   private async nextPart(): Promise<void> {
     if (this.filled > 0) await this.send();
-    const bytes = partSize(this.estimatedBytes, this.etags.length + 1);
+    const { key, parts } = this.options;
+    const number = this.etags.length + 1;
+    if (number > parts.maxParts)
+      throw new Failure(
+        'ARCHIVE_TOO_LARGE',
+        'permanent',
+        `The archive ${key} takes more than the ${parts.maxParts} parts that the store allows, with ${this.length} bytes in them.`,
+        { hint: 'Set S3_PART_BYTES higher.' },
+      );
+    const bytes = partSize(parts, this.estimatedBytes, number);
     const spare = this.spare.pop();
     this.part = spare?.length === bytes ? spare : Buffer.allocUnsafeSlow(bytes);
     this.filled = 0;
@@ -152,7 +159,7 @@ export class MultipartUpload {
 
   /** Puts the filled part on its way; waits for a slot first. */
   private async send(): Promise<void> {
-    while (this.inFlight.size >= PARTS_IN_FLIGHT) await Promise.race(this.inFlight);
+    while (this.inFlight.size >= partsInFlight(this.part.length)) await Promise.race(this.inFlight);
     if (this.failure !== undefined) throw this.failure;
     const { part } = this;
     const body = part.subarray(0, this.filled);

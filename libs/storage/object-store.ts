@@ -68,7 +68,7 @@ export class ObjectStore {
   }
 
   startUpload(key: string, signal: AbortSignal): Promise<MultipartUpload> {
-    return MultipartUpload.start({ bucket: this.objects, key, signal });
+    return MultipartUpload.start({ bucket: this.objects, key, parts: this.settings, signal });
   }
 
   /**

@@ -67,17 +67,23 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       ({ operation }, attempt) => (operation === 'UploadPart' && attempt < 2 ? 'cut request' : undefined),
       ({ operation }, attempt) =>
         operation === 'CompleteMultipartUpload' && attempt < 2 ? internal : undefined,
+      ({ operation }, attempt) =>
+        operation === 'CompleteMultipartUpload' && attempt < 2
+          ? { status: 409, code: 'BrokenMPU' }
+          : undefined,
+      ({ operation }, attempt) =>
+        operation === 'UploadPart' && attempt < 2 ? { status: 404, code: 'NoSuchUpload' } : undefined,
     ]);
     const said = (number: number, what: string): unknown =>
-      expect.stringMatching(
-        new RegExp(`^Attempt ${number} of 3 failed: The object .*${what}.* Trying again\\.$`),
-      );
+      expect.stringMatching(new RegExp(`^Attempt ${number} of 3 failed: The .*${what}.* Trying again\\.$`));
     expect(ways.map(({ last, begun, failedAttempts }) => [last.status, begun, failedAttempts])).toEqual([
       ['FAILED', 3, [said(1, '500 InternalError'), said(2, '500 InternalError')]],
       ['COMPLETED', 3, [said(1, '503 SlowDown'), said(2, '503 SlowDown')]],
       ['COMPLETED', 3, [said(1, '429 TooManyRequests'), said(2, '429 TooManyRequests')]],
       ['COMPLETED', 2, [said(1, 'cannot be reached')]],
       ['COMPLETED', 2, [said(1, '500 InternalError')]],
+      ['COMPLETED', 2, [said(1, '409 BrokenMPU')]],
+      ['COMPLETED', 2, [said(1, 'NoSuchUpload')]],
     ]);
     expect(ways[0]?.last).toMatchObject({
       errorMessage: expect.stringMatching(/the object store answered 500 InternalError/),
@@ -102,7 +108,6 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       refusing('UploadPart', denied),
       refusing('CompleteMultipartUpload', denied),
       refusing('CreateMultipartUpload', { status: 404, code: 'NoSuchBucket' }),
-      refusing('UploadPart', { status: 404, code: 'NoSuchUpload' }),
       refusing('CreateMultipartUpload', { status: 403, code: 'InvalidAccessKeyId' }),
     ]);
     const codes = ways.map(({ last }) => /^Failure \[(\w+)\]/m.exec(last.errorDetails ?? '')?.[1]);
@@ -111,7 +116,6 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       'STORE_ACCESS_DENIED',
       'STORE_ACCESS_DENIED',
       'STORE_BUCKET_MISSING',
-      'STORE_UPLOAD_GONE',
       'STORE_LOGIN_REFUSED',
     ]);
     for (const { id, last, begun, failedAttempts } of ways) {

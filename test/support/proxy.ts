@@ -15,15 +15,19 @@ export class Proxy {
   private constructor(
     private readonly server: Server,
     readonly url: string,
+    /** Where new connections lead. */
+    public target: string,
   ) {}
 
   static async to(target: string): Promise<Proxy> {
-    const { hostname, port } = new URL(target);
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const proxy = new Proxy(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-    server.on('connection', (client) => proxy.join(client, connect(Number(port), hostname)));
+    const proxy = new Proxy(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`, target);
+    server.on('connection', (client) => {
+      const { hostname, port } = new URL(proxy.target);
+      proxy.join(client, connect(Number(port), hostname));
+    });
     return proxy;
   }
 

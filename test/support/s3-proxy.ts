@@ -4,7 +4,11 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
 /** The object store's own refusal, or a connection that breaks: before or after the store has carried it out. */
-export type S3Fault = { status: number; code: string } | 'cut request' | 'lost answer' | 'cut answer';
+export type S3Fault =
+  | { status: number; code: string; message?: string; headers?: Record<string, string> }
+  | 'cut request'
+  | 'lost answer'
+  | 'cut answer';
 
 export const S3_FAULTS: S3Fault[] = [
   { status: 500, code: 'InternalError' },
@@ -33,6 +37,8 @@ export interface S3Request {
   operation: S3Operation;
   /** Path and query, and the range: the same when the request is sent again. */
   what: string;
+  /** Of its body. */
+  bytes: number;
 }
 
 /** An object store in front of another one that fails as real ones do. */
@@ -85,11 +91,15 @@ export class S3Proxy {
 
   private async pass(incoming: IncomingMessage, outgoing: ServerResponse, target: URL): Promise<void> {
     const { method = '', url = '', headers } = incoming;
-    const what: S3Request = { operation: operationOf(method, url), what: `${url} ${headers.range ?? ''}` };
+    const length = Number(headers['content-length'] ?? 0);
+    const what: S3Request = {
+      operation: operationOf(method, url),
+      what: `${url} ${headers.range ?? ''}`,
+      bytes: length,
+    };
     this.requests.push(what);
     const fault = await this.fault(what);
     if (fault === 'cut request') {
-      const length = Number(headers['content-length'] ?? 0);
       for (let read = 0; read < length / 2;) {
         const [bytes] = (await once(incoming, 'data')) as [Buffer];
         read += bytes.length;
@@ -99,11 +109,15 @@ export class S3Proxy {
     }
     const body = await buffer(incoming);
     if (typeof fault === 'object') {
-      outgoing.writeHead(fault.status, { 'content-type': 'application/xml', 'x-amz-request-id': 'fault' });
+      outgoing.writeHead(fault.status, {
+        'content-type': 'application/xml',
+        'x-amz-request-id': 'fault',
+        ...fault.headers,
+      });
       outgoing.end(
         method === 'HEAD'
           ? undefined
-          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>Please reduce your request rate.</Message><RequestId>fault</RequestId></Error>`,
+          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>${fault.message ?? 'Please reduce your request rate.'}</Message><RequestId>fault</RequestId></Error>`,
       );
       return;
     }

@@ -98,6 +98,8 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
     region: 'us-east-1',
     endpoint,
     forcePathStyle: true,
+    maxParts: 10_000,
+    partBytes: 8 * 1024 ** 2,
     checksums: 'when_required',
     patienceMs: 60_000,
     ...more,

@@ -5,10 +5,12 @@ import type { ScheduleFigures } from './schedule-figures.js';
 
 /**
  * What queue and database say, as gauges. They are made anew at each scrape, so that nothing stays of what is gone.
+ * @param isQueueUp whether a daemon could be started
  * @param daemons undefined when the queue is away
  * @param schedules undefined when the database is away
  */
 export function gauges(
+  isQueueUp: boolean,
   daemons: DaemonFigures | undefined,
   schedules: ScheduleFigures[] | undefined,
 ): Registry {
@@ -16,7 +18,7 @@ export function gauges(
   const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
     new Gauge({ name: `snapshotd_${name}`, help, labelNames, registers: [registry] });
 
-  gauge('queue_up', 'Whether the queue answered (1 or 0)').set(Number(daemons !== undefined));
+  gauge('queue_up', 'Whether the queue takes daemons (1 or 0)').set(Number(isQueueUp));
   gauge('database_up', 'Whether the database answered (1 or 0)').set(Number(schedules !== undefined));
   if (daemons !== undefined) addDaemons(daemons, gauge);
   if (schedules !== undefined) addSchedules(schedules, gauge);

@@ -22,11 +22,11 @@ export class Metrics {
   private scrape: Promise<string> | undefined;
 
   constructor(
-    daemons: DaemonQueue,
+    private readonly queue: DaemonQueue,
     private readonly database: DataSource,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.daemons = new DaemonFiguresReader(daemons);
+    this.daemons = new DaemonFiguresReader(queue);
     collectDefaultMetrics({ register: this.own });
     for (const name of MISNAMED) this.own.removeSingleMetric(name);
   }
@@ -38,11 +38,15 @@ export class Metrics {
   }
 
   private async read(): Promise<string> {
-    const [daemons, schedules] = await Promise.all([
+    const [isWritable = false, daemons, schedules] = await Promise.all([
+      this.unlessAway(
+        'queue',
+        this.queue.check().then(() => true),
+      ),
       this.unlessAway('queue', this.daemons.read()),
       this.unlessAway('database', scheduleFigures(this.database)),
     ]);
-    return Registry.merge([this.own, gauges(daemons, schedules)]).metrics();
+    return Registry.merge([this.own, gauges(isWritable, daemons, schedules)]).metrics();
   }
 
   /** A scrape tells what there is: that the rest is away is among the most important things that it can tell. */

@@ -1,10 +1,10 @@
 import { nextTime, patternFault, timeZoneFault } from './cron.js';
 
 const at = (text: string) => new Date(text).getTime();
-const times = (pattern: string, from: string, count: number) => {
+const times = (pattern: string, from: string, count: number, timeZone = 'Europe/Berlin') => {
   const found: string[] = [];
   for (let time = at(from); found.length < count;) {
-    time = nextTime({ pattern, timeZone: 'Europe/Berlin' }, time);
+    time = nextTime({ pattern, timeZone }, time);
     found.push(new Date(time).toISOString());
   }
   return found;
@@ -20,6 +20,31 @@ test('a time that the clocks pass twice in autumn comes once, one that they leav
   expect(times('30 2 * * *', '2026-03-28T12:00:00Z', 2)).toEqual([
     '2026-03-29T01:30:00.000Z',
     '2026-03-30T00:30:00.000Z',
+  ]);
+});
+
+test('clocks that are put at midnight lose no night', () => {
+  expect(times('0 0 * * *', '2026-04-22T22:00:00Z', 2, 'Africa/Cairo')).toEqual([
+    '2026-04-23T22:00:00.000Z',
+    '2026-04-24T21:00:00.000Z',
+  ]);
+  expect(times('0 0 * * *', '2026-10-31T12:00:00Z', 2, 'America/Havana')).toEqual([
+    '2026-11-01T04:00:00.000Z',
+    '2026-11-02T05:00:00.000Z',
+  ]);
+  // An island that had no 30 December.
+  expect(times('0 1 * * *', '2011-12-29T10:00:00Z', 3, 'Pacific/Apia')).toEqual([
+    '2011-12-29T11:00:00.000Z',
+    '2011-12-30T11:00:00.000Z',
+    '2011-12-31T11:00:00.000Z',
+  ]);
+});
+
+test('a pattern of every hour goes by elapsed time', () => {
+  expect(times('30 * * * *', '2026-10-25T00:00:00Z', 3)).toEqual([
+    '2026-10-25T00:30:00.000Z',
+    '2026-10-25T01:30:00.000Z',
+    '2026-10-25T02:30:00.000Z',
   ]);
 });
 
@@ -49,6 +74,6 @@ test('time zones are those of the IANA database', () => {
     undefined,
     undefined,
   ]);
-  for (const zone of ['', 'local', 'Mars/Olympus', '+01:00'])
+  for (const zone of ['', 'local', 'Mars/Olympus', '+01:00', '-0330', '+01'])
     expect(timeZoneFault(zone)).toMatch(/^there is no time zone/);
 });

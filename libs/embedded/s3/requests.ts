@@ -141,8 +141,7 @@ export class Requests {
 }
 
 function allow({ actions }: Account, action: string): void {
-  if (actions?.includes(action) === false)
-    throw new S3Error(403, 'AccessDenied', `The account lacks ${action}.`);
+  if (actions?.includes(action) === false) throw new S3Error(403, 'AccessDenied', 'Access Denied');
 }
 
 function description({ request, key }: Call): { key: string; contentType: string } {
