@@ -164,6 +164,7 @@ async function spoil({ spoilsAll, spoil: more }: DatabaseCase, { admin, schemas 
                        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') LOOP
            IF one.relkind = 'S' THEN PERFORM setval(one.name, 77);
            ELSE EXECUTE format('TRUNCATE ONLY %s CASCADE', one.name); END IF;
+           COMMIT;
          END LOOP;
        END $$`,
     );
