@@ -49,7 +49,10 @@ export class TypeComparison {
     if (was === undefined && is === undefined) return;
     if (was === undefined || is === undefined || !this.same(was, is)) {
       this.differences.push(
-        `the type ${element(live)} is ${is ? definition(is) : 'a base type'} here and ${was ? definition(was) : 'a base type'} in the archive`,
+        // Labels are what rows hold, and those are not for everybody.
+        was?.kind === 'enum' && is?.kind === 'enum'
+          ? `the type ${element(live)} lacks labels of the archive, or has them in another order`
+          : `the type ${element(live)} is ${is ? definition(is) : 'a base type'} here and ${was ? definition(was) : 'a base type'} in the archive`,
       );
       return;
     }
@@ -104,7 +107,7 @@ function definition({ kind, parts, labels }: TypeDefinition): string {
     kind === 'composite'
       ? `(${parts.map((part) => `${part.name} ${said(part)}`).join(', ')})`
       : kind === 'enum'
-        ? `the enum (${labels.join(', ')})`
+        ? `an enum of ${labels.length} labels`
         : `a ${kind} of ${first === undefined ? 'nothing' : said(first)}`;
   return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
 }

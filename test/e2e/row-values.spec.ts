@@ -74,7 +74,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     ];
     expect(statuses).toHaveLength(3);
     for (const { errorMessage, errorDetails } of statuses) {
-      expect(errorMessage).toMatch(/, loading repository\.things, says: no swordfish \(SQLSTATE 40001\)\.$/);
+      expect(errorMessage).toMatch(/, loading repository\.things, says: no swordfish \(SQLSTATE 40001\)\./);
       expect(errorDetails).toMatch(
         /^ERROR: no swordfish\nCONTEXT: PL\/pgSQL function repository\.same\(text\)[^]*\nFailure \[DATABASE_QUERY_FAILED\]: /,
       );
@@ -94,7 +94,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     for (const scope of ['read', 'start'] as const) {
       const { body } = await as<DaemonStatus>(scope, 'GET', `/repo/v1/daemonStatus/${failed.id}`);
       expect(body.errorMessage).toMatch(
-        /, loading repository\.things, says: serialization_failure; the scope everything shows the full text \(SQLSTATE 40001\)\.$/,
+        /, loading repository\.things, says: serialization_failure; the scope everything shows the full text \(SQLSTATE 40001\)\./,
       );
       expect(body.errorDetails).toMatch(/^Failure \[DATABASE_QUERY_FAILED\]: /);
       shown.push(body);

@@ -41,7 +41,7 @@ const CHANGES: [string, string][] = [
   ],
   [
     "ALTER TYPE s.mood RENAME TO old_mood; CREATE TYPE s.mood AS ENUM ('sad', 'glad'); ALTER TABLE s.t DROP o; DROP TYPE s.outer_one; CREATE TYPE s.outer_one AS (moods s.mood[], line s.line); ALTER TABLE s.t ADD o s.outer_one",
-    'the type s.mood is the enum (sad, glad) here and the enum (glad, sad) in the archive',
+    'the type s.mood lacks labels of the archive, or has them in another order',
   ],
   [
     'ALTER TABLE s.t DROP o; DROP TYPE s.outer_one; ALTER TABLE s.line ALTER amount TYPE numeric(6, 1); CREATE TYPE s.outer_one AS (moods s.mood[], line s.line); ALTER TABLE s.t ADD o s.outer_one',
