@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -55,22 +55,22 @@ interface Audit {
   message?: string;
 }
 
-test('npm audit knows of nothing that is high or critical', async () => {
-  const audit = await new Promise<Audit>((resolve) => {
-    const args = ['audit', '--json', '--audit-level=high', '--fetch-retries=0', '--fetch-timeout=10000'];
-    execFile('npm', args, { cwd: ROOT, timeout: 30_000 }, (error, stdout) => {
-      try {
-        resolve(JSON.parse(stdout) as Audit);
-      } catch {
-        resolve({ message: error?.message ?? 'npm printed nothing' });
-      }
-    });
-  });
-  const found = audit.metadata?.vulnerabilities;
-  if (found === undefined) {
-    process.stdout.write(`\nNOT TESTED: the registry does not answer npm audit: ${audit.message ?? ''}\n`);
-    return;
+function npmAudit(): Audit {
+  const args = ['audit', '--json', '--audit-level=high', '--fetch-retries=0', '--fetch-timeout=10000'];
+  const { stdout, error } = spawnSync('npm', args, { cwd: ROOT, timeout: 30_000, encoding: 'utf8' });
+  try {
+    return JSON.parse(stdout) as Audit;
+  } catch {
+    return { message: error?.message ?? 'npm printed nothing' };
   }
-  process.stdout.write(`npm audit: ${JSON.stringify(found)}\n`);
-  expect({ high: found['high'], critical: found['critical'] }).toEqual({ high: 0, critical: 0 });
+}
+
+const audit = npmAudit();
+const found = audit.metadata?.vulnerabilities;
+// Not every registry answers. REQUIRE_NPM_AUDIT=1 makes that a failure; otherwise the test counts as skipped.
+const auditTest = found !== undefined || process.env['REQUIRE_NPM_AUDIT'] === '1' ? test : test.skip;
+
+auditTest('npm audit knows of nothing that is high or critical', () => {
+  expect(audit.message).toBeUndefined();
+  expect(found).toMatchObject({ high: 0, critical: 0 });
 });

@@ -2,6 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
+import { errorSentence } from '#contracts';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';
@@ -22,6 +23,7 @@ import { Pages } from './console/pages.js';
 import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
+import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { HealthController } from './health/health.controller.js';
 import { Metrics } from './metrics/metrics.js';
@@ -58,7 +60,7 @@ export class ApiModule {
             retryAttempts: Number.MAX_SAFE_INTEGER,
             retryDelay: RETRY_EVERY_MS,
             toRetry: (error: Error) => {
-              logger.warn({ reason: error.message }, 'Waiting for the database at DATABASE_URL');
+              logger.warn({ reason: errorSentence(error) }, 'Waiting for the database at DATABASE_URL');
               return true;
             },
           }),
@@ -89,6 +91,7 @@ export class ApiModule {
         Archives,
         Daemons,
         EndedDaemons,
+        History,
         Metrics,
         Notifications,
         PageLogin,

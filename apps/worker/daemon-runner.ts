@@ -53,8 +53,8 @@ export class DaemonRunner {
       ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
-      const { key, entities, bytes, leftOut } = await backup(request);
-      return { backupUrl: this.urlOf(key), entities, bytes, leftOut };
+      const { key, ...result } = await backup(request);
+      return { backupUrl: this.urlOf(key), ...result };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
@@ -62,6 +62,7 @@ export class DaemonRunner {
     if (!isBelowPrefix(key, storeSettings)) throw notOurs(key, storeSettings.prefix);
     const {
       allowExtraTables = false,
+      fireEventTriggers = false,
       otherDatabase = false,
       backupFirst = false,
       restoreDrill = false,
@@ -72,12 +73,21 @@ export class DaemonRunner {
         key,
         keys: this.keys,
         allowExtraTables,
+        fireEventTriggers,
         otherDatabase,
         restoreDrill,
       });
       return { backupUrl: url, entities, bytes };
     }
-    const restoreRequest = { ...request, ...options, key, allowExtraTables, otherDatabase, backupFirst };
+    const restoreRequest = {
+      ...request,
+      ...options,
+      key,
+      allowExtraTables,
+      fireEventTriggers,
+      otherDatabase,
+      backupFirst,
+    };
     const { entities, bytes, leftOut = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {

@@ -59,7 +59,7 @@ async function archiveOf(
       rows: 1,
       columns: [{ name: 'a', type: 'text', notNull: false, generated: false }],
       partitionOf: [],
-      entries: [{ ...(await entry.end()), rows: 1 }],
+      entries: [{ ...entry.end(), rows: 1 }],
     });
   }
   const manifest = await writer.finish({ ...FACTS, tables });
@@ -151,7 +151,7 @@ describe('what is written', () => {
     for (const index of [2, 0, 1]) {
       await entries[index]?.write(Buffer.from('a\n'));
       await entries[index]?.write(Buffer.from(`${index + 1}\n`));
-      await entries[index]?.end();
+      entries[index]?.end();
     }
     await writer.finish({ ...FACTS, tables: manifest.tables });
     const bytes = Buffer.concat(written);
@@ -177,7 +177,7 @@ describe('what is written', () => {
         const entry = writer.entry(name);
         for (let at = 0; at < content.length; at += 65_536)
           await entry.write(content.subarray(at, at + 65_536));
-        return { ...(await entry.end()), rows: 1 };
+        return { ...entry.end(), rows: 1 };
       };
       const [a, b, c] = await Promise.all([
         fill('data/s.a/000001.csv', Buffer.from('a\n')),
@@ -204,7 +204,7 @@ describe('what is written', () => {
     const writer = new ArchiveWriter(() => new Promise(() => undefined), { ...OPTIONS, waitingBytes: 1 });
     const [broken, good] = [writer.entry('data/s.a/000001.csv'), writer.entry('data/s.b/000001.csv')];
     await good.write(Buffer.from('a\n'));
-    await good.end();
+    good.end();
     const waiting = writer.room();
     const long = writer.entry('data/s.c/000001.csv').write(Buffer.alloc(ENTRY_MEMORY_BYTES + 1));
     long?.catch(() => undefined);
@@ -240,7 +240,7 @@ describe('what is written', () => {
     for (; stuck.room() === undefined; filled++) {
       const entry = stuck.entry(`data/s.a/${filled}.csv`);
       await entry.write(Buffer.alloc(ENTRY_MEMORY_BYTES / 2));
-      await entry.end();
+      entry.end();
     }
     expect(filled).toBe(2);
 
@@ -264,7 +264,7 @@ describe('what is written', () => {
     const writer = new ArchiveWriter(() => opened, { ...OPTIONS, waitingBytes: 4 });
     const entry = writer.entry('data/s.a/000001.csv');
     await entry.write(Buffer.from('a\n1\n'));
-    await entry.end();
+    entry.end();
     const waiting = writer.room();
     expect(waiting).toBeInstanceOf(Promise);
     open();

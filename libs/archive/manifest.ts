@@ -64,7 +64,29 @@ const tableSchema = z.object({
   /** The partitioned tables above it, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
+  /** Whether its texts hold bytes that the encoding does not allow. */
+  invalidText: z.literal(true).optional(),
 });
+
+/** A type that columns are made of, through arrays and other such types. */
+const typeSchema = z.object({
+  /** As a column's type. */
+  type: z.string(),
+  kind: z.enum(['composite', 'domain', 'enum', 'range', 'multirange']),
+  /** A composite's attributes in their order; otherwise the one type that it is made of. */
+  parts: list(
+    z.object({
+      name: z.string(),
+      type: z.string(),
+      collation: z.string().nullable(),
+      with: list(z.string()),
+    }),
+  ),
+  /** An enum's, in their order. */
+  labels: list(z.string()),
+});
+
+const leftOutSchema = z.object({ what: z.string(), why: z.string() });
 
 const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
@@ -88,13 +110,19 @@ const manifestSchema = z.object({
   schemas: list(name),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
+  /** Missing in archives of before. */
+  types: list(typeSchema).optional(),
   sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
   /** Those that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
+  /** Materialized views that were populated; archives of before do not say. */
+  populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, where it could be made. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
-  leftOut: list(z.object({ what: z.string(), why: z.string() })),
+  /** What restores with the role of the worker would meet, as far as the backup foresaw it. */
+  warnings: list(z.string()).optional(),
+  leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 
 /** As much of it as says what an archive is, without what only a restore needs. */
@@ -107,10 +135,11 @@ const summarySchema = manifestSchema
     server: true,
     schemas: true,
     extensions: true,
+    warnings: true,
     totals: true,
-    leftOut: true,
   })
   .extend({
+    leftOut: list(leftOutSchema),
     tables: z.array(
       tableSchema
         .pick({ schema: true, name: true, rows: true })
@@ -136,6 +165,7 @@ export type ManifestTable = z.infer<typeof tableSchema>;
 export type ManifestFile = z.infer<typeof fileSchema>;
 /** One that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
+export type ManifestType = z.infer<typeof typeSchema>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
 /** What a writer says of an archive; the rest of the manifest follows from it. */

@@ -1,6 +1,6 @@
 import { buffer } from 'node:stream/consumers';
 import { Failure } from '#contracts';
-import { parseSummary } from './manifest.js';
+import { invalid, parseSummary } from './manifest.js';
 import type { ParsedBeside } from './summary.js';
 
 /** A process that parses the manifest at its standard input: whatever a hostile one takes, it can be ended. */
@@ -13,8 +13,9 @@ function parsed(text: string): ParsedBeside {
   try {
     return { summary: parseSummary(text) };
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    return { message: error.message, hint: error.hint ?? '' };
+    const { message, hint = '' } =
+      error instanceof Failure ? error : invalid('its manifest.json cannot be parsed', error);
+    return { message, hint };
   }
 }
 

@@ -74,7 +74,9 @@ async function parsedBeside(text: Buffer): Promise<ManifestSummary> {
   try {
     parsed = JSON.parse((await running).stdout) as ParsedBeside;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).syscall !== undefined) throw error; // It could not be started.
+    // It could not be started, or failed by itself: that says nothing of the archive.
+    const { syscall, code } = error as { syscall?: string; code?: unknown };
+    if (syscall !== undefined || typeof code === 'number') throw error;
     throw invalid(`its ${MANIFEST_NAME} takes more time or memory than any honest one`, error);
   }
   if ('summary' in parsed) return parsed.summary;

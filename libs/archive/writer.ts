@@ -1,67 +1,49 @@
 import { Failure } from '#contracts';
-import { Deflaters } from './deflater.js';
 import { MANIFEST_NAME } from './entry-names.js';
-import { EntryWriter, Memory } from './entry-writer.js';
+import { BufferPool, EntryWriter } from './entry-writer.js';
 import { createManifest, type Manifest, type ManifestFacts, MAX_MANIFEST_BYTES } from './manifest.js';
-import { centralDirectory, type EntryRecord, entryTime, type EntryTime, extent } from './zip-records.js';
+import { type ZipSink, ZipStream, type ZipStreamOptions } from './zip-stream.js';
 
-export interface ArchiveWriterOptions {
-  /** zlib's, from 0 (stored) to 9. */
-  compressionLevel: number;
-  /** Every entry carries it, so that equal data makes equal entries. */
-  modifiedAt: Date;
-  /** So much may be held of entries that are filled and not yet written. */
+export interface ArchiveWriterOptions extends ZipStreamOptions {
+  /** How many bytes may be held of entries that are filled and not yet written. */
   waitingBytes: number;
 }
-
-/** Takes the archive's bytes, in order, and has used them when it resolves. Calls do not overlap. */
-export type ArchiveSink = (bytes: Buffer) => Promise<void>;
 
 /**
  * Writes an archive as FORMAT.md describes it: entries one after the other, the manifest last. Several of them can
  * be filled at once; they are compressed side by side, and lie in the archive in the order in which they were filled.
  */
 export class ArchiveWriter {
-  private readonly time: EntryTime;
-  private readonly memory = new Memory();
-  private readonly deflaters: Deflaters;
-  private readonly records: EntryRecord[] = [];
-  /** Settles when every entry that was filled is written. */
-  private written = Promise.resolve();
-  private waitingBytes = 0;
-  private failed: { error: unknown } | undefined;
-  /** Whoever waits for room. */
-  private readonly line: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  private readonly zip: ZipStream;
+  private readonly pool = new BufferPool();
+  private readonly waitingBytes: number;
+  private heldBytes = 0;
+  private failure: Error | undefined;
+  private readonly waiting: { below: number; resolve: () => void; reject: (error: unknown) => void }[] = [];
 
-  constructor(
-    private readonly sink: ArchiveSink,
-    private readonly options: ArchiveWriterOptions,
-  ) {
-    this.time = entryTime(options.modifiedAt);
-    this.deflaters = new Deflaters(options.compressionLevel);
+  /** @param sink takes the archive's bytes, in order, and has used them when it resolves; calls do not overlap */
+  constructor(sink: ZipSink, { waitingBytes, ...options }: ArchiveWriterOptions) {
+    this.waitingBytes = waitingBytes;
+    this.zip = new ZipStream(sink, options);
+    this.zip.ended.catch((error: unknown) => this.fail(error));
   }
 
-  /** A new entry, to be filled now: each one holds up to ENTRY_MEMORY_BYTES meanwhile. */
+  /** Begins an entry. It holds up to ENTRY_MEMORY_BYTES while it is filled. */
   entry(name: string): EntryWriter {
     return new EntryWriter(name, {
-      compressionLevel: this.options.compressionLevel,
-      time: this.time,
-      sink: this.sink,
-      memory: this.memory,
-      deflaters: this.deflaters,
-      append: (bytes, write) => this.append(bytes, write),
+      zip: this.zip,
+      pool: this.pool,
+      hold: (bytes) => this.hold(bytes),
       fail: (error) => this.fail(error),
     });
   }
 
   /**
-   * To be waited for before more is filled, where it is a promise: too much waits to be written.
+   * Too much waits to be written if this is a promise: wait for it before you fill more.
    * @throws what an entry, or the sink, failed with
    */
   room(): Promise<void> | undefined {
-    if (this.failed !== undefined) return rejected(this.failed.error);
-    if (this.waitingBytes < this.options.waitingBytes) return undefined;
-    return new Promise((resolve, reject) => this.line.push({ resolve, reject }));
+    return this.heldBelow(this.waitingBytes);
   }
 
   /**
@@ -80,43 +62,33 @@ export class ArchiveWriter {
       );
     const entry = this.entry(MANIFEST_NAME);
     await entry.write(text);
-    await entry.end();
-    await this.written;
-    this.deflaters.close();
-    await this.sink(centralDirectory(this.records, this.time, this.length));
+    entry.end();
+    await this.heldBelow(1);
+    await this.zip.end();
     return manifest;
   }
 
-  /** Has an entry written once all before it are. @param bytes what it holds in memory until then */
-  private append(bytes: number, write: (offset: number) => Promise<EntryRecord>): Promise<void> {
-    this.waitingBytes += bytes;
-    const written = this.written.then(async () => {
-      this.records.push(await write(this.length));
-      this.waitingBytes -= bytes;
-      if (this.waitingBytes < this.options.waitingBytes)
-        for (const { resolve } of this.line.splice(0)) resolve();
+  private heldBelow(below: number): Promise<void> | undefined {
+    if (this.failure === undefined && this.heldBytes < below) return undefined;
+    return new Promise((resolve, reject) => {
+      if (this.failure !== undefined) reject(this.failure);
+      else this.waiting.push({ below, resolve, reject });
     });
-    this.written = written;
-    written.catch((error: unknown) => this.fail(error));
-    return written;
+  }
+
+  private hold(bytes: number): () => void {
+    this.heldBytes += bytes;
+    return () => {
+      this.heldBytes -= bytes;
+      for (const one of this.waiting.splice(0))
+        if (this.heldBytes < one.below) one.resolve();
+        else this.waiting.push(one);
+    };
   }
 
   private fail(error: unknown): void {
-    this.failed ??= { error };
-    this.written = rejected(this.failed.error);
-    this.written.catch(() => undefined); // Whoever waits for it hears of it.
-    for (const { reject } of this.line.splice(0)) reject(this.failed.error);
+    const failure = (this.failure ??= error instanceof Error ? error : new Error(String(error)));
+    this.zip.destroy(failure);
+    for (const { reject } of this.waiting.splice(0)) reject(failure);
   }
-
-  /** Bytes of the entries that are written. */
-  private get length(): number {
-    const last = this.records.at(-1);
-    return last === undefined ? 0 : last.offset + extent(last);
-  }
-}
-
-function rejected(error: unknown): Promise<never> {
-  return Promise.resolve().then(() => {
-    throw error;
-  });
 }

@@ -1,9 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { Secret } from './secret.js';
-import { readSettings, SettingsError } from './settings.js';
+import { environment, readSettings, SettingsError } from './settings.js';
 
 const KEY = 'ab'.repeat(32);
 const MINIMAL = {
@@ -23,7 +23,45 @@ function faultsOf(env: NodeJS.ProcessEnv): string[] {
   }
 }
 
-test('the defaults are those that the README lists', () => {
+/** The README's table of settings: the default that it gives for each variable. */
+function listedDefaults(): Map<string, string> {
+  const readme = readFileSync(join(__dirname, '../../README.md'), 'utf8');
+  const table = /^## Settings$([^]*?)^## /m.exec(readme)?.[1] ?? '';
+  const rows = [...table.matchAll(/^\| ([A-Z].*?)\|.*\| (.*?) *\|$/gm)];
+  return new Map(
+    rows.flatMap(([, cell = '', last = '']): [string, string][] => {
+      const names = cell.split(',').map((name) => name.trim());
+      const defaults = last.split(', ');
+      return names.map((name, index) => [
+        name,
+        names.length === defaults.length ? (defaults[index] ?? '') : last,
+      ]);
+    }),
+  );
+}
+
+test('the README lists every setting with its default, and no other', () => {
+  const listed = listedDefaults();
+  const ofTheSdk = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', '…'];
+  expect([...listed.keys()].filter((name) => !ofTheSdk.includes(name)).sort()).toEqual(
+    Object.keys(environment.shape).sort(),
+  );
+  for (const [name, type] of Object.entries(environment.shape)) {
+    const { success, data } = type.safeParse(undefined);
+    // Its place may be taken by SECRET_KEY_FILE.
+    const required = !success || name === 'SECRET_KEY' || name === 'SECRET_KEY_FILE';
+    const words = [data].flat().join();
+    const unset = words === '' || data === false;
+    const pattern = required
+      ? /^required$/
+      : unset
+        ? /^(?!required$|[\d.]+$)/
+        : new RegExp(`^${words}(?![\\w.])`);
+    expect(`${name}: ${listed.get(name)}`).toMatch(new RegExp(`^${name}: ${pattern.source.slice(1)}`));
+  }
+});
+
+test('the defaults of all settings together', () => {
   const settings = readSettings(MINIMAL);
   expect(settings).toMatchObject({
     port: 8080,
@@ -80,6 +118,15 @@ test('an endpoint other than AWS changes the defaults of path style and checksum
       S3_CHECKSUMS: 'when_supported',
     }).store,
   ).toMatchObject({ forcePathStyle: false, checksums: 'when_supported' });
+});
+
+test.each([
+  ['a, b ,a', ['a', 'b']],
+  ['"a, b" , c', ['a, b', 'c']],
+  ['"say ""x"", y",my"schema', ['say "x", y', 'my"schema']],
+  ['" a"', [' a']],
+])('REPOSITORY_SCHEMAS=%s names %j', (text, schemas) => {
+  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.schemas).toEqual(schemas);
 });
 
 test('an empty variable counts as unset', () => {

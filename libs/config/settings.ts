@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { openConnections } from './open-connections.js';
+import { isPostgresUrl, postgresUrl } from './postgres-url.js';
 import { Secret } from './secret.js';
 
 /** Schemas that hold the product's own state. They are never part of a repository. */
@@ -65,7 +66,7 @@ function isNetwork(text: string): boolean {
 
 const schemas = z
   .string()
-  .transform((text) => [...new Set(text.split(',').map((name) => name.trim()))])
+  .transform((text) => [...new Set(namesIn(text))])
   .superRefine((names, context) => {
     const refuse = (message: string) => context.addIssue({ code: 'custom', message });
     for (const name of names) {
@@ -77,6 +78,16 @@ const schemas = z
     }
   });
 
+/** Names between commas. One that holds a comma, or begins with a quote, is in double quotes, as in SQL. */
+function namesIn(text: string): string[] {
+  const names = [...text.matchAll(/\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)/g)];
+  // The last match is the empty one at the end, unless that is what follows the last comma.
+  const last = names.findIndex(([, , , end]) => end === '');
+  return names
+    .slice(0, last + 1)
+    .map(([, quoted, bare = '']) => (quoted === undefined ? bare.trim() : quoted.replaceAll('""', '"')));
+}
+
 /** What is wrong with the name of a schema that rows are to be read from or restored into. */
 export function schemaNameFault(name: string): string | undefined {
   if (name === '' || name.includes('\0') || Buffer.byteLength(name) > 63)
@@ -87,11 +98,10 @@ export function schemaNameFault(name: string): string | undefined {
   return undefined;
 }
 
-const postgresUrl = urlWithScheme(
-  ['postgres:', 'postgresql:'],
-  'postgres://user:password@host:5432/database',
+const redisUrl = urlWithScheme(
+  ['redis:', 'rediss:'],
+  'redis://host:6379 or postgres://user:password@host:5432/database',
 );
-const QUEUE_SCHEMES = ['redis:', 'rediss:', 'postgres:', 'postgresql:'];
 
 /** It becomes part of every backupUrl: an origin, and maybe a path. */
 const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').refine(
@@ -127,7 +137,8 @@ const previousKeys = z
 /** What goes into a header, and is not guessed. */
 const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
 
-const environment = z.object({
+/** All settings by the names of their variables. */
+export const environment = z.object({
   PORT: integer(0, 65_535).default(8080),
   HOST: z.string().default('0.0.0.0'),
   TLS_CERT_FILE: file.optional(),
@@ -146,7 +157,11 @@ const environment = z.object({
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
   REPOSITORY_SCHEMAS: schemas.default(['repository']),
-  QUEUE_URL: urlWithScheme(QUEUE_SCHEMES, 'redis://host:6379 or postgres://user:password@host:5432/database'),
+  QUEUE_URL: z.string().transform((text, context) => {
+    const { data, error } = (isPostgresUrl(text) ? postgresUrl : redisUrl).safeParse(text);
+    for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
+    return data ?? z.NEVER;
+  }),
   S3_BUCKET: z
     .string()
     .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),

@@ -1,6 +1,7 @@
+import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { makeOwnSchema, useSafePath } from '#postgres';
+import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { Session } from './accounts/session.entity.js';
@@ -60,7 +61,10 @@ export function databaseOptions(url: Secret): DataSourceOptions {
     ],
     migrationsTransactionMode: 'all',
     // The pool waits for onConnect before it hands a connection out.
-    extra: { connectionTimeoutMillis: CONNECT_TIMEOUT_MS, onConnect: useSafePath },
+    extra: {
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      onConnect: (client: pg.ClientBase) => startSafely(client),
+    },
   };
 }
 
@@ -81,7 +85,9 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
  * advisory lock.
  */
 async function migrate(options: DataSourceOptions): Promise<void> {
-  const database = await new DataSource(options).initialize();
+  const database = await new DataSource(options).initialize().catch((error: unknown) => {
+    throw tlsFailure(error, displayServer((options as { url?: string }).url ?? '')) ?? error;
+  });
   try {
     const locker = database.createQueryRunner();
     try {

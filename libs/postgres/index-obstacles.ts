@@ -1,8 +1,10 @@
 import { commentOn, displayTable, quoteIdentifier, quoteLiteral, quoteTable } from './identifiers.js';
+import type { Rivals } from './key-obstacles.js';
 import type { Obstacle } from './obstacles.js';
 import type { Session } from './session.js';
 
 interface Index {
+  oid: number;
   schema: string;
   table: string;
   name: string;
@@ -25,12 +27,17 @@ interface Index {
  * - those that call functions, unless PostgreSQL brings them, they are written in C or set their own search_path:
  *   CREATE INDEX would have to parse the definition under one path and run the function under another;
  * - all of them where the role may not make indexes.
- * Foreign keys that point to these tables must be gone.
+ * Foreign keys that point to these tables must be gone. Of equal unique indexes a key will take the oldest: so one that
+ * a key relies on stays, and the older ones are made anew, however small the table is.
  * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
  */
-export async function listRebuiltIndexes(session: Session, tables: { oid: number }[]): Promise<Obstacle[]> {
+export async function listRebuiltIndexes(
+  session: Session,
+  tables: { oid: number }[],
+  { kept, rebuilt }: Rivals,
+): Promise<Obstacle[]> {
   const rows = await session.query<Index>(
-    `SELECT n.nspname AS schema, c.relname AS table, i.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
+    `SELECT i.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, i.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
             pg_get_indexdef(i.oid) AS definition, obj_description(i.oid, 'pg_class') AS comment,
             CASE WHEN k.oid IS NOT NULL THEN json_build_object(
               'name', k.conname, 'kind', CASE k.contype WHEN 'p' THEN 'PRIMARY KEY' ELSE 'UNIQUE' END,
@@ -45,7 +52,7 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
        JOIN pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN pg_tablespace s ON s.oid = i.reltablespace
        LEFT JOIN pg_constraint k ON k.conindid = i.oid AND k.conrelid = c.oid AND k.contype IN ('p', 'u')
-      WHERE x.indrelid = ANY ($1::oid[]) AND x.indisvalid AND x.indisready AND x.indislive
+      WHERE (x.indrelid = ANY ($1::oid[]) AND i.oid <> ALL ($2::oid[]) OR i.oid = ANY ($3::oid[])) AND i.relkind = 'i' AND x.indisvalid AND x.indisready AND x.indislive
         AND NOT x.indisexclusion AND NOT x.indisreplident
         AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = i.oid)
         AND NOT EXISTS (SELECT FROM pg_depend d
@@ -70,7 +77,7 @@ export async function listRebuiltIndexes(session: Session, tables: { oid: number
         AND has_schema_privilege(n.oid, 'CREATE')
         AND (s.oid IS NULL OR has_tablespace_privilege(s.oid, 'CREATE'))
       ORDER BY i.oid`,
-    [tables.map(({ oid }) => oid)],
+    [tables.map(({ oid }) => oid), kept, rebuilt],
   );
   return rows.map(indexObstacle);
 }
@@ -88,6 +95,7 @@ function indexObstacle(index: Index): Obstacle {
     table,
     relation,
     owned: index.owned,
+    index: index.oid,
     remove: constraint ? `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint.name}` : `DROP INDEX ${name}`,
     putBack: [
       `SET LOCAL default_tablespace = ${quoteLiteral(index.tablespace)}`,
@@ -105,4 +113,40 @@ function indexObstacle(index: Index): Obstacle {
       ...commentOn(`INDEX ${name}`, index.comment),
     ],
   };
+}
+
+/**
+ * Indexes that PostgreSQL does not use, because CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY failed. TRUNCATE makes
+ * them valid, and unique ones then refuse the rows for which they had failed.
+ */
+export async function listInvalidIndexes(session: Session, oids: number[]): Promise<Obstacle[]> {
+  const rows = await session.query<{
+    oid: number;
+    schema: string;
+    table: string;
+    name: string;
+    owned: boolean;
+  }>(
+    `SELECT i.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, i.relname AS name,
+            pg_has_role(c.relowner, 'USAGE') AS owned
+       FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+       JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE x.indrelid = ANY ($1::oid[]) AND NOT (x.indisvalid AND x.indisready)
+        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid)
+      ORDER BY i.oid`,
+    [oids],
+  );
+  return rows.map(({ oid, schema, table: tableName, name, owned }) => {
+    const table = { schema, name: tableName };
+    return {
+      what: `the index ${name} of ${displayTable(table)}`,
+      table,
+      relation: quoteTable(table),
+      owned,
+      index: oid,
+      remove: `DROP INDEX ${quoteTable({ schema, name })}`,
+      putBack: [],
+      lost: 'it was invalid before the restore; drop it in the definitions, or create it again',
+    };
+  });
 }

@@ -1,3 +1,4 @@
+import { listBelongings } from './belongings.js';
 import { displayTable } from './identifiers.js';
 import type { Session } from './session.js';
 
@@ -5,6 +6,8 @@ import type { Session } from './session.js';
 export interface LeftOut {
   what: string;
   why: string;
+  /** The tables that it is a part of, for what a restore of these then lacks. */
+  of?: { schema: string; name: string }[];
 }
 
 /** Names what a backup of these schemas leaves out, so that nobody finds out at the restore. */
@@ -12,10 +15,13 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
   const relations = await session.query<{ schema: string; name: string; why: string }>(
     `SELECT n.nspname AS schema, c.relname AS name,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
-                 ELSE 'belongs to an extension, which makes it anew' END AS why
+                 WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
+                 THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
+                 ELSE 'belongs to an extension, which makes it again' END AS why
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.nspname = ANY ($1)
         AND (c.relkind = 'f'
+             OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
              OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
@@ -26,7 +32,8 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
             (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
   );
   const { objects = '0', temporary = '0' } = others ?? {};
-  const leftOut = relations.map(({ schema, name, why }) => ({ what: displayTable({ schema, name }), why }));
+  const leftOut: LeftOut[] = relations.map(({ why, ...relation }) => ({ what: displayTable(relation), why }));
+  leftOut.push(...(await listBelongings(session, schemas)));
   if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
   if (temporary !== '0')
     leftOut.push({

@@ -1,6 +1,8 @@
-import { Failure } from '#contracts';
-import { commentOn, displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
-import { listRebuiltIndexes } from './index-obstacles.js';
+import { listChecks, listDomainChecks } from './check-obstacles.js';
+import type { CodeUse } from './code-uses.js';
+import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
+import { listInvalidIndexes, listRebuiltIndexes } from './index-obstacles.js';
+import { listForeignKeys, listRivals, SCOPE } from './key-obstacles.js';
 import type { Session } from './session.js';
 import type { Table } from './tables.js';
 
@@ -17,94 +19,52 @@ export interface Obstacle {
   putBack: string[];
   /** The table whose rows are checked when it is put back, by its OID. */
   validates?: number;
+  /** How it comes back if its rows violate it and the restore may keep them. */
+  unvalidated?: string;
+  /** A check that comes back unvalidated, because it may read any table: the statement that validates it in the end. */
+  validate?: { statement: string; /** The table whose path it runs under, by its OID. */ under: number };
+  /** The index, by its OID. */
+  index?: number;
+  /** Why it is not put back. */
+  lost?: string;
+}
+
+export interface ObstacleOptions {
+  /** Those of the tables that get so many rows that their indexes are better made anew. */
+  large: Table[];
+  /** What of the tables calls functions of users. */
+  uses: CodeUse[];
+  /** Whether rows may violate checks and keys, which then come back unvalidated. */
+  keepViolations: boolean;
+  /** Whether they need not come back, because all will be rolled back. */
+  forGood: boolean;
 }
 
 /**
- * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers;
- * forced row security; checks that were never validated, which old rows may break; and indexes of large tables. In
+ * Foreign keys of the tables and those that point to them, from inside or outside; the tables' triggers; forced row
+ * security; checks that rows may break while they are loaded; indexes that are not valid; and indexes of large tables. In
  * the order in which they must be put back, which is the reverse of the order to remove them in.
- * @param large those of the tables that get so many rows that their indexes are better made anew
  */
-export async function listObstacles(session: Session, tables: Table[], large: Table[]): Promise<Obstacle[]> {
+export async function listObstacles(
+  session: Session,
+  tables: Table[],
+  { large, uses, keepViolations, forGood }: ObstacleOptions,
+): Promise<Obstacle[]> {
   const oids = tables.map(({ oid }) => oid);
+  const checks = { uses, all: keepViolations, forGood };
   return [
     ...(await listForcedRowSecurity(session, oids)),
     ...(await listTriggers(session, oids)),
-    ...(await listUnvalidatedChecks(session, oids)),
-    ...(await listUnvalidatedDomainChecks(session, oids)),
-    ...(await listRebuiltIndexes(session, large)),
+    ...(await listChecks(session, oids, checks)),
+    ...(await listDomainChecks(session, oids, checks)),
+    ...(await listInvalidIndexes(session, oids)),
+    ...(await listRebuiltIndexes(session, large, await listRivals(session, oids))),
     ...(await listForeignKeys(session, oids)),
   ];
 }
 
-/** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
-const SCOPE = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
-
-/** A constraint of a table, as the catalogue gives it back. */
-interface TableConstraint {
-  oid: number;
-  schema: string;
-  table: string;
-  name: string;
-  owned: boolean;
-  definition: string;
-  comment: string | null;
-}
-
-const TABLE_CONSTRAINT = `
-  SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, k.conname AS name,
-         pg_has_role(c.relowner, 'USAGE') AS owned, pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace`;
-
-/** By their OIDs: the cascades of several keys fire in the order of names that hold the OIDs. */
-async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
-  const rows = await session.query<TableConstraint>(
-    // A key of a partitioned table stands once, at the root; those of its partitions follow it.
-    `${TABLE_CONSTRAINT}
-      WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
-      ORDER BY k.oid`,
-    [oids],
-  );
-  return rows.map((row) => ({ ...constraintObstacle('foreign key', row), validates: row.oid }));
-}
-
-/**
- * Checks, and from PostgreSQL 18 on NOT NULL, that were added NOT VALID: they refuse the very rows that they
- * had spared. A check that is inherited goes and comes with its parent's; where a table has it by itself too,
- * it must be there before its parent's, which then merges with it.
- */
-async function listUnvalidatedChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
-  const rows = await session.query<TableConstraint>(
-    `${TABLE_CONSTRAINT}
-      WHERE k.contype IN ('c', 'n') AND NOT k.convalidated AND k.conislocal AND k.conrelid IN ${SCOPE}
-      ORDER BY k.coninhcount DESC, k.oid`,
-    [oids],
-  );
-  return rows.map((row) => constraintObstacle('check', row));
-}
-
-function constraintObstacle(
-  kind: string,
-  { schema, table: tableName, name, owned, definition, comment }: TableConstraint,
-): Obstacle {
-  const table = { schema, name: tableName };
-  const relation = quoteTable(table);
-  const constraint = quoteIdentifier(name);
-  return {
-    what: `the ${kind} ${name} of ${displayTable(table)}`,
-    table,
-    relation,
-    owned,
-    remove: `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint}`,
-    putBack: [
-      `ALTER TABLE ${relation} ADD CONSTRAINT ${constraint} ${definition}`,
-      ...commentOn(`CONSTRAINT ${constraint} ON ${relation}`, comment),
-    ],
-  };
-}
-
 /** pg_trigger.tgenabled: https://www.postgresql.org/docs/current/catalog-pg-trigger.html */
-const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
+export const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
 
 async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[]> {
   const rows = await session.query<{
@@ -155,81 +115,4 @@ async function listForcedRowSecurity(session: Session, oids: number[]): Promise<
     remove: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
     putBack: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
   }));
-}
-
-/** Checks that were never validated of the domains that the tables' columns are made of, through arrays, composites and ranges. */
-async function listUnvalidatedDomainChecks(session: Session, oids: number[]): Promise<Obstacle[]> {
-  const rows = await session.query<{
-    schema: string;
-    name: string;
-    check: string;
-    owned: boolean;
-    definition: string;
-    comment: string | null;
-  }>(
-    `WITH RECURSIVE used (oid) AS (
-       SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped
-       UNION
-       SELECT part.oid
-         FROM used JOIN pg_type t ON t.oid = used.oid
-         CROSS JOIN LATERAL (
-           SELECT t.typelem UNION ALL SELECT t.typbasetype
-           UNION ALL SELECT a.atttypid FROM pg_attribute a
-                      WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped
-           UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-         ) AS part (oid)
-        WHERE part.oid <> 0)
-     SELECT n.nspname AS schema, t.typname AS name, k.conname AS check, pg_has_role(t.typowner, 'USAGE') AS owned,
-            pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
-       FROM pg_constraint k JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
-      WHERE NOT k.convalidated AND t.oid IN (SELECT oid FROM used)
-      ORDER BY k.oid`,
-    [oids],
-  );
-  return rows.map(({ schema, name, check, owned, definition, comment }) => {
-    const domain = quoteTable({ schema, name });
-    const constraint = quoteIdentifier(check);
-    return {
-      what: `the check ${check} of the domain ${displayTable({ schema, name })}`,
-      relation: domain,
-      owned,
-      remove: `ALTER DOMAIN ${domain} DROP CONSTRAINT ${constraint}`,
-      putBack: [
-        `ALTER DOMAIN ${domain} ADD CONSTRAINT ${constraint} ${definition}`,
-        ...commentOn(`CONSTRAINT ${constraint} ON DOMAIN ${domain}`, comment),
-      ],
-    };
-  });
-}
-
-/**
- * Whether the role may do what a restore does: it must own the tables, the sequences, and the tables whose
- * foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
- * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
- */
-export async function checkOwnership(
-  session: Session,
-  relations: { schema: string; name: string }[],
-  obstacles: Obstacle[],
-): Promise<void> {
-  const rows = await session.query<{ name: string; role: string }>(
-    `SELECT wanted.name, current_user AS role
-       FROM unnest($1::text[]) AS wanted (name) JOIN pg_class c ON c.oid = wanted.name::regclass
-      WHERE NOT pg_has_role(c.relowner, 'USAGE')`,
-    [relations.map(quoteTable)],
-  );
-  const names = new Set([
-    ...rows.map(({ name }) => name),
-    ...obstacles.filter(({ owned }) => !owned).map(({ relation }) => relation),
-  ]);
-  if (names.size === 0) return;
-  const [{ role } = { role: '' }] = await session.query<{ role: string }>('SELECT current_user AS role');
-  throw new Failure(
-    'OWNERSHIP_MISSING',
-    'permanent',
-    `The role ${role} must own ${[...names].join(', ')} to restore them.`,
-    {
-      hint: `Run as their owner: ${[...names].map((name) => `ALTER TABLE ${name} OWNER TO ${quoteIdentifier(role)};`).join(' ')}`,
-    },
-  );
 }

@@ -7,7 +7,7 @@ import { type ConnectionTls, connectionTls, whyUnusable } from './pg-dump.js';
 const program = (version: string) => ({ version, major: Number.parseInt(version) });
 const OPEN: ConnectionTls = { mode: 'disable' };
 
-test.each(['14.18', '15.13', '16.9', '17.5', '16beta1', '17devel'])(
+test.each(['14.18', '15.13', '16.9', '17.5', '16beta1', '17devel', '18devel', '18beta2'])(
   'pg_dump %s is not started: its output may hold psql commands that names bring in',
   (version) => {
     expect(whyUnusable(program(version), '14.1', OPEN)).toContain('CVE-2025-8714');
@@ -18,7 +18,7 @@ test.each(['9.6.24', '12.22', '13.23'])('pg_dump %s is of a major version that i
   expect(whyUnusable(program(version), version, OPEN)).toContain('CVE-2025-8714');
 });
 
-test.each(['14.19', '15.14', '15.20', '16.10', '17.6', '17.10', '18beta1', '18.0', '19.3'])(
+test.each(['14.19', '15.14', '15.20', '16.10', '17.6', '17.10', '18beta3', '18rc1', '18.0', '19.3'])(
   'pg_dump %s may be started',
   (version) => {
     expect(whyUnusable(program(version), '14.1', OPEN)).toBeUndefined();

@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT_SECONDS = 10;
 
 /**
  * The first release of each major version that keeps names in a database from adding psql commands to its output.
- * Later majors began without that fault.
+ * Later majors began without that fault, but for the first previews of 18.
  * https://www.postgresql.org/support/security/CVE-2025-8714/ and CVE-2025-8715
  */
 const SAFE_SINCE = new Map([
@@ -29,6 +29,7 @@ const SAFE_SINCE = new Map([
 ]);
 /** The first major version whose libpq takes `sslrootcert=system`. */
 const KNOWS_SYSTEM_AUTHORITIES = 16;
+const UNSAFE_PREVIEW = /^18(devel|beta[12])/;
 
 export interface PgDump {
   /** Such as "15.20". */
@@ -78,7 +79,7 @@ export function whyUnusable(
 
 function isSafe({ version, major }: PgDump): boolean {
   const since = SAFE_SINCE.get(major);
-  if (since === undefined) return major > Math.max(...SAFE_SINCE.keys());
+  if (since === undefined) return major > Math.max(...SAFE_SINCE.keys()) && !UNSAFE_PREVIEW.test(version);
   return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
 }
 
@@ -98,6 +99,7 @@ interface Connected {
   user?: string | null;
   database?: string | null;
   password?: string | null;
+  connection: { stream: { remoteAddress?: string } };
 }
 
 /**
@@ -245,11 +247,13 @@ function start(args: string[], env: Record<string, string>, signal: AbortSignal)
  * https://www.postgresql.org/docs/current/libpq-envars.html
  */
 function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
-  const { host, port, user, database, password } = client as unknown as Connected;
+  const { host, port, user, database, password, connection } = client as unknown as Connected;
   const { mode, authority } = connectionTls(url, client);
   const verifies = mode.startsWith('verify');
   const variables = {
     PGHOST: host,
+    // A name may have several addresses. Missing for a Unix socket.
+    PGHOSTADDR: connection.stream.remoteAddress,
     PGPORT: String(port),
     PGUSER: user,
     PGDATABASE: database,

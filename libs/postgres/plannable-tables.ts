@@ -1,5 +1,4 @@
 import type { Session } from './session.js';
-import type { Table } from './tables.js';
 
 /** What lets a role do more than its grants say. */
 const ATTRIBUTES = ['rolsuper', 'rolcreaterole', 'rolcreatedb', 'rolreplication', 'rolbypassrls'];
@@ -62,7 +61,7 @@ export const SCHEMA_OWNER = `CASE WHEN n.nspowner = to_regrole('pg_database_owne
  * the same name. To look first and to plan later is safe: nobody else could add an index, or a table of that name.
  * @returns their OIDs
  */
-export async function listPlannable(session: Session, tables: Table[]): Promise<Set<number>> {
+export async function listPlannable(session: Session, tables: { oid: number }[]): Promise<Set<number>> {
   if (tables.length === 0) return new Set();
   const rows = await session.query<{ oid: number }>(
     `WITH asked AS (

@@ -5,6 +5,7 @@ import type { LeftOut } from './left-out.js';
 import type { Observer } from './observer.js';
 import { SCHEMA_OWNER, trustedRoles } from './plannable-tables.js';
 import type { Session } from './session.js';
+import { READABLE_HERE } from './standby.js';
 
 export interface Sequence {
   schema: string;
@@ -23,7 +24,7 @@ const BATCH = 200;
 
 /** Which sequences of a schema are part of the repository. */
 const SEQUENCES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'S' AND c.relpersistence <> 't'
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'S' AND ${READABLE_HERE}
         AND NOT EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 

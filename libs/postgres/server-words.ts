@@ -18,6 +18,12 @@ const NAMES_ONLY_IN_STATEMENT = /^(0A|3F|42)/;
 /** Where PostgreSQL reads files for functions, whose names may be made of values. */
 const FILE_FUNCTIONS = /^(genfile|be-fsstubs|fd)\.c$/;
 
+/**
+ * Where errors are raised in the words of others: of another server, which may be made up to say anything, or of a
+ * function: dblink, postgres_fdw and other wrappers, and the procedural languages.
+ */
+const RELAYS = /^(dblink|connection|libpqwalreceiver|\w*fdw\w*|pl_exec|pl_handler|plpy_\w+|plperl|pltcl)\./;
+
 /** Code of users leaves its own line there, whatever it raises: COPY and CREATE INDEX leave these. */
 const OWN_CONTEXT = /^(COPY [^\n]*, line \d+|parallel worker$)/;
 
@@ -32,7 +38,7 @@ const COPY_PLACE = /^COPY (?:(?!, line \d).)*, line (\d+)(?:, column ([^\n]*?): 
  */
 export function openText(error: pg.DatabaseError, connecting: boolean): string {
   const { code = '', message, position, where, file = '' } = error;
-  const isOfServer = where === undefined || OWN_CONTEXT.test(where);
+  const isOfServer = !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
   const namesOnly =
     (NAMES_ONLY.test(code) && !FILE_FUNCTIONS.test(file)) ||
     (connecting && NAMES_ONLY_CONNECTING.test(code)) ||

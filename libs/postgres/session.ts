@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { Failure } from '#contracts';
 import { connectionFailure, postgresFailure, sqlState } from './errors.js';
 import { OneBufferSocket } from './one-buffer-socket.js';
-import { setSearchPath } from './search-path.js';
+import { startSafely } from './safe-start.js';
 
 /**
  * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
  * libraries set. array_nulls off would turn NULL into the text "NULL"; synchronize_seqscans would make the
- * order of rows depend on other sessions; constraint_exclusion would evaluate calls in checks to plan a query. Settings that a server is too old to know are left out.
+ * order of rows depend on other sessions; constraint_exclusion would evaluate calls in checks to plan a query;
+ * quote_all_identifiers would change the names of types. Settings that a server is too old to know are left out.
  * https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 const EXACT_TEXT = {
@@ -22,6 +24,7 @@ const EXACT_TEXT = {
   standard_conforming_strings: 'on',
   row_security: 'off',
   constraint_exclusion: 'off',
+  quote_all_identifiers: 'off',
   synchronize_seqscans: 'off',
   max_parallel_workers_per_gather: '0',
   statement_timeout: '0',
@@ -31,8 +34,8 @@ const EXACT_TEXT = {
   transaction_timeout: '0',
 } as const;
 
-/** Lifts the time limit that a role or a database may set, and sets search_path: see {@link useSafePath}. */
-const FIRST_STATEMENT = `SET statement_timeout TO 0; ${setSearchPath()}`;
+/** Lifts the time limit that a role or a database may set. */
+const FIRST_STATEMENT = 'SET statement_timeout TO 0';
 /** A limit of one millisecond can cancel the first statement itself. */
 const FIRST_STATEMENT_TRIES = 5;
 const QUERY_CANCELED = '57014';
@@ -47,6 +50,8 @@ export interface SessionOptions {
   applicationName: string;
   /** Gives connecting up. */
   signal?: AbortSignal;
+  /** A session with the same database of the same running server: an address can lead to several. */
+  beside?: Session;
 }
 
 /** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
@@ -59,22 +64,18 @@ export class Session {
     readonly server: string,
     /** The backend's process id, as pg_stat_activity and pg_cancel_backend know it. */
     readonly pid: number,
+    /** The database, and when its server was started: two servers have not started in the same microsecond. */
+    private readonly place: string,
   ) {}
 
   /**
    * Connects and fixes the session's settings.
-   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING
+   * @throws Failure DATABASE_UNREACHABLE, DATABASE_LOGIN_REFUSED, DATABASE_MISSING, ROLE_SET_BY_DATABASE,
+   * SERVERS_DIFFER, DATABASE_TLS_REFUSED
    */
-  static async open(url: string, { applicationName, signal }: SessionOptions): Promise<Session> {
+  static async open(url: string, { applicationName, signal, beside }: SessionOptions): Promise<Session> {
     const server = displayServer(url);
-    const client = new pg.Client({
-      connectionString: withoutSessionParameters(url),
-      application_name: applicationName,
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-      stream: () => new OneBufferSocket(),
-    });
+    const client = newClient(url, applicationName);
     let session: Session | undefined;
     const giveUp = () => destroySocket(client);
     signal?.addEventListener('abort', giveUp, { once: true });
@@ -96,8 +97,13 @@ export class Session {
       await client.query(
         `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
       );
-      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-      session = new Session(client, server, rows[0]?.pid ?? 0);
+      const { rows } = await client.query<{ pid: number; place: string }>(
+        `SELECT pg_backend_pid() AS pid, concat(oid, ' ', pg_postmaster_start_time()) AS place
+           FROM pg_database WHERE datname = current_database()`,
+      );
+      const { pid = 0, place = '' } = rows[0] ?? {};
+      if (beside !== undefined && place !== beside.place) throw serversDiffer(server);
+      session = new Session(client, server, pid, place);
       return session;
     } catch (error) {
       giveUp();
@@ -145,10 +151,37 @@ export class Session {
   }
 }
 
+/** @throws Failure DATABASE_TLS_REFUSED for a certificate's file that is missing */
+function newClient(url: string, applicationName: string): pg.Client {
+  try {
+    return new pg.Client({
+      connectionString: withoutSessionParameters(url),
+      application_name: applicationName,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+      stream: () => new OneBufferSocket(),
+    });
+  } catch (error) {
+    throw connectionFailure(error, displayServer(url));
+  }
+}
+
+function serversDiffer(server: string): Failure {
+  return new Failure(
+    'SERVERS_DIFFER',
+    'transient',
+    `${server} leads to one server at one time and to another at the next.`,
+    {
+      hint: 'All connections of a job must reach the same one: name the primary in REPOSITORY_URL, by an address of its own.',
+    },
+  );
+}
+
 async function firstStatement(client: pg.Client): Promise<void> {
   for (let tries = 1; ; tries++)
     try {
-      await client.query(FIRST_STATEMENT);
+      await startSafely(client, [], FIRST_STATEMENT);
       return;
     } catch (error) {
       if (sqlState(error) !== QUERY_CANCELED || tries >= FIRST_STATEMENT_TRIES) throw error;
@@ -168,7 +201,10 @@ function withoutSessionParameters(url: string): string {
   return address.href;
 }
 
-function displayServer(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname || 'localhost'}:${port || '5432'}${pathname}`;
+/** Host, port and database of a URL, without credentials: for messages. */
+export function displayServer(url: string): string {
+  const { hostname, port, pathname, searchParams } = new URL(url);
+  // As node-postgres takes them: parameters count first.
+  const host = decodeURIComponent(searchParams.get('host') || hostname);
+  return `${host || 'localhost'}:${searchParams.get('port') || port || '5432'}${pathname}`;
 }

@@ -13,6 +13,14 @@ export interface TableCopy {
   copy: Relation;
 }
 
+/** What copies go without. */
+export interface Without {
+  /** Indexes of the live tables, by their OIDs. */
+  indexes: { oid: number }[];
+  /** Columns of the live tables that are generated there, and in the copies not. */
+  columns: { relation: number; name: string }[];
+}
+
 /**
  * The statements that make empty tables like others, and their schemas where they are missing: with columns,
  * generated columns, keys, indexes, statistics and comments. Not with what would tie the copy to the live
@@ -51,10 +59,20 @@ export async function createCopies(
   session: Session,
   copies: TableCopy[],
   paths: Map<number, TrustedPath>,
+  { indexes, columns }: Without,
 ): Promise<void> {
   for (const schema of await missingSchemas(session, copies)) await session.query(createSchema(schema));
   for (const copy of copies)
     await underPath(session, paths.get(copy.like.oid), () => session.query(createCopy(copy)));
+  await dropIndexes(session, copies, indexes);
+  for (const { relation, name } of columns) {
+    const copy = copies.find(({ like }) => like.oid === relation)?.copy;
+    const column = quoteIdentifier(name);
+    if (copy !== undefined)
+      await session.query(
+        `ALTER TABLE ${quoteTable(copy)} ALTER ${column} DROP EXPRESSION, ALTER ${column} DROP NOT NULL`,
+      );
+  }
   // NOT NULL comes along with a column. From PostgreSQL 18 on it may be one that was never validated, which
   // old rows may break.
   const unvalidated = await session.query<{ number: number; column: string }>(
@@ -69,6 +87,30 @@ export async function createCopies(
     if (copy !== undefined)
       await session.query(`ALTER TABLE ${quoteTable(copy)} ALTER ${quoteIdentifier(column)} DROP NOT NULL`);
   }
+}
+
+/**
+ * Drops the copies of these indexes, and of those that are not valid: LIKE makes valid ones of them, and the rows may be
+ * what they had failed for.
+ */
+async function dropIndexes(session: Session, copies: TableCopy[], indexes: { oid: number }[]): Promise<void> {
+  const definition = `ARRAY[x.indisunique::text, pg_get_expr(x.indpred, x.indrelid)]
+    || ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true) FROM generate_series(1, x.indnatts) AS n)`;
+  const twins = await session.query<{ name: string }>(
+    `WITH likes (oid, copy) AS (SELECT * FROM unnest($1::oid[], $2::regclass[])),
+          live AS (SELECT copy, ${definition} AS definition, x.indisvalid AND x.indisready AND x.indexrelid <> ALL ($3::oid[]) AS kept
+                     FROM likes JOIN pg_index x ON x.indrelid = likes.oid WHERE x.indislive)
+     SELECT x.indexrelid::regclass::text AS name
+       FROM pg_index x JOIN likes ON likes.copy = x.indrelid
+      WHERE EXISTS (SELECT FROM live WHERE copy = x.indrelid AND NOT kept AND definition = ${definition})
+        AND NOT EXISTS (SELECT FROM live WHERE copy = x.indrelid AND kept AND definition = ${definition})`,
+    [
+      copies.map(({ like }) => like.oid),
+      copies.map(({ copy }) => quoteTable(copy)),
+      indexes.map(({ oid }) => oid),
+    ],
+  );
+  for (const { name } of twins) await session.query(`DROP INDEX ${name}`);
 }
 
 /**

@@ -1,6 +1,8 @@
 import { Failure } from '#contracts';
 import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
+import { checkNamesInUtf8 } from './names-in-utf8.js';
 import type { Session } from './session.js';
+import { READABLE_HERE } from './standby.js';
 
 export interface Column {
   name: string;
@@ -38,19 +40,28 @@ export interface Table extends NamedTable, TableSize {
 /** What PostgreSQL's planner assumes of a table that nobody has looked at (estimate_rel_size in plancat.c). */
 const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
-/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions. */
+/** SQL: how many rows a block of the table `c` of pg_class is assumed to hold. */
+export const ROWS_PER_BLOCK = `
+            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
+                 ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
+                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
+                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END`;
+
+/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions, and unlogged ones of a standby. */
 const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND ${READABLE_HERE}
         AND NOT EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
 /**
  * The repository's tables by name only, once it is sure that the role can read all of their rows.
- * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
  */
 export async function listReadableTables(session: Session, schemas: string[]): Promise<NamedTable[]> {
   await checkSchemas(session, schemas);
+  await checkNamesInUtf8(session, schemas);
   const rows = await session.query<NamedTable & { readable: boolean; hidden: boolean }>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable, row_security_active(c.oid) AS hidden
@@ -66,21 +77,18 @@ export async function listReadableTables(session: Session, schemas: string[]): P
 
 /**
  * The repository's tables, sorted by name.
- * @throws Failure SCHEMA_MISSING, DATABASE_PERMISSION_DENIED
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED
  */
 export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
   await checkSchemas(session, schemas);
+  await checkNamesInUtf8(session, schemas);
   const rows = await session.query<Omit<Table, keyof TableSize> & MeasuredSize>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') AS "isHeap",
             pg_relation_size(c.oid)::float8 AS "heapBytes",
             coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0)::float8 AS "toastBytes",
             current_setting('block_size')::int AS "blockBytes",
-            CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
-                 ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
-                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
-                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END AS "rowsPerBlock",
+            ${ROWS_PER_BLOCK} AS "rowsPerBlock",
             CASE WHEN c.relispartition THEN
               (SELECT json_agg(json_build_object('schema', pn.nspname, 'name', p.relname) ORDER BY above.number)
                  FROM pg_partition_ancestors(c.oid) WITH ORDINALITY AS above (oid, number)

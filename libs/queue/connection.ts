@@ -3,9 +3,9 @@ import { type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bull
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { Failure } from '#contracts';
+import { errorSentence, Failure } from '#contracts';
 import type { Logger } from '#logging';
-import { makeOwnSchema, useSafePath } from '#postgres';
+import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
 import { isReadOnly } from './refusals.js';
 
@@ -15,6 +15,9 @@ export type QueueRole = 'producer' | 'worker';
 /** How long a request may wait for the queue: its client is to be told within two seconds that it is away. */
 const PRODUCER_TIMEOUT_MS = 1_500;
 const RETRY_EVERY_MS = 2_000;
+/** How long the migrations wait for a lock before the log names who holds it; then they wait again. */
+const MIGRATIONS_WAIT = '2s';
+const LOCK_NOT_AVAILABLE = '55P03';
 /** A queue that is back is not to be kept waiting for long. */
 const LONGEST_RECONNECT_PAUSE_MS = 2_000;
 
@@ -66,10 +69,7 @@ async function untilReachable(ask: () => Promise<void>, logger: Logger): Promise
       return await ask();
     } catch (error) {
       if (error instanceof Failure && error.persistence === 'permanent') throw error;
-      logger.warn(
-        { reason: error instanceof Error ? error.message : String(error) },
-        'Waiting for the queue at QUEUE_URL',
-      );
+      logger.warn({ reason: errorSentence(error) }, 'Waiting for the queue at QUEUE_URL');
       await sleep(RETRY_EVERY_MS);
     }
 }
@@ -106,14 +106,40 @@ async function askPostgres(url: Secret): Promise<void> {
   const client = new pg.Client({ connectionString: url.reveal(), connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // The rejected promise tells.
   try {
-    await client.connect();
-    await useSafePath(client);
+    await client.connect().catch((error: unknown) => {
+      throw tlsFailure(error, displayServer(url.reveal())) ?? error;
+    });
+    await startSafely(client);
     await makeOwnSchema(
       async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
       OWN_SCHEMAS.queue,
     );
-    await runMigrations(client, OWN_SCHEMAS.queue);
+    // Anybody who may connect can hold the lock of the migrations, which is an advisory one.
+    await client.query(`SET lock_timeout TO '${MIGRATIONS_WAIT}'`);
+    await runMigrations(client, OWN_SCHEMAS.queue).catch(async (error: unknown) => {
+      throw (error as { code?: unknown }).code === LOCK_NOT_AVAILABLE ? await lockHeld(client) : error;
+    });
   } finally {
     await client.end();
   }
+}
+
+/** Says who holds advisory locks of two keys, as that of the migrations is. */
+async function lockHeld(client: pg.Client): Promise<Failure> {
+  const { rows } = await client.query<{ holder: string }>(
+    `SELECT DISTINCT format('%s (role %s, pid %s)', coalesce(nullif(a.application_name, ''), 'a session without a name'), a.usename, a.pid) AS holder
+       FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+      WHERE l.granted AND l.pid <> pg_backend_pid()
+        AND (l.locktype = 'advisory' AND l.objsubid = 2
+             OR l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = to_regnamespace($1)))
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    [OWN_SCHEMAS.queue],
+  );
+  const holders = rows.map(({ holder }) => holder).join(', ') || 'another session';
+  return new Failure(
+    'QUEUE_UNAVAILABLE',
+    'transient',
+    `The migrations of the queue wait for a lock that is held by ${holders}.`,
+    { hint: 'If that is no API or worker that starts, end the session: SELECT pg_terminate_backend(pid);' },
+  );
 }

@@ -12,8 +12,12 @@ const archiveRequest = z.strictObject({
   url: z.string(),
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables: z.boolean().optional(),
+  /** Let event triggers fire on the statements of a restore. */
+  fireEventTriggers: z.boolean().optional(),
   /** Take an archive of another database. */
   otherDatabase: z.boolean().optional(),
+  /** Restore: rows may violate checks and foreign keys, which then come back as NOT VALID. */
+  keepViolations: z.boolean().optional(),
   /** Restore: make an archive of what is there first. */
   backupFirst: z.boolean().optional(),
   /** Restore: only these tables, as "schema.table". */
@@ -100,6 +104,8 @@ export const daemonJobResult = z.strictObject({
   bytes: z.number().optional(),
   /** What the archive of a backup does not hold, by name. */
   leftOut: z.array(z.string()).optional(),
+  /** What would hinder a restore of a backup, in sentences. */
+  warnings: z.array(z.string()).optional(),
   safetyBackupUrl: z.string().optional(),
   /** By the worker's clock: milliseconds since 1970. */
   endedOn: milliseconds,

@@ -9,20 +9,23 @@ import { checkedJob, foreignStatus, notAuthentic, signedData } from './authentic
 import type { ArchiveRequest, DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
+import { forgetEnded } from './forget-ended.js';
 import { answered, undefinedIfUnreadable } from './queue-unavailable.js';
 import { tryToWrite } from './write-check.js';
 
-const DAY_SECONDS = 24 * 60 * 60;
+const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** How long finished daemons are remembered: BullMQ looks whenever one ends in the same way. */
-function jobOptions({ count, days }: Settings['daemonHistory']): JobsOptions {
-  const kept = { count, age: days * DAY_SECONDS };
+/**
+ * How many finished daemons are remembered: BullMQ looks whenever one ends in the same way. For how long is not left to
+ * it, because it would ask the clock of that worker: see {@link DaemonQueue.forget}.
+ */
+function jobOptions(count: number): JobsOptions {
   return {
     // Transient errors only: what is permanent fails at once.
     attempts: 3,
     backoff: { type: 'exponential', delay: 2_000 },
-    removeOnComplete: kept,
-    removeOnFail: kept,
+    removeOnComplete: { count },
+    removeOnFail: { count },
     stackTraceLimit: 3,
   };
 }
@@ -32,7 +35,7 @@ const CONFIRMED_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 20;
 
 /** For how long a mark means the daemon that was started for it. */
-const MARKED_MS = 30 * DAY_SECONDS * 1000;
+const MARKED_MS = 30 * DAY_MS;
 
 /** How long another call may take to confirm what it has added: milliseconds. */
 const CONFIRMED_SOON_MS = 2_000;
@@ -81,10 +84,10 @@ export class DaemonQueue {
   constructor(
     readonly queue: DaemonJobQueue,
     readonly keys: Keys,
-    history: Settings['daemonHistory'],
+    private readonly history: Settings['daemonHistory'],
     private readonly logger: Logger,
   ) {
-    this.jobOptions = jobOptions(history);
+    this.jobOptions = jobOptions(history.count);
     // BullMQ tells of a broken connection here; each request that meets it fails with its own error too.
     queue.on('error', (error) => logger.warn({ reason: error.message }, 'The queue has an error'));
   }
@@ -371,6 +374,14 @@ export class DaemonQueue {
 
   private statusesOf(ids: string[]): AsyncGenerator<DaemonStatus> {
     return someAtOnce(ids, (id) => this.status(id));
+  }
+
+  /**
+   * Forgets daemons that ended longer ago than the history goes.
+   * @param now by the database's clock. @throws QueueUnavailable
+   */
+  forget(now: number): Promise<void> {
+    return forgetEnded(this.queue, now - this.history.days * DAY_MS);
   }
 
   /** Whether a daemon could be started now. @throws QueueUnavailable */

@@ -42,8 +42,12 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { leftOut = [] } = job.returnvalue;
-    const notes = [...partOf(job.data), ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : [])];
+    const { leftOut = [], warnings = [] } = job.returnvalue;
+    const notes = [
+      ...partOf(job.data),
+      ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : []),
+      ...warnings.map((warning) => `warning: ${warning}`),
+    ];
     status.progresssMessage = `Finished: ${job.name}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
     status.progresssCurrent = total;
     status.progresssTotal = total;

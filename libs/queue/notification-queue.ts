@@ -7,6 +7,7 @@ import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import { queueConnection } from './connection.js';
 import { DAEMON_QUEUE } from './daemon-job.js';
+import { forgetEnded } from './forget-ended.js';
 import { answered } from './queue-unavailable.js';
 
 /** The queue of requests to those who are to be told. */
@@ -41,7 +42,7 @@ export type Deliver = (notification: Notification) => Promise<void>;
 type NotificationJobQueue = Queue<NotificationData, void>;
 
 /** Ids are known for so long after their end: longer than anybody looks back to see what is to be told. */
-const KEPT = { age: 2 * 24 * 60 * 60 };
+const KEPT_MS = 2 * 24 * 60 * 60 * 1000;
 
 /** Four times longer after each try: 1 s, 4 s, 16 s, and with the tenth try a day has passed. */
 const FIRST_PAUSE_MS = 1_000;
@@ -84,9 +85,13 @@ export class NotificationQueue {
   async add({ id, ...what }: Notification, tries: number): Promise<void> {
     const facts = { ...what, addedOn: Date.now() };
     const data = { ...facts, code: this.keys.sign('notification', { id, data: facts }) };
-    const kept = { removeOnComplete: KEPT, removeOnFail: KEPT };
-    const options = { jobId: id, attempts: tries, backoff: { type: 'fourfold' }, ...kept };
+    const options = { jobId: id, attempts: tries, backoff: { type: 'fourfold' } };
     await answered(this.queue.add('request', data, options));
+  }
+
+  /** Forgets requests that ended long ago. @param now by the database's clock. @throws QueueUnavailable */
+  forget(now: number): Promise<void> {
+    return forgetEnded(this.queue, now - KEPT_MS);
   }
 
   /** Takes part in the requests from now on. */

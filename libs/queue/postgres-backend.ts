@@ -1,10 +1,10 @@
 import { type BackendFactory, type PgPool, PostgresConnection, PostgresQueueBackend } from 'bullmq';
 import pg from 'pg';
 import { OWN_SCHEMAS } from '#config';
-import { useSafePath } from '#postgres';
+import { startSafely } from '#postgres';
 
 /**
- * BullMQ's PostgreSQL backend on connections whose first statement sets their search_path. BullMQ's own pools send it
+ * BullMQ's PostgreSQL backend on connections that are started safely. BullMQ's own pools send it
  * in the startup parameter `options`, which poolers refuse.
  */
 export const createSafeBackend: BackendFactory<PostgresQueueBackend, pg.PoolConfig> = (
@@ -28,7 +28,7 @@ class SafeConnection extends PostgresConnection {
     const options = {
       ...config,
       keepAlive: true,
-      onConnect: (client: pg.ClientBase) => useSafePath(client, [OWN_SCHEMAS.queue]),
+      onConnect: (client: pg.ClientBase) => startSafely(client, [OWN_SCHEMAS.queue]),
     };
     super(new pg.Pool(options) as unknown as PgPool);
   }

@@ -1,19 +1,31 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ArchiveWriter, ENTRY_MEMORY_BYTES, type Manifest, type ManifestFacts } from '#archive';
+import {
+  ArchiveWriter,
+  ENTRY_MEMORY_BYTES,
+  type Manifest,
+  type ManifestFacts,
+  type ManifestTable,
+} from '#archive';
 import { errorSentence, Failure } from '#contracts';
 import {
   databaseIdentity,
+  displayTable,
   expectSameTables,
   findPgDump,
+  listColumnTypes,
   listExtensions,
   listLeftOut,
   listPlannable,
+  listPopulatedViews,
   planChunks,
   readSequences,
   type Session,
   type Snapshot,
   takeSnapshot,
+  warnOfAmbiguousNames,
+  warnOfEventTriggers,
+  warnOfLocks,
 } from '#postgres';
 import type { MultipartUpload, ObjectStore } from '#storage';
 import { CopyProgress } from './copy-progress.js';
@@ -62,6 +74,9 @@ export interface ArchiveRequest extends BackupRequest {
   lockIsHeld?: boolean;
 }
 
+/** Tables told in one warning. */
+const TOLD = 10;
+
 /** Entries of full size that are compressed or uploaded while every session fills another one. */
 const ENTRIES_WAITING = 2;
 
@@ -72,6 +87,8 @@ export interface BackupResult {
   key: string;
   /** What an archive cannot hold and this repository has, by name. */
   leftOut: string[];
+  /** What would hinder a restore, in sentences. */
+  warnings: string[];
   entities: number;
   /** The archive's length. */
   bytes: number;
@@ -103,7 +120,7 @@ export async function makeArchive(request: ArchiveRequest): Promise<BackupResult
     await noteArchive(journal, { key, uploadId: upload.id });
     const manifest = await copyRepository(request, upload);
     await upload.complete();
-    return { key, entities: manifest.totals.entities, bytes: upload.length, leftOut: leftOutOf(manifest) };
+    return { key, ...resultOf(manifest), bytes: upload.length };
   } catch (error) {
     const removing = removeRemains(request, key, upload);
     throw await discard(request, key, removing, signal.aborted ? signal.reason : error);
@@ -219,10 +236,33 @@ async function describe(
     snapshot: { name: exportedName, walPosition },
     schemas: repository.schemas,
     tables,
+    types: await listColumnTypes(session, snapshot.tables),
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
+    populatedViews: await listPopulatedViews(session, repository.schemas),
+    warnings: await warningsOf(session, snapshot, tables, sequences.length),
     leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
   };
+}
+
+/** What would hinder a restore, as far as it is known now. */
+async function warningsOf(
+  session: Session,
+  snapshot: Snapshot,
+  tables: ManifestTable[],
+  sequences: number,
+): Promise<string[]> {
+  const invalid = tables.filter(({ invalidText }) => invalidText).map(displayTable);
+  return [
+    ...(await warnOfEventTriggers(session)),
+    ...(await warnOfLocks(session, snapshot.tables, sequences)),
+    ...(await warnOfAmbiguousNames(session, snapshot.tables)),
+    ...(invalid.length > 0
+      ? [
+          `${invalid.slice(0, TOLD).join(', ')}${invalid.length > TOLD ? ` and ${invalid.length - TOLD} more` : ''} hold bytes that are not valid ${snapshot.serverEncoding}. A restore brings them back; pg_dump and psql do not.`,
+        ]
+      : []),
+  ];
 }
 
 /**
@@ -286,6 +326,10 @@ function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
 }
 
-export function leftOutOf({ leftOut }: Manifest): string[] {
-  return leftOut.map(({ what }) => what);
+export function resultOf({
+  totals,
+  leftOut,
+  warnings = [],
+}: Manifest): Pick<BackupResult, 'entities' | 'leftOut' | 'warnings'> {
+  return { entities: totals.entities, leftOut: leftOut.map(({ what }) => what), warnings };
 }

@@ -17,6 +17,7 @@ import {
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { together } from './together.js';
+import { Utf8Check } from './utf8-check.js';
 
 /**
  * Copies all chunks into the archive. Every session takes the next chunk as soon as it has read one. Entries lie in the
@@ -31,17 +32,17 @@ export async function copyTables(
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
-  const filled = new Map<Table, Promise<ManifestEntry>[]>(snapshot.tables.map((table) => [table, []]));
+  const filled = new Map<Table, ManifestEntry[]>(snapshot.tables.map((table) => [table, []]));
   const numbers = new Map(
     chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
   );
   const left = groupChunks(chunks).values();
   const begun = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-  const part = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => {
-    entry.catch(() => undefined); // The writer fails as a whole, and with it whoever fills an entry.
+  const invalid = new Set<Table>();
+  const part = (table: Table, number: number, entry: ManifestEntry) => {
     (filled.get(table) ?? [])[number - 1] = entry;
-    progress.add(rows);
+    progress.add(entry.rows);
   };
   await together(
     signal,
@@ -55,25 +56,24 @@ export async function copyTables(
           await writer.room();
           const [first] = group;
           if (first !== undefined) begun(first);
-          await copyGroup(session, group, snapshot, writer, part);
+          await copyGroup(session, group, snapshot, writer, part, (table) => invalid.add(table));
         }
       } finally {
         signal.removeEventListener('abort', drop);
       }
     }),
   );
-  return Promise.all(
-    snapshot.tables.map(async (table) => {
-      const { schema, name, columns, partitionOf } = table;
-      const entries = await Promise.all(filled.get(table) ?? []);
-      const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
-      return { schema, name, rows, columns, partitionOf, entries };
-    }),
-  );
+  return snapshot.tables.map((table) => {
+    const { schema, name, columns, partitionOf } = table;
+    const entries = filled.get(table) ?? [];
+    const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    const invalidText = invalid.has(table) && { invalidText: true as const };
+    return { schema, name, rows, columns, partitionOf, entries, ...invalidText };
+  });
 }
 
-/** Is told of each entry that is filled. Its checksums follow, which the session does not wait for. */
-type OnPart = (table: Table, number: number, entry: Promise<ManifestEntry>, rows: number) => void;
+/** Is told of each entry that is filled. */
+type OnPart = (table: Table, number: number, entry: ManifestEntry) => void;
 
 /** Copies chunks, one after the other, each into one entry or more. Resolves when they are read. */
 async function copyGroup(
@@ -82,23 +82,31 @@ async function copyGroup(
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
   onPart: OnPart,
+  onInvalidText: (table: Table) => void,
 ): Promise<void> {
   let open: EntryWriter | undefined;
   const receivers = chunks.map(({ table, number: first }): CopyReceiver => {
     let number = first;
+    // Old bytes may be in no encoding. Of the others that PostgreSQL has, Node cannot tell.
+    const text = serverEncoding === 'UTF8' ? new Utf8Check() : undefined;
     const fill = () => (open ??= writer.entry(dataEntryName(table, number)));
     const end = (rows: number) => {
       const entry = fill().end();
       open = undefined;
-      onPart(
-        table,
-        number++,
-        entry.then((file) => ({ ...file, rows })),
-        rows,
-      );
+      onPart(table, number++, { ...entry, rows });
       return writer.room();
     };
-    return { write: (bytes) => fill().write(bytes), endPart: end, end };
+    return {
+      write: (bytes) => {
+        text?.update(bytes);
+        return fill().write(bytes);
+      },
+      endPart: end,
+      end: (rows) => {
+        if (text?.isValid === false) onInvalidText(table);
+        return end(rows);
+      },
+    };
   });
   try {
     await copyOut(session, chunks, serverEncoding, receivers);

@@ -116,7 +116,7 @@ export async function addDefinitions(
     entry.fail(error);
     throw error;
   }
-  return { definitions: { ...(await entry.end()), name: DEFINITIONS_NAME }, leftOut };
+  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut };
 }
 
 /** Waits until pg_dump has read everything, and stops it if it only waits for others' locks. */

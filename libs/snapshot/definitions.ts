@@ -2,6 +2,7 @@ import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
 import {
   displayTable,
+  listColumnTypes,
   listSequences,
   listTables,
   type Sequence,
@@ -10,6 +11,7 @@ import {
   type Table,
 } from '#postgres';
 import type { Place } from './destination.js';
+import { TypeComparison } from './type-differences.js';
 
 /** So many differences are told one by one. */
 const TOLD = 10;
@@ -48,6 +50,12 @@ export async function matchingTables(
   for (const { name } of manifest.extensions)
     if (!here.extensions.includes(name)) differences.push(`the extension ${name} is missing here`);
 
+  const quoted = (schema: string) => here.quoted.get(schema) ?? schema;
+  const types = new TypeComparison(
+    manifest.types,
+    await listColumnTypes(session, live),
+    archivedSchemas.map((schema) => [quoted(schema), quoted(place({ schema, name: '' }).schema)]),
+  );
   const matching: Table[] = [];
   const liveByName = named(live);
   for (const archived of tables) {
@@ -56,9 +64,10 @@ export async function matchingTables(
     if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
       matching.push(table);
-      differences.push(...columnDifferences(archived, table, here.quoted));
+      differences.push(...columnDifferences(archived, table, types));
     }
   }
+  differences.push(...types.differences);
   const liveSequences = named(await listSequences(session, schemas));
   for (const sequence of sequences)
     if (!liveSequences.has(key(place(sequence))))
@@ -92,19 +101,14 @@ function doesNotFit(differences: string[], manifest: Manifest, version: string):
 }
 
 /** The order of columns does not matter: rows are loaded by name. */
-function columnDifferences(archived: ManifestTable, live: Table, quoted: Map<string, string>): string[] {
+function columnDifferences(archived: ManifestTable, live: Table, types: TypeComparison): string[] {
   const table = displayTable(live);
   const differences: string[] = [];
-  // A copy of a schema may have copies of its types, too.
-  const relative = (type: string, { schema }: { schema: string }) => {
-    const prefix = `${quoted.get(schema) ?? schema}.`;
-    return type.startsWith(prefix) ? `*.${type.slice(prefix.length)}` : type;
-  };
   const liveByName = new Map(live.columns.map((column) => [column.name, column]));
   for (const column of archived.columns) {
     const here = liveByName.get(column.name);
     if (here === undefined) differences.push(`the column ${table}.${column.name} is missing here`);
-    else if (here.type !== column.type && relative(here.type, live) !== relative(column.type, archived))
+    else if (!types.sameName(column.type, here.type))
       differences.push(
         `the column ${table}.${column.name} is ${here.type} here and ${column.type} in the archive`,
       );
@@ -112,6 +116,7 @@ function columnDifferences(archived: ManifestTable, live: Table, quoted: Map<str
       differences.push(
         `the column ${table}.${column.name} is generated ${here.generated ? 'here' : 'in the archive'} only`,
       );
+    else if (!column.generated) types.compare(column.type, here.type);
   }
   const archivedNames = new Set(archived.columns.map(({ name }) => name));
   for (const { name } of live.columns)

@@ -2,7 +2,7 @@ import { type Manifest, openArchive } from '#archive';
 import { Failure, type OpenedSession } from '#contracts';
 import { endSessions, transactionOutcome } from '#postgres';
 import type { StoredObject } from '#storage';
-import { type BackupRequest, type BackupResult, leftOutOf } from './backup.js';
+import { type BackupRequest, type BackupResult, resultOf } from './backup.js';
 import type { CopyProgress } from './copy-progress.js';
 import { notedArchives, notedSessions } from './journal.js';
 import { openSession } from './repository-session.js';
@@ -26,9 +26,8 @@ export async function clearEarlierAttempts(request: BackupRequest): Promise<Back
       if (finished !== undefined) await store.delete(finished.key, signal);
       finished = {
         key,
-        entities: manifest.totals.entities,
+        ...resultOf(manifest),
         bytes: object.length,
-        leftOut: leftOutOf(manifest),
       };
     }
   }

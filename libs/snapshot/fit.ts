@@ -1,23 +1,31 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#contracts';
 import {
-  checkEventTriggers,
   checkMayCreate,
   checkOwnership,
   copyStatements,
+  type EventTriggerPlan,
+  expectPrimary,
+  type LateIndex,
+  listCodeUses,
   listMaterializedViews,
   listObstacles,
   listOwnedSequences,
   listSequences,
   listTrustedPaths,
+  loadOrder,
   type MaterializedView,
   missingSchemas,
   type Obstacle,
+  rememberKeys,
+  type RememberedKeys,
+  planEventTriggers,
   type SequenceState,
   type Session,
   type Table,
   type TableCopy,
   type TrustedPath,
+  type Without,
 } from '#postgres';
 import { matchingTables } from './definitions.js';
 import { chooseTables, type Destination, type Place, placeOf } from './destination.js';
@@ -27,6 +35,12 @@ export interface FitOptions extends Destination {
   schemas: string[];
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables: boolean;
+  /** Whether rows may violate checks and keys, which then come back unvalidated. */
+  keepViolations?: boolean | undefined;
+  /** Whether all will be rolled back, as a drill is. */
+  rollsBack?: boolean;
+  /** Let event triggers fire. */
+  fireEventTriggers: boolean;
 }
 
 /** What a restore is about to do, as far as that is known before it changes anything. */
@@ -42,7 +56,19 @@ export interface Fit {
   /** In their new place. */
   sequences: SequenceState[];
   obstacles: Obstacle[];
+  /** What of the archive is loaded after all else, in this order: see {@link loadOrder}. */
+  late: ManifestTable[];
+  /** What adding foreign keys again does not bring back. */
+  keys: RememberedKeys;
+  keepViolations: boolean;
+  /** What a drill's copies go without, because its functions may read live tables, whose rows are others. */
+  without: Without;
+  /** To be built again after the rows. */
+  lateIndexes: LateIndex[];
+  /** What will not be as it was, by name. */
+  inexact: string[];
   views: MaterializedView[];
+  eventTriggers: EventTriggerPlan;
   /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
   /** The same for the table that a table of the archive goes to, or whose copy it goes to. */
@@ -57,9 +83,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
 /**
  * All that a restore demands of the repository before it changes anything, and that a verification checks.
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
- * EVENT_TRIGGER
+ * EVENT_TRIGGER, SERVER_IS_STANDBY
  */
 export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
+  await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const place = placeOf(options, archived);
   const all = options.tables === undefined;
@@ -81,9 +108,20 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   const copies = create ? matching.map((table) => ({ like: table, copy: place(table) })) : [];
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
-  const obstacles = (await listObstacles(session, matching, large)).filter(({ table }) => !create || !table);
-  const views = elsewhere ? [] : await listMaterializedViews(session, archivedSchemas, tables);
-  const validated = obstacles.flatMap(({ validates }) => (validates === undefined ? [] : { oid: validates }));
+  const uses = await listCodeUses(session, matching);
+  const keepViolations = options.keepViolations === true;
+  const suspended = { large, uses, keepViolations, forGood: options.rollsBack === true };
+  const obstacles = (await listObstacles(session, matching, suspended)).filter(
+    ({ table }) => !create || !table,
+  );
+  const order = await loadOrder(session, matching, uses);
+  const populated = all ? (manifest.populatedViews ?? []) : [];
+  const views = elsewhere
+    ? []
+    : await listMaterializedViews(session, { schemas: archivedSchemas, tables, populated });
+  const validated = obstacles.flatMap(({ validates, validate }) =>
+    [validates, validate?.under].flatMap((oid) => (oid === undefined ? [] : { oid })),
+  );
   const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
   const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
   // Elsewhere, and of some tables only, those that belong to the tables: others may serve somebody else.
@@ -98,18 +136,25 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     .map((sequence) => ({ ...sequence, ...place(sequence) }))
     .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
 
-  await checkOwnership(session, [...tables, ...sequences, ...views], obstacles);
+  await checkOwnership(session, [...tables, ...sequences], obstacles);
   if (create)
     await checkMayCreate(
       session,
       copies.map(({ copy }) => copy),
     );
-  await checkEventTriggers(session, [
+  const statements = [
     ...copyStatements(copies, await missingSchemas(session, copies)),
-    ...obstacles.flatMap(({ remove, putBack }) => [remove, ...putBack]),
+    ...obstacles.flatMap(({ remove, putBack, validate }) => [
+      remove,
+      ...putBack,
+      ...(validate === undefined ? [] : [validate.statement]),
+    ]),
+    ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
+    ...order.columns.map(() => 'ALTER TABLE'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
-  ]);
+  ];
+  const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
     archived,
     place,
@@ -117,7 +162,17 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     tables,
     sequences,
     obstacles,
+    late: order.late.flatMap((table) => archived[matching.indexOf(table)] ?? []),
+    // A copy's functions read the live tables, whose rows are there.
+    lateIndexes: create
+      ? []
+      : order.indexes.filter(({ oid }) => !obstacles.some(({ index }) => index === oid)),
+    inexact: create ? [] : order.inexact,
+    keys: await rememberKeys(session, tables),
+    keepViolations,
+    without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,

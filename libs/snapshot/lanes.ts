@@ -41,7 +41,7 @@ export async function withLanes<Result>(
   signal.addEventListener('abort', drop, { once: true });
   try {
     for (let lane = 2; lane <= useful; lane++) {
-      const session = await openLane({ url, applicationName, signal }, lane);
+      const session = await openLane({ url, applicationName, leader, signal }, lane);
       if (session === undefined) break;
       sessions.push(session);
       if (!(await joinSnapshot(session, snapshot))) {
@@ -59,12 +59,17 @@ export async function withLanes<Result>(
 
 /** Opens one of several sessions of a daemon. @returns undefined when the server lets in no more */
 export async function openLane(
-  { url, applicationName, signal }: Pick<LanesOptions, 'url' | 'applicationName' | 'signal'>,
+  {
+    url,
+    applicationName,
+    leader,
+    signal,
+  }: Pick<LanesOptions, 'url' | 'applicationName' | 'leader' | 'signal'>,
   lane: number,
 ): Promise<Session | undefined> {
   const name = `${applicationName} lane ${lane}`;
   try {
-    return await Session.open(url, { applicationName: name, signal });
+    return await Session.open(url, { applicationName: name, signal, beside: leader });
   } catch (error) {
     if (isConnectionShortage(error)) return undefined;
     throw error;

@@ -21,14 +21,15 @@ import type { Fit } from './fit.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, pathOf, place, replace, copies }: Fit,
+  { archived, late, pathOf, place, replace, copies }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
   const freeze = replace || copies.length > 0;
   // As they lie, so that small ones are read together.
-  const tables = archive.inPlace(archived, ({ entries }) => entries[0]);
+  const first = archived.filter((table) => !late.includes(table));
+  const tables = [...archive.inPlace(first, ({ entries }) => entries[0]), ...late];
   const ahead = new ReadAhead(archive, tables);
   try {
     for (const [index, table] of tables.entries()) {
@@ -36,7 +37,9 @@ export async function loadTables(
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
       const target = { ...place(table), columns, freeze };
       // Checks, generated columns and indexes may call functions.
-      const load = () => copyIn(session, target, ahead.rowsOf(table), server.encoding);
+      // As SQL_ASCII, PostgreSQL takes all bytes as they are.
+      const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
+      const load = () => copyIn(session, target, ahead.rowsOf(table), encoding);
       const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
         // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
         const entry = ahead.present;

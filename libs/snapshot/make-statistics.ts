@@ -49,7 +49,7 @@ export async function makeStatistics(
     }
   };
   const beside = async (lane: number, signal: AbortSignal) => {
-    const session = await openLane({ url: repository.url.reveal(), applicationName, signal }, lane);
+    const session = await openLane({ url: repository.url.reveal(), applicationName, leader, signal }, lane);
     if (session === undefined) return;
     const drop = () => session.destroy();
     signal.addEventListener('abort', drop, { once: true });

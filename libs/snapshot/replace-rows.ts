@@ -1,15 +1,21 @@
 import type { OpenArchive } from '#archive';
 import { Failure } from '#contracts';
 import {
+  attempt,
   createCopies,
   displayTable,
   hasRows,
+  isCheckViolation,
   isForeignKeyViolation,
+  makeKeysExact,
   type Obstacle,
   quoteTable,
+  rebuildIndexes,
   refreshMaterializedViews,
+  reinstateEventTriggers,
   type Session,
   setSequences,
+  suspendEventTriggers,
   underPath,
 } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
@@ -19,6 +25,7 @@ import { loadTables } from './load-tables.js';
 /**
  * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
  * be made, empties the others, loads the rows, and leaves everything around them as it was.
+ * @returns what could not be made as it was, by name
  * @throws Failure ARCHIVE_INVALID, FOREIGN_KEY_DANGLING, DESTINATION_REFUSED, or PostgreSQL's
  */
 export async function replaceRows(
@@ -27,11 +34,12 @@ export async function replaceRows(
   fit: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   // Joins for foreign keys are estimated as if they were slow, which they are not once the rows are frozen: no time is
   // to be spent on compiling them.
   await session.query('SET LOCAL jit = off');
-  await createCopies(session, fit.copies, fit.paths);
+  await suspendEventTriggers(session, fit.eventTriggers);
+  await createCopies(session, fit.copies, fit.paths, fit.without);
   for (const { what, remove } of fit.obstacles.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
     await session.query(remove);
@@ -41,12 +49,31 @@ export async function replaceRows(
   // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
   await setSequences(session, fit.sequences);
   await loadTables(session, archive, fit, progress, signal);
-  for (const obstacle of fit.obstacles) {
-    progress.allRows(`Putting back ${obstacle.what}`);
-    await putBack(session, obstacle, fit.paths);
-  }
+  const isKey = ({ validates }: Obstacle) => validates !== undefined;
+  const leftOut = [...fit.inexact, ...(await putBackAll(fit.obstacles.filter((one) => !isKey(one))))];
+  // Keys need them.
+  leftOut.push(...(await rebuildIndexes(session, fit.lateIndexes, fit.paths)));
+  leftOut.push(...(await putBackAll(fit.obstacles.filter(isKey))));
+  leftOut.push(...(await makeKeysExact(session, fit.keys)));
   progress.allRows('Refreshing materialized views');
-  await refreshMaterializedViews(session, fit.views, fit.paths);
+  leftOut.push(...(await refreshMaterializedViews(session, fit.views, fit.paths)));
+  // Their functions may read any of it.
+  for (const obstacle of fit.obstacles) {
+    if (obstacle.validate === undefined) continue;
+    progress.allRows(`Validating ${obstacle.what}`);
+    leftOut.push(...(await validate(session, obstacle, obstacle.validate, fit)));
+  }
+  await reinstateEventTriggers(session, fit.eventTriggers);
+  return leftOut;
+
+  async function putBackAll(obstacles: Obstacle[]): Promise<string[]> {
+    const lost: string[] = [];
+    for (const obstacle of obstacles) {
+      progress.allRows(`Putting back ${obstacle.what}`);
+      lost.push(...(await putBack(session, obstacle, fit)));
+    }
+    return lost;
+  }
 }
 
 type Relation = Parameters<typeof quoteTable>[0];
@@ -74,27 +101,67 @@ async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
 /**
  * Runs definitions under the safe path, under which PostgreSQL printed them: so each name means the same object again.
  * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
+ * @returns what is not as it was, by name
  */
 async function putBack(
   session: Session,
-  { what, validates, putBack: statements }: Obstacle,
-  paths: Fit['paths'],
-): Promise<void> {
-  const path = validates === undefined ? undefined : paths.get(validates);
-  try {
-    await underPath(session, path, async () => {
+  { what, validates, putBack: statements, unvalidated, lost }: Obstacle,
+  { paths, keepViolations }: Fit,
+): Promise<string[]> {
+  if (lost !== undefined) return [`${what} (dropped: ${lost})`];
+  const run = () =>
+    underPath(session, validates === undefined ? undefined : paths.get(validates), async () => {
       for (const statement of statements) await session.query(statement);
     });
+  if (keepViolations && unvalidated !== undefined) {
+    const failure = await attempt(session, run);
+    if (failure === undefined) return [];
+    if (!isForeignKeyViolation(failure)) throw failure;
+    for (const statement of [unvalidated, ...statements.slice(1)]) await session.query(statement);
+    return [`${what} (NOT VALID: rows violate it)`];
+  }
+  try {
+    await run();
+    return [];
   } catch (error) {
     if (!isForeignKeyViolation(error)) throw error;
-    throw new Failure(
-      'FOREIGN_KEY_DANGLING',
-      'permanent',
-      `Rows would refer to others that are not there: ${what} is violated.`,
-      {
-        hint: 'Nothing was changed. Restore both of its tables, or remove those rows first.',
-        cause: error,
-      },
-    );
+    throw danglingKey(what, error);
+  }
+}
+
+export function danglingKey(what: string, cause?: unknown): Failure {
+  return new Failure(
+    'FOREIGN_KEY_DANGLING',
+    'permanent',
+    `Rows would refer to others that are not there: ${what} is violated.`,
+    {
+      hint: 'Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
+      cause,
+    },
+  );
+}
+
+/** Holds a check against all rows. @returns its name, if it stays unvalidated */
+async function validate(
+  session: Session,
+  { what }: Obstacle,
+  { statement, under }: NonNullable<Obstacle['validate']>,
+  { paths, keepViolations }: Fit,
+): Promise<string[]> {
+  const run = () => underPath(session, paths.get(under), () => session.query(statement));
+  if (keepViolations) {
+    const failure = await attempt(session, run);
+    return failure === undefined ? [] : [`${what} (NOT VALID: ${failure.sentence})`];
+  }
+  try {
+    await run();
+    return [];
+  } catch (error) {
+    if (!isCheckViolation(error)) throw error;
+    throw new Failure('CHECK_VIOLATED', 'permanent', `Rows violate ${what}.`, {
+      hint: 'Nothing was changed. Restore with "keepViolations": true to have it back as NOT VALID.',
+      cause: error,
+      confidential: error instanceof Failure ? error.confidential : undefined,
+    });
   }
 }

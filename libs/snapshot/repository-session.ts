@@ -71,23 +71,22 @@ export async function withRepositorySession<Result>(
     const observer = await Observer.open(repository.url.reveal(), {
       applicationName: `${applicationName} observer`,
       signal,
+      beside: session,
     });
-    try {
-      const watching = new AbortController();
-      const [result] = await together(signal, [
-        async (signal) => {
-          try {
-            return await stopping(session, observer, signal, () => work(session, signal, observer));
-          } finally {
-            watching.abort();
-          }
-        },
-        (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
-      ]);
-      return result;
-    } finally {
-      await observer.close();
-    }
+    const watching = new AbortController();
+    const [result] = await together(signal, [
+      async (signal) => {
+        try {
+          return await stopping(session, observer, signal, () => work(session, signal, observer));
+        } finally {
+          watching.abort();
+          // A question that a silent server does not answer ends with its connection.
+          await observer.close();
+        }
+      },
+      (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
+    ]);
+    return result;
   } finally {
     await session.close();
   }

@@ -1,4 +1,4 @@
-import { openArchive } from '#archive';
+import { type Manifest, type ManifestTable, openArchive } from '#archive';
 import { errorSentence } from '#contracts';
 import {
   beginWithExclusiveLocks,
@@ -32,6 +32,10 @@ export interface RestoreRequest extends BackupRequest, Destination, Provenance {
   key: string;
   /** Leave tables alone that the archive does not hold, instead of refusing. */
   allowExtraTables: boolean;
+  /** Whether rows may violate checks and foreign keys, which then come back unvalidated, and are named. */
+  keepViolations?: boolean | undefined;
+  /** Let event triggers fire on the restore's statements. */
+  fireEventTriggers: boolean;
   /** First make an archive of what is there, and go on only when it is complete. */
   backupFirst: boolean;
 }
@@ -72,7 +76,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   let committed = false;
-  let leftOut: string[] | undefined;
+  let leftOut: string[] = [];
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal },
@@ -99,7 +103,10 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
-        await replaceRows(session, archive, locked, progress, signal);
+        leftOut = [
+          ...partsMissing(manifest, request.tables && fit.archived),
+          ...(await replaceRows(session, archive, locked, progress, signal)),
+        ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         signal.throwIfAborted();
@@ -114,15 +121,23 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           applicationName,
           signal,
         });
-        leftOut = without.map((table) => `statistics of ${table}`);
+        leftOut.push(...without.map((table) => `statistics of ${table}`));
         return { entities, bytes, leftOut };
       },
     );
   } catch (error) {
     // Whatever failed after the commit, the repository is restored.
-    if (committed) return { entities, bytes, leftOut: leftOut ?? [`statistics (${errorSentence(error)})`] };
+    if (committed) return { entities, bytes, leftOut: [...leftOut, `statistics (${errorSentence(error)})`] };
     throw signal.aborted ? signal.reason : error;
   }
+}
+
+/** What belongs to the restored tables and is not in the archive, by name. @param tables undefined for all */
+function partsMissing({ leftOut }: Manifest, tables: ManifestTable[] | undefined): string[] {
+  const restored = tables?.flatMap((table) => [table, ...table.partitionOf]).map(quoteTable);
+  return leftOut
+    .filter(({ of }) => of?.some((table) => restored?.includes(quoteTable(table)) ?? true))
+    .map(({ what }) => what);
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */

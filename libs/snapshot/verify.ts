@@ -1,17 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
-import { errorSentence, Failure, progressTotal } from '#contracts';
+import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import type { Session } from '#postgres';
+import { expectRoomForLocks, findViolatedKey, isRefusal, type Session } from '#postgres';
 import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
-import { checkFit } from './fit.js';
+import { checkFit, type FitOptions } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
-import { replaceRows } from './replace-rows.js';
+import { danglingKey, replaceRows } from './replace-rows.js';
 import { lockRepository, withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
@@ -26,6 +26,8 @@ export interface VerifyRequest
   keys: Keys;
   /** Whether tables that the archive does not hold may be there, as a restore could be told. */
   allowExtraTables: boolean;
+  /** Whether event triggers may fire, as a restore could be told. */
+  fireEventTriggers: boolean;
   /** Load the rows into scratch tables as well. */
   restoreDrill: boolean;
 }
@@ -55,12 +57,19 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     return { entities, bytes: object.bytes };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    // Damage, and definitions that differ, say something of the archive; a network that is away does not.
-    if (error instanceof Failure && error.code.startsWith('ARCHIVE_'))
+    // Damage, definitions that differ, and rows that PostgreSQL refuses say something of the archive; a network that is
+    // away does not.
+    if (error instanceof Failure && (OF_THE_ARCHIVE.test(error.code) || isRefusal(error)))
       await keep(request, object, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
+
+/** What is wrong with the archive, or with its rows in this database. */
+const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
+
+/** What is wrong with the worker's role, and says nothing of the archive. */
+const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
@@ -71,13 +80,23 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
     await lockRepository(session, 'shared', { repository, progress, signal });
     await expectSameDatabase(session, archive.manifest, request);
-    const options = { schemas: repository.schemas, allowExtraTables: request.allowExtraTables };
-    await checkFit(session, archive.manifest, options);
-    if (restoreDrill) await drill(session, archive, repository.schemas, progress, signal);
+    const { allowExtraTables, fireEventTriggers } = request;
+    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
+    let lacking: Failure | undefined;
+    try {
+      const { tables, sequences } = await checkFit(session, archive.manifest, options);
+      await expectRoomForLocks(session, tables, sequences.length);
+    } catch (error) {
+      if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
+      lacking = error;
+    }
+    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
       await readToEnd(archive, [archive.manifest.definitions], signal);
+    if (lacking !== undefined)
+      throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
     progress.allRows('Keeping the result');
   });
 }
@@ -99,7 +118,7 @@ async function readRows(archive: OpenArchive, progress: CopyProgress, signal: Ab
 async function drill(
   session: Session,
   archive: OpenArchive,
-  schemas: string[],
+  fitOptions: FitOptions,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -109,8 +128,20 @@ async function drill(
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
-    const options = { schemas, allowExtraTables: true, intoSchemas, create: true };
-    await replaceRows(session, archive, await checkFit(session, archive.manifest, options), progress, signal);
+    const options = { ...fitOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
+    const fit = await checkFit(session, archive.manifest, options);
+    // Of domains, which the live tables share. All of it is rolled back.
+    const obstacles = fit.obstacles.map(({ what, relation, owned, remove }) => ({
+      what,
+      relation,
+      owned,
+      remove,
+      putBack: [],
+    }));
+    await replaceRows(session, archive, { ...fit, obstacles }, progress, signal);
+    progress.allRows('Looking for violated foreign keys');
+    const violated = await findViolatedKey(session, fit.copies, fit.paths);
+    if (violated !== undefined) throw danglingKey(violated);
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

@@ -228,10 +228,27 @@ describe('in a pipe', () => {
     const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
     const tables = ['--table', 'repository.node', '--table', 'repository.revision'];
     for (const args of [
-      ['restore', 'a.zip', '--yes', '--backup-first', '--allow-extra-tables', '--other-database', ...tables],
+      [
+        'restore',
+        'a.zip',
+        '--yes',
+        '--backup-first',
+        '--allow-extra-tables',
+        '--fire-event-triggers',
+        '--keep-violations',
+        '--other-database',
+        ...tables,
+      ],
       // Nothing is replaced, so that nobody is asked.
       ['restore', 'a.zip', '--into', 'repository=aside', '--into', 'shop=shop_aside', '--create'],
-      ['verify', 'a.zip', '--restore-drill', '--allow-extra-tables', '--other-database'],
+      [
+        'verify',
+        'a.zip',
+        '--restore-drill',
+        '--allow-extra-tables',
+        '--fire-event-triggers',
+        '--other-database',
+      ],
     ])
       expect(await user.run(args, { env })).toMatchObject({ code: 0, stdout: '7\n' });
     expect(bodies).toEqual([
@@ -239,11 +256,19 @@ describe('in a pipe', () => {
         url: 'a.zip',
         backupFirst: true,
         allowExtraTables: true,
+        fireEventTriggers: true,
+        keepViolations: true,
         otherDatabase: true,
         tables: ['repository.node', 'repository.revision'],
       },
       { url: 'a.zip', intoSchemas: { repository: 'aside', shop: 'shop_aside' }, create: true },
-      { url: 'a.zip', restoreDrill: true, allowExtraTables: true, otherDatabase: true },
+      {
+        url: 'a.zip',
+        restoreDrill: true,
+        allowExtraTables: true,
+        fireEventTriggers: true,
+        otherDatabase: true,
+      },
     ]);
     await closed(api.server);
   });

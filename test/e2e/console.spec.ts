@@ -422,9 +422,21 @@ describeInBrowser('the console', () => {
 
   test('carries its session on to the dashboard', async () => {
     await page.goto('/admin');
+    const asked = page.waitForResponse(/\/admin\/queues\/api\/queues/);
     await page.getByRole('link', { name: 'Bull dashboard' }).click();
-    await page.waitForURL(/\/admin\/queues/);
+    const answer = await asked;
+    expect(answer.status()).toBe(200);
+    const { queues } = (await answer.json()) as { queues: { name: string }[] };
+    expect(queues.map(({ name }) => name)).toContain('daemons');
     await page.getByText('daemons').first().waitFor();
+    expect(new URL(page.url()).pathname).toMatch(/^\/admin\/queues/);
+    // It needs the session: without one, the same page leads to the login.
+    const stranger = await browser.newContext({ baseURL: stack.url });
+    const closed = await stranger.newPage();
+    await closed.goto('/admin/queues');
+    await closed.getByLabel('Password').waitFor();
+    expect(new URL(closed.url()).pathname).toBe('/admin/login');
+    await stranger.close();
     complaints.length = 0; // The dashboard's own.
   });
 

@@ -8,6 +8,7 @@ import { TLSSocket } from 'node:tls';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
+import { Session } from '#postgres';
 import { OwnServer } from '../support/own-server.js';
 import { servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -154,6 +155,49 @@ class Impostor {
     expect(impostor.passwords).toEqual([]);
     expect(impostor.deceived).toBe(1);
     impostor.close();
+  });
+
+  test('a connection that TLS refuses fails at once, and says what to set', async () => {
+    const refused = async (url: string, fault: RegExp, hint: RegExp) => {
+      const error: unknown = await Session.open(url, { applicationName: 'one' }).catch(
+        (error: unknown) => error,
+      );
+      expect(error).toMatchObject({
+        code: 'DATABASE_TLS_REFUSED',
+        persistence: 'permanent',
+        message: expect.stringMatching(fault) as string,
+        hint: expect.stringMatching(hint) as string,
+      });
+    };
+    const remedies = /sslrootcert=.*NODE_EXTRA_CA_CERTS.*sslmode=no-verify/;
+    for (const mode of ['prefer', 'require', 'verify-full'])
+      await refused(
+        `${server.url}?sslmode=${mode}`,
+        /the certificate cannot be verified \(DEPTH_ZERO_SELF_SIGNED_CERT/,
+        remedies,
+      );
+    const elsewhere = server.url.replace('127.0.0.1', 'localhost');
+    await refused(
+      `${elsewhere}?sslmode=require&sslrootcert=${authority}`,
+      /ERR_TLS_CERT_ALTNAME_INVALID|HOSTNAME_MISMATCH/,
+      remedies,
+    );
+    await refused(
+      `${server.url}?sslrootcert=/nowhere.crt`,
+      /the file \/nowhere\.crt cannot be read \(ENOENT\)/,
+      /Check sslrootcert/,
+    );
+    // One without TLS, which psql uses in the clear.
+    await refused(`${servers.postgres}?sslmode=prefer`, /the server has no TLS/, /sslmode=disable/);
+
+    const stack = await Stack.start({
+      workers: 0,
+      wait: false,
+      env: { DATABASE_URL: `${server.url}?sslmode=require`, QUEUE_URL: servers.postgres },
+    });
+    while (!stack.api.logTail(100).includes('Waiting for the database')) await sleep(20);
+    expect(stack.api.logTail(100)).toMatch(remedies);
+    await stack.stop();
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import { queues, sql } from '../support/servers.js';
@@ -58,6 +59,7 @@ test.each(queues)(
     await backdate(stack, ageing, 1);
     await backdate(stack, old, 3);
     const last = await backUp();
+    while ((await known([old])).length > 0) await sleep(100);
     expect(await known([...completed, last])).toEqual([ageing, young, last]);
     await stack.stop();
   },

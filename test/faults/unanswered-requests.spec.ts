@@ -56,7 +56,8 @@ describe.each(ownQueues)('the %s queue', (title, startQueue) => {
       if (answered.has(id)) expect(body).toMatchObject({ status: 'COMPLETED' });
       else if (status !== 404) {
         late++;
-        expect(body).toMatchObject({
+        // Its worker may have lost the queue with it. Then it fails when another takes it, after later jobs.
+        expect(await stack.finished(String(id))).toMatchObject({
           status: 'FAILED',
           progresssTotal: 0,
           errorMessage: expect.stringMatching(/^Nothing was done: /),

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { Secret } from '#config';
 import type { ObjectStore } from '#storage';
 import { examineRepository, remarksOn } from '#snapshot';
@@ -158,3 +160,40 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     ]);
   });
 });
+
+const [one, other] = postgresMajors.map(([, server]) => server);
+(other === undefined ? test.skip : test)(
+  'connections of one job that an address leads to two servers are not mixed',
+  async () => {
+    const name = `twice_${randomBytes(4).toString('hex')}`;
+    const fill = `CREATE ROLE ${name} LOGIN PASSWORD 'pw'`;
+    for (const server of [one ?? '', other ?? '']) {
+      await sql(server, fill);
+      await sql(server, `CREATE DATABASE ${name} OWNER ${name}`);
+      await sql(
+        `postgres://${name}:pw@${new URL(server).host}/${name}`,
+        `${TABLES}; INSERT INTO s.t SELECT generate_series(1, 60000); INSERT INTO s.u SELECT generate_series(1, 60000)`,
+      );
+    }
+    const servers = [one, other].map((server) => Number(new URL(server ?? '').port));
+    for (const [elsewhere, definitions] of [
+      [2, 'auto'],
+      [3, 'off'],
+    ] as const) {
+      let connections = 0;
+      const balancer = createServer((client) => {
+        const server = connect(servers[++connections === elsewhere ? 1 : 0] ?? 0, '127.0.0.1');
+        for (const socket of [client, server])
+          socket.on('error', () => [client, server].map((each) => each.destroy()));
+        client.pipe(server).pipe(client);
+      }).listen(0, '127.0.0.1');
+      await once(balancer, 'listening');
+      const url = `postgres://${name}:pw@127.0.0.1:${(balancer.address() as AddressInfo).port}/${name}`;
+      await expect(runBackup(store, url, ['s'], { definitions })).rejects.toMatchObject({
+        code: 'SERVERS_DIFFER',
+      });
+      expect(connections).toBe(elsewhere);
+      balancer.close();
+    }
+  },
+);

@@ -215,6 +215,29 @@ describe.each(postgresMajors)('%s', (_, server) => {
     });
   });
 
+  test("a member of the owner's role finds them too, in what is generated and checked", async () => {
+    const member = new URL(url);
+    [member.username, member.password] = [`member_${owner}`, 'pw'];
+    await sql(
+      url,
+      `CREATE ROLE member_${owner} LOGIN PASSWORD 'pw' IN ROLE ${owner}; GRANT CREATE ON DATABASE ${database} TO member_${owner};
+       REVOKE CREATE ON SCHEMA public FROM PUBLIC; ALTER ROLE ${owner} SET search_path = s, public;
+       SET ROLE ${owner}; SET search_path TO s, public;
+       CREATE FUNCTION fold(v text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT pg_catalog.lower(v)';
+       CREATE FUNCTION norm(v text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN fold(v); END $$;
+       CREATE FUNCTION known(v text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN EXISTS (SELECT FROM word WHERE w = fold(v)); END $$;
+       CREATE TABLE word (w text); INSERT INTO word VALUES ('low');
+       CREATE TABLE a (v text CHECK (known(v)), n text GENERATED ALWAYS AS (norm(v)) STORED); INSERT INTO a VALUES ('LOW')`,
+    );
+    const before = await stateOf(url, ['s']);
+    const { key } = await runBackup(store, member.href, ['s']);
+    await sql(url, `TRUNCATE s.a, s.word`);
+    await runVerify(store, member.href, ['s'], key);
+    await runVerify(store, member.href, ['s'], key, { restoreDrill: true });
+    await runRestore(store, member.href, ['s'], key);
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
+
   test('what is reinstated is bound to the same functions as before', async () => {
     await sql(
       url,

@@ -63,6 +63,7 @@ export function runRestore(
     ...common(store, url, schemas),
     key,
     allowExtraTables: false,
+    fireEventTriggers: false,
     backupFirst: false,
     // Into any database that a test likes.
     otherDatabase: true,
@@ -82,6 +83,7 @@ export function runVerify(
     key,
     keys: heartKeys,
     allowExtraTables: false,
+    fireEventTriggers: false,
     restoreDrill: false,
     otherDatabase: true,
     ...more,

@@ -13,13 +13,18 @@ const COLUMN_OPTIONS = `ARRAY(SELECT option FROM unnest(a.attoptions) AS option 
 const CATALOGUE = {
   constraints: `
     SELECT c.oid::regclass::text AS table, k.conname, k.contype, k.convalidated, k.condeferrable, k.condeferred,
-           pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
+           pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment,
+           nullif(k.conindid, 0)::regclass::text AS index
       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY ($1) AND NOT (k.contype = 'n' AND k.convalidated) ORDER BY 1, 2`,
   triggers: `
     SELECT t.tgrelid::regclass::text AS table, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) AS definition
       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = ANY ($1) AND NOT t.tgisinternal ORDER BY 1, 2`,
+  keys: `
+    SELECT t.tgrelid::regclass::text AS table, k.conname, t.tgfoid::regproc::text AS function, t.tgenabled
+      FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = ANY ($1) AND t.tgisinternal AND k.contype = 'f' ORDER BY 1, 2, 3`,
   domains: `
     SELECT t.oid::regtype::text AS domain, k.conname, k.convalidated, pg_get_constraintdef(k.oid) AS definition,
            obj_description(k.oid, 'pg_constraint') AS comment
@@ -38,7 +43,7 @@ const CATALOGUE = {
      WHERE n.nspname = ANY ($1) AND a.attnum > 0 ORDER BY 1, a.attnum`,
   tables: `
     SELECT c.oid::regclass::text AS table, c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
-           c.relreplident, c.reloptions, pg_get_expr(c.relpartbound, c.oid) AS bound, c.relacl::text AS rights
+           c.relreplident, c.relispopulated, c.reloptions, pg_get_expr(c.relpartbound, c.oid) AS bound, c.relacl::text AS rights
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1) ORDER BY 1`,
   sequences: `
     SELECT q.seqrelid::regclass::text AS sequence, q.seqstart::text, q.seqincrement::text, q.seqmin::text,
@@ -76,6 +81,9 @@ async function catalogueOf(client: pg.Client, schemas: string[]): Promise<Record
   return rows[0] ?? {};
 }
 
+/** Relations that one statement reads: a server has room for a limited number of locks. */
+const BATCH = 500;
+
 interface Relation {
   schema: string;
   name: string;
@@ -90,11 +98,17 @@ async function contentsOf(client: pg.Client, schemas: string[]): Promise<Record<
       WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'S', 'm') AND c.relispopulated ORDER BY 1, 2`,
     [schemas],
   );
-  if (relations.length === 0) return {};
-  const { rows } = await client.query<{ name: string; rows: string[] }>(
-    relations.map(rowsOf).join(' UNION ALL '),
-  );
-  return Object.fromEntries(rows.map((relation) => [relation.name, relation.rows]));
+  const contents: Record<string, string[]> = {};
+  for (let from = 0; from < relations.length; from += BATCH) {
+    const { rows } = await client.query<{ name: string; rows: string[] }>(
+      relations
+        .slice(from, from + BATCH)
+        .map(rowsOf)
+        .join(' UNION ALL '),
+    );
+    for (const relation of rows) contents[relation.name] = relation.rows;
+  }
+  return contents;
 }
 
 function rowsOf(relation: Relation): string {
@@ -112,5 +126,6 @@ export async function pgDump(url: string, schemas: string[]): Promise<string> {
   const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
   const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
   // Random words that newer versions print around a dump.
-  return stdout.replace(/^\\(un)?restrict .*$/gm, '');
+  // An internal trigger is called by its OID.
+  return stdout.replace(/^\\(un)?restrict .*$/gm, '').replace(/(RI_ConstraintTrigger_\w)_\d+/g, '$1');
 }

@@ -33,6 +33,7 @@ const details = answer(
     sequences: count.nullable().describe('How many.'),
     extensions: z.array(z.strictObject({ name: text, version: text })).nullable(),
     leftOut: z.array(z.strictObject({ what: text, why: text })).nullable(),
+    warnings: z.array(text).nullable().describe('What would hinder a restore, as its backup foresaw it.'),
     definitions: z.boolean().nullable().describe('Whether it holds schema.sql.'),
   }) satisfies z.ZodType<ArchiveDetails>,
 );
@@ -94,6 +95,7 @@ export const showBackup: RouteDescription = {
         sequences: 1,
         extensions: [],
         leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH' }],
+        warnings: [],
         definitions: false,
       },
     },

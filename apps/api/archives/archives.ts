@@ -26,6 +26,7 @@ export interface ArchiveDetails extends Archive {
   sequences: number | null;
   extensions: ManifestSummary['extensions'] | null;
   leftOut: ManifestSummary['leftOut'] | null;
+  warnings: string[] | null;
   /** Whether it holds schema.sql. */
   definitions: boolean | null;
 }
@@ -195,7 +196,17 @@ async function orNever(
 }
 
 function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
-  const { product, server, schemas, tables, sequences, extensions, leftOut, definitions } = summary;
+  const {
+    product,
+    server,
+    schemas,
+    tables,
+    sequences,
+    extensions,
+    leftOut,
+    warnings = [],
+    definitions,
+  } = summary;
   return {
     product,
     serverVersion: server.version,
@@ -205,6 +216,7 @@ function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
     sequences,
     extensions,
     leftOut,
+    warnings,
     definitions,
   };
 }
@@ -218,6 +230,7 @@ const NOTHING_INSIDE: Omit<ArchiveDetails, keyof Archive> = {
   sequences: null,
   extensions: null,
   leftOut: null,
+  warnings: null,
   definitions: null,
 };
 

@@ -66,6 +66,7 @@ export class ArchivePagesController {
         url,
         restoreDrill: ticked(body, 'restoreDrill'),
         allowExtraTables: ticked(body, 'allowExtraTables'),
+        fireEventTriggers: ticked(body, 'fireEventTriggers'),
         otherDatabase: ticked(body, 'otherDatabase'),
       }),
     );
@@ -81,7 +82,9 @@ export class ArchivePagesController {
   ): Promise<void> {
     return this.restoreForm(request, reply, name, {
       backupFirst: true,
+      keepViolations: false,
       allowExtraTables: false,
+      fireEventTriggers: false,
       otherDatabase: false,
       tables: '',
     });
@@ -96,7 +99,9 @@ export class ArchivePagesController {
   ): Promise<void> {
     const given = {
       backupFirst: ticked(body, 'backupFirst'),
+      keepViolations: ticked(body, 'keepViolations'),
       allowExtraTables: ticked(body, 'allowExtraTables'),
+      fireEventTriggers: ticked(body, 'fireEventTriggers'),
       otherDatabase: ticked(body, 'otherDatabase'),
       tables: text(body, 'tables'),
     };

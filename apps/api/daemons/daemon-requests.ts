@@ -11,8 +11,10 @@ export const restoreRequest = z
   .strictObject({
     url,
     allowExtraTables: z.boolean().default(false),
+    fireEventTriggers: z.boolean().default(false),
     otherDatabase: z.boolean().default(false),
     backupFirst: z.boolean().default(false),
+    keepViolations: z.boolean().default(false),
     tables: z.array(table).min(1, 'name one table at least, or leave tables away for all').optional(),
     intoSchemas: z
       .record(z.string(), z.string().superRefine(schemaName))
@@ -34,6 +36,7 @@ export type RestoreRequest = z.infer<typeof restoreRequest>;
 export const verifyRequest = z.strictObject({
   url,
   allowExtraTables: z.boolean().default(false),
+  fireEventTriggers: z.boolean().default(false),
   otherDatabase: z.boolean().default(false),
   restoreDrill: z.boolean().default(false),
 });

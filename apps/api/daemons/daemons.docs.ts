@@ -86,7 +86,7 @@ export const startRestore: RouteDescription = {
   name: 'startRestore',
   summary: 'Starts a restore: all rows of the tables become those of the archive',
   details:
-    '`url` is a backupUrl of the bucket, or the name of a file below its prefix. `backupFirst` makes an archive of what is there first. `allowExtraTables` leaves tables alone that the archive does not hold. `tables` restores these only. `intoSchemas` loads beside the live tables, and with `create` makes tables there like the live ones. `otherDatabase` takes an archive of another database, which is refused otherwise.',
+    '`url` is a backupUrl of the bucket, or the name of a file below its prefix. `backupFirst` makes an archive of what is there first. `allowExtraTables` leaves tables alone that the archive does not hold. `fireEventTriggers` lets event triggers fire on the statements of a restore, which is refused otherwise if the role of the worker cannot keep them from it. `keepViolations` lets rows violate foreign keys and checks, which then come back as NOT VALID and are named. `tables` restores these only. `intoSchemas` loads beside the live tables, and with `create` makes tables there like the live ones. `otherDatabase` takes an archive of another database, which is refused otherwise.',
   example: { url: backupUrl, backupFirst: true },
   ...IDEMPOTENT,
   answers: {
@@ -102,7 +102,7 @@ export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
   details:
-    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `otherDatabase` takes an archive of another database, which is refused otherwise.',
+    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` are those of a restore. `otherDatabase` takes an archive of another database, which is refused otherwise.',
   example: { url: backupUrl, restoreDrill: true },
   ...IDEMPOTENT,
   answers: {

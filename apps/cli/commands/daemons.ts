@@ -15,6 +15,10 @@ const ALLOW_EXTRA_TABLES = [
   '--allow-extra-tables',
   'leave tables alone that the archive does not hold, instead of refusing',
 ] as const;
+const FIRE_EVENT_TRIGGERS = [
+  '--fire-event-triggers',
+  'let event triggers fire, instead of refusing where the role cannot keep them from it',
+] as const;
 const OTHER_DATABASE = [
   '--other-database',
   'take an archive of another database, instead of refusing',
@@ -28,16 +32,19 @@ interface WaitOption {
 interface RestoreOptions extends WaitOption {
   backupFirst?: true;
   allowExtraTables?: true;
+  fireEventTriggers?: true;
   otherDatabase?: true;
   table?: string[];
   into?: Record<string, string>;
   create?: true;
+  keepViolations?: true;
   yes?: true;
 }
 
 interface VerifyOptions extends WaitOption {
   restoreDrill?: true;
   allowExtraTables?: true;
+  fireEventTriggers?: true;
   otherDatabase?: true;
 }
 
@@ -63,7 +70,9 @@ Examples:
     .argument(...ARCHIVE)
     .option('--backup-first', 'make an archive of what is there first')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
+    .option('--keep-violations', 'let rows violate keys and checks, which then come back as NOT VALID')
     .option('--table <schema.table>', 'restore this table only; give it again for more', collected)
     .option('--into <schema=other>', 'load beside the live tables, into another schema', collectedPair)
     .option('--create', 'with --into: make the tables there like the live ones')
@@ -87,6 +96,7 @@ Examples:
     .argument(...ARCHIVE)
     .option('--restore-drill', 'also restore the rows into copies of the tables, which are gone afterwards')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {

@@ -1,0 +1,52 @@
+import { Queue, UnrecoverableError, Worker } from 'bullmq';
+import { randomBytes } from 'node:crypto';
+import { readSettings } from '#config';
+import { Keys } from '#keys';
+import { createLogger } from '#logging';
+import { newDatabase, queues } from '../../test/support/servers.js';
+import { queueConnection } from './connection.js';
+import type { DaemonJobQueue } from './daemon-job.js';
+import { DaemonQueue } from './daemon-queue.js';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+test.each(queues)(
+  'on the %s queue a worker whose clock is ahead makes nobody forget; the API does, by the time it is given',
+  async (_title, queueUrl) => {
+    const settings = readSettings({
+      SECRET_KEY: 'ab'.repeat(32),
+      DATABASE_URL: 'postgres://unused/it',
+      S3_BUCKET: 'unused',
+      QUEUE_URL: queueUrl ?? (await newDatabase()),
+    });
+    const logger = createLogger('test', 'silent');
+    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
+    const name = `history-${randomBytes(4).toString('hex')}`;
+    const queue: DaemonJobQueue = new Queue(name, connection);
+    const worker = new Worker(name, undefined, connection);
+    const daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), { count: 10, days: 90 }, logger);
+    const end = async (how: 'completed' | 'failed') => {
+      const { id } = await daemons.start('BACKUP', 'somebody');
+      const job = await worker.getNextJob('token');
+      if (how === 'completed') await job?.moveToCompleted({}, 'token', false);
+      else await job?.moveToFailed(new UnrecoverableError('failed'), 'token', false);
+      return id;
+    };
+    const known = async (ids: string[]) =>
+      (await Promise.all(ids.map((id) => daemons.status(id)))).map((status) => status !== undefined);
+
+    const { now } = Date;
+    const early = [await end('completed'), await end('failed')];
+    jest.spyOn(Date, 'now').mockImplementation(() => now() + 400 * DAY_MS);
+    const late = [await end('completed'), await end('failed')];
+    jest.restoreAllMocks();
+    expect(await known([...early, ...late])).toEqual([true, true, true, true]);
+
+    await daemons.forget(now() + 89 * DAY_MS);
+    expect(await known([...early, ...late])).toEqual([true, true, true, true]);
+    await daemons.forget(now() + 91 * DAY_MS);
+    expect(await known([...early, ...late])).toEqual([false, false, true, true]);
+    await worker.close();
+    await queue.close();
+  },
+);

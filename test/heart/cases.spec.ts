@@ -1,0 +1,237 @@
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants, copyFileSync, existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Failure } from '#contracts';
+import type { ObjectStore } from '#storage';
+import {
+  build,
+  buildFromDump,
+  CASES_FOLDER,
+  type DatabaseCase,
+  databaseCases,
+} from '../support/database-case.js';
+import { runBackup, runRestore, runVerify } from '../support/heart.js';
+import { OwnServer } from '../support/own-server.js';
+import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { pgDump, stateOf } from '../support/state.js';
+
+/** What is not right yet, and why. A case that is right must not stand here: its test then fails. */
+const NOT_YET: Record<string, string> = {
+  'ext-config-table in place': 'rows of configuration tables are not named',
+  'ext-config-table on an empty database': 'rows of configuration tables are not named',
+  'ext-partman on an empty database': 'rows of configuration tables are not named',
+  'fk-trigger-off on an empty database': "pg_dump does not keep the states of a foreign key's own triggers",
+};
+
+/** On one server only: those that take long, and those whose extension the other lacks. */
+const ON_DEBIAN_ONLY = ['ext-partman', 'locks'];
+/** Extensions that not every Debian has. */
+const NEEDS: Record<string, string> = { 'ext-partman': 'pg_partman--4.7.2.sql' };
+
+/** More than any job takes: one that never ends fails by itself. */
+const PATIENCE_MS = 20_000;
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+const onDebian = servers.debianPostgres ? describe : describe.skip;
+
+onDebian.each(postgresMajors)('on %s', (_title, server) => {
+  const isDebian = server === servers.debianPostgres?.url;
+  const cases = databaseCases().filter(({ name }) => isDebian || !ON_DEBIAN_ONLY.includes(name));
+  // Only Debian's server has a pg_dump of its own version.
+  const places = cases.flatMap((one) => [
+    { one, where: 'in place' as const },
+    ...(isDebian && one.onEmpty ? [{ one, where: 'on an empty database' as const }] : []),
+  ]);
+
+  beforeAll(() => addExtension(server));
+
+  for (const { one, where } of places) {
+    const title = `${one.name} ${where}`;
+    const isLacking = one.name in NEEDS && !existsSync(join(debianExtensions(), NEEDS[one.name] ?? ''));
+    (isLacking ? test.skip : title in NOT_YET ? test.failing : test)(title, async () => {
+      const own =
+        one.settings &&
+        (await OwnServer.postgres({ binaries: servers.debianPostgres?.binaries, settings: one.settings }));
+      try {
+        await tryCase(one, own?.url ?? server, where, isDebian);
+      } finally {
+        await own?.stop();
+      }
+    });
+  }
+});
+
+async function tryCase(
+  one: DatabaseCase,
+  server: string,
+  where: 'in place' | 'on an empty database',
+  withDump: boolean,
+): Promise<void> {
+  const live = await make(one, server);
+  const before = await live.state(withDump);
+  const { key, leftOut, warnings } = await runBackup(store, live.url, live.schemas);
+  let target = live;
+  if (where === 'in place') await spoil(one, live);
+  else {
+    target = at(one, await newDatabase(server), live.schemas);
+    await buildFromDump(live.admin, target.admin);
+  }
+  const outcomes = await tryAll(target, key);
+  const facts = { ...outcomes, leftOut, warnings, before, after: await target.state(withDump) };
+  judge(one, where, facts);
+}
+
+/** A database of a case. */
+interface Live {
+  /** As a superuser. */
+  admin: string;
+  /** As the worker. */
+  url: string;
+  schemas: string[];
+  state: (withDump: boolean) => Promise<State>;
+}
+
+interface State {
+  contents: Record<string, string[]>;
+  catalog: Record<string, unknown>;
+  dump: string;
+}
+
+async function make(one: DatabaseCase, server: string): Promise<Live> {
+  const admin = await newDatabase(server);
+  await build(one, admin);
+  if (one.role !== undefined) await sql(admin, `ALTER ROLE ${one.role} PASSWORD 'pw'`);
+  return at(one, admin, one.schemas ?? (await schemasOf(admin)));
+}
+
+function at({ role }: DatabaseCase, admin: string, schemas: string[]): Live {
+  const worker = new URL(admin);
+  if (role !== undefined) [worker.username, worker.password] = [role, 'pw'];
+  const state = async (withDump: boolean) => {
+    const { contents, ...catalog } = await stateOf(admin, await schemasOf(admin));
+    return {
+      contents: contents as State['contents'],
+      catalog,
+      dump: withDump ? await pgDump(admin, []) : '',
+    };
+  };
+  return { admin, url: worker.href, schemas, state };
+}
+
+async function schemasOf(url: string): Promise<string[]> {
+  const rows = await sql<{ name: string }>(
+    url,
+    `SELECT DISTINCT nspname AS name FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
+      WHERE relkind IN ('r', 'p', 'm') AND nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+async function spoil({ spoilsAll, spoil: more }: DatabaseCase, { admin, schemas }: Live): Promise<void> {
+  if (spoilsAll)
+    await sql(
+      admin,
+      `DO $$ DECLARE one record; BEGIN
+         FOR one IN SELECT c.oid::regclass AS name, relkind FROM pg_class c
+                     WHERE relnamespace::regnamespace::text = ANY ('{${schemas.join()}}') AND relkind IN ('r', 'S')
+                       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') LOOP
+           IF one.relkind = 'S' THEN PERFORM setval(one.name, 77);
+           ELSE EXECUTE format('TRUNCATE ONLY %s CASCADE', one.name); END IF;
+         END LOOP;
+       END $$`,
+    );
+  for (const statement of more.split(';')) await sql(admin, statement);
+}
+
+/** What each job said: nothing where it completed. */
+interface Outcomes {
+  verify: Failure | undefined;
+  drill: Failure | undefined;
+  restore: Failure | undefined;
+  /** What the restore could not make exact. */
+  named: string[];
+}
+
+async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
+  const named: string[] = [];
+  const failureOf = (job: (options: { signal: AbortSignal }) => Promise<object>) =>
+    job({ signal: AbortSignal.timeout(PATIENCE_MS) }).then(
+      (result) => void named.push(...('leftOut' in result ? (result.leftOut as string[]) : [])),
+      (error: unknown) => {
+        if (error instanceof Failure) return error;
+        throw error;
+      },
+    );
+  return {
+    verify: await failureOf((options) => runVerify(store, url, schemas, key, options)),
+    drill: await failureOf((options) =>
+      runVerify(store, url, schemas, key, { ...options, restoreDrill: true }),
+    ),
+    restore: await failureOf((options) => runRestore(store, url, schemas, key, options)),
+    named,
+  };
+}
+
+/** What only rows tell; a verification without a drill loads none. */
+const TOLD_BY_ROWS = ['FOREIGN_KEY_DANGLING'];
+
+interface Facts extends Outcomes {
+  leftOut: string[];
+  warnings: string[];
+  before: State;
+  after: State;
+}
+
+function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void {
+  const { verify, drill, restore, named, leftOut, warnings, before, after } = facts;
+  if (want === 'told' && leftOut.some((what) => told.test(what))) return;
+  if (want === 'refused') {
+    if (verify === undefined || restore === undefined) expect(after.contents).toEqual(before.contents);
+    return;
+  }
+  if (want !== 'honest') expect({ verify, drill, restore, named }).toEqual({ named: [] });
+  else {
+    // The backup may have told what a verification cannot see without loading rows.
+    const wasTold =
+      verify === undefined && warnings.some((warning) => warning.startsWith('A restore may fail'));
+    if (restore && !TOLD_BY_ROWS.includes(restore.code) && !wasTold)
+      expect(verify?.message).toContain(restore.message);
+    if (!restore) expect(verify).toBeUndefined();
+    expect(drill?.code).toBe(restore?.code);
+    if (restore) return;
+  }
+  // A dump leaves out what is not valid, and what a restore names is not as it was.
+  const rowsOnly = want === 'honest' && (named.length > 0 || where !== 'in place');
+  if (!rowsOnly) expect(after).toEqual(before);
+  else expect(unnamed(after.contents, named)).toEqual(unnamed(before.contents, named));
+}
+
+function unnamed(contents: State['contents'], named: string[]): State['contents'] {
+  return Object.fromEntries(
+    Object.entries(contents).filter(
+      ([name]) => !named.some((what) => what.includes(name.replaceAll('"', ''))),
+    ),
+  );
+}
+
+/** Puts the files of a small extension where the server finds them. */
+async function addExtension(server: string): Promise<void> {
+  const [folder] = await sql<{ share: string }>(
+    server,
+    `SELECT setting AS share FROM pg_config WHERE name = 'SHAREDIR'`,
+  );
+  const target = join(folder?.share ?? '', 'extension');
+  accessSync(target, constants.W_OK);
+  for (const file of readdirSync(CASES_FOLDER))
+    if (file.startsWith('fidcfg')) copyFileSync(join(CASES_FOLDER, file), join(target, file));
+}
+
+function debianExtensions(): string {
+  const program = join(servers.debianPostgres?.binaries ?? '', 'pg_config');
+  return join(execFileSync(program, ['--sharedir'], { encoding: 'utf8' }).trim(), 'extension');
+}

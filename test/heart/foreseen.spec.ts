@@ -1,0 +1,99 @@
+import { buffer } from 'node:stream/consumers';
+import { expectRoomForLocks, Session, warnOfLocks } from '#postgres';
+import type { ObjectStore } from '#storage';
+import { runBackup, runRestore, runVerify } from '../support/heart.js';
+import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
+  test('bytes that the encoding does not allow are told by the backup, and come back', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.good (a text); CREATE TABLE s.bad (id int, a text, b varchar(9), c jsonb); INSERT INTO s.good VALUES ('größe');
+      CREATE CAST (bytea AS text) WITHOUT FUNCTION;
+      INSERT INTO s.bad SELECT i, repeat('größe 東京', i % 50), 'ö', '{"ö": 1}' FROM generate_series(1, 5000) i;
+      INSERT INTO s.bad VALUES (0, ('\\xe4f6'::bytea)::text, ('\\x41e4'::bytea)::text, NULL);
+      DROP CAST (bytea AS text)`,
+    );
+    const bytes = () =>
+      sql(
+        url,
+        `SELECT id, encode(textsend(a), 'hex') AS a, encode(textsend(b), 'hex') AS b, c FROM s.bad ORDER BY id`,
+      );
+    const before = await bytes();
+    const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    expect(warnings).toEqual([
+      's.bad hold bytes that are not valid UTF8. A restore brings them back; pg_dump and psql do not.',
+    ]);
+    await sql(url, 'TRUNCATE s.bad');
+    await runVerify(store, url, ['s'], key, { restoreDrill: true });
+    await runRestore(store, url, ['s'], key);
+    expect(await bytes()).toEqual(before);
+  });
+
+  test('rows that a drill cannot load leave the archive not restorable, without saying what they hold', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.t (a text, f regproc[]); INSERT INTO s.t VALUES ('secret', ARRAY['lower(text)'::regprocedure::oid::regproc]);
+      CREATE FUNCTION s.boom(v text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'no %', v; END $$`,
+    );
+    const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    expect(warnings).toEqual([
+      'A restore may fail: values of s.t.f are of the type regproc or regoper, which cannot be read back if functions or operators share their name. Use regprocedure or regoperator.',
+    ]);
+    const record = async (key: string) => {
+      const object = await store.open(`${key}.verified.json`, new AbortController().signal);
+      if (object === undefined) throw new Error('there is no record');
+      return (await buffer(object.read(0, object.length))).toString();
+    };
+    await runVerify(store, url, ['s'], key);
+    expect(JSON.parse(await record(key))).toMatchObject({ restorable: true });
+    await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).rejects.toThrow('42725');
+    expect(JSON.parse(await record(key))).toMatchObject({
+      restorable: false,
+      reason: expect.stringContaining('ambiguous_function') as string,
+    });
+
+    await sql(url, `TRUNCATE s.t; ALTER TABLE s.t DROP f; INSERT INTO s.t VALUES ('secret')`);
+    const other = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await sql(url, 'TRUNCATE s.t; CREATE INDEX ON s.t (s.boom(a))');
+    await runVerify(store, url, ['s'], other.key);
+    await expect(runVerify(store, url, ['s'], other.key, { restoreDrill: true })).rejects.toThrow('P0001');
+    const text = await record(other.key);
+    expect(JSON.parse(text)).toMatchObject({ restorable: false, restoreDrill: true });
+    expect(text).not.toContain('secret');
+  });
+
+  test('the locks of a restore are compared with what the server has', async () => {
+    const session = await Session.open(server, { applicationName: 'test' });
+    try {
+      expect(await warnOfLocks(session, [], 100)).toEqual([]);
+      await expectRoomForLocks(session, [], 100);
+      const [settings] = await sql<{ each: number; holders: number }>(
+        server,
+        `SELECT current_setting('max_locks_per_transaction')::int AS each,
+                current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int AS holders`,
+      );
+      const { each = 0, holders = 0 } = settings ?? {};
+      const warning = new RegExp(
+        `^A restore may fail: It needs about ${each * holders + 1} locks, .* promises ${each * holders}\\. Set max_locks_per_transaction to ${each + 1} or more, and restart PostgreSQL\\.$`,
+      );
+      expect(await warnOfLocks(session, [], each * holders)).toEqual([]);
+      expect(await warnOfLocks(session, [], each * holders + 1)).toEqual([
+        expect.stringMatching(warning) as string,
+      ]);
+      await expect(expectRoomForLocks(session, [], each * holders * 10)).rejects.toThrow(
+        /has no room for so many locks\.$/,
+      );
+    } finally {
+      await session.close();
+    }
+  });
+});

@@ -1,0 +1,121 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EmbeddedPostgres } from '#embedded';
+import { DownloadedArchive } from '../support/archive.js';
+import { runBackup, runRestore, runVerify } from '../support/heart.js';
+import { openStore, servers, sql } from '../support/servers.js';
+import { StatementProxy } from '../support/statement-proxy.js';
+
+const DEFINITIONS = `
+  CREATE SCHEMA s;
+  CREATE TABLE s.t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text);
+  INSERT INTO s.t (v) SELECT repeat('x', 100) FROM generate_series(1, 5000);
+  CREATE UNLOGGED TABLE s.scratch (id int GENERATED ALWAYS AS IDENTITY, v text);
+  INSERT INTO s.scratch (v) VALUES ('lost with a crash');
+  ANALYZE s.t`;
+
+const majors: [string, string | undefined][] = [['the embedded PostgreSQL', undefined]];
+if (servers.debianPostgres) majors.push(["Debian's PostgreSQL", servers.debianPostgres.binaries]);
+
+describe.each(majors)('a standby of %s', (_title, binaries) => {
+  let primary: EmbeddedPostgres;
+  let standby: EmbeddedPostgres;
+  const store = openStore(servers.s3);
+  const folder = join(servers.folder, `primary-${randomBytes(4).toString('hex')}`);
+  const options = { durable: false, ...(binaries !== undefined && { binaries }) };
+
+  beforeAll(async () => {
+    primary = await EmbeddedPostgres.start({ ...options, folder });
+    await sql(primary.url(), DEFINITIONS);
+    const { port } = primary;
+    await primary.stop();
+    execFileSync('cp', ['-a', folder, `${folder}-standby`]);
+    writeFileSync(join(`${folder}-standby`, 'data', 'standby.signal'), '');
+    primary = await EmbeddedPostgres.start({ ...options, folder, port });
+    const { username, password } = new URL(primary.url());
+    standby = await EmbeddedPostgres.start({
+      ...options,
+      folder: `${folder}-standby`,
+      settings: {
+        primary_conninfo: `host=127.0.0.1 port=${port} user=${username} password=${password}`,
+        max_standby_streaming_delay: '0',
+        wal_retrieve_retry_interval: '100ms',
+      },
+    });
+  });
+  afterAll(async () => {
+    store.close();
+    await standby?.stop();
+    await primary?.stop();
+  });
+
+  /** What the primary has committed by now is there, too. */
+  async function hasCaughtUp(): Promise<void> {
+    const [{ lsn } = { lsn: '' }] = await sql<{ lsn: string }>(
+      primary.url(),
+      'SELECT pg_current_wal_lsn() AS lsn',
+    );
+    for (;;) {
+      const [row] = await sql<{ there: boolean }>(
+        standby.url(),
+        `SELECT pg_last_wal_replay_lsn() >= '${lsn}' AS there`,
+      );
+      if (row?.there === true) return;
+      await sleep(50);
+    }
+  }
+
+  test('is backed up but for what is unlogged, which is named, and the primary restores that', async () => {
+    await sql(primary.url(), "INSERT INTO s.t (v) VALUES ('newest')");
+    await hasCaughtUp();
+    const { key, leftOut, entities } = await runBackup(store, standby.url(), ['s']);
+    expect(entities).toBe(5001);
+    expect(leftOut.filter((what) => what.startsWith('s.'))).toEqual(['s.scratch', 's.scratch_id_seq']);
+    const archive = await DownloadedArchive.of(store, key);
+    expect(archive.manifest().tables.map(({ name }) => name)).toEqual(['t']);
+
+    await sql(primary.url(), 'DELETE FROM s.t');
+    // It belongs to the primary, so it is left alone there.
+    await expect(runRestore(store, primary.url(), ['s'], key)).rejects.toThrow('s.scratch');
+    await runRestore(store, primary.url(), ['s'], key, { allowExtraTables: true, otherDatabase: false });
+    expect(await sql(primary.url(), 'SELECT count(*)::int AS rows, max(id) AS last FROM s.t')).toEqual([
+      { rows: 5001, last: 5001 },
+    ]);
+    expect(await sql(primary.url(), 'SELECT v FROM s.scratch')).toEqual([{ v: 'lost with a crash' }]);
+    await sql(primary.url(), "INSERT INTO s.t (v) VALUES ('after')");
+    // The log runs up to 32 numbers ahead of a sequence.
+    const [after] = await sql<{ id: number }>(primary.url(), "SELECT id FROM s.t WHERE v = 'after'");
+    expect(after?.id).toBeGreaterThan(5001);
+
+    await hasCaughtUp();
+    const standbyOnly = { code: 'SERVER_IS_STANDBY', hint: expect.stringContaining('primary') as unknown };
+    await expect(runRestore(store, standby.url(), ['s'], key)).rejects.toMatchObject(standbyOnly);
+    for (const restoreDrill of [false, true])
+      await expect(runVerify(store, standby.url(), ['s'], key, { restoreDrill })).rejects.toMatchObject(
+        standbyOnly,
+      );
+  });
+
+  test('whose replay cancels a backup: the failure says what to set', async () => {
+    const proxy = await StatementProxy.to(standby.url());
+    let cut = false;
+    proxy.before = async ({ sql: statement }) => {
+      if (cut || !statement.includes('COPY')) return;
+      cut = true;
+      await sql(primary.url(), 'TRUNCATE s.t');
+      await hasCaughtUp();
+    };
+    try {
+      await expect(runBackup(store, proxy.url, ['s'])).rejects.toMatchObject({
+        persistence: 'transient',
+        hint: expect.stringContaining('hot_standby_feedback') as unknown,
+      });
+      expect(cut).toBe(true);
+    } finally {
+      await proxy.close();
+    }
+  });
+});

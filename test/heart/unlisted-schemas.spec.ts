@@ -1,0 +1,55 @@
+import type { ObjectStore } from '#storage';
+import { runBackup, runRestore } from '../support/heart.js';
+import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+
+let store: ObjectStore;
+beforeAll(() => {
+  store = openStore(servers.s3);
+});
+afterAll(() => store.close());
+
+describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
+  test('what belongs to the tables and lies in an unlisted schema is named by backups and restores', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA app; CREATE SCHEMA parts; CREATE SCHEMA "a, b";
+      CREATE TABLE "a, b".country (code text PRIMARY KEY);
+      CREATE SEQUENCE parts.numbers; CREATE SEQUENCE parts.free;
+      CREATE TABLE app.event (k int, c text REFERENCES "a, b".country, n int DEFAULT nextval('parts.numbers')) PARTITION BY RANGE (k);
+      CREATE TABLE app.event_1 PARTITION OF app.event FOR VALUES FROM (0) TO (10);
+      CREATE TABLE parts.event_2 PARTITION OF app.event FOR VALUES FROM (10) TO (20) PARTITION BY LIST (k);
+      CREATE TABLE parts.event_2a PARTITION OF parts.event_2 FOR VALUES IN (11);
+      CREATE TABLE app.event_2b PARTITION OF parts.event_2 FOR VALUES IN (12);
+      CREATE TABLE app.base (a int); CREATE TABLE parts.kid () INHERITS (app.base); CREATE TABLE parts.grandchild () INHERITS (parts.kid);
+      CREATE TABLE app.many (k int) PARTITION BY LIST (k);
+      CREATE VIEW parts.seen AS SELECT k FROM app.event; CREATE MATERIALIZED VIEW parts.kept AS SELECT count(*) FROM parts.seen;
+      CREATE MATERIALIZED VIEW parts.never AS SELECT * FROM app.event WITH NO DATA; CREATE TABLE parts.stranger (a int);
+      INSERT INTO app.event VALUES (1), (11), (12); INSERT INTO parts.grandchild VALUES (7); ANALYZE`,
+    );
+    for (let k = 100; k < 122; k++)
+      await sql(url, `CREATE TABLE parts.many_${k} PARTITION OF app.many FOR VALUES IN (${k})`);
+    const kept = () => sql(url, 'SELECT * FROM parts.kept');
+    const { key, leftOut } = await runBackup(store, url, ['app'], { definitions: 'off' });
+    expect(leftOut).toEqual([
+      'definitions',
+      'parts.event_2a (about 1 row)',
+      'parts.grandchild (about 1 row)',
+      'parts.kid (about 0 rows)',
+      ...Array.from({ length: 20 }, (_, index) => `parts.many_${100 + index} (about 0 rows)`),
+      '2 more tables of the schema parts (about 0 rows)',
+      'the sequence parts.numbers',
+      'a, b.country, to which app.event refers',
+    ]);
+    const some = await runRestore(store, url, ['app'], key, { tables: ['app.event'] });
+    expect(some.leftOut).toEqual(['parts.event_2a (about 1 row)', 'the sequence parts.numbers']);
+    const base = await runRestore(store, url, ['app'], key, { tables: ['app.base'] });
+    expect(base.leftOut).toEqual(['parts.grandchild (about 1 row)', 'parts.kid (about 0 rows)']);
+    const all = await runRestore(store, url, ['app'], key);
+    expect(all.leftOut).toEqual(leftOut.slice(1, -1));
+    // As in a database that was made from definitions.
+    await sql(url, 'REFRESH MATERIALIZED VIEW parts.kept WITH NO DATA');
+    await runRestore(store, url, ['app'], key);
+    expect(await kept()).toEqual([{ count: '3' }]);
+  });
+});

@@ -1,0 +1,77 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { servers } from './servers.js';
+
+const run = promisify(execFile);
+export const CASES_FOLDER = join(__dirname, '../cases');
+
+/** A file of test/cases. */
+export interface DatabaseCase {
+  name: string;
+  file: string;
+  want: 'whole' | 'inplace' | 'honest' | 'refused' | 'told';
+  /** What the omissions must match, for `told`. */
+  told: RegExp;
+  schemas: string[] | undefined;
+  role: string | undefined;
+  /** For a server of its own. */
+  settings: Record<string, string> | undefined;
+  /** Whether all tables are truncated and all sequences moved. */
+  spoilsAll: boolean;
+  /** Statements that spoil more. */
+  spoil: string;
+  /** Whether it is restored into an empty database too. */
+  onEmpty: boolean;
+}
+
+export function databaseCases(): DatabaseCase[] {
+  return readdirSync(CASES_FOLDER)
+    .filter((file) => file.endsWith('.sql') && !file.includes('--'))
+    .map(readCase);
+}
+
+function readCase(name: string): DatabaseCase {
+  const file = join(CASES_FOLDER, name);
+  const heads = new Map(
+    [...readFileSync(file, 'utf8').matchAll(/^-- (\w+): (.*)$/gm)].map(([, head = '', text = '']) => [
+      head,
+      text,
+    ]),
+  );
+  const [want = '', told = '$.'] = heads.get('want')?.split(/:(.*)/) ?? [];
+  const spoil = heads.get('spoil') ?? '';
+  return {
+    name: name.replace('.sql', ''),
+    file,
+    want: want as DatabaseCase['want'],
+    told: new RegExp(told),
+    schemas: heads.get('schemas')?.split(','),
+    role: heads.get('role'),
+    settings: heads.has('server') ? Object.fromEntries([heads.get('server')?.split(' = ') ?? []]) : undefined,
+    spoilsAll: !spoil.startsWith('none'),
+    spoil: spoil.replace(/^none/, ''),
+    onEmpty: heads.get('empty') !== 'no' && want !== 'inplace' && want !== 'refused',
+  };
+}
+
+/** Builds the case as psql does: statement by statement. An index that cannot be unique is part of a case. */
+export async function build({ file }: DatabaseCase, url: string): Promise<void> {
+  const { stderr } = await run(program('psql'), ['-X', '-q', '-f', file, url]);
+  const errors = stderr
+    .split('\n')
+    .filter((line) => /ERROR|FATAL/.test(line) && !line.includes('could not create unique index'));
+  if (errors.length > 0) throw new Error(errors.join('\n'));
+}
+
+/** Builds a database from another one's definitions, without rows. */
+export async function buildFromDump(from: string, to: string): Promise<void> {
+  const file = join(mkdtempSync(join(servers.folder, 'schema-')), 'schema.sql');
+  await run(program('pg_dump'), ['-s', '-f', file, from]);
+  await run(program('psql'), ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', file, to]);
+}
+
+function program(name: string): string {
+  return join(servers.debianPostgres?.binaries ?? '', name);
+}
