@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -500,6 +500,9 @@ describe('the embedded S3 server', () => {
       await store.delete('deleted');
     });
     writeFileSync(join(folder, 'buckets', Bucket, 'objects', 'x.json.new'), 'half a rec');
+    // Neither is a bucket, nor anything to fail for.
+    writeFileSync(join(folder, 'buckets', '.DS_Store'), 'stray');
+    mkdirSync(join(folder, 'buckets', 'A stray folder'));
     const after = await keeps(async (store) => {
       const keys: string[] = [];
       for await (const { key } of store.list('', signal)) keys.push(key);
@@ -510,6 +513,10 @@ describe('the embedded S3 server', () => {
     expect(after).toEqual(before);
     expect(readdirSync(join(folder, 'buckets', Bucket, 'data'))).toHaveLength(2);
     expect(statSync(folder).mode & 0o077).toBe(0);
+    writeFileSync(join(folder, 'buckets', Bucket, 'objects', 'broken.json'), 'half a rec');
+    await expect(EmbeddedS3.start({ folder, bucket: Bucket })).rejects.toThrow(
+      /objects\/broken\.json is no record of an object/,
+    );
   });
 
   test('listens on the loopback address alone', async () => {
