@@ -39,7 +39,7 @@ import {
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
 import { type Journal, nameSession, noteArchive } from './journal.js';
 import { withLanes } from './lanes.js';
-import { lockRepository, type Repository, withRepositorySession } from './repository-session.js';
+import { type Repository, withRepositorySession } from './repository-session.js';
 import { together } from './together.js';
 
 export interface BackupRequest {
@@ -155,12 +155,11 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
   const progress = new CopyProgress(journal.report, false);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
-  const sessionOptions = { repository, applicationName, progress, signal };
+  // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the repository as
+  // it was before the restore.
+  const lock = request.lockIsHeld === true ? undefined : 'shared';
+  const sessionOptions = { repository, applicationName, progress, signal, lock } as const;
   return withRepositorySession(sessionOptions, async (session, signal, observer) => {
-    // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the
-    // repository as it was before the restore.
-    if (!request.lockIsHeld) await lockRepository(session, 'shared', { repository, progress, signal });
-
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.schemas);

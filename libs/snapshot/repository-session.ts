@@ -72,14 +72,49 @@ async function openWorkingSession(options: RepositorySessionOptions): Promise<Se
   }
 }
 
+interface WorkOptions extends RepositorySessionOptions {
+  /** How the repository lock is taken before the work begins, and held until it ends; missing if the caller holds it. */
+  lock?: LockMode | undefined;
+}
+
+type Work<Result> = (session: Session, signal: AbortSignal, observer: Observer) => Promise<Result>;
+
+/** How soon a session is opened again that was cut while it waited for the lock. */
+const OPEN_AGAIN_AFTER_MS = 1_000;
+
+/**
+ * Runs work on a session with the repository, once it has the repository lock. A session that only waits for the lock
+ * has nothing to lose: if it is cut, as by a proxy, another one goes on waiting, and no attempt of the job is spent.
+ * @throws Failure REPOSITORY_BUSY, PostgreSQL's; the signal's reason
+ */
+export async function withRepositorySession<Result>(
+  options: WorkOptions,
+  work: Work<Result>,
+): Promise<Result> {
+  const { lock, repository, progress } = options;
+  for (;;) {
+    let isWaiting = false;
+    try {
+      return await onOneSession(options, async (session, signal, observer) => {
+        isWaiting = true;
+        if (lock !== undefined) await lockRepository(session, lock, { repository, progress, signal });
+        isWaiting = false;
+        return work(session, signal, observer);
+      });
+    } catch (error) {
+      const isCut = error instanceof Failure && error.code === 'DATABASE_CONNECTION_LOST';
+      if (!isWaiting || !isCut || options.signal.aborted) throw error;
+      progress.say(`Connecting again, to wait for the repository lock: ${error.message}`);
+      await sleep(OPEN_AGAIN_AFTER_MS, undefined, { signal: options.signal }).catch(() => undefined);
+    }
+  }
+}
+
 /**
  * Runs work on a session with the repository, while a second connection watches it: tells its progress, and
  * stops what the server does when the signal says so. Whatever was not committed is rolled back at the end.
  */
-export async function withRepositorySession<Result>(
-  options: RepositorySessionOptions,
-  work: (session: Session, signal: AbortSignal, observer: Observer) => Promise<Result>,
-): Promise<Result> {
+async function onOneSession<Result>(options: RepositorySessionOptions, work: Work<Result>): Promise<Result> {
   const { repository, applicationName, progress, signal } = options;
   progress.say('Connecting to PostgreSQL');
   const session = await openWorkingSession(options);
@@ -111,11 +146,8 @@ export async function withRepositorySession<Result>(
   }
 }
 
-/**
- * Waits for the repository lock, saying who holds it, and holds it until the session ends.
- * @throws Failure REPOSITORY_BUSY, or the signal's reason
- */
-export async function lockRepository(
+/** Waits for the repository lock, saying who holds it, and holds it until the session ends. */
+async function lockRepository(
   session: Session,
   mode: LockMode,
   { repository, progress, signal }: Omit<RepositorySessionOptions, 'applicationName'>,

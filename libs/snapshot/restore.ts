@@ -18,12 +18,7 @@ import { nameSession, notedArchives, noteSession } from './journal.js';
 import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
 import { replaceRows } from './replace-rows.js';
-import {
-  lockRepository,
-  openSession,
-  type RepositorySessionOptions,
-  withRepositorySession,
-} from './repository-session.js';
+import { openSession, type RepositorySessionOptions, withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 
 /** What a backup needs, for the safety net, and what is to be restored and where. */
@@ -75,15 +70,13 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   progress.expect(entities);
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
+  const lock = request.intoSchemas === undefined ? 'exclusive' : 'shared';
   let committed = false;
   let leftOut: string[] = [];
   try {
     return await withRepositorySession(
-      { repository, applicationName, progress, signal },
+      { repository, applicationName, progress, signal, lock },
       async (session, signal, observer) => {
-        const mode = request.intoSchemas === undefined ? 'exclusive' : 'shared';
-        await lockRepository(session, mode, { repository, progress, signal });
-
         await expectSameDatabase(session, manifest, request);
         const options = { ...request, schemas: repository.schemas };
         const fit = await checkFit(session, manifest, options);

@@ -12,7 +12,7 @@ import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
 import { danglingKey, replaceRows } from './replace-rows.js';
-import { lockRepository, withRepositorySession } from './repository-session.js';
+import { withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
@@ -76,9 +76,9 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
   const progress = new CopyProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
-  await withRepositorySession({ repository, applicationName, progress, signal }, async (session, signal) => {
-    // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
-    await lockRepository(session, 'shared', { repository, progress, signal });
+  // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
+  const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
+  await withRepositorySession(sessionOptions, async (session, signal) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Session } from '#postgres';
-import { runBackup, runRestore } from '../support/heart.js';
+import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, servers, sql } from '../support/servers.js';
 
 const IDLE_MS = 5_000;
@@ -41,5 +41,31 @@ test('a proxy that cuts idle connections cuts none of a job, whatever it waits f
   expect(cut).toBe(0);
   await session.close();
   proxy.close();
+  store.close();
+});
+
+test('a session that is cut while it waits for the repository lock is opened again, in the same attempt', async () => {
+  const url = await newDatabase();
+  await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a');
+  const store = openStore(servers.s3);
+  const { key } = await runBackup(store, url, ['s']);
+  const holder = new pg.Client(url);
+  await holder.connect();
+  await holder.query('SELECT pg_advisory_lock(8317692697400340340)');
+  const journal = new MemoryJournal();
+  const again = 'Connecting again, to wait for the repository lock';
+  let [sessions, cuts] = [1, 0];
+  journal.onReport = ({ message }) => {
+    if (message.startsWith(again)) sessions++;
+    if (!message.startsWith('Waiting for the repository lock: held by') || cuts === sessions) return;
+    if (++cuts === 3) void holder.end();
+    else
+      void sql(
+        url,
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name ~ '^snapshotd restore'`,
+      );
+  };
+  expect(await runRestore(store, url, ['s'], key, { journal })).toMatchObject({ entities: 1 });
+  expect(sessions).toBe(3);
   store.close();
 });
