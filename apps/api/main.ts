@@ -17,6 +17,7 @@ import { registerConsole } from './console/console.js';
 import { Pages } from './console/pages.js';
 import { registerDashboard } from './dashboard/dashboard.js';
 import { registerDocs } from './docs/docs.js';
+import { leadBelowBasePath } from './http/base-path.js';
 import { acceptBodies } from './http/bodies.js';
 import { ReasonFilter } from './http/reason.filter.js';
 import { logRequests } from './http/request-log.js';
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
   });
   const fastify = adapter.getInstance();
   sendSafeHeaders(fastify);
+  leadBelowBasePath(fastify, settings.basePath);
   logRequests(fastify);
   acceptBodies(fastify);
   measureRequests(fastify, app.get(Metrics).own);
@@ -44,12 +46,12 @@ async function main(): Promise<void> {
   registerConsole(fastify, app.get(Pages));
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
-  await registerDashboard(fastify, [
+  await registerDashboard(fastify, settings.basePath, [
     app.get(DaemonQueue).queue,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);
-  registerDocs(app);
+  registerDocs(app, settings.basePath);
   app.useGlobalFilters(new ReasonFilter());
   app.enableShutdownHooks();
 

@@ -89,6 +89,21 @@ test('the defaults of all settings together', () => {
   ]);
 });
 
+test('BASE_PATH and the endpoint for browsers end without a slash', () => {
+  const { basePath, store } = readSettings({
+    ...MINIMAL,
+    BASE_PATH: '/nightly/backups/',
+    S3_PUBLIC_ENDPOINT: 'https://s3.example.org/',
+  });
+  expect([basePath, store.publicEndpoint]).toEqual(['/nightly/backups', 'https://s3.example.org']);
+  expect([readSettings(MINIMAL).basePath, readSettings({ ...MINIMAL, BASE_PATH: '/' }).basePath]).toEqual([
+    '',
+    '',
+  ]);
+  for (const path of ['backups', '//host', '/a//b', '/a b', '/..', '/a?b', '/"x'])
+    expect(faultsOf({ ...MINIMAL, BASE_PATH: path })).toEqual(['BASE_PATH must be a path such as /backups']);
+});
+
 test('an endpoint other than AWS changes the defaults of path style and checksums', () => {
   expect(readSettings({ ...MINIMAL, S3_ENDPOINT: 'https://s3.example.org/' }).store).toMatchObject({
     endpoint: 'https://s3.example.org',

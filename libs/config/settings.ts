@@ -144,6 +144,10 @@ export const environment = z.object({
   TLS_CERT_FILE: file.optional(),
   TLS_KEY_FILE: file.optional(),
   TRUST_PROXY: trustProxy.default(false),
+  BASE_PATH: z
+    .string()
+    .regex(/^(\/[\w~-][\w.~-]*)*\/?$/, 'must be a path such as /backups')
+    .default(''),
   SECRET_KEY: z.string().refine(isKey, KEY_FAULT).optional(),
   SECRET_KEY_FILE: file
     .transform((text) => text.trim())
@@ -175,6 +179,7 @@ export const environment = z.object({
     )
     .default(''),
   S3_ENDPOINT: endpoint.optional(),
+  S3_PUBLIC_ENDPOINT: endpoint.optional(),
   S3_FORCE_PATH_STYLE: boolean.optional(),
   S3_CHECKSUMS: z
     .enum(['when_supported', 'when_required'], 'must be when_supported or when_required')
@@ -247,6 +252,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         ? { cert: value.TLS_CERT_FILE, key: new Secret(value.TLS_KEY_FILE) }
         : undefined,
     trustProxy: value.TRUST_PROXY,
+    /** Without a slash at its end. */
+    basePath: value.BASE_PATH.replace(/\/$/, ''),
     /** SECRET_KEY, then those that it has replaced. */
     secretKeys: [value.SECRET_KEY ?? value.SECRET_KEY_FILE ?? '', ...value.SECRET_KEY_PREVIOUS].map(
       (key) => new Secret(key),
@@ -264,6 +271,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       prefix: value.S3_PREFIX,
       region: value.AWS_REGION,
       endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
+      publicEndpoint: value.S3_PUBLIC_ENDPOINT?.replace(/\/+$/, ''),
       forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
       checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
       maxParts: value.S3_MAX_PARTS,

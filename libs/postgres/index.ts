@@ -22,6 +22,7 @@ export * from './own-schema.js';
 export * from './ownership.js';
 export * from './pg-dump.js';
 export * from './plannable-tables.js';
+export * from './pooler.js';
 export * from './repository-lock.js';
 export * from './role-rights.js';
 export * from './safe-start.js';

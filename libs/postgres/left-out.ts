@@ -24,6 +24,7 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
              OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
              OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+        AND NOT EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
       ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );
@@ -33,7 +34,7 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
   );
   const { objects = '0', temporary = '0' } = others ?? {};
   const leftOut: LeftOut[] = relations.map(({ why, ...relation }) => ({ what: displayTable(relation), why }));
-  leftOut.push(...(await listBelongings(session, schemas)));
+  leftOut.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
   if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
   if (temporary !== '0')
     leftOut.push({
@@ -41,4 +42,29 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
       why: 'they belong to the sessions that made them',
     });
   return leftOut;
+}
+
+/**
+ * Names users' rows in tables of extensions, which the extension marks as its configuration, such as PostGIS's
+ * spatial_ref_sys: in any schema, because the extensions serve all of them. Of empty tables nothing is lost.
+ * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
+ */
+async function listConfiguration(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  const relations = await session.query<{
+    schema: string;
+    name: string;
+    extension: string;
+    isSequence: boolean;
+  }>(
+    `SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.relkind = 'S' AS "isSequence"
+       FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS configuration (oid)
+       JOIN pg_class c ON c.oid = configuration.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE CASE WHEN c.relkind = 'S' THEN n.nspname = ANY ($1) ELSE pg_relation_size(c.oid) > 0 END
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  return relations.map(({ extension, isSequence, ...relation }) => ({
+    what: `${isSequence ? 'the state of the sequence' : 'rows of'} ${displayTable(relation)}`,
+    why: `configuration of the extension ${extension}: CREATE EXTENSION does not make it again`,
+  }));
 }

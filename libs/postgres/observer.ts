@@ -53,8 +53,20 @@ export class Observer {
     return session && this.waitingFor(session.pid);
   }
 
-  /** Says what a backend waits for, or nothing while it does not wait for a lock. */
+  /** Says what a backend waits for, or nothing while it waits for no lock and no standby. */
   async waitingFor(pid: number): Promise<string | undefined> {
+    // Asked first, because a list of all locks is long where there are many tables.
+    const [state] = await this.query<{ type: string | null; event: string | null; standbys: string }>(
+      `SELECT wait_event_type AS type, wait_event AS event, current_setting('synchronous_standby_names') AS standbys
+         FROM pg_stat_activity WHERE pid = $1`,
+      [pid],
+    );
+    if (state?.event === 'SyncRep')
+      return `a synchronous standby, without which nothing is committed (synchronous_standby_names is ${state.standbys}): start it, or take it off that list`;
+    return state?.type === 'Lock' ? this.waitingForLock(pid) : undefined;
+  }
+
+  private async waitingForLock(pid: number): Promise<string | undefined> {
     const [waiting] = await this.query<Waiting>(
       `SELECT l.locktype AS kind, c.relname AS relation, n.nspname AS schema,
               (SELECT array_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid))
@@ -62,9 +74,7 @@ export class Observer {
          FROM pg_locks l
          LEFT JOIN pg_class c ON c.oid = l.relation
          LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE l.pid = $1 AND NOT l.granted
-          -- Asked first, because a list of all locks is long where there are many tables.
-          AND (SELECT wait_event_type FROM pg_stat_activity WHERE pid = $1) = 'Lock'`,
+        WHERE l.pid = $1 AND NOT l.granted`,
       [pid],
     );
     if (waiting === undefined) return undefined;

@@ -48,6 +48,10 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** A host that vanished without a word is found out a minute or two after so long a silence, and not after hours. */
 const KEEP_ALIVE_AFTER_MS = 10_000;
 
+/** Proxies cut connections on which nothing happens: HAProxy after ten seconds, if it is told to. */
+const BEAT_EVERY_MS = 3_000;
+const BEAT_ANSWERED_WITHIN_MS = 60_000;
+
 export interface SessionOptions {
   /** Shown in pg_stat_activity; at most 63 bytes. */
   applicationName: string;
@@ -60,6 +64,7 @@ export interface SessionOptions {
 /** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
 export class Session {
   private broken: unknown;
+  private readonly beating = setInterval(() => this.beat(), BEAT_EVERY_MS).unref();
 
   private constructor(
     readonly client: pg.Client,
@@ -116,6 +121,23 @@ export class Session {
     }
   }
 
+  /**
+   * Sends an empty query if the connection is idle: it takes no snapshot, and is none in a failed transaction either.
+   */
+  private beat(): void {
+    // pg's types do not show it.
+    const { readyForQuery } = this.client as pg.Client & { readyForQuery: boolean };
+    if (this.broken !== undefined) clearInterval(this.beating);
+    else if (readyForQuery) {
+      const late = setTimeout(() => this.destroy(), BEAT_ANSWERED_WITHIN_MS).unref();
+      // Who asks next is told.
+      void this.client
+        .query('')
+        .catch(() => undefined)
+        .finally(() => clearTimeout(late));
+    }
+  }
+
   /** Runs one statement and gives its rows. @throws Failure */
   async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]> {
     try {
@@ -128,6 +150,7 @@ export class Session {
 
   /** Ends the connection, and with it its transaction and its locks. Never fails: a broken one is gone already. */
   async close(): Promise<void> {
+    clearInterval(this.beating);
     const ended = new AbortController();
     // A server that cannot be reached any more says no goodbye either.
     sleep(CLOSE_TIMEOUT_MS, undefined, { signal: ended.signal }).then(
@@ -140,6 +163,7 @@ export class Session {
 
   /** Drops the connection at once, without a word to the server; for a COPY that nobody reads any more. */
   destroy(): void {
+    clearInterval(this.beating);
     destroySocket(this.client);
   }
 

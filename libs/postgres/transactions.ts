@@ -25,9 +25,14 @@ export async function transactionId(session: Session): Promise<string> {
   return rows[0]?.id ?? '';
 }
 
-/** Has the server write to disk what all sessions have logged so far: the commit of a message to nobody does. */
+/**
+ * Has the server write to disk what all sessions have logged so far: the commit of a message to nobody does. It waits
+ * for no standby.
+ */
 export async function flushLog(session: Session): Promise<void> {
-  await session.query(`SELECT pg_logical_emit_message(true, 'snapshotd', '')`);
+  await session.query(
+    `BEGIN; SET LOCAL synchronous_commit TO local; SELECT pg_logical_emit_message(true, 'snapshotd', ''); COMMIT`,
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
-import { type DatabaseIdentity, retrying } from '#contracts';
-import { type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
+import { type DatabaseIdentity, Failure, retrying } from '#contracts';
+import { expectOwnBackends, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import { expectDatabase } from './same-database.js';
 import { together } from './together.js';
@@ -46,14 +46,30 @@ export function openSession({
       throw error;
     }
   };
+  const until = new Date(Date.now() + patienceMs).toISOString().slice(11, 19);
   return retrying(open, {
     patienceMs,
     signal,
     onTrouble: (trouble) => {
       if (trouble !== undefined)
-        progress.say(`Waiting for PostgreSQL (try ${trouble.nextTry}): ${trouble.failure.message}`);
+        progress.say(
+          `Waiting for PostgreSQL (try ${trouble.nextTry}, gives up at ${until} UTC): ${trouble.failure.message}`,
+        );
     },
   });
+}
+
+/** Opens the session that a job works on. A server that is away is waited for once, and not in further attempts. */
+async function openWorkingSession(options: RepositorySessionOptions): Promise<Session> {
+  const { patienceMs } = options.repository;
+  try {
+    return await openSession(options);
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'DATABASE_UNREACHABLE' || patienceMs === 0) throw error;
+    const { code, message, hint = '' } = error;
+    const tried = `${message} It was tried for ${patienceMs / 1_000} seconds (RETRY_SECONDS).`;
+    throw new Failure(code, 'permanent', tried, { hint, cause: error });
+  }
 }
 
 /**
@@ -66,7 +82,7 @@ export async function withRepositorySession<Result>(
 ): Promise<Result> {
   const { repository, applicationName, progress, signal } = options;
   progress.say('Connecting to PostgreSQL');
-  const session = await openSession(options);
+  const session = await openWorkingSession(options);
   try {
     const observer = await Observer.open(repository.url.reveal(), {
       applicationName: `${applicationName} observer`,
@@ -77,7 +93,10 @@ export async function withRepositorySession<Result>(
     const [result] = await together(signal, [
       async (signal) => {
         try {
-          return await stopping(session, observer, signal, () => work(session, signal, observer));
+          return await stopping(session, observer, signal, async () => {
+            await expectOwnBackends(session, observer);
+            return work(session, signal, observer);
+          });
         } finally {
           watching.abort();
           // A question that a silent server does not answer ends with its connection.

@@ -7,6 +7,7 @@ const settings = (prefix: string) => ({
   prefix,
   region: 'us-east-1',
   endpoint: ENDPOINT,
+  publicEndpoint: undefined,
   forcePathStyle: true,
   maxParts: 10_000,
   partBytes: 8 * 1024 ** 2,

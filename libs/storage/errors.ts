@@ -167,8 +167,10 @@ function statusOf(error: unknown): number | undefined {
 /** HEAD has no body, so that the SDK names such errors after the status: "Forbidden", "NotFound", "Unknown". */
 function codeOf(error: unknown, status: number): string {
   const name = error instanceof Error ? error.name : 'Unknown';
-  if (status === 403 && /^(Forbidden|403|Unknown|UnknownError)$/.test(name)) return 'AccessDenied';
-  return name;
+  if (status !== 403 || !/^(Forbidden|403|Unknown|UnknownError)$/.test(name)) return name;
+  // Only the Date of the answer tells this one: the SDK compared it, and goes by it from now on.
+  const { clockSkewCorrected } = (error as { $metadata: { clockSkewCorrected?: boolean } }).$metadata;
+  return clockSkewCorrected === true ? 'RequestTimeTooSkewed' : 'AccessDenied';
 }
 
 /** What the store said, without a full stop; nothing where it said nothing. */

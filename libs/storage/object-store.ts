@@ -15,6 +15,7 @@ import { storeBase } from './archive-address.js';
 import { Bucket, type TellTrouble } from './bucket.js';
 import { storeFailure } from './errors.js';
 import { abortUpload, listUploads, MultipartUpload } from './multipart-upload.js';
+import { StoreClock } from './store-clock.js';
 import { readRange, versionOf } from './range-read.js';
 
 /** A connection that is silent for so long is taken for dead, and the request is sent again. */
@@ -44,11 +45,14 @@ export interface ListedObject {
 /** The bucket that archives live in: the only way from here to the AWS SDK. */
 export class ObjectStore {
   private readonly objects: Bucket;
+  /** Signs addresses, and sends nothing. */
+  private publicClient: S3Client | undefined;
 
   constructor(
     private readonly settings: Settings['store'],
     tellTrouble: TellTrouble = () => {},
     private readonly client = s3Client(settings),
+    private readonly clock = new StoreClock(client),
   ) {
     this.objects = new Bucket(client, settings.bucket, settings.patienceMs, tellTrouble);
   }
@@ -59,7 +63,7 @@ export class ObjectStore {
 
   /** The same store, which tells whoever uses it here when it holds them up. */
   telling(trouble: TellTrouble): ObjectStore {
-    return new ObjectStore(this.settings, trouble, this.client);
+    return new ObjectStore(this.settings, trouble, this.client, this.clock);
   }
 
   /** The address that a status shows and that a restore takes. */
@@ -124,7 +128,8 @@ export class ObjectStore {
   }
 
   /**
-   * An address from which anybody may download the object, without credentials of their own.
+   * An address from which anybody may download the object, without credentials of their own: at the endpoint that
+   * browsers reach, and by the store's clock, as far as it was seen.
    * @param seconds how long it is good for
    */
   async downloadUrl(key: string, seconds: number): Promise<string> {
@@ -135,7 +140,14 @@ export class ObjectStore {
       ResponseContentDisposition: `attachment; filename="${name}"`,
     });
     try {
-      return await getSignedUrl(this.client, command, { expiresIn: seconds });
+      this.publicClient ??= s3Client({
+        ...this.settings,
+        endpoint: this.settings.publicEndpoint ?? this.settings.endpoint,
+      });
+      return await getSignedUrl(this.publicClient, command, {
+        expiresIn: seconds,
+        signingDate: this.clock.now(),
+      });
     } catch (error) {
       throw storeFailure(error, this.bucket, { key, permission: 's3:GetObject' });
     }
@@ -205,6 +217,7 @@ export class ObjectStore {
 
   close(): void {
     this.client.destroy();
+    this.publicClient?.destroy();
   }
 }
 

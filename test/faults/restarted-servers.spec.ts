@@ -20,7 +20,9 @@ describeOnSwift("a repository's PostgreSQL that", () => {
         const daemon = await rig.start(type, body);
         await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
         await server.end(signal);
-        await daemon.until(/^Waiting for PostgreSQL \(try \d+\): PostgreSQL at .* cannot be reached/);
+        await daemon.until(
+          /^Waiting for PostgreSQL \(try \d+, gives up at \d\d:\d\d:\d\d UTC\): PostgreSQL at .* cannot be reached/,
+        );
         await server.startAgain();
         const last = await daemon.ended();
         expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });

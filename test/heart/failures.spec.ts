@@ -11,6 +11,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import pg from 'pg';
+import { Secret } from '#config';
 import { Failure } from '#contracts';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
@@ -55,6 +56,20 @@ describe('PostgreSQL fails a backup', () => {
     expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'transient' });
     expect(failure.sentence).toBe(
       'PostgreSQL at 127.0.0.1:1/db cannot be reached (ECONNREFUSED). Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
+    );
+  });
+
+  test('that nobody listens for is waited for once, until a time that is told', async () => {
+    const journal = new MemoryJournal();
+    const url = new Secret('postgres://u:secret@127.0.0.1:1/db');
+    const repository = { url, schemas: ['s'], patienceMs: 2_500, lockPatienceMs: 0 };
+    const failure = await failureOf(runBackup(store, url.reveal(), ['s'], { journal, repository }));
+    expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'permanent' });
+    expect(failure.message).toMatch(/ It was tried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
+    expect(journal.messages).toContainEqual(
+      expect.stringMatching(
+        /^Waiting for PostgreSQL \(try \d, gives up at \d\d:\d\d:\d\d UTC\): PostgreSQL at/,
+      ),
     );
   });
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -19,6 +19,7 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { EmbeddedS3, freePort, ServerProcess } from '#embedded';
 import type { ObjectStore, StoredObject } from '#storage';
+import { S3Proxy } from '../support/s3-proxy.js';
 import { openStore, servers } from '../support/servers.js';
 
 /** One to try that the project does not bring, with TEST_S3_ACCESS_KEY_ID and TEST_S3_SECRET_ACCESS_KEY. */
@@ -51,6 +52,9 @@ const all: Server[] =
           },
         },
       ];
+
+/** More than S3 lets pass, and longer than an address is good for. */
+const BEHIND_MS = 20 * 60_000;
 
 interface SignedRequest {
   path: string;
@@ -232,6 +236,39 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
       expect([range.status, await range.text()]).toEqual([206, 'bytes']);
       expect((await fetch(url, { method: 'DELETE' })).status).toBe(403);
       expect((await fetch(url, { method: 'PUT', body: 'other' })).status).toBe(403);
+    });
+
+    test('leads to the endpoint that browsers reach', async () => {
+      await put('public.zip', 'the bytes');
+      const proxy = await S3Proxy.to(endpoint);
+      const behind = openStore({ endpoint, credentials }, { publicEndpoint: proxy.url });
+      const url = await behind.downloadUrl(`${prefix}public.zip`, 60);
+      expect(url.startsWith(`${proxy.url}/`)).toBe(true);
+      expect(await (await fetch(url)).text()).toBe('the bytes');
+      behind.close();
+      await proxy.close();
+    });
+
+    test('is good by the clock of the store, whatever the time is here', async () => {
+      await put('late.zip', 'the bytes');
+      const late = openStore({ endpoint, credentials });
+      const now = Date.now;
+      // The SDK asks for the time with `new Date()`, which goes by the global one.
+      const real = globalThis.Date;
+      globalThis.Date = class extends real {
+        constructor(...time: [] | [number | string]) {
+          super(time.length === 0 ? now() - BEHIND_MS : time[0]);
+        }
+        static override now = () => now() - BEHIND_MS;
+      } as DateConstructor;
+      try {
+        await late.find(`${prefix}late.zip`, signal);
+        const url = await late.downloadUrl(`${prefix}late.zip`, 900);
+        expect((await fetch(url)).status).toBe(200);
+      } finally {
+        globalThis.Date = real;
+        late.close();
+      }
     });
 
     test('is worth nothing once it was changed, or its time is over', async () => {
@@ -463,6 +500,9 @@ describe('the embedded S3 server', () => {
       await store.delete('deleted');
     });
     writeFileSync(join(folder, 'buckets', Bucket, 'objects', 'x.json.new'), 'half a rec');
+    // Neither is a bucket, nor anything to fail for.
+    writeFileSync(join(folder, 'buckets', '.DS_Store'), 'stray');
+    mkdirSync(join(folder, 'buckets', 'A stray folder'));
     const after = await keeps(async (store) => {
       const keys: string[] = [];
       for await (const { key } of store.list('', signal)) keys.push(key);
@@ -473,6 +513,10 @@ describe('the embedded S3 server', () => {
     expect(after).toEqual(before);
     expect(readdirSync(join(folder, 'buckets', Bucket, 'data'))).toHaveLength(2);
     expect(statSync(folder).mode & 0o077).toBe(0);
+    writeFileSync(join(folder, 'buckets', Bucket, 'objects', 'broken.json'), 'half a rec');
+    await expect(EmbeddedS3.start({ folder, bucket: Bucket })).rejects.toThrow(
+      /objects\/broken\.json is no record of an object/,
+    );
   });
 
   test('listens on the loopback address alone', async () => {

@@ -97,6 +97,7 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
     prefix: '',
     region: 'us-east-1',
     endpoint,
+    publicEndpoint: undefined,
     forcePathStyle: true,
     maxParts: 10_000,
     partBytes: 8 * 1024 ** 2,

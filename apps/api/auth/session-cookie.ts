@@ -18,12 +18,13 @@ export function clearSessionCookie(request: FastifyRequest, reply: FastifyReply)
 /**
  * Browsers send a cookie to every port of a host, so its name holds the port that the browser sees: two installations
  * on one host have a session each. Browsers take a cookie of the prefix `__Host-` by HTTPS from this very host only, so
- * that no neighbour can plant one.
+ * that no neighbour can plant one. They take it for the whole host only; below a path, `__Secure-` must do.
  */
-function cookieName({ protocol, port }: FastifyRequest): string {
-  return protocol === 'https' ? `__Host-snapshotd_session_${port ?? 443}` : `snapshotd_session_${port ?? 80}`;
+function cookieName({ protocol, port, basePath }: FastifyRequest): string {
+  if (protocol !== 'https') return `snapshotd_session_${port ?? 80}`;
+  return `${basePath === '' ? '__Host-' : '__Secure-'}snapshotd_session_${port ?? 443}`;
 }
 
-function attributes({ protocol }: FastifyRequest): string {
-  return `Path=/; HttpOnly; SameSite=Strict${protocol === 'https' ? '; Secure' : ''}`;
+function attributes({ protocol, basePath }: FastifyRequest): string {
+  return `Path=${basePath || '/'}; HttpOnly; SameSite=Strict${protocol === 'https' ? '; Secure' : ''}`;
 }

@@ -6,6 +6,7 @@ import { Eta } from 'eta';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PRODUCT } from '#contracts';
 import { pageToken } from '../auth/access.js';
+import { linksBelow } from '../http/base-path.js';
 import { answerFor, TooManyRequests } from '../http/reason.js';
 import { formToken } from './form-token.js';
 import { text } from './forms.js';
@@ -74,7 +75,7 @@ export class Pages {
   private html(request: FastifyRequest, { view, title, section, data, fault }: Page): string {
     const token = pageToken(request);
     const done = text(request.query, 'done');
-    return this.templates.render(view, {
+    const page = this.templates.render(view, {
       ...data,
       words,
       title,
@@ -88,6 +89,7 @@ export class Pages {
       once: randomUUID(),
       said: Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
     });
+    return linksBelow(request.basePath, page);
   }
 }
 

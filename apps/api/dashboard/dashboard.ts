@@ -36,10 +36,11 @@ class ReadableJobs extends BullMQAdapter {
 /** Shows the queues to administrators, read-only. Whoever may see them is decided where all routes are guarded. */
 export async function registerDashboard(
   fastify: FastifyInstance,
+  basePath: string,
   queues: (DaemonQueue | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   const serverAdapter = new FastifyAdapter();
-  serverAdapter.setBasePath(DASHBOARD_PATH);
+  serverAdapter.setBasePath(basePath + DASHBOARD_PATH);
   createBullBoard({
     queues: queues.map((queue) => new ReadableJobs(queue)),
     serverAdapter,

@@ -8,7 +8,7 @@ const CONTENT_SECURITY_POLICY =
   "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'none'";
 
 /** Serves the document and a page that shows it. Whoever may see them is decided where all routes are guarded. */
-export function registerDocs(app: NestFastifyApplication): void {
+export function registerDocs(app: NestFastifyApplication, basePath: string): void {
   app
     .getHttpAdapter()
     .getInstance()
@@ -19,7 +19,7 @@ export function registerDocs(app: NestFastifyApplication): void {
       return payload;
     });
   let document: OpenAPIObject | undefined;
-  SwaggerModule.setup(DOCS_PATH, app, () => (document ??= openApiDocument(app)), {
+  SwaggerModule.setup(DOCS_PATH, app, () => (document ??= openApiDocument(app, basePath)), {
     raw: ['json'],
     jsonDocumentUrl: DOCUMENT_PATH,
     customSiteTitle: 'snapshotd: the API',

@@ -15,16 +15,16 @@ const INTRODUCTION = `Backups of a PostgreSQL repository to S3, and back.
 Log in with \`POST /auth/v1/session\`, or make an API key, and send either in the header \`sessionToken\` or as \`Authorization: Bearer\`. Every error is \`{"reason": "…"}\`. Times are milliseconds since 1970.`;
 
 /** The document of all routes that controllers have: what they say of themselves, and what holds for every route. */
-export function openApiDocument(app: INestApplication): OpenAPIObject {
-  const head = new DocumentBuilder()
+export function openApiDocument(app: INestApplication, basePath: string): OpenAPIObject {
+  const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
     .setTitle('snapshotd')
     .setDescription(INTRODUCTION)
     .setVersion(PRODUCT.version)
     .addApiKey({ type: 'apiKey', in: 'header', name: 'sessionToken' }, 'sessionToken')
-    .addBearerAuth({ type: 'http', scheme: 'bearer' }, 'bearer')
-    .build();
-  const document = SwaggerModule.createDocument(app, head);
+    .addBearerAuth({ type: 'http', scheme: 'bearer' }, 'bearer');
+  if (basePath !== '') builder.addServer(basePath);
+  const document = SwaggerModule.createDocument(app, builder.build());
   document.components = { ...document.components, schemas: answerSchemas() };
   for (const [path, item] of Object.entries(document.paths))
     for (const method of METHODS) {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyServerOptions } from 'fastify';
 import type { Settings } from '#config';
 import type { Logger } from '#logging';
+import { withoutBasePath } from './base-path.js';
 import { answerClientError } from './client-errors.js';
 import { sendReason } from './reason.js';
 import { safeHeaders } from './safe-answers.js';
@@ -17,7 +18,7 @@ const PARAMETER_LENGTH = 2_048;
 
 /** How the HTTP server is set up, with TLS where a certificate is given. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
-  const { tls, trustProxy } = settings;
+  const { tls, trustProxy, basePath } = settings;
   const connections = {
     headersTimeout: HEADERS_WITHIN_MS,
     connectionsCheckingInterval: LOOK_EVERY_MS,
@@ -28,13 +29,17 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     genReqId: () => randomUUID(),
     requestIdLogLabel: 'request',
     // What is wrong with a request before it has a route, such as a broken percent-encoding: no hook sees it.
-    frameworkErrors: (error, request, reply) =>
-      void sendReason(error, request, reply.headers(safeHeaders(request.protocol === 'https'))),
+    frameworkErrors: (error, request, reply) => {
+      // Fastify does not look yet at what a proxy says. Browsers heed the header by HTTPS only, so a lie does nothing.
+      const byProxy = trustProxy !== false && /\bhttps$/.test(String(request.headers['x-forwarded-proto']));
+      void sendReason(error, request, reply.headers(safeHeaders(byProxy || request.protocol === 'https')));
+    },
     clientErrorHandler: answerClientError,
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { maxParamLength: PARAMETER_LENGTH },
     requestTimeout: ARRIVES_WITHIN_MS,
     trustProxy: fastifyTrustProxy(trustProxy),
+    ...withoutBasePath(basePath),
     forceCloseConnections: 'idle',
     ...(tls === undefined
       ? { http: connections }

@@ -51,7 +51,7 @@ export class BucketFolder {
   constructor(private readonly folder: string) {
     for (const name of ['objects', 'data']) mkdirSync(join(folder, name), { recursive: true });
     for (const name of readdirSync(join(folder, 'objects')).filter((file) => file.endsWith('.json'))) {
-      const object = JSON.parse(readFileSync(join(folder, 'objects', name), 'utf8')) as KeptObject;
+      const object = readRecord(join(folder, 'objects', name));
       this.objects.set(object.key, object);
     }
     const kept = new Set([...this.objects.values()].map((object) => object.folder));
@@ -203,4 +203,15 @@ function sorted<Thing extends Description>(things: Map<string, Thing>, prefix: s
 
 function wholeSeconds(ms: number): Date {
   return new Date(Math.floor(ms / 1000) * 1000);
+}
+
+/** @throws Error that names the file: to pass over it would remove the object's bytes */
+function readRecord(file: string): KeptObject {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as KeptObject;
+  } catch (error) {
+    throw new Error(`${file} is no record of an object. Remove it, or bring the right one back.`, {
+      cause: error,
+    });
+  }
 }

@@ -13,6 +13,7 @@ import { type Account, authenticate } from './signature.js';
 const LONGEST_KEY = 1024;
 const LARGEST_PAGE = 1000;
 const MAX_PARTS = 10_000;
+const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 /** Of parts, in bytes. */
 const LONGEST_LIST = 4 * 1024 * 1024;
 /** What XML cannot say. */
@@ -81,12 +82,14 @@ export class Requests {
     private readonly accounts: readonly Account[],
   ) {
     mkdirSync(folder, { recursive: true });
-    for (const name of readdirSync(folder)) this.createBucket(name);
+    for (const entry of readdirSync(folder, { withFileTypes: true }))
+      if (entry.isDirectory() && BUCKET_NAME.test(entry.name)) this.createBucket(entry.name);
+      else process.emitWarning(`${join(folder, entry.name)} is no bucket, and is left as it is.`);
   }
 
   /** Makes a bucket; one that is there is taken up as it is. */
   createBucket(name: string): void {
-    if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name))
+    if (!BUCKET_NAME.test(name))
       throw new S3Error(400, 'InvalidBucketName', `${name} is no name of a bucket.`);
     if (!this.buckets.has(name)) this.buckets.set(name, new BucketFolder(join(this.folder, name)));
   }
