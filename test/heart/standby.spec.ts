@@ -41,7 +41,6 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
       folder: `${folder}-standby`,
       settings: {
         primary_conninfo: `host=127.0.0.1 port=${port} user=${username} password=${password}`,
-        max_standby_streaming_delay: '0',
         wal_retrieve_retry_interval: '100ms',
       },
     });
@@ -100,6 +99,8 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
   });
 
   test('whose replay cancels a backup: the failure says what to set', async () => {
+    await sql(standby.url(), 'ALTER SYSTEM SET max_standby_streaming_delay = 0');
+    await sql(standby.url(), 'SELECT pg_reload_conf()');
     const proxy = await StatementProxy.to(standby.url());
     let cut = false;
     proxy.before = async ({ sql: statement }) => {
