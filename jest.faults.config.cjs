@@ -10,7 +10,7 @@ module.exports = {
   testMatch: [
     '<rootDir>/test/{faults,heart}/**/*.spec.ts',
     '<rootDir>/apps/api/schedules/zones.spec.ts',
-    '<rootDir>/test/e2e/{backup,daemon-list,dashboard,fuzz,monitoring,restore,schedules}.spec.ts',
+    '<rootDir>/test/e2e/{backup,clocks,daemon-list,dashboard,fuzz,monitoring,restore,schedules,workers}.spec.ts',
   ],
   // They measure and they wait: one at a time.
   maxWorkers: 1,

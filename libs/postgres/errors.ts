@@ -47,7 +47,10 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
     'DATABASE_CONNECTION_LOST',
     'transient',
     `The connection to PostgreSQL at ${server} broke: ${error instanceof Error ? error.message : String(error)}.`,
-    { hint: "Look into PostgreSQL's log for a restart or a crash.", cause },
+    {
+      hint: "Look into PostgreSQL's log for a restart, a crash or, on a standby, a conflict with recovery (set hot_standby_feedback = on).",
+      cause,
+    },
   );
 }
 

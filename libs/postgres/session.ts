@@ -89,7 +89,7 @@ export class Session {
     signal?.addEventListener('abort', giveUp, { once: true });
     // An idle connection that breaks is told here only; without a listener it would end the process.
     client.on('error', (error) => {
-      if (session !== undefined) session.broken = error;
+      if (session !== undefined) session.broken ??= error; // The first one says why.
     });
     try {
       signal?.throwIfAborted();

@@ -55,7 +55,7 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
   async function hasCaughtUp(): Promise<void> {
     const [{ lsn } = { lsn: '' }] = await sql<{ lsn: string }>(
       primary.url(),
-      'SELECT pg_current_wal_lsn() AS lsn',
+      'SELECT pg_current_wal_insert_lsn() AS lsn',
     );
     for (;;) {
       const [row] = await sql<{ there: boolean }>(
