@@ -91,8 +91,10 @@ export async function listMaterializedViews(
   const isRefreshed = (view: View) =>
     view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
 
-  // A function may read another view: those whose reads are all known come first.
-  const known = views.toSorted((a, b) => Number(a.isOpaque) - Number(b.isOpaque)).map(({ oid }) => oid);
+  // A function may read another view: those whose reads are all known, at any remove, come first.
+  const known = views
+    .map(({ oid }) => oid)
+    .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
   return afterNeeds(known, below).flatMap((oid) => {
     const view = byOid.get(oid);
     return view !== undefined && isRefreshed(view) ? [view] : [];
