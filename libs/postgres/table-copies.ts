@@ -96,12 +96,13 @@ export async function createCopies(
 async function dropIndexes(session: Session, copies: TableCopy[], indexes: { oid: number }[]): Promise<void> {
   const definition = `ARRAY[x.indisunique::text, pg_get_expr(x.indpred, x.indrelid)]
     || ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true) FROM generate_series(1, x.indnatts) AS n)`;
-  const twins = await session.query<{ name: string }>(
+  const twins = await session.query<{ table: string; name: string; constraint: string | null }>(
     `WITH likes (oid, copy) AS (SELECT * FROM unnest($1::oid[], $2::regclass[])),
           live AS (SELECT copy, ${definition} AS definition, x.indisvalid AND x.indisready AND x.indexrelid <> ALL ($3::oid[]) AS kept
                      FROM likes JOIN pg_index x ON x.indrelid = likes.oid WHERE x.indislive)
-     SELECT x.indexrelid::regclass::text AS name
+     SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name, k.conname AS constraint
        FROM pg_index x JOIN likes ON likes.copy = x.indrelid
+       LEFT JOIN pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid
       WHERE EXISTS (SELECT FROM live WHERE copy = x.indrelid AND NOT kept AND definition = ${definition})
         AND NOT EXISTS (SELECT FROM live WHERE copy = x.indrelid AND kept AND definition = ${definition})`,
     [
@@ -110,7 +111,12 @@ async function dropIndexes(session: Session, copies: TableCopy[], indexes: { oid
       indexes.map(({ oid }) => oid),
     ],
   );
-  for (const { name } of twins) await session.query(`DROP INDEX ${name}`);
+  for (const { table, name, constraint } of twins)
+    await session.query(
+      constraint === null
+        ? `DROP INDEX ${name}`
+        : `ALTER TABLE ${table} DROP CONSTRAINT ${quoteIdentifier(constraint)}`,
+    );
 }
 
 /**
