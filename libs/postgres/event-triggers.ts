@@ -117,7 +117,7 @@ function named(triggers: EventTrigger[]): string {
 function remedy(triggers: EventTrigger[], canBeTurnedOff: boolean): string {
   const role = quoteIdentifier(triggers[0]?.role ?? '');
   const disable = triggers.map(({ name }) => `ALTER EVENT TRIGGER ${quoteIdentifier(name)} DISABLE;`);
-  const grant = canBeTurnedOff ? ` or, once, GRANT SET ON PARAMETER event_triggers TO ${role};` : '';
+  const grant = canBeTurnedOff ? ` or, once, GRANT SET ON PARAMETER event_triggers TO ${role};` : '.';
   return `Have a superuser run ${disable.join(' ')} for the time of the restore${grant} Or restore with fireEventTriggers, which lets them fire.`;
 }
 

@@ -60,7 +60,7 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
   const before = await states();
   const isNew = server === servers.postgres;
   const remedy = `Have a superuser run ALTER EVENT TRIGGER "on all" DISABLE; for the time of the restore${
-    isNew ? ` or, once, GRANT SET ON PARAMETER event_triggers TO "${role}";` : ''
+    isNew ? ` or, once, GRANT SET ON PARAMETER event_triggers TO "${role}";` : '.'
   } Or restore with fireEventTriggers, which lets them fire.`;
   const warned = await runBackup(store, url, ['s'], { definitions: 'off' });
   expect(warned.warnings).toEqual([
