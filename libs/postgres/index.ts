@@ -39,4 +39,5 @@ export * from './table-locks.js';
 export * from './tables.js';
 export * from './transactions.js';
 export * from './trusted-path.js';
+export * from './violated-checks.js';
 export * from './violated-keys.js';

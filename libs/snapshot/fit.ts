@@ -26,6 +26,7 @@ import {
   type TableCopy,
   type TrustedPath,
   type Without,
+  usesThatRead,
 } from '#postgres';
 import { matchingTables } from './definitions.js';
 import { chooseTables, type Destination, type Place, placeOf } from './destination.js';
@@ -110,7 +111,10 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const uses = await listCodeUses(session, matching);
   const keepViolations = options.keepViolations === true;
-  const suspended = { large, uses, keepViolations, forGood: options.rollsBack === true };
+  const forGood = options.rollsBack === true;
+  // A drill is to find rows that checks refuse: only those go that would read the live tables.
+  const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
+  const suspended = { large, uses: suspendedUses, keepViolations, forGood };
   const obstacles = (await listObstacles(session, matching, suspended)).filter(
     ({ table }) => !create || !table,
   );
@@ -150,6 +154,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
       ...(validate === undefined ? [] : [validate.statement]),
     ]),
     ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
+    ...(options.rollsBack === true ? ['ALTER TABLE'] : []),
     ...order.columns.map(() => 'ALTER TABLE'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),

@@ -114,7 +114,9 @@ async function putBack(
     const failure = await attempt(session, run);
     if (failure === undefined) return [];
     if (!isForeignKeyViolation(failure)) throw failure;
-    for (const statement of [unvalidated, ...statements.slice(1)]) await session.query(statement);
+    if ((await attempt(session, () => session.query(unvalidated))) !== undefined)
+      throw danglingKey(what, failure, CANNOT_BE_UNVALIDATED);
+    for (const statement of statements.slice(1)) await session.query(statement);
     return [`${what} (NOT VALID: rows violate it)`];
   }
   try {
@@ -126,15 +128,19 @@ async function putBack(
   }
 }
 
-export function danglingKey(what: string, cause?: unknown): Failure {
+const CANNOT_BE_UNVALIDATED =
+  'Nothing was changed. Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID, so "keepViolations" does not help: restore both of its tables, or drop the key first and add it again when its rows are right.';
+
+export function danglingKey(
+  what: string,
+  cause?: unknown,
+  hint = 'Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
+): Failure {
   return new Failure(
     'FOREIGN_KEY_DANGLING',
     'permanent',
     `Rows would refer to others that are not there: ${what} is violated.`,
-    {
-      hint: 'Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
-      cause,
-    },
+    { hint, cause },
   );
 }
 
@@ -155,10 +161,20 @@ async function validate(
     return [];
   } catch (error) {
     if (!isCheckViolation(error)) throw error;
-    throw new Failure('CHECK_VIOLATED', 'permanent', `Rows violate ${what}.`, {
-      hint: 'Nothing was changed. Restore with "keepViolations": true to have it back as NOT VALID.',
-      cause: error,
-      confidential: error instanceof Failure ? error.confidential : undefined,
-    });
+    throw violatedCheck(what, { cause: error });
   }
+}
+
+const MAY_BE_KEPT =
+  'Nothing was changed. Restore with "keepViolations": true to have the check back as NOT VALID.';
+
+export function violatedCheck(
+  what: string,
+  { cause, hint }: { cause?: unknown; hint?: string | undefined },
+): Failure {
+  return new Failure('CHECK_VIOLATED', 'permanent', `Rows violate ${what}.`, {
+    hint: hint ?? MAY_BE_KEPT,
+    cause,
+    confidential: cause instanceof Failure ? cause.confidential : undefined,
+  });
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import { expectRoomForLocks, findViolatedKey, isRefusal, type Session } from '#postgres';
+import { expectRoomForLocks, findViolatedCheck, findViolatedKey, isRefusal, type Session } from '#postgres';
 import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
@@ -11,7 +11,7 @@ import { checkFit, type FitOptions } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
-import { danglingKey, replaceRows } from './replace-rows.js';
+import { danglingKey, replaceRows, violatedCheck } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
@@ -70,6 +70,9 @@ const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 
 /** What is wrong with the worker's role, and says nothing of the archive. */
 const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
+
+const OTHER_BOUNDS =
+  'Nothing was changed. Give the partition the bounds that it had when the archive was made.';
 
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
@@ -142,6 +145,10 @@ async function drill(
     progress.allRows('Looking for violated foreign keys');
     const violated = await findViolatedKey(session, fit.copies, fit.paths);
     if (violated !== undefined) throw danglingKey(violated);
+    progress.allRows('Looking for violated checks');
+    const check = await findViolatedCheck(session, fit.copies, fit.paths, fit.without);
+    if (check !== undefined)
+      throw violatedCheck(check.what, { hint: check.isBounds ? OTHER_BOUNDS : undefined });
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }
