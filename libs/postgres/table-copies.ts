@@ -59,13 +59,13 @@ export async function createCopies(
   session: Session,
   copies: TableCopy[],
   paths: Map<number, TrustedPath>,
-  { indexes, columns }: Without,
+  without: Without,
 ): Promise<void> {
   for (const schema of await missingSchemas(session, copies)) await session.query(createSchema(schema));
   for (const copy of copies)
     await underPath(session, paths.get(copy.like.oid), () => session.query(createCopy(copy)));
-  await dropIndexes(session, copies, indexes);
-  for (const { relation, name } of columns) {
+  await dropIndexes(session, copies, without);
+  for (const { relation, name } of without.columns) {
     const copy = copies.find(({ like }) => like.oid === relation)?.copy;
     const column = quoteIdentifier(name);
     if (copy !== undefined)
@@ -90,15 +90,22 @@ export async function createCopies(
 }
 
 /**
- * Drops the copies of these indexes, and of those that are not valid: LIKE makes valid ones of them, and the rows may be
+ * Drops the copies of these indexes, of those over columns that stay empty, and of those that are not valid: LIKE makes valid ones of them, and the rows may be
  * what they had failed for.
  */
-async function dropIndexes(session: Session, copies: TableCopy[], indexes: { oid: number }[]): Promise<void> {
+async function dropIndexes(
+  session: Session,
+  copies: TableCopy[],
+  { indexes, columns }: Without,
+): Promise<void> {
   const definition = `ARRAY[x.indisunique::text, pg_get_expr(x.indpred, x.indrelid)]
     || ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true) FROM generate_series(1, x.indnatts) AS n)`;
   const twins = await session.query<{ table: string; name: string; constraint: string | null }>(
     `WITH likes (oid, copy) AS (SELECT * FROM unnest($1::oid[], $2::regclass[])),
-          live AS (SELECT copy, ${definition} AS definition, x.indisvalid AND x.indisready AND x.indexrelid <> ALL ($3::oid[]) AS kept
+          live AS (SELECT copy, ${definition} AS definition, x.indisvalid AND x.indisready AND x.indexrelid <> ALL ($3::oid[])
+                         AND NOT EXISTS (SELECT FROM unnest($4::oid[], $5::text[]) AS empty (relation, name)
+                                           JOIN pg_attribute a ON a.attrelid = empty.relation AND a.attname = empty.name
+                                          WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)) AS kept
                      FROM likes JOIN pg_index x ON x.indrelid = likes.oid WHERE x.indislive)
      SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name, k.conname AS constraint
        FROM pg_index x JOIN likes ON likes.copy = x.indrelid
@@ -109,6 +116,8 @@ async function dropIndexes(session: Session, copies: TableCopy[], indexes: { oid
       copies.map(({ like }) => like.oid),
       copies.map(({ copy }) => quoteTable(copy)),
       indexes.map(({ oid }) => oid),
+      columns.map(({ relation }) => relation),
+      columns.map(({ name }) => name),
     ],
   );
   for (const { table, name, constraint } of twins)

@@ -2,7 +2,7 @@ import { displayTable, quoteIdentifier, quoteTable } from './identifiers.js';
 import { SCOPE } from './key-obstacles.js';
 import { listPlannable } from './plannable-tables.js';
 import type { Session } from './session.js';
-import type { TableCopy } from './table-copies.js';
+import type { TableCopy, Without } from './table-copies.js';
 import { type TrustedPath, underPath } from './trusted-path.js';
 
 interface Leaf {
@@ -36,17 +36,25 @@ const columnsOf = (relation: string, numbers: string) => `ARRAY(
 
 /**
  * Looks for valid foreign keys that would refuse the rows of copies, with one anti-join for each key. Tables that the
- * copies do not replace are asked as they are, if their owners gain nothing by it (see {@link listPlannable}).
+ * copies do not replace are asked as they are, if their owners gain nothing by it (see {@link listPlannable}). Keys over
+ * columns that the copies do not compute are left out.
  * @returns the first key that is violated, by name
  */
 export async function findViolatedKey(
   session: Session,
   copies: TableCopy[],
   paths: Map<number, TrustedPath>,
+  { columns: empty }: Without,
 ): Promise<string | undefined> {
-  const keys = await listKeys(
+  const isEmpty = (leaves: Leaf[], names: string[]) =>
+    empty.some(({ relation, name }) => names.includes(name) && leaves.some(({ oid }) => oid === relation));
+  const all = await listKeys(
     session,
     copies.map(({ like }) => like.oid),
+  );
+  const keys = all.filter(
+    ({ referring, columns, referred, referredColumns }) =>
+      !isEmpty(referring, columns) && !isEmpty(referred, referredColumns),
   );
   const copyOf = new Map(copies.map(({ like, copy }) => [like.oid, copy]));
   const live = keys

@@ -143,7 +143,7 @@ async function drill(
     }));
     await replaceRows(session, archive, { ...fit, obstacles }, progress, signal);
     progress.allRows('Looking for violated foreign keys');
-    const violated = await findViolatedKey(session, fit.copies, fit.paths);
+    const violated = await findViolatedKey(session, fit.copies, fit.paths, fit.without);
     if (violated !== undefined) throw danglingKey(violated);
     progress.allRows('Looking for violated checks');
     const check = await findViolatedCheck(session, fit.copies, fit.paths, fit.without);
