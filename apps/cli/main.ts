@@ -19,7 +19,7 @@ async function run(): Promise<number> {
 
 let outputFailed = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // Whoever reads the output has read enough, as head does; how the command ends is told all the same.
+  // The reader of the output has read enough, as head does; how the command ends is told all the same.
   if (error.code === 'EPIPE' || outputFailed) return;
   outputFailed = true;
   process.stderr.write(`snapshotd: The output cannot be written: ${printable(errorSentence(error))}\n`);

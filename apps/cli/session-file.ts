@@ -44,7 +44,7 @@ export class SessionFile {
     this.write({ last: url, sessions: { ...this.read().sessions, [url]: session } });
   }
 
-  /** The server stays the last one: whoever logs in again means the same. @throws Failure FILE_REFUSED, SESSION_MISSING */
+  /** The server stays the last one, which the next login means too. @throws Failure FILE_REFUSED, SESSION_MISSING */
   forget(url: string): void {
     const { last, sessions } = this.read();
     this.write({
@@ -101,7 +101,7 @@ export class SessionFile {
     }
   }
 
-  /** Whoever reads it meanwhile finds the old one or the new one. */
+  /** A reader meanwhile finds the old one or the new one. */
   private write(content: Content): void {
     const { path, folder } = this;
     const draft = `${path}.${randomBytes(4).toString('hex')}`;

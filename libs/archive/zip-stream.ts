@@ -81,7 +81,7 @@ export class ZipStream {
       write: (bytes: Buffer, _encoding, done) => void this.take(bytes).then(() => done(), done),
     });
     this.ended = pipeline(this.zip.outputStream, into);
-    this.ended.catch(() => undefined); // Whoever waits for it hears of it.
+    this.ended.catch(() => undefined); // The waiting caller hears of it.
   }
 
   /**

@@ -8,7 +8,7 @@ export interface Progress {
 }
 
 /**
- * Takes progress from the working code, as often as it likes: whoever is given it decides how much of it
+ * Takes progress from the working code, as often as it likes: the receiver decides how much of it
  * leaves the process. Must not throw.
  */
 export type ReportProgress = (progress: Progress) => void;

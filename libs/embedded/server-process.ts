@@ -26,7 +26,7 @@ const KILL_WITHIN_MS = 5_000;
 
 /**
  * A server that runs beside this process. It has a process group of its own, so that a Ctrl-C at the terminal
- * does not reach it: whoever started it stops it, in the right order.
+ * does not reach it: its starter stops it, in the right order.
  */
 export class ServerProcess {
   private constructor(

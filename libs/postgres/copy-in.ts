@@ -68,7 +68,7 @@ class CopyInQuery implements pg.Submittable {
   private failure: unknown;
   private stream: Socket | undefined;
   private rows: number | undefined;
-  /** Whoever waits for the next thing to happen: data may be sent, it has ended, or it has failed. */
+  /** Wakes the caller that waits for the next thing to happen: data may be sent, it has ended, or it has failed. */
   private wake: () => void = () => undefined;
 
   constructor(private readonly text: string) {}

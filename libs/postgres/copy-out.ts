@@ -148,7 +148,7 @@ class CopyOutQuery implements pg.Submittable {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.ended.catch(() => undefined); // Whoever copies hears of it.
+    this.ended.catch(() => undefined); // The copying hears of it.
   }
 
   /** Called by pg when it is this query's turn. */

@@ -8,7 +8,7 @@ const BUFFER_BYTES = 256 * 1024;
  * https://nodejs.org/api/net.html#new-netsocketoptions
  */
 export class OneBufferSocket extends Socket {
-  /** Whether whoever listens is done with the bytes when they return; otherwise they are given a copy. */
+  /** Whether listeners are done with the bytes when they return; otherwise they are given a copy. */
   lendsBytes = false;
 
   constructor() {

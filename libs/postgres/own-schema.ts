@@ -3,7 +3,7 @@ import { Failure } from '#contracts';
 import { quoteIdentifier } from './identifiers.js';
 
 /**
- * Makes a schema that the product keeps its own state in, unless it is there. Whoever may create schemas could be first,
+ * Makes a schema that the product keeps its own state in, unless it is there. Any role that may create schemas could be first,
  * and then replace what is put into it: it must belong to this role, to one that this role is a member of, or to a
  * superuser.
  * @param query runs a statement and gives its rows

@@ -54,7 +54,7 @@ export const SCHEMA_OWNER = `CASE WHEN n.nspowner = to_regrole('pg_database_owne
 /**
  * The tables that a query may name, so that their blocks can be read in ranges. To plan a query PostgreSQL evaluates
  * the constant parts of index expressions, index predicates and extended statistics, with the rights of the role that
- * asks: whoever owns the table could run code as that role. COPY of a whole table plans nothing. A table is plannable
+ * asks: the owner of the table could run code as that role. COPY of a whole table plans nothing. A table is plannable
  * if its owner gains nothing by such code, being a superuser, or the session's role itself, or a role that can do all
  * that the session's role can; and if the expressions use no function of any role but the owner and superusers. The same
  * holds for the schema's owner: it could rename the schema and put another in its place, with a table of its own under

@@ -53,7 +53,7 @@ export const daemonJobData = z.strictObject({
   /** It was told to end while no worker had it, and was shown as ended since. */
   neverRuns: z.boolean().optional(),
   /**
-   * Set until the API has signed it: only then is it known that the queue has it. Whoever asked for it may have been
+   * Set until the API has signed it: only then is it known that the queue has it. The caller may have been
    * told that nothing is started.
    */
   unconfirmed: z.literal(true).optional(),

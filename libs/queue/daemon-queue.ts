@@ -111,8 +111,7 @@ export class DaemonQueue {
   }
 
   /**
-   * Starts a daemon for whoever asks again until it knows the answer: of one mark there is one daemon, whoever asked
-   * for it and however often.
+   * Starts at most one daemon of a mark, however many callers ask for it. Safe to call again after a lost reply.
    * @param mark what it is started for; remembered for 30 days
    * @throws QueueUnavailable, Failure IDEMPOTENCY_KEY_BUSY: whether it is started is not known; ask again
    */
@@ -171,7 +170,7 @@ export class DaemonQueue {
       const added = await answered(adding, ' Nothing was started.');
       const job = await this.find(added.id ?? '');
       if (job?.data.nonce === data.nonce) {
-        // Only the call that added it signs it: what others would write may undo a termination, and whoever may write
+        // Only the call that added it signs it: what others would write may undo a termination, and everybody who may write
         // to the queue would have their own signed.
         const signing = job.updateData(signedData(this.keys, job, data));
         await answered(signing, ' Ask again with the same Idempotency-Key.');
@@ -219,7 +218,7 @@ export class DaemonQueue {
         throw new Failure(
           'NOT_CONFIRMED',
           'permanent',
-          'Nothing was done: the queue went away when this was asked for, and it could not be confirmed to whoever asked for it. Start it again.',
+          'Nothing was done: the queue went away when this was asked for, and it could not be confirmed. Start it again.',
         );
       await sleep(LOOK_EVERY_MS);
       now = await this.find(taken.id ?? '');
@@ -238,7 +237,7 @@ export class DaemonQueue {
 
   /** The status of a job as it was fetched. @throws QueueUnavailable */
   async statusOf(job: DaemonJob): Promise<DaemonStatus> {
-    // An attempt has begun: how it ends is for a worker to say, whoever asked for an end in between.
+    // An attempt has begun: a worker says how it ends, also if somebody asked for an end in between.
     if (
       job.data.terminatedOn === undefined ||
       job.finishedOn !== undefined ||
@@ -355,7 +354,7 @@ export class DaemonQueue {
     });
     this.lastChoice = choosing.then(
       () => undefined,
-      () => undefined, // Whoever asked for it hears of it.
+      () => undefined, // The caller hears of it.
     );
     return choosing;
   }

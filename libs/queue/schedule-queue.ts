@@ -36,7 +36,7 @@ export interface ScheduleWork {
   advance(run: ScheduledRun): Promise<number | undefined>;
 }
 
-/** Whoever may write to the queue can ask too early. Whether a run is due, and which one goes on, is in the table. */
+/** Everybody who may write to the queue can ask too early. Whether a run is due, and which one goes on, is in the table. */
 const scheduleJobData = z.strictObject({
   schedule: z.string(),
   /** What a Date can hold. Missing where it is to be seen whether one is due. */

@@ -22,7 +22,7 @@ const databaseIdentity = z.object({
 });
 const beatSchema = z.object({
   id: z.string(),
-  /** Counts the beats: whoever sees it change knows that the worker lives, whatever its clock says. */
+  /** Counts the beats: a change shows that the worker lives, whatever its clock says. */
   beat: z.number(),
   /** When it was written, by the worker's clock. */
   at: z.number(),

@@ -111,7 +111,7 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
 /** What makes a backup once nothing is left of earlier attempts. */
 export async function makeArchive(request: ArchiveRequest): Promise<BackupResult> {
   const { journal, signal } = request;
-  // The key is on record before the upload exists, so that whoever takes over can find it. Starting the
+  // The key is on record before the upload exists, so that a takeover can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
   const key = archiveKey(request);
   await noteArchive(journal, { key });
@@ -128,7 +128,7 @@ export async function makeArchive(request: ArchiveRequest): Promise<BackupResult
 }
 
 /**
- * Starts the upload. Whoever ends the backup meanwhile does not wait for the store, but an upload that it begins all
+ * Starts the upload. Ending the backup meanwhile does not wait for the store, but an upload that it begins all
  * the same is removed when it answers. Any other failure is one of an attempt, and the next looks for the key.
  */
 async function startUpload(request: ArchiveRequest, key: string): Promise<MultipartUpload> {
@@ -265,7 +265,7 @@ async function warningsOf(
 }
 
 /**
- * Waits until what a failed backup left in the store is removed, and gives the error to throw. Whoever ended the
+ * Waits until what a failed backup left in the store is removed, and gives the error to throw. Ending the
  * backup does not wait for a store that stalls: the removal then goes on by itself.
  */
 async function discard(

@@ -116,7 +116,7 @@ class ReadAhead {
     const rest = this.sequence.next();
     if (rest === undefined) return undefined;
     const first = rest.next();
-    first.catch(() => undefined); // Whoever takes it hears of it.
+    first.catch(() => undefined); // The reader hears of it.
     return { first, rest };
   }
 }

@@ -52,7 +52,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const { key, store, repository, journal, daemonId, signal } = request;
   const progress = new CopyProgress(journal.report);
 
-  // A session's name is on record before it can write, and its transaction before it does. So whoever takes
+  // A session's name is on record before it can write, and its transaction before it does. So a worker that takes
   // over can end a session that only seemed dead, and knows whether its transaction was committed.
   const committedEarlier = await endEarlierSessions(request, progress);
   if (committedEarlier !== undefined) return { entities: committedEarlier.entities ?? 0 };

@@ -5,7 +5,7 @@ import { inShort, storeFailure, type Target } from './errors.js';
 /** Is told what holds requests up just now, in a few words, and nothing once they go on. */
 export type TellTrouble = (trouble: string | undefined) => void;
 
-/** The bucket, for whoever sends requests to it: tries again what may pass, and says what a failure means. */
+/** Sends requests to the bucket: tries again what may pass, and says what a failure means. */
 export class Bucket {
   private readonly troubles = new Map<symbol, string>();
 

@@ -61,7 +61,7 @@ export class ObjectStore {
     return this.settings.bucket;
   }
 
-  /** The same store, which tells whoever uses it here when it holds them up. */
+  /** The same store, which tells its user here when it holds them up. */
   telling(trouble: TellTrouble): ObjectStore {
     return new ObjectStore(this.settings, trouble, this.client, this.clock);
   }

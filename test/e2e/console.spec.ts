@@ -221,6 +221,7 @@ describeInBrowser('the console', () => {
     await sql(repository, 'DELETE FROM s.t WHERE id % 2 = 0');
     const name = await openNewestArchive();
     await page.getByRole('link', { name: 'Restore' }).click();
+    expect(await text()).toMatch(/PostgreSQL needs about 1\d\d MB of free disk for it/);
     const daemons = await total();
     await page.getByLabel('To confirm').fill('BackupDaemonJob1.zip');
     await page.getByLabel('Only these tables').fill('s.t');

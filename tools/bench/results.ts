@@ -38,7 +38,7 @@ export class Results {
     this.reasons.set(name, reason);
   }
 
-  /** Lines to be seen by whoever reads the table. */
+  /** Lines for the readers of the table. */
   leftOut(): string[] {
     return [...this.reasons].map(([name, reason]) => `${name}: ${reason}`);
   }

@@ -65,7 +65,7 @@ const STORE = {
 export const listBackups: RouteDescription = {
   name: 'listBackups',
   summary: 'The archives in the bucket, newest first',
-  details: 'The bucket itself is asked, whoever has made them.',
+  details: 'The bucket itself is asked, so archives of other installations are listed too.',
   answers: {
     200: {
       what: 'A page of the archives, and how many there are.',
@@ -106,7 +106,7 @@ export const showBackup: RouteDescription = {
 export const downloadBackup: RouteDescription = {
   name: 'downloadBackup',
   summary: 'An address to download an archive from',
-  details: 'The store sends it itself. Whoever has the address has all rows: it is good for 15 minutes.',
+  details: 'The store sends it itself. The address gives all rows to everybody who has it, for 15 minutes.',
   path: { name },
   answers: { 302: { what: 'Go there.', headers: { Location: 'A presigned address of the object store.' } } },
   errors: { ...MISSING, ...STORE },

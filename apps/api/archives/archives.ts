@@ -38,7 +38,7 @@ interface Listing {
   verifications: Map<string, ListedObject>;
 }
 
-/** The archives below the prefix: the bucket is asked, whoever has made them. */
+/** The archives below the prefix, as the bucket lists them: those of other installations too. */
 @Injectable()
 export class Archives {
   constructor(

@@ -51,7 +51,7 @@ export async function beginAudited(request: FastifyRequest, audit: Audit): Promi
   if (call !== undefined) request.auditEvent = await audit.begin(call);
 }
 
-/** @returns undefined for what is not recorded: also for whoever is nobody, or anyone could fill the disk */
+/** @returns undefined for calls that are not recorded, such as those without an account: they could fill the disk */
 function auditedCall(request: FastifyRequest): AuditedCall | undefined {
   const { account, ip } = request;
   const policy = policyOfRequest(request);

@@ -135,7 +135,7 @@ async function accountOf(request: FastifyRequest, callers: Callers): Promise<Cal
   return token === undefined ? undefined : await callers.accountOf(token);
 }
 
-/** For an answer that goes on for long: whether whoever asked for it may still have it. */
+/** Whether the caller may still have an answer that goes on for long. */
 export async function mayStill(request: FastifyRequest, callers: Callers): Promise<boolean> {
   return (await accountOf(request, callers))?.administrator === true;
 }

@@ -5,7 +5,7 @@ import { ApiKeys, looksLikeKey } from './api-keys.js';
 import { Sessions } from './sessions.js';
 import { hashToken } from './tokens.js';
 
-/** Whoever asks. */
+/** The caller of a route. */
 export type Caller = Pick<Account, 'id' | 'email' | 'administrator'> & {
   /** The API key that is used; missing in a session. */
   key?: { name: string; scope: KeyScope };
@@ -42,7 +42,7 @@ export class Callers {
     if (known !== undefined) return known;
     const asked = looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token);
     recent.set(hash, asked);
-    // One broken connection is not to refuse whoever asks next.
+    // One broken connection must not refuse the next caller.
     asked.catch(() => recent.delete(hash));
     return asked;
   }

@@ -52,7 +52,7 @@ export class Login {
       return account;
     } catch (error) {
       if (!(error instanceof NoTurn)) throw error;
-      // Whoever is told to come again must not use up their tries by it.
+      // A client that is told to come again must not use up its tries by it.
       await this.limits.giveBack(email, address);
       throw new TooManyRequests('Too many log in at this moment. Try again in a second.', 1);
     }

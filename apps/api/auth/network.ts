@@ -10,7 +10,7 @@ export function networkOf(address: string): string {
   return groups.slice(0, 4).join(':');
 }
 
-/** Within which whoever has some networks often has many: of IPv4 the first 24 bits, of IPv6 the first 48. */
+/** The neighbourhood of an address: one holder often has many networks in it. Of IPv4 the first 24 bits, of IPv6 the first 48. */
 export function neighbourhoodOf(address: string): string {
   const network = networkOf(address);
   const separator = network.includes('.') ? '.' : ':';

@@ -12,7 +12,7 @@ export interface RoutePolicy {
   needsFor?: (body: unknown) => { scope: KeyScope; what: string } | undefined;
   /** Open to every account. The route records by itself that it begins, when it has refused what it refuses. */
   everyAccount?: true;
-  /** Open to whoever has METRICS_TOKEN, too. */
+  /** Open to holders of METRICS_TOKEN, too. */
   metricsToken?: true;
   /** What the audit calls it; what has none is not recorded. */
   audit?: string;
@@ -32,7 +32,7 @@ export const ROUTE_POLICIES: ReadonlyMap<string, RoutePolicy> = new Map<string, 
   ['GET /repo/v1/daemons', { needs: 'read' }],
   ['GET /repo/v1/backups', { needs: 'read' }],
   ['GET /repo/v1/backups/:name', { needs: 'read' }],
-  // Whoever has an archive has all rows of the repository.
+  // An archive gives all rows of the repository.
   ['GET /repo/v1/backups/:name/download', { needs: 'everything', audit: 'archive.download' }],
   ['DELETE /repo/v1/backups/:name', { needs: 'everything', audit: 'archive.delete' }],
   ['GET /repo/v1/schedules', { needs: 'read' }],

@@ -14,7 +14,7 @@ export class NoTurn extends Error {
 
 /**
  * Has few do something costly at once, lets some wait for their turn, and sends the others away. No party, however
- * many it sends, can keep the line full: it has few places there, and when they are all taken, whoever has most of
+ * many it sends, can keep the line full: it has few places there, and when they are all taken, the client that has most of
  * them gives one up for a party that has fewer.
  */
 export class Turns {
@@ -38,7 +38,7 @@ export class Turns {
     try {
       return await work();
     } finally {
-      // Whoever is next takes the place over, so that nobody can come in between.
+      // The next one takes the place over, so that nobody can come in between.
       const next = this.line.shift();
       if (next === undefined) this.taken--;
       else next.begin();

@@ -24,7 +24,7 @@ const FOREIGN_FORM =
   'This form was not sent by the console itself, and nothing was done. Open the page again and repeat it.';
 
 /**
- * What holds for every page of the console: whoever may see it is decided where all routes are guarded, and here that
+ * What holds for every page of the console: access is decided where all routes are guarded, and here that
  * what changes something comes from the console's own forms; that browsers load nothing from elsewhere; and that
  * errors are pages there.
  */

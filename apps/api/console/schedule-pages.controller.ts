@@ -65,7 +65,7 @@ export class SchedulePagesController {
     const name = text(body, 'name');
     try {
       const wanted = validated(scheduleRequest, requestOf(body));
-      // The API's call would change it, and whoever fills in an empty form does not mean that.
+      // The API's call would change it, which nobody means who fills in an empty form.
       if ((await this.schedules.views(name)).length > 0)
         throw new ConflictException(
           'There is a schedule of this name. Choose another name, or change that one.',

@@ -8,7 +8,7 @@ import { DaemonQueue } from '#queue';
 const LOOK_EVERY_MS = 500;
 /** Proxies end connections that are silent. */
 const KEEP_ALIVE_MS = 15_000;
-/** Whoever may listen no more, hears no more after so long. */
+/** A listener whose rights ended hears nothing after this time. */
 const MAY_LISTEN_EVERY_MS = 1_000;
 
 /** Who listens. */

@@ -33,7 +33,7 @@ class ReadableJobs extends BullMQAdapter {
   }
 }
 
-/** Shows the queues to administrators, read-only. Whoever may see them is decided where all routes are guarded. */
+/** Shows the queues to administrators, read-only. Access is decided where all routes are guarded. */
 export async function registerDashboard(
   fastify: FastifyInstance,
   basePath: string,

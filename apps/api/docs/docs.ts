@@ -7,7 +7,7 @@ import { DOCS_PATH, DOCUMENT_PATH } from './docs-paths.js';
 const CONTENT_SECURITY_POLICY =
   "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'none'";
 
-/** Serves the document and a page that shows it. Whoever may see them is decided where all routes are guarded. */
+/** Serves the document and a page that shows it. Access is decided where all routes are guarded. */
 export function registerDocs(app: NestFastifyApplication, basePath: string): void {
   app
     .getHttpAdapter()

@@ -134,7 +134,7 @@ export class Pruning {
 
   /**
    * The archives on record, with what the bucket says of them: one that somebody else has deleted takes no place from
-   * the others, and verified is what could be restored when it was last verified, whoever asked for that.
+   * the others, and verified is what could be restored when it was last verified, by a schedule or by a person.
    */
   private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
     const { store } = this.settings;

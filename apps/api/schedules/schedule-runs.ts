@@ -43,7 +43,7 @@ export class ScheduleRuns {
 
   /**
    * Begins the run of a schedule if one of its times has come since the last one: one run, however many of its times
-   * have passed, and whoever asks at the same moment. While the last run goes on there is none, and that is said.
+   * have passed, and however many ask at the same moment. While the last run goes on there is none, and that is said.
    * The database's clock decides. If a wrong clock has settled a schedule's times beyond now, they are settled up to now.
    * @returns in how many milliseconds the next time comes; undefined when a run has begun, or none will
    */

@@ -25,6 +25,6 @@ export class GiveRepositoryToItsOwner1797000000002 implements MigrationInterface
   }
 
   async down(): Promise<void> {
-    // Whoever owned them before is not known any more.
+    // The former owners are not known.
   }
 }
