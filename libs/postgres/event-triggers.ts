@@ -35,9 +35,6 @@ const RESTORE_TAGS = [
 /** https://www.postgresql.org/docs/current/catalog-pg-event-trigger.html */
 const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
 
-/** Of sessions that disable event triggers, the second waits: PostgreSQL refuses to change a row of its catalog twice at once. */
-const LOCK = 'snapshotd event triggers';
-
 /**
  * Decides how to keep event triggers from firing on these statements: they are somebody's code that would run in the
  * middle of a restore. Those that belong to extensions are left to fire.
@@ -77,7 +74,9 @@ export async function warnOfEventTriggers(session: Session): Promise<string[]> {
 export async function suspendEventTriggers(session: Session, plan: EventTriggerPlan): Promise<void> {
   if (plan.turnOff) await session.query('SET LOCAL event_triggers = off');
   if (plan.disabled.length === 0) return;
-  await session.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [LOCK]);
+  // The second of two sessions waits: PostgreSQL refuses to change a row of its catalog twice at once. Nobody but those
+  // who may change event triggers can hold this lock; an advisory lock could be held by everybody who may connect.
+  await session.query('LOCK TABLE pg_catalog.pg_event_trigger IN SHARE ROW EXCLUSIVE MODE');
   for (const { name } of plan.disabled)
     await session.query(`ALTER EVENT TRIGGER ${quoteIdentifier(name)} DISABLE`);
 }
