@@ -102,7 +102,7 @@ export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
   details:
-    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` are those of a restore. `otherDatabase` takes an archive of another database, which is refused otherwise.',
+    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` are those of a restore.',
   example: { url: backupUrl, restoreDrill: true },
   ...IDEMPOTENT,
   answers: {
