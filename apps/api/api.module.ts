@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';

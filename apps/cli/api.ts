@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { errorSentence, Failure, retrying, type RetryOptions } from '#common';
 import {
   type Archive,
   type DaemonState,
   type DaemonStatus,
-  errorSentence,
-  Failure,
-  retrying,
-  type RetryOptions,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, Failure, hasEnded, retrying, type RetryOptions } from '#contracts';
+import { Failure, retrying, type RetryOptions } from '#common';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import type { Api } from './api.js';
 
 /** The first status comes at once, unless something on the way keeps the stream for itself. */

@@ -1,4 +1,5 @@
-import { type DaemonStatus, Failure, type RetryOptions } from '#contracts';
+import { Failure, type RetryOptions } from '#common';
+import { type DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 import type { Context } from './context.js';
 import { follow } from './follow.js';

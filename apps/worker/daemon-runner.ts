@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
-import { errorSentence, Failure, PRODUCT } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
-import { backup, restore, verify } from '#snapshot';
+import { backup, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
 

@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { archiveKey, isBelowPrefix } from './archive-address.js';
 
 const ENDPOINT = 'https://s3.example.org';

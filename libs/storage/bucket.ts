@@ -1,5 +1,5 @@
 import type { S3Client } from '@aws-sdk/client-s3';
-import { Retries, retrying } from '#contracts';
+import { Retries, retrying } from '#common';
 import { inShort, storeFailure, type Target } from './errors.js';
 
 /** Is told what holds requests up just now, in a few words, and nothing once they go on. */

@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { type S3Fault, S3Proxy } from '../../test/support/s3-proxy.js';
 import { openStore, servers } from '../../test/support/servers.js';
 import { remedyFor } from './error-codes.js';

@@ -30,7 +30,7 @@ async function selfSigned(): Promise<Identity> {
 
 /** Backs up with the built heart, in a process that trusts what it is told to trust; prints the definitions' entry or why they are omitted. */
 const BACKING_UP = `
-  const { backup } = require('./dist/libs/snapshot');
+  const { backup } = require('./dist/libs/engine');
   const { ObjectStore } = require('./dist/libs/storage');
   const { openArchive } = require('./dist/libs/archive');
   const { Secret } = require('./dist/libs/config');

@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
-import type { BackupRequest } from '#snapshot';
+import type { BackupRequest } from '#engine';
 import { MemoryJournal, runBackup } from '../support/heart.js';
 import { newDatabase, oneOf, openStore, postgresMajors, servers, thorough } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';

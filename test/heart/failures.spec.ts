@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import { Secret } from '#config';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup } from '../support/heart.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Secret } from '#config';
 import type { ObjectStore } from '#storage';
-import { examineRepository, remarksOn } from '#snapshot';
+import { examineRepository, remarksOn } from '#engine';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';

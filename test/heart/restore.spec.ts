@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import pg from 'pg';
 import { openArchive } from '#archive';
-import { Failure } from '#contracts';
-import type { RestoreRequest } from '#snapshot';
+import { Failure } from '#common';
+import type { RestoreRequest } from '#engine';
 import type { ObjectStore } from '#storage';
 import { CHUNK_BYTES } from '#postgres';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -572,7 +572,7 @@ test('a restore that is killed at any moment leaves the repository as it was, or
 
 /** Runs the built heart in a process of its own, which can be killed. */
 const RESTORING_PROCESS = `
-  const { restore } = require('./dist/libs/snapshot');
+  const { restore } = require('./dist/libs/engine');
   const { ObjectStore } = require('./dist/libs/storage');
   const { Secret } = require('./dist/libs/config');
   const [url, endpoint, key] = process.argv.slice(1);

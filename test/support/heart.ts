@@ -12,7 +12,7 @@ import {
   verify,
   type VerifyRequest,
   type VerifyResult,
-} from '#snapshot';
+} from '#engine';
 import type { ObjectStore } from '#storage';
 
 /** A journal that lives in memory and remembers everything. */

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { findManifest, type ManifestSummary, Slots } from '#archive';
-import { type ArchiveFacts, type ArchiveVerification, Failure } from '#contracts';
+import { Slots, Failure } from '#common';
+import { findManifest, type ManifestSummary } from '#archive';
+import { type ArchiveFacts, type ArchiveVerification } from '#contracts';
 import { Keys } from '#keys';
-import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#snapshot';
+import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#engine';
 import { type ListedObject, ObjectStore } from '#storage';
 import { RecentlyUsed } from './recently-used.js';
 

@@ -1,0 +1,120 @@
+import { displayTable } from '../connection/identifiers.js';
+import type { LeftOut } from './omissions.js';
+import type { Session } from '../connection/session.js';
+import { ROWS_PER_BLOCK } from './tables.js';
+
+interface Relation {
+  schema: string;
+  name: string;
+}
+
+/** Why the backup of some schemas does not hold a relation. */
+const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
+
+/** Partitions or children of one table in one schema that are named one by one. A table may have thousands. */
+const NAMED = 20;
+
+/** The tables of the schemas $1, which may have partitions and children in others. */
+const LISTED = `SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p')`;
+
+/** SQL: the names of the tables whose OIDs are aggregated. */
+function names(oid: string): string {
+  return `(SELECT json_agg(json_build_object('schema', m.nspname, 'name', o.relname) ORDER BY m.nspname, o.relname)
+             FROM unnest(array_agg(DISTINCT ${oid})) AS above (oid) JOIN pg_class o ON o.oid = above.oid JOIN pg_namespace m ON m.oid = o.relnamespace)`;
+}
+
+/**
+ * Names what belongs to tables of these schemas and lies in other schemas, so that a backup of these schemas does not
+ * hold it: partitions and inheritance children, sequences, and tables that foreign keys refer to.
+ */
+export async function listBelongings(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  return [
+    ...(await listChildren(session, schemas)),
+    ...(await listSequencesBehind(session, schemas)),
+    ...(await listReferenced(session, schemas)),
+  ];
+}
+
+interface Child extends Relation {
+  isPartition: boolean;
+  isForeign: boolean;
+  rows: number;
+  of: Relation[];
+}
+
+async function listChildren(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  const children = await session.query<Child>(
+    `WITH RECURSIVE listed AS (${LISTED}), below (oid, top) AS (
+       SELECT inhrelid, inhparent FROM pg_inherits WHERE inhparent IN (SELECT oid FROM listed)
+       UNION
+       SELECT i.inhrelid, below.top FROM below JOIN pg_inherits i ON i.inhparent = below.oid
+     )
+     SELECT n.nspname AS schema, c.relname AS name, c.relispartition AS "isPartition", c.relkind = 'f' AS "isForeign",
+            CASE WHEN c.relkind = 'f' THEN 0
+                 ELSE round(${ROWS_PER_BLOCK} * coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int) END::float8 AS rows,
+            ${names('below.top')} AS of
+       FROM below JOIN pg_class c ON c.oid = below.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname <> ALL ($1) AND c.relkind IN ('r', 'f') AND c.relpersistence <> 't'
+      GROUP BY n.nspname, c.oid, c.relname, c.relispartition, c.relkind, c.reltuples, c.relpages
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  const groups = new Map<string, Child[]>();
+  for (const child of children) {
+    const group = JSON.stringify([child.schema, child.isForeign, child.of]);
+    groups.set(group, [...(groups.get(group) ?? []), child]);
+  }
+  return [...groups.values()].flatMap((group) => {
+    const others = group.slice(NAMED);
+    return [
+      ...group.slice(0, NAMED).map((child) => leftOutChild(displayTable(child), child)),
+      ...others.slice(0, 1).map((child) => {
+        const rows = others.reduce((sum, one) => sum + one.rows, 0);
+        return leftOutChild(`${others.length} more tables of the schema ${child.schema}`, { ...child, rows });
+      }),
+    ];
+  });
+}
+
+function leftOutChild(what: string, { isPartition, isForeign, rows, of }: Child): LeftOut {
+  const parents = of.map(displayTable).join(', ');
+  const why = isForeign ? 'its rows are on another server' : ELSEWHERE;
+  return {
+    what: isForeign ? what : `${what} (about ${rows} ${rows === 1 ? 'row' : 'rows'})`,
+    why: `${isPartition ? 'a partition' : 'a child'} of ${parents}: ${why}`,
+    of,
+  };
+}
+
+async function listSequencesBehind(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  const sequences = await session.query<Relation & { of: Relation[] }>(
+    `SELECT n.nspname AS schema, c.relname AS name, ${names('used.relid')} AS of
+       FROM (SELECT d.refobjid AS seqid, a.adrelid AS relid
+               FROM pg_attrdef a JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = a.oid AND d.refclassid = 'pg_class'::regclass) AS used
+       JOIN pg_class c ON c.oid = used.seqid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> ALL ($1) AND used.relid IN (${LISTED})
+      GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  return sequences.map(({ of, ...sequence }) => ({
+    what: `the sequence ${displayTable(sequence)}`,
+    why: `columns of ${of.map(displayTable).join(', ')} draw from it: ${ELSEWHERE}`,
+    of,
+  }));
+}
+
+async function listReferenced(session: Session, schemas: string[]): Promise<LeftOut[]> {
+  const referenced = await session.query<Relation & { of: Relation[] }>(
+    `SELECT n.nspname AS schema, c.relname AS name, ${names('k.conrelid')} AS of
+       FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname <> ALL ($1) AND k.conrelid IN (${LISTED})
+      GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  // A restore finds the rows there or fails, so that it lacks nothing.
+  return referenced.map(({ of, ...table }) => ({
+    what: `${displayTable(table)}, to which ${of.map(displayTable).join(', ')} refers`,
+    why: `foreign keys need its rows: ${ELSEWHERE}`,
+  }));
+}
