@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { errorSentence, Failure, retrying, type RetryOptions } from '#common';
+import { errorSentence, Failure, retry, type RetryOptions } from '#common';
 import {
   type Archive,
   type DaemonState,
@@ -63,7 +63,7 @@ export class Api {
   async start(
     kind: DaemonKind,
     body: object,
-    retries: Pick<RetryOptions, 'patienceMs' | 'onTrouble'>,
+    retries: Pick<RetryOptions, 'retryForMs' | 'onTrouble'>,
   ): Promise<DaemonStatus> {
     const call = { body, headers: { 'Idempotency-Key': randomUUID() } };
     const send = () => this.json<DaemonStatus>('POST', `/repo/v1/start${kind}Daemon`, call);
@@ -73,7 +73,7 @@ export class Api {
       if (!(error instanceof Failure) || error.code !== 'CONNECTION_LOST') throw error;
     }
     try {
-      return await retrying(send, retries);
+      return await retry(send, retries);
     } catch (error) {
       if (error instanceof Failure && error.persistence === 'transient')
         throw error.and('Whether it was started is not known: snapshotd list --daemons shows it.');

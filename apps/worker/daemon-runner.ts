@@ -36,7 +36,7 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
+    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -46,7 +46,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
-      lanes,
+      parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,

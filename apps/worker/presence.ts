@@ -142,7 +142,7 @@ export class Presence {
     const timer = setTimeout(() => inTime.abort(late), LOOK_WITHIN_MS);
     try {
       this.facts = await examineRepository({
-        repository: { ...this.repository, patienceMs: 0 },
+        repository: { ...this.repository, retryForMs: 0 },
         signal: AbortSignal.any([inTime.signal, this.stopped.signal]),
       });
       this.lookedOn = performance.now();

@@ -7,7 +7,7 @@ const TELL_AFTER_MS = 2_000;
 
 export interface RetryOptions {
   /** For how long after a first failure there are further tries; 0 for none. */
-  patienceMs: number;
+  retryForMs: number;
   /** Failures after which no further try of the same can help, though one of more can. */
   isOver?: (failure: Failure) => boolean;
   /** Ends the pauses. */
@@ -35,13 +35,13 @@ export class Retries {
    * @throws the failure when it is permanent, or when patience is at its end; the signal's reason
    */
   async after(failure: unknown): Promise<void> {
-    const { signal, patienceMs, onTrouble, isOver } = this.options;
+    const { signal, retryForMs, onTrouble, isOver } = this.options;
     signal?.throwIfAborted();
     const now = performance.now();
     if (this.failures === 0) this.firstFailure = now;
     if (!(failure instanceof Failure) || failure.persistence === 'permanent') throw failure;
     if (isOver?.(failure) === true) throw failure;
-    if (now - this.firstFailure >= patienceMs) throw failure;
+    if (now - this.firstFailure >= retryForMs) throw failure;
     this.failures++;
     this.trouble = { failure, nextTry: this.failures + 1 };
     this.silence ??= setTimeout(() => onTrouble(this.trouble), TELL_AFTER_MS);
@@ -63,7 +63,7 @@ export class Retries {
 }
 
 /** Does work, again if need be. @throws what the work failed with last; the signal's reason */
-export async function retrying<Result>(work: () => Promise<Result>, options: RetryOptions): Promise<Result> {
+export async function retry<Result>(work: () => Promise<Result>, options: RetryOptions): Promise<Result> {
   const retries = new Retries(options);
   try {
     for (;;)

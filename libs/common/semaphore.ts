@@ -1,12 +1,12 @@
 /** A number of places that are taken and given back; who finds none waits, first come, first served. */
-export class Slots {
+export class Semaphore {
   private readonly waiting: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   private failure: { error: unknown } | undefined;
 
   constructor(private free: number) {}
 
   /** @throws what `fail` was told */
-  async take(): Promise<void> {
+  async acquire(): Promise<void> {
     if (this.failure !== undefined) throw this.failure.error;
     if (this.free > 0) {
       this.free--;
@@ -15,7 +15,7 @@ export class Slots {
     await new Promise<void>((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
 
-  give(): void {
+  release(): void {
     const next = this.waiting.shift();
     if (next === undefined) this.free++;
     else next.resolve();

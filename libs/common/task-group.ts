@@ -8,7 +8,7 @@ type Results<Tasks extends readonly Task<unknown>[]> = { [I in keyof Tasks]: Awa
  * those that had ended by then have ended well.
  * @returns the tasks' results, in their order
  */
-export async function together<const Tasks extends readonly Task<unknown>[]>(
+export async function runTaskGroup<const Tasks extends readonly Task<unknown>[]>(
   outer: AbortSignal,
   tasks: Tasks,
 ): Promise<Results<Tasks>> {

@@ -54,7 +54,7 @@ export class ObjectStore {
     private readonly client = s3Client(settings),
     private readonly clock = new StoreClock(client),
   ) {
-    this.objects = new Bucket(client, settings.bucket, settings.patienceMs, tellTrouble);
+    this.objects = new Bucket(client, settings.bucket, settings.retryForMs, tellTrouble);
   }
 
   get bucket(): string {

@@ -190,7 +190,7 @@ function linesOf(csv: Buffer | undefined): string[] {
 }
 
 /** A few blocks for each COPY, so that two lanes read these tables. */
-const CUT_UP = { lanes: 2, chunkBytes: 16 * 1024 };
+const CUT_UP = { parallelJobs: 2, chunkBytes: 16 * 1024 };
 /** pg_dump locks all tables of the database; the schemas of the other runs are none of its business. */
 const WITHOUT_DEFINITIONS = { definitions: 'off' } as const;
 

@@ -34,7 +34,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
   }
   const examine = (url: string) =>
     examineRepository({
-      repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 0 },
+      repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 0 },
       signal,
     });
   const remarks = async (url: string) =>
@@ -114,8 +114,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const repository = {
       url: new Secret(here.url),
       schemas: ['s'],
-      patienceMs: 60_000,
-      lockPatienceMs: 0,
+      retryForMs: 60_000,
+      lockTimeoutMs: 0,
       identity,
     };
     for (const attempt of [

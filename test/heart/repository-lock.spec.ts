@@ -61,12 +61,12 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   }
 
   /** Options of a job that says what it waits for, and that gives up soon. */
-  function waiting(url: string, lockPatienceMs = 60_000) {
+  function waiting(url: string, lockTimeoutMs = 60_000) {
     const journal = new MemoryJournal();
     const held = new Promise<string>((resolve) => {
       journal.onReport = ({ message }) => message.startsWith(HELD) && resolve(message);
     });
-    const repository = { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs };
+    const repository = { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs };
     return { held, journal, options: { journal, repository, definitions: 'off' as const } };
   }
 

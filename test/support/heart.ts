@@ -94,12 +94,12 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, patienceMs: 0, lockPatienceMs: 60_000 },
+    repository: { url: new Secret(url), schemas, retryForMs: 0, lockTimeoutMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,
     definitions: 'auto',
-    lanes: 2,
+    parallelJobs: 2,
     // Small tables are cut up and read side by side as large ones are.
     chunkBytes: 64 * 1024,
     journal: new MemoryJournal(),

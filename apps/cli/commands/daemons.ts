@@ -9,7 +9,7 @@ import { ask, canAsk } from '../prompt.js';
 import { expectCompleted, showStatus, tellingTrouble, watched } from '../watch.js';
 
 /** For how long a start is sent again when its answer was lost. */
-const START_PATIENCE_MS = 30_000;
+const START_RETRY_MS = 30_000;
 
 const WAIT = ['--wait', 'show how it gets on until it has ended; the exit code tells how'] as const;
 const ALLOW_EXTRA_TABLES = [
@@ -168,7 +168,7 @@ async function start(context: Context, kind: DaemonKind, body: object, wait = fa
   const started = await api.start(
     kind,
     body,
-    tellingTrouble((text) => context.note(text), START_PATIENCE_MS),
+    tellingTrouble((text) => context.note(text), START_RETRY_MS),
   );
   const { id, type } = started;
   if (wait) {

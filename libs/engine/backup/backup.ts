@@ -7,7 +7,7 @@ import {
   type ManifestFacts,
   type ManifestTable,
 } from '#archive';
-import { errorSentence, Failure, together } from '#common';
+import { errorSentence, Failure, runTaskGroup } from '#common';
 import {
   databaseIdentity,
   displayTable,
@@ -15,7 +15,7 @@ import {
   findPgDump,
   listColumnTypes,
   listExtensions,
-  listLeftOut,
+  listOmissions,
   listPlannable,
   listPopulatedViews,
   planChunks,
@@ -27,48 +27,19 @@ import {
   warnOfEventTriggers,
   warnOfLocks,
 } from '#postgres';
-import type { MultipartUpload, ObjectStore } from '#storage';
-import { CopyProgress } from '../shared/row-progress.js';
+import type { MultipartUpload } from '#storage';
+import { RowProgress } from '../shared/row-progress.js';
+import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { copyTables } from './copy-tables.js';
-import {
-  addDefinitions,
-  definitionsEnded,
-  type DefinitionsMode,
-  startDefinitions,
-} from './schema-definitions.js';
-import { clearEarlierAttempts, endEarlierSessions } from '../shared/takeover.js';
-import { type Journal, nameSession, noteArchive } from '../shared/journal.js';
-import { withLanes } from '../shared/parallel-sessions.js';
-import { type Repository, withRepositorySession } from '../shared/repository-session.js';
+import { takeOverArchives } from './earlier-archives.js';
+import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { addSchemaDefinitions, schemaDumpEnded, startSchemaDump } from './schema-definitions.js';
 
-export interface BackupRequest {
-  daemonId: string;
-  /** The product's version, for the manifest. */
-  version: string;
-  repository: Repository;
-  store: ObjectStore;
-  /** What the archive's key begins with, such as "backups/"; may be empty. */
-  keyPrefix: string;
-  /** zlib's, from 0 to 9. */
-  compressionLevel: number;
-  /** Sessions that read at once, at most. */
-  lanes: number;
-  /** Bytes of what a range of blocks, or an entry, holds; only a test needs another number than the usual one. */
-  chunkBytes?: number;
-  definitions: DefinitionsMode;
-  journal: Journal;
-  /**
-   * Settle only what earlier attempts left, then fail with this, unless one of them had finished: for a daemon
-   * that was ended before its next attempt.
-   */
-  endAfterSettling?: Failure;
-  /** Takes on work that goes on after the backup has failed; told what it is, and to be told how it ended. */
-  finishLater: (what: string, work: Promise<void>) => void;
-  /** Stops the backup; what is thrown then is the signal's reason. */
-  signal: AbortSignal;
-}
+import { nameSession, noteArchive } from '../shared/journal.js';
+import { withParallelSessions } from '../shared/parallel-sessions.js';
+import { withRepositorySession } from '../shared/repository-session.js';
 
-export interface ArchiveRequest extends BackupRequest {
+export interface WriteArchiveRequest extends BackupRequest {
   /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
   lockIsHeld?: boolean;
 }
@@ -80,18 +51,7 @@ const TOLD = 10;
 const ENTRIES_WAITING = 2;
 
 /** How long a backup that was ended waits for the store to forget its upload. */
-const PATIENCE_MS = 1_000;
-
-export interface BackupResult {
-  key: string;
-  /** What an archive cannot hold and this repository has, by name. */
-  leftOut: string[];
-  /** What would hinder a restore, in sentences. */
-  warnings: string[];
-  entities: number;
-  /** The archive's length. */
-  bytes: number;
-}
+const CLEAN_UP_TIMEOUT_MS = 1_000;
 
 /**
  * Backs the repository up, as it is at one instant, into one object. The object appears whole and at the end,
@@ -100,24 +60,24 @@ export interface BackupResult {
  */
 export async function backup(request: BackupRequest): Promise<BackupResult> {
   // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
-  const finished = await clearEarlierAttempts(request);
+  const finished = await takeOverArchives(request);
   if (finished !== undefined) return finished;
-  await endEarlierSessions(request, new CopyProgress(request.journal.report));
+  await endSessionsOfEarlierAttempts(request, new RowProgress(request.journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
-  return makeArchive(request);
+  return writeArchive(request);
 }
 
 /** What makes a backup once nothing is left of earlier attempts. */
-export async function makeArchive(request: ArchiveRequest): Promise<BackupResult> {
+export async function writeArchive(request: WriteArchiveRequest): Promise<BackupResult> {
   const { journal, signal } = request;
   // The key is on record before the upload exists, so that a takeover can find it. Starting the
   // upload also proves that the bucket may be written to, before anything is read.
-  const key = archiveKey(request);
+  const key = newArchiveKey(request);
   await noteArchive(journal, { key });
   const upload = await startUpload(request, key);
   try {
     await noteArchive(journal, { key, uploadId: upload.id });
-    const manifest = await copyRepository(request, upload);
+    const manifest = await readRepository(request, upload);
     await upload.complete();
     return { key, ...resultOf(manifest), bytes: upload.length };
   } catch (error) {
@@ -130,7 +90,7 @@ export async function makeArchive(request: ArchiveRequest): Promise<BackupResult
  * Starts the upload. Ending the backup meanwhile does not wait for the store, but an upload that it begins all
  * the same is removed when it answers. Any other failure is one of an attempt, and the next looks for the key.
  */
-async function startUpload(request: ArchiveRequest, key: string): Promise<MultipartUpload> {
+async function startUpload(request: WriteArchiveRequest, key: string): Promise<MultipartUpload> {
   const { store, signal } = request;
   signal.throwIfAborted();
   const starting = store.startUpload(key, signal);
@@ -149,9 +109,9 @@ async function startUpload(request: ArchiveRequest, key: string): Promise<Multip
 }
 
 /** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
-async function copyRepository(request: ArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
+async function readRepository(request: WriteArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
   const { daemonId, repository, journal, signal } = request;
-  const progress = new CopyProgress(journal.report, false);
+  const progress = new RowProgress(journal.report, false);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
   // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the repository as
@@ -168,7 +128,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
     // pg_dump reads while the rows are counted and copied, and is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);
-    const dump = await startDefinitions(
+    const dump = await startSchemaDump(
       { ...request, applicationName, program: await findingPgDump, signal: either },
       session,
       snapshot,
@@ -185,15 +145,15 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
       modifiedAt: snapshot.takenAt,
       waitingBytes: ENTRIES_WAITING * ENTRY_MEMORY_BYTES,
     });
-    const [manifest] = await together(signal, [
+    const [manifest] = await runTaskGroup(signal, [
       async (signal) => {
-        const lanes = { url, applicationName, leader: session, snapshot, lanes: request.lanes };
-        const tables = await withLanes({ ...lanes, chunks, signal }, (sessions) =>
+        const lanes = { url, applicationName, leader: session, snapshot, parallelJobs: request.parallelJobs };
+        const tables = await withParallelSessions({ ...lanes, chunks, signal }, (sessions) =>
           copyTables(sessions, snapshot, chunks, writer, progress, signal),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying the definitions');
-        const { definitions, leftOut } = await addDefinitions(dump, writer, observer);
+        const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
         const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
@@ -203,7 +163,7 @@ async function copyRepository(request: ArchiveRequest, upload: MultipartUpload):
         // A listener that stays would keep all of this backup's memory.
         const stop = () => failed.abort(signal.reason);
         signal.addEventListener('abort', stop, { once: true });
-        await definitionsEnded(dump).finally(() => signal.removeEventListener('abort', stop));
+        await schemaDumpEnded(dump).finally(() => signal.removeEventListener('abort', stop));
       },
     ]);
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
@@ -239,7 +199,7 @@ async function describe(
     extensions: await listExtensions(session, snapshot.tables),
     populatedViews: await listPopulatedViews(session, repository.schemas),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),
-    leftOut: [...leftOut, ...(await listLeftOut(session, repository.schemas))],
+    leftOut: [...leftOut, ...(await listOmissions(session, repository.schemas))],
   };
 }
 
@@ -273,7 +233,7 @@ async function discard(
   removing: Promise<void>,
   error: unknown,
 ): Promise<unknown> {
-  if (signal.aborted && !(await settlesWithin(removing, PATIENCE_MS))) {
+  if (signal.aborted && !(await settlesWithin(removing, CLEAN_UP_TIMEOUT_MS))) {
     finishLater(`Removing the unfinished upload ${key}`, removing);
     return error;
   }
@@ -319,15 +279,7 @@ async function settlesWithin(work: Promise<unknown>, milliseconds: number): Prom
 }
 
 /** Random digits keep one life of the queue, whose ids begin at 1 again, from meeting the archives of another. */
-function archiveKey({ keyPrefix, daemonId }: BackupRequest): string {
+function newArchiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   const digits = `${randomInt(1, 2 ** 47)}${randomInt(0, 10_000)}`;
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;
-}
-
-export function resultOf({
-  totals,
-  leftOut,
-  warnings = [],
-}: Manifest): Pick<BackupResult, 'entities' | 'leftOut' | 'warnings'> {
-  return { entities: totals.entities, leftOut: leftOut.map(({ what }) => what), warnings };
 }

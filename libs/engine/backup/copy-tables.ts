@@ -15,8 +15,8 @@ import {
   type Snapshot,
   type Table,
 } from '#postgres';
-import type { CopyProgress } from '../shared/row-progress.js';
-import { together } from '#common';
+import type { RowProgress } from '../shared/row-progress.js';
+import { runTaskGroup } from '#common';
 import { Utf8Check } from './utf8-check.js';
 
 /**
@@ -25,11 +25,11 @@ import { Utf8Check } from './utf8-check.js';
  * @returns the tables as the manifest describes them
  */
 export async function copyTables(
-  lanes: Session[],
+  sessions: Session[],
   snapshot: Snapshot,
   chunks: Chunk[],
   writer: ArchiveWriter,
-  progress: CopyProgress,
+  progress: RowProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
   const filled = new Map<Table, ManifestEntry[]>(snapshot.tables.map((table) => [table, []]));
@@ -44,10 +44,10 @@ export async function copyTables(
     (filled.get(table) ?? [])[number - 1] = entry;
     progress.add(entry.rows);
   };
-  await together(
+  await runTaskGroup(
     signal,
-    lanes.map((session) => async (signal: AbortSignal) => {
-      // Should another lane fail, nobody waits for what this one reads.
+    sessions.map((session) => async (signal: AbortSignal) => {
+      // Should another session fail, nobody waits for what this one reads.
       const drop = () => session.destroy();
       signal.addEventListener('abort', drop, { once: true });
       try {
@@ -101,7 +101,7 @@ async function copyGroup(
         text?.update(bytes);
         return fill().write(bytes);
       },
-      endPart: end,
+      endEntry: end,
       end: (rows) => {
         if (text?.isValid === false) onInvalidText(table);
         return end(rows);

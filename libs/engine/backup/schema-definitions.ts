@@ -4,9 +4,9 @@ import { OWN_SCHEMAS } from '#config';
 import { Failure } from '#common';
 import {
   connectionTls,
-  type Definitions,
-  dumpDefinitions,
-  type LeftOut,
+  type SchemaDump,
+  dumpSchema,
+  type Omission,
   limitsStatements,
   listClosedSchemas,
   type Observer,
@@ -15,13 +15,16 @@ import {
   type Snapshot,
   whyUnusable,
 } from '#postgres';
-import type { BackupRequest } from './backup.js';
+import type { Repository } from '../shared/repository-session.js';
 
 /** How long pg_dump may wait for a lock once the rows are copied. */
 const LOCK_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 500;
 
-export interface DefinitionsRequest extends Pick<BackupRequest, 'definitions' | 'repository' | 'signal'> {
+export interface SchemaDumpRequest {
+  definitions: SchemaDefinitionsMode;
+  repository: Repository;
+  signal: AbortSignal;
   /** Of the session that exported the snapshot. */
   applicationName: string;
   /** What was found on PATH. */
@@ -29,15 +32,15 @@ export interface DefinitionsRequest extends Pick<BackupRequest, 'definitions' | 
 }
 
 /** `auto`: where pg_dump can read them; otherwise the archive names them as omitted. `required`: or there is no backup. */
-export type DefinitionsMode = 'auto' | 'required' | 'off';
+export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
 
-export interface DefinitionsDump {
+export interface RunningSchemaDump {
   /** Missing where the archive is to hold none. */
-  definitions?: Definitions;
+  definitions?: SchemaDump;
   /** pg_dump's application_name. */
   applicationName: string;
-  mode: DefinitionsMode;
-  leftOut: LeftOut[];
+  mode: SchemaDefinitionsMode;
+  leftOut: Omission[];
 }
 
 /**
@@ -45,11 +48,11 @@ export interface DefinitionsDump {
  * functions and extensions from other schemas than their own.
  * @throws Failure DEFINITIONS_FAILED
  */
-export async function startDefinitions(
-  { definitions: mode, repository, applicationName, program, signal }: DefinitionsRequest,
+export async function startSchemaDump(
+  { definitions: mode, repository, applicationName, program, signal }: SchemaDumpRequest,
   session: Session,
   snapshot: Snapshot,
-): Promise<DefinitionsDump> {
+): Promise<RunningSchemaDump> {
   const dump = { mode, applicationName: `${applicationName} definitions` };
   if (mode === 'off') return { ...dump, leftOut: [without('BACKUP_DEFINITIONS is off')] };
   const url = repository.url.reveal();
@@ -62,7 +65,7 @@ export async function startDefinitions(
 
   const closed = await listClosedSchemas(session);
   const own = Object.values<string>(OWN_SCHEMAS);
-  const definitions = dumpDefinitions({
+  const definitions = dumpSchema({
     session,
     url,
     applicationName: dump.applicationName,
@@ -84,7 +87,7 @@ export async function startDefinitions(
 }
 
 /** Settles when pg_dump has ended. @throws Failure DEFINITIONS_FAILED where the archive must hold definitions */
-export async function definitionsEnded({ definitions, mode }: DefinitionsDump): Promise<void> {
+export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
   await definitions?.ended.catch((error: unknown) => {
     if (!mayLack(mode, error)) throw error;
   });
@@ -96,8 +99,8 @@ export async function definitionsEnded({ definitions, mode }: DefinitionsDump): 
  * @returns what the manifest says of them
  * @throws Failure DEFINITIONS_FAILED where the archive must hold definitions
  */
-export async function addDefinitions(
-  { definitions, applicationName, mode, leftOut }: DefinitionsDump,
+export async function addSchemaDefinitions(
+  { definitions, applicationName, mode, leftOut }: RunningSchemaDump,
   writer: ArchiveWriter,
   observer: Observer,
 ): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
@@ -121,7 +124,7 @@ export async function addDefinitions(
 
 /** Waits until pg_dump has read everything, and stops it if it only waits for others' locks. */
 async function readBeforeLong(
-  { read, stop }: Definitions,
+  { read, stop }: SchemaDump,
   applicationName: string,
   observer: Observer,
 ): Promise<void> {
@@ -145,10 +148,10 @@ async function readBeforeLong(
   }
 }
 
-function mayLack(mode: DefinitionsMode, error: unknown): error is Failure {
+function mayLack(mode: SchemaDefinitionsMode, error: unknown): error is Failure {
   return mode !== 'required' && error instanceof Failure && error.code === 'DEFINITIONS_FAILED';
 }
 
-function without(reason: string): LeftOut {
+function without(reason: string): Omission {
   return { what: 'definitions', why: `tables, indexes and functions are not included: ${reason}` };
 }

@@ -1,7 +1,7 @@
-import { errorSentence, Failure, type Task, together } from '#common';
+import { errorSentence, Failure, type Task, runTaskGroup } from '#common';
 import { displayTable, quoteTable, type Session, underPath } from '#postgres';
-import type { Fit } from './restore-plan.js';
-import { openLane } from '../shared/parallel-sessions.js';
+import type { RestorePlan } from './restore-plan.js';
+import { openParallelSession } from '../shared/parallel-sessions.js';
 import type { Repository } from '../shared/repository-session.js';
 
 /** A table with fewer rows is sampled sooner than a session is opened. */
@@ -13,7 +13,7 @@ export interface StatisticsOptions {
   /** The session that restored. */
   leader: Session;
   /** Sessions that may be used, at most. */
-  lanes: number;
+  parallelJobs: number;
   signal: AbortSignal;
 }
 
@@ -24,9 +24,9 @@ export interface StatisticsOptions {
  * @returns the tables whose statistics PostgreSQL could not make, each with the reason
  * @throws Failure when the server went away, or the signal's reason
  */
-export async function makeStatistics(
-  { archived, place, pathOf }: Fit,
-  { repository, applicationName, leader, lanes, signal }: StatisticsOptions,
+export async function analyzeTables(
+  { archived, mapping: place, pathOf }: RestorePlan,
+  { repository, applicationName, leader, parallelJobs, signal }: StatisticsOptions,
 ): Promise<string[]> {
   const largest = archived.toSorted((a, b) => b.rows - a.rows);
   const left = largest.values();
@@ -48,7 +48,10 @@ export async function makeStatistics(
     }
   };
   const beside = async (lane: number, signal: AbortSignal) => {
-    const session = await openLane({ url: repository.url.reveal(), applicationName, leader, signal }, lane);
+    const session = await openParallelSession(
+      { url: repository.url.reveal(), applicationName, leader, signal },
+      lane,
+    );
     if (session === undefined) return;
     const drop = () => session.destroy();
     signal.addEventListener('abort', drop, { once: true });
@@ -59,8 +62,8 @@ export async function makeStatistics(
       await session.close();
     }
   };
-  const useful = Math.min(lanes, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
-  await together(signal, [
+  const useful = Math.min(parallelJobs, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
+  await runTaskGroup(signal, [
     (signal) => analyze(leader, signal),
     ...Array.from(
       { length: Math.max(0, useful - 1) },

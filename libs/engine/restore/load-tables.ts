@@ -9,8 +9,8 @@ import {
 } from '#archive';
 import { Failure } from '#common';
 import { copyIn, displayTable, type Session, underPath } from '#postgres';
-import type { CopyProgress } from '../shared/row-progress.js';
-import type { Fit } from './restore-plan.js';
+import type { RowProgress } from '../shared/row-progress.js';
+import type { RestorePlan } from './restore-plan.js';
 
 /**
  * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
@@ -21,8 +21,8 @@ import type { Fit } from './restore-plan.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, late, pathOf, place, replace, copies }: Fit,
-  progress: CopyProgress,
+  { archived, late, pathOf, mapping: place, replace, scratchTables: copies }: RestorePlan,
+  progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;

@@ -10,13 +10,13 @@ import {
   type Session,
   type Table,
 } from '#postgres';
-import type { Place } from './table-mapping.js';
+import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
 
 /** So many differences are told one by one. */
 const TOLD = 10;
 
-/** What of an archive must fit, and where. */
+/** What of an archive must plan, and where. */
 export interface Expected {
   /** Schemas of the archive. */
   schemas: string[];
@@ -24,7 +24,7 @@ export interface Expected {
   tables: ManifestTable[];
   /** Sequences of the archive that must be there. */
   sequences: Sequence[];
-  place: Place;
+  mapping: TableMapping;
   /** Whether the schemas may hold tables that are not expected. */
   allowExtraTables: boolean;
 }
@@ -37,7 +37,7 @@ export interface Expected {
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { schemas: archivedSchemas, tables, sequences, place, allowExtraTables }: Expected,
+  { schemas: archivedSchemas, tables, sequences, mapping: place, allowExtraTables }: Expected,
 ): Promise<Table[]> {
   const schemas = [...new Set(archivedSchemas.map((schema) => place({ schema, name: '' }).schema))];
   const live = await listTables(session, schemas);

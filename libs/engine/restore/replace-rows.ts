@@ -8,7 +8,7 @@ import {
   isCheckViolation,
   isForeignKeyViolation,
   makeKeysExact,
-  type Obstacle,
+  type Suspension,
   quoteTable,
   rebuildIndexes,
   refreshMaterializedViews,
@@ -18,8 +18,8 @@ import {
   suspendEventTriggers,
   underPath,
 } from '#postgres';
-import type { CopyProgress } from '../shared/row-progress.js';
-import type { Fit } from './restore-plan.js';
+import type { RowProgress } from '../shared/row-progress.js';
+import type { RestorePlan } from './restore-plan.js';
 import { loadTables } from './load-tables.js';
 
 /**
@@ -31,43 +31,43 @@ import { loadTables } from './load-tables.js';
 export async function replaceRows(
   session: Session,
   archive: OpenArchive,
-  fit: Fit,
-  progress: CopyProgress,
+  plan: RestorePlan,
+  progress: RowProgress,
   signal: AbortSignal,
 ): Promise<string[]> {
-  await suspendEventTriggers(session, fit.eventTriggers);
-  await createCopies(session, fit.copies, fit.paths, fit.without);
-  for (const { what, remove } of fit.obstacles.toReversed()) {
+  await suspendEventTriggers(session, plan.eventTriggers);
+  await createCopies(session, plan.scratchTables, plan.paths, plan.without);
+  for (const { what, suspend } of plan.suspensions.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
-    await session.query(remove);
+    await session.query(suspend);
   }
-  if (fit.replace) await truncate(session, fit.tables);
-  else await checkEmpty(session, fit.tables);
+  if (plan.replace) await truncate(session, plan.tables);
+  else await checkEmpty(session, plan.tables);
   // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
-  await setSequences(session, fit.sequences);
-  await loadTables(session, archive, fit, progress, signal);
-  const isKey = ({ validates }: Obstacle) => validates !== undefined;
-  const leftOut = [...fit.inexact, ...(await putBackAll(fit.obstacles.filter((one) => !isKey(one))))];
+  await setSequences(session, plan.sequences);
+  await loadTables(session, archive, plan, progress, signal);
+  const isKey = ({ validates }: Suspension) => validates !== undefined;
+  const leftOut = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
   // Keys need them.
-  leftOut.push(...(await rebuildIndexes(session, fit.lateIndexes, fit.paths)));
-  leftOut.push(...(await putBackAll(fit.obstacles.filter(isKey))));
-  leftOut.push(...(await makeKeysExact(session, fit.keys)));
+  leftOut.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
+  leftOut.push(...(await reinstateAll(plan.suspensions.filter(isKey))));
+  leftOut.push(...(await makeKeysExact(session, plan.keys)));
   progress.allRows('Refreshing materialized views');
-  leftOut.push(...(await refreshMaterializedViews(session, fit.views, fit.paths)));
+  leftOut.push(...(await refreshMaterializedViews(session, plan.views, plan.paths)));
   // Their functions may read any of it.
-  for (const obstacle of fit.obstacles) {
-    if (obstacle.validate === undefined) continue;
-    progress.allRows(`Validating ${obstacle.what}`);
-    leftOut.push(...(await validate(session, obstacle, obstacle.validate, fit)));
+  for (const suspension of plan.suspensions) {
+    if (suspension.validate === undefined) continue;
+    progress.allRows(`Validating ${suspension.what}`);
+    leftOut.push(...(await validate(session, suspension, suspension.validate, plan)));
   }
-  await reinstateEventTriggers(session, fit.eventTriggers);
+  await reinstateEventTriggers(session, plan.eventTriggers);
   return leftOut;
 
-  async function putBackAll(obstacles: Obstacle[]): Promise<string[]> {
+  async function reinstateAll(suspensions: Suspension[]): Promise<string[]> {
     const lost: string[] = [];
-    for (const obstacle of obstacles) {
-      progress.allRows(`Putting back ${obstacle.what}`);
-      lost.push(...(await putBack(session, obstacle, fit)));
+    for (const suspension of suspensions) {
+      progress.allRows(`Reinstating ${suspension.what}`);
+      lost.push(...(await reinstate(session, suspension, plan)));
     }
     return lost;
   }
@@ -100,10 +100,10 @@ async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
  * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
  * @returns what is not as it was, by name
  */
-async function putBack(
+async function reinstate(
   session: Session,
-  { what, validates, putBack: statements, unvalidated, lost }: Obstacle,
-  { paths, keepViolations }: Fit,
+  { what, validates, reinstate: statements, unvalidated, lost }: Suspension,
+  { paths, keepViolations }: RestorePlan,
 ): Promise<string[]> {
   if (lost !== undefined) return [`${what} (dropped: ${lost})`];
   const run = () =>
@@ -147,9 +147,9 @@ export function danglingKey(
 /** Holds a check against all rows. @returns its name, if it stays unvalidated */
 async function validate(
   session: Session,
-  { what }: Obstacle,
-  { statement, under }: NonNullable<Obstacle['validate']>,
-  { paths, keepViolations }: Fit,
+  { what }: Suspension,
+  { statement, under }: NonNullable<Suspension['validate']>,
+  { paths, keepViolations }: RestorePlan,
 ): Promise<string[]> {
   const run = () => underPath(session, paths.get(under), () => session.query(statement));
   if (keepViolations) {

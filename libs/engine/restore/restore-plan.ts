@@ -3,35 +3,35 @@ import { Failure } from '#common';
 import {
   checkMayCreate,
   checkOwnership,
-  copyStatements,
+  scratchTableStatements,
   type EventTriggerPlan,
   expectPrimary,
   type LateIndex,
   listCodeUses,
   listMaterializedViews,
-  listObstacles,
+  listSuspensions,
   listOwnedSequences,
   listSequences,
   listTrustedPaths,
   loadOrder,
   type MaterializedView,
   missingSchemas,
-  type Obstacle,
+  type Suspension,
   rememberKeys,
   type RememberedKeys,
   planEventTriggers,
   type SequenceState,
   type Session,
   type Table,
-  type TableCopy,
+  type ScratchTable,
   type TrustedPath,
   type Without,
   usesThatRead,
 } from '#postgres';
 import { matchingTables } from './matching-tables.js';
-import { chooseTables, type Destination, type Place, placeOf } from './table-mapping.js';
+import { chooseTables, type Destination, type TableMapping, tableMapping } from './table-mapping.js';
 
-export interface FitOptions extends Destination {
+export interface RestorePlanOptions extends Destination {
   /** What the settings name: an archive of other schemas is not of this repository. */
   schemas: string[];
   /** Leave tables alone that the archive does not hold, instead of refusing. */
@@ -45,18 +45,18 @@ export interface FitOptions extends Destination {
 }
 
 /** What a restore is about to do, as far as that is known before it changes anything. */
-export interface Fit {
+export interface RestorePlan {
   /** What of the archive is loaded. */
   archived: ManifestTable[];
   /** Where that goes. */
-  place: Place;
+  mapping: TableMapping;
   /** Tables to be made first. */
-  copies: TableCopy[];
+  scratchTables: ScratchTable[];
   /** The tables that are there already and that the rows go to. */
   tables: Table[];
-  /** In their new place. */
+  /** In their new mapping. */
   sequences: SequenceState[];
-  obstacles: Obstacle[];
+  suspensions: Suspension[];
   /** What of the archive is loaded after all else, in this order: see {@link loadOrder}. */
   late: ManifestTable[];
   /** What adding foreign keys again does not bring back. */
@@ -86,10 +86,14 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
  * EVENT_TRIGGER, SERVER_IS_STANDBY
  */
-export async function checkFit(session: Session, manifest: Manifest, options: FitOptions): Promise<Fit> {
+export async function planRestore(
+  session: Session,
+  manifest: Manifest,
+  options: RestorePlanOptions,
+): Promise<RestorePlan> {
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
-  const place = placeOf(options, archived);
+  const mapping = tableMapping(options, archived);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
@@ -102,11 +106,11 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     tables: archived,
     sequences: all && !elsewhere ? manifest.sequences : [],
     // What is to be made like the live tables must fit those.
-    place: create ? (relation) => relation : place,
+    mapping: create ? (relation) => relation : mapping,
     allowExtraTables: options.allowExtraTables || elsewhere || !all,
   });
   const tables = create ? [] : matching;
-  const copies = create ? matching.map((table) => ({ like: table, copy: place(table) })) : [];
+  const copies = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const uses = await listCodeUses(session, matching);
@@ -115,7 +119,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   // A drill is to find rows that checks refuse: only those go that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
-  const obstacles = (await listObstacles(session, matching, suspended)).filter(
+  const suspensions = (await listSuspensions(session, matching, suspended)).filter(
     ({ table }) => !create || !table,
   );
   const order = await loadOrder(session, matching, uses);
@@ -123,7 +127,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   const views = elsewhere
     ? []
     : await listMaterializedViews(session, { schemas: archivedSchemas, tables, populated });
-  const validated = obstacles.flatMap(({ validates, validate }) =>
+  const validated = suspensions.flatMap(({ validates, validate }) =>
     [validates, validate?.under].flatMap((oid) => (oid === undefined ? [] : { oid })),
   );
   const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
@@ -133,24 +137,24 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     all && !elsewhere
       ? await listSequences(
           session,
-          archivedSchemas.map((schema) => place({ schema, name: '' }).schema),
+          archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema),
         )
       : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
-    .map((sequence) => ({ ...sequence, ...place(sequence) }))
+    .map((sequence) => ({ ...sequence, ...mapping(sequence) }))
     .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
 
-  await checkOwnership(session, [...tables, ...sequences], obstacles);
+  await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
     await checkMayCreate(
       session,
-      copies.map(({ copy }) => copy),
+      copies.map(({ scratch }) => scratch),
     );
   const statements = [
-    ...copyStatements(copies, await missingSchemas(session, copies)),
-    ...obstacles.flatMap(({ remove, putBack, validate }) => [
-      remove,
-      ...putBack,
+    ...scratchTableStatements(copies, await missingSchemas(session, copies)),
+    ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
+      suspend,
+      ...reinstate,
       ...(validate === undefined ? [] : [validate.statement]),
     ]),
     ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
@@ -162,16 +166,16 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
     archived,
-    place,
-    copies,
+    mapping,
+    scratchTables: copies,
     tables,
     sequences,
-    obstacles,
+    suspensions,
     late: order.late.flatMap((table) => archived[matching.indexOf(table)] ?? []),
     // A copy's functions read the live tables, whose rows are there.
     lateIndexes: create
       ? []
-      : order.indexes.filter(({ oid }) => !obstacles.some(({ index }) => index === oid)),
+      : order.indexes.filter(({ oid }) => !suspensions.some(({ index }) => index === oid)),
     inexact: create ? [] : order.inexact,
     keys: await rememberKeys(session, tables),
     keepViolations,

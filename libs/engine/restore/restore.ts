@@ -9,13 +9,15 @@ import {
   transactionId,
   transactionOutcome,
 } from '#postgres';
-import { type BackupRequest, makeArchive } from '../backup/backup.js';
-import { CopyProgress } from '../shared/row-progress.js';
+import type { BackupRequest } from '../backup/backup-request.js';
+import { writeArchive } from '../backup/backup.js';
+import { RowProgress } from '../shared/row-progress.js';
 import type { Destination } from './table-mapping.js';
-import { clearEarlierAttempts, endEarlierSessions } from '../shared/takeover.js';
-import { checkFit, type Fit } from './restore-plan.js';
+import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { takeOverArchives } from '../backup/earlier-archives.js';
+import { planRestore, type RestorePlan } from './restore-plan.js';
 import { nameSession, notedArchives, noteSession } from '../shared/journal.js';
-import { makeStatistics } from './analyze-tables.js';
+import { analyzeTables } from './analyze-tables.js';
 import { openStored } from '../shared/open-stored.js';
 import { replaceRows } from './replace-rows.js';
 import {
@@ -49,19 +51,19 @@ export interface RestoreResult {
 
 /**
  * Puts an archive's rows back in place of what the repository holds, or beside it: all of them, in one
- * transaction, or none. Refuses before it changes anything when the archive is not whole or does not fit.
+ * transaction, or none. Refuses before it changes anything when the archive is not whole or does not plan.
  * @throws Failure, or the signal's reason
  */
 export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const { key, store, repository, journal, daemonId, signal } = request;
-  const progress = new CopyProgress(journal.report);
+  const progress = new RowProgress(journal.report);
 
   // A session's name is on record before it can write, and its transaction before it does. So a worker that takes
   // over can end a session that only seemed dead, and knows whether its transaction was committed.
-  const committedEarlier = await endEarlierSessions(request, progress);
+  const committedEarlier = await endSessionsOfEarlierAttempts(request, progress);
   if (committedEarlier !== undefined) return { entities: committedEarlier.entities ?? 0 };
   // The safety archive of an attempt that died is kept until there is a newer one, and must not go unnamed.
-  const safety = await clearEarlierAttempts(request);
+  const safety = await takeOverArchives(request);
   if (safety !== undefined) await journal.note({ safetyKey: safety.key });
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
 
@@ -83,25 +85,25 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
       async (session, signal, observer) => {
         await expectSameDatabase(session, manifest, request);
         const options = { ...request, schemas: repository.schemas };
-        const fit = await checkFit(session, manifest, options);
-        entities = fit.archived.reduce((total, { rows }) => total + rows, 0);
+        const plan = await planRestore(session, manifest, options);
+        entities = plan.archived.reduce((total, { rows }) => total + rows, 0);
         progress.expect(entities);
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
 
         progress.say('Waiting for the locks of the tables');
-        await beginWithExclusiveLocks(session, lockedTables(fit), () =>
+        await beginWithExclusiveLocks(session, lockedTables(plan), () =>
           progress.say('Waiting for the locks of the tables: others use them'),
         );
         // Definitions could change until the locks were there.
-        const locked = await checkFit(session, manifest, options);
+        const locked = await planRestore(session, manifest, options);
 
         const transaction = await transactionId(session);
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         signal.throwIfAborted();
         leftOut = [
-          ...partsMissing(manifest, request.tables && fit.archived),
+          ...partsMissing(manifest, request.tables && plan.archived),
           ...(await replaceRows(session, archive, locked, progress, signal)),
         ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
@@ -112,7 +114,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         committed = true;
         // Others may use the tables again by now. Whatever ends it leaves this to autovacuum.
         progress.allRows('Making statistics for the planner');
-        const without = await makeStatistics(locked, {
+        const without = await analyzeTables(locked, {
           ...request,
           leader: session,
           applicationName,
@@ -138,8 +140,8 @@ function partsMissing({ leftOut }: Manifest, tables: ManifestTable[] | undefined
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
-function lockedTables({ tables, obstacles }: Fit): { schema: string; name: string }[] {
-  const all = [...tables, ...obstacles.flatMap(({ table }) => table ?? [])];
+function lockedTables({ tables, suspensions }: RestorePlan): { schema: string; name: string }[] {
+  const all = [...tables, ...suspensions.flatMap(({ table }) => table ?? [])];
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }
 
@@ -151,7 +153,7 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
   const { journal, store, daemonId, keyPrefix } = request;
   const report = (progress: Parameters<typeof journal.report>[0]) =>
     journal.report({ ...progress, message: `Safety backup: ${progress.message}` });
-  const { key } = await makeArchive({
+  const { key } = await writeArchive({
     ...request,
     lockIsHeld: true,
     signal,

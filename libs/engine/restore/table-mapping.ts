@@ -18,13 +18,13 @@ interface Relation {
 }
 
 /** Gives for a relation of the archive the one that its contents go to. */
-export type Place = (relation: Relation) => Relation;
+export type TableMapping = (relation: Relation) => Relation;
 
 /**
  * @param tables those that are to be restored: all of their schemas must have a destination
  * @throws Failure DESTINATION_REFUSED
  */
-export function placeOf({ intoSchemas }: Destination, tables: ManifestTable[]): Place {
+export function tableMapping({ intoSchemas }: Destination, tables: ManifestTable[]): TableMapping {
   if (intoSchemas === undefined) return ({ schema, name }) => ({ schema, name });
   const into = new Map(Object.entries(intoSchemas));
   const homeless = [...new Set(tables.map(({ schema }) => schema))].filter((schema) => !into.has(schema));

@@ -1,6 +1,6 @@
 import { type DatabaseIdentity, type ReportProgress, type WorkerRemark } from '#contracts';
 import { databaseIdentity, type RoleRights, roleRights } from '#postgres';
-import { CopyProgress } from './row-progress.js';
+import { RowProgress } from './row-progress.js';
 import { openSession, type Repository } from './repository-session.js';
 
 export interface RepositoryFacts {
@@ -25,7 +25,7 @@ export async function examineRepository({
   signal,
 }: ExamineRequest): Promise<RepositoryFacts> {
   const applicationName = 'snapshotd worker';
-  const progress = new CopyProgress(report);
+  const progress = new RowProgress(report);
   const session = await openSession({ repository, applicationName, progress, signal });
   const stop = () => session.destroy();
   signal.addEventListener('abort', stop, { once: true });

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
-import { Failure, retrying, together } from '#common';
+import { Failure, retry, runTaskGroup } from '#common';
 import { type DatabaseIdentity } from '#contracts';
 import { expectOwnBackends, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
-import type { CopyProgress } from './row-progress.js';
+import type { RowProgress } from './row-progress.js';
 import { expectDatabase } from './same-database.js';
 
 /** The database that is backed up and restored. */
@@ -11,18 +11,18 @@ export interface Repository {
   url: Secret;
   schemas: string[];
   /** For how long a server that is away, or that starts, is waited for: milliseconds. */
-  patienceMs: number;
+  retryForMs: number;
   /** The database that the URL must lead to; whichever it is when missing. */
   identity?: DatabaseIdentity;
   /** For how long a session that is none of our jobs may hold the repository lock: milliseconds. */
-  lockPatienceMs: number;
+  lockTimeoutMs: number;
 }
 
 export interface RepositorySessionOptions {
   repository: Repository;
   /** Shown in pg_stat_activity. */
   applicationName: string;
-  progress: CopyProgress;
+  progress: RowProgress;
   signal: AbortSignal;
 }
 
@@ -31,7 +31,7 @@ export interface RepositorySessionOptions {
  * @throws Failure, or the signal's reason
  */
 export function openSession({
-  repository: { url, patienceMs, identity },
+  repository: { url, retryForMs, identity },
   applicationName,
   progress,
   signal,
@@ -46,9 +46,9 @@ export function openSession({
       throw error;
     }
   };
-  const until = new Date(Date.now() + patienceMs).toISOString().slice(11, 19);
-  return retrying(open, {
-    patienceMs,
+  const until = new Date(Date.now() + retryForMs).toISOString().slice(11, 19);
+  return retry(open, {
+    retryForMs,
     signal,
     onTrouble: (trouble) => {
       if (trouble !== undefined)
@@ -61,13 +61,13 @@ export function openSession({
 
 /** Opens the session that a job works on. A server that is away is waited for once, and not in further attempts. */
 async function openWorkingSession(options: RepositorySessionOptions): Promise<Session> {
-  const { patienceMs } = options.repository;
+  const { retryForMs } = options.repository;
   try {
     return await openSession(options);
   } catch (error) {
-    if (!(error instanceof Failure) || error.code !== 'DATABASE_UNREACHABLE' || patienceMs === 0) throw error;
+    if (!(error instanceof Failure) || error.code !== 'DATABASE_UNREACHABLE' || retryForMs === 0) throw error;
     const { code, message, hint = '' } = error;
-    const tried = `${message} It was tried for ${patienceMs / 1_000} seconds (RETRY_SECONDS).`;
+    const tried = `${message} It was tried for ${retryForMs / 1_000} seconds (RETRY_SECONDS).`;
     throw new Failure(code, 'permanent', tried, { hint, cause: error });
   }
 }
@@ -125,7 +125,7 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
       beside: session,
     });
     const watching = new AbortController();
-    const [result] = await together(signal, [
+    const [result] = await runTaskGroup(signal, [
       async (signal) => {
         try {
           return await stopping(session, observer, signal, async () => {
@@ -155,7 +155,7 @@ async function lockRepository(
   const waiting = 'Waiting for the repository lock';
   progress.say(waiting);
   await takeRepositoryLock(session, mode, {
-    patienceMs: repository.lockPatienceMs,
+    timeoutMs: repository.lockTimeoutMs,
     onWait: (holders) => progress.say(`${waiting}: held by ${holders}`),
     signal,
   });

@@ -9,7 +9,7 @@ const LOOK_EVERY_MS = 500;
  * Turns what the server knows about the running COPY, and what the command tags said of the finished ones,
  * into a daemon's progress.
  */
-export class CopyProgress {
+export class RowProgress {
   private message = '';
   private rowsDone = 0;
   private rowsInside = 0;

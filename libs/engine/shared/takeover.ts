@@ -1,53 +1,23 @@
-import { type Manifest, openArchive } from '#archive';
-import { Failure } from '#common';
-import { type OpenedSession } from '#contracts';
+import type { OpenedSession } from '#contracts';
 import { endSessions, transactionOutcome } from '#postgres';
-import type { StoredObject } from '#storage';
-import { type BackupRequest, type BackupResult, resultOf } from '../backup/backup.js';
-import type { CopyProgress } from './row-progress.js';
-import { notedArchives, notedSessions } from './journal.js';
+import type { JobRequest } from './job-request.js';
+import { notedSessions } from './journal.js';
 import { openSession } from './repository-session.js';
-
-/**
- * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
- * no whole archive. Only keys that those attempts put on record are touched, never others that look alike:
- * ids begin at 1 again after a queue was lost, and another life's archives are not ours.
- * @returns the archive that an earlier attempt had finished; of several only the last is kept
- */
-export async function clearEarlierAttempts(request: BackupRequest): Promise<BackupResult | undefined> {
-  const { store, journal, daemonId, keyPrefix, signal } = request;
-  let finished: BackupResult | undefined;
-  for (const { key, uploadId } of notedArchives(journal, daemonId, keyPrefix)) {
-    await store.abortUploads(key, uploadId, signal);
-    const object = await store.open(key, signal);
-    if (object === undefined) continue;
-    const manifest = await manifestOf(object, daemonId);
-    if (manifest === undefined) await store.delete(key, signal);
-    else {
-      if (finished !== undefined) await store.delete(finished.key, signal);
-      finished = {
-        key,
-        ...resultOf(manifest),
-        bytes: object.length,
-      };
-    }
-  }
-  return finished;
-}
+import type { RowProgress } from './row-progress.js';
 
 /**
  * Ends the sessions of earlier attempts of the same daemon, in case a worker only seemed dead: it must not write
  * any more, and its locks would keep others out for as long as it is frozen.
  * @returns the one that had committed its transaction, if any
  */
-export async function endEarlierSessions(
+export async function endSessionsOfEarlierAttempts(
   {
     journal,
     daemonId,
     repository,
     signal,
-  }: Pick<BackupRequest, 'journal' | 'daemonId' | 'repository' | 'signal'>,
-  progress: CopyProgress,
+  }: Pick<JobRequest, 'journal' | 'daemonId' | 'repository' | 'signal'>,
+  progress: RowProgress,
 ): Promise<OpenedSession | undefined> {
   const sessions = notedSessions(journal, daemonId);
   if (sessions.length === 0) return undefined;
@@ -63,16 +33,5 @@ export async function endEarlierSessions(
     return undefined;
   } finally {
     await session.close();
-  }
-}
-
-/** @returns undefined when the archive is not whole or not this daemon's */
-async function manifestOf(object: StoredObject, daemonId: string): Promise<Manifest | undefined> {
-  try {
-    const { manifest } = await openArchive(object);
-    return manifest.daemonId === daemonId ? manifest : undefined;
-  } catch (error) {
-    if (error instanceof Failure && error.code === 'ARCHIVE_INVALID') return undefined;
-    throw error;
   }
 }

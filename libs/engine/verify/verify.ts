@@ -5,10 +5,10 @@ import { progressTotal } from '#contracts';
 import type { Keys } from '#keys';
 import { expectRoomForLocks, findViolatedCheck, findViolatedKey, isRefusal, type Session } from '#postgres';
 import type { ListedObject } from '#storage';
-import type { BackupRequest } from '../backup/backup.js';
-import { CopyProgress } from '../shared/row-progress.js';
-import { endEarlierSessions } from '../shared/takeover.js';
-import { checkFit, type FitOptions } from '../restore/restore-plan.js';
+import type { JobRequest } from '../shared/job-request.js';
+import { RowProgress } from '../shared/row-progress.js';
+import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { planRestore, type RestorePlanOptions } from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { findStored } from '../shared/open-stored.js';
@@ -17,10 +17,7 @@ import { withRepositorySession } from '../shared/repository-session.js';
 import { expectSameDatabase, type Provenance } from '../shared/same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
-export interface VerifyRequest
-  extends
-    Omit<BackupRequest, 'keyPrefix' | 'compressionLevel' | 'definitions' | 'lanes' | 'finishLater'>,
-    Provenance {
+export interface VerifyRequest extends JobRequest, Provenance {
   /** The archive's key. */
   key: string;
   /** Sign the result. */
@@ -46,7 +43,7 @@ export interface VerifyResult {
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal } = request;
-  await endEarlierSessions(request, new CopyProgress(journal.report));
+  await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await findStored(store, key, signal);
@@ -77,7 +74,7 @@ const OTHER_BOUNDS =
 
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
-  const progress = new CopyProgress(journal.report);
+  const progress = new RowProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
@@ -88,7 +85,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
     try {
-      const { tables, sequences } = await checkFit(session, archive.manifest, options);
+      const { tables, sequences } = await planRestore(session, archive.manifest, options);
       await expectRoomForLocks(session, tables, sequences.length);
     } catch (error) {
       if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
@@ -106,7 +103,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
 }
 
 /** Reads all rows: every entry's length and checksums are held against the manifest on the way. */
-async function readRows(archive: OpenArchive, progress: CopyProgress, signal: AbortSignal): Promise<void> {
+async function readRows(archive: OpenArchive, progress: RowProgress, signal: AbortSignal): Promise<void> {
   const entries = archive.manifest.tables.flatMap((table) => table.entries);
   await readToEnd(archive, entries, signal, (entry, bytes) => {
     progress.say(`Checking ${entry.name}`);
@@ -122,8 +119,8 @@ async function readRows(archive: OpenArchive, progress: CopyProgress, signal: Ab
 async function drill(
   session: Session,
   archive: OpenArchive,
-  fitOptions: FitOptions,
-  progress: CopyProgress,
+  planOptions: RestorePlanOptions,
+  progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
@@ -132,22 +129,22 @@ async function drill(
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
-    const options = { ...fitOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
-    const fit = await checkFit(session, archive.manifest, options);
+    const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
+    const plan = await planRestore(session, archive.manifest, options);
     // Of domains, which the live tables share. All of it is rolled back.
-    const obstacles = fit.obstacles.map(({ what, relation, owned, remove }) => ({
+    const suspensions = plan.suspensions.map(({ what, relation, owned, suspend }) => ({
       what,
       relation,
       owned,
-      remove,
-      putBack: [],
+      suspend,
+      reinstate: [],
     }));
-    await replaceRows(session, archive, { ...fit, obstacles }, progress, signal);
+    await replaceRows(session, archive, { ...plan, suspensions }, progress, signal);
     progress.allRows('Looking for violated foreign keys');
-    const violated = await findViolatedKey(session, fit.copies, fit.paths, fit.without);
+    const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
     if (violated !== undefined) throw danglingKey(violated);
     progress.allRows('Looking for violated checks');
-    const check = await findViolatedCheck(session, fit.copies, fit.paths, fit.without);
+    const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
     if (check !== undefined)
       throw violatedCheck(check.what, { hint: check.isBounds ? OTHER_BOUNDS : undefined });
   } finally {

@@ -1,5 +1,5 @@
 import { displayTable } from '../connection/identifiers.js';
-import type { LeftOut } from './omissions.js';
+import type { Omission } from './omissions.js';
 import type { Session } from '../connection/session.js';
 import { ROWS_PER_BLOCK } from './tables.js';
 
@@ -28,7 +28,7 @@ function names(oid: string): string {
  * Names what belongs to tables of these schemas and lies in other schemas, so that a backup of these schemas does not
  * hold it: partitions and inheritance children, sequences, and tables that foreign keys refer to.
  */
-export async function listBelongings(session: Session, schemas: string[]): Promise<LeftOut[]> {
+export async function listBelongings(session: Session, schemas: string[]): Promise<Omission[]> {
   return [
     ...(await listChildren(session, schemas)),
     ...(await listSequencesBehind(session, schemas)),
@@ -43,7 +43,7 @@ interface Child extends Relation {
   of: Relation[];
 }
 
-async function listChildren(session: Session, schemas: string[]): Promise<LeftOut[]> {
+async function listChildren(session: Session, schemas: string[]): Promise<Omission[]> {
   const children = await session.query<Child>(
     `WITH RECURSIVE listed AS (${LISTED}), below (oid, top) AS (
        SELECT inhrelid, inhparent FROM pg_inherits WHERE inhparent IN (SELECT oid FROM listed)
@@ -68,16 +68,16 @@ async function listChildren(session: Session, schemas: string[]): Promise<LeftOu
   return [...groups.values()].flatMap((group) => {
     const others = group.slice(NAMED);
     return [
-      ...group.slice(0, NAMED).map((child) => leftOutChild(displayTable(child), child)),
+      ...group.slice(0, NAMED).map((child) => omittedChild(displayTable(child), child)),
       ...others.slice(0, 1).map((child) => {
         const rows = others.reduce((sum, one) => sum + one.rows, 0);
-        return leftOutChild(`${others.length} more tables of the schema ${child.schema}`, { ...child, rows });
+        return omittedChild(`${others.length} more tables of the schema ${child.schema}`, { ...child, rows });
       }),
     ];
   });
 }
 
-function leftOutChild(what: string, { isPartition, isForeign, rows, of }: Child): LeftOut {
+function omittedChild(what: string, { isPartition, isForeign, rows, of }: Child): Omission {
   const parents = of.map(displayTable).join(', ');
   const why = isForeign ? 'its rows are on another server' : ELSEWHERE;
   return {
@@ -87,7 +87,7 @@ function leftOutChild(what: string, { isPartition, isForeign, rows, of }: Child)
   };
 }
 
-async function listSequencesBehind(session: Session, schemas: string[]): Promise<LeftOut[]> {
+async function listSequencesBehind(session: Session, schemas: string[]): Promise<Omission[]> {
   const sequences = await session.query<Relation & { of: Relation[] }>(
     `SELECT n.nspname AS schema, c.relname AS name, ${names('used.relid')} AS of
        FROM (SELECT d.refobjid AS seqid, a.adrelid AS relid
@@ -104,7 +104,7 @@ async function listSequencesBehind(session: Session, schemas: string[]): Promise
   }));
 }
 
-async function listReferenced(session: Session, schemas: string[]): Promise<LeftOut[]> {
+async function listReferenced(session: Session, schemas: string[]): Promise<Omission[]> {
   const referenced = await session.query<Relation & { of: Relation[] }>(
     `SELECT n.nspname AS schema, c.relname AS name, ${names('k.conrelid')} AS of
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -3,7 +3,7 @@ import { displayTable } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
 /** Something that lies in the repository's reach and that a backup does not hold. */
-export interface LeftOut {
+export interface Omission {
   what: string;
   why: string;
   /** The tables that it is a part of, for what a restore of these then lacks. */
@@ -11,7 +11,7 @@ export interface LeftOut {
 }
 
 /** Names what a backup of these schemas leaves out, so that nobody finds out at the restore. */
-export async function listLeftOut(session: Session, schemas: string[]): Promise<LeftOut[]> {
+export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
   const relations = await session.query<{ schema: string; name: string; why: string }>(
     `SELECT n.nspname AS schema, c.relname AS name,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
@@ -33,7 +33,10 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
             (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
   );
   const { objects = '0', temporary = '0' } = others ?? {};
-  const leftOut: LeftOut[] = relations.map(({ why, ...relation }) => ({ what: displayTable(relation), why }));
+  const leftOut: Omission[] = relations.map(({ why, ...relation }) => ({
+    what: displayTable(relation),
+    why,
+  }));
   leftOut.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
   if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
   if (temporary !== '0')
@@ -49,7 +52,7 @@ export async function listLeftOut(session: Session, schemas: string[]): Promise<
  * spatial_ref_sys: in any schema, because the extensions serve all of them. Of empty tables nothing is lost.
  * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
  */
-async function listConfiguration(session: Session, schemas: string[]): Promise<LeftOut[]> {
+async function listConfiguration(session: Session, schemas: string[]): Promise<Omission[]> {
   const relations = await session.query<{
     schema: string;
     name: string;

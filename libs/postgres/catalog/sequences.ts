@@ -1,7 +1,7 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { LeftOut } from './omissions.js';
+import type { Omission } from './omissions.js';
 import type { Observer } from '../connection/observer.js';
 import { SCHEMA_OWNER, trustedRoles } from './plannable-tables.js';
 import type { Session } from '../connection/session.js';
@@ -50,7 +50,7 @@ export async function readSequences(
   session: Session,
   observer: Observer,
   schemas: string[],
-): Promise<{ sequences: SequenceState[]; leftOut: LeftOut[] }> {
+): Promise<{ sequences: SequenceState[]; leftOut: Omission[] }> {
   const listed = await listReadableSequences(session, schemas);
   const states = await observer
     .ask((session) => readStates(session, listed))

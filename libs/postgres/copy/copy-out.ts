@@ -13,7 +13,7 @@ import type { Chunk } from './table-chunks.js';
 export interface CopyReceiver {
   write(bytes: Buffer): Promise<void> | undefined;
   /** A part is complete; the next one begins with the header line again. @param rows in this part */
-  endPart(rows: number): Promise<void> | undefined;
+  endEntry(rows: number): Promise<void> | undefined;
   /** That was all. @param rows in the last part */
   end(rows: number): Promise<void> | undefined;
 }
@@ -61,7 +61,7 @@ export async function hasRows(session: Session, table: { schema: string; name: s
   };
   const query = new CopyOutQuery(
     `COPY ${quoteTable(table)} TO STDOUT`,
-    [{ write: stop, endPart: stop, end: () => undefined }],
+    [{ write: stop, endEntry: stop, end: () => undefined }],
     [Infinity],
     false,
   );
@@ -254,7 +254,7 @@ class CopyOutQuery implements pg.Submittable {
   private async endPart(bytes: Buffer): Promise<void> {
     const receiver = this.receivers[this.received];
     await this.give(bytes);
-    await receiver?.endPart(this.rowsInPart);
+    await receiver?.endEntry(this.rowsInPart);
     this.rowsInPart = 0;
     this.bytesInPart = this.header.length;
     await receiver?.write(this.header);

@@ -8,9 +8,9 @@ interface Relation {
   name: string;
 }
 
-export interface TableCopy {
+export interface ScratchTable {
   like: Relation & { oid: number };
-  copy: Relation;
+  scratch: Relation;
 }
 
 /** What copies go without. */
@@ -28,24 +28,24 @@ export interface Without {
  * triggers, policies and rights.
  * https://www.postgresql.org/docs/current/sql-createtable.html#SQL-CREATETABLE-PARMS-LIKE
  */
-export function copyStatements(copies: TableCopy[], missing: string[]): string[] {
-  return [...missing.map(createSchema), ...copies.map(createCopy)];
+export function scratchTableStatements(copies: ScratchTable[], missing: string[]): string[] {
+  return [...missing.map(createSchema), ...copies.map(createScratchTable)];
 }
 
 function createSchema(schema: string): string {
   return `CREATE SCHEMA ${quoteIdentifier(schema)}`;
 }
 
-function createCopy({ like, copy }: TableCopy): string {
+function createScratchTable({ like, scratch: copy }: ScratchTable): string {
   return `CREATE TABLE ${quoteTable(copy)} (LIKE ${quoteTable(like)} INCLUDING ALL EXCLUDING DEFAULTS EXCLUDING IDENTITY EXCLUDING CONSTRAINTS)`;
 }
 
 /** Those of the copies' schemas that are to be made. */
-export async function missingSchemas(session: Session, copies: TableCopy[]): Promise<string[]> {
+export async function missingSchemas(session: Session, copies: ScratchTable[]): Promise<string[]> {
   const rows = await session.query<{ name: string }>(
     `SELECT DISTINCT name FROM unnest($1::text[]) AS wanted (name)
       WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name)`,
-    [copies.map(({ copy }) => copy.schema)],
+    [copies.map(({ scratch: copy }) => copy.schema)],
   );
   return rows.map(({ name }) => name);
 }
@@ -57,16 +57,16 @@ export async function missingSchemas(session: Session, copies: TableCopy[]): Pro
  */
 export async function createCopies(
   session: Session,
-  copies: TableCopy[],
+  copies: ScratchTable[],
   paths: Map<number, TrustedPath>,
   without: Without,
 ): Promise<void> {
   for (const schema of await missingSchemas(session, copies)) await session.query(createSchema(schema));
   for (const copy of copies)
-    await underPath(session, paths.get(copy.like.oid), () => session.query(createCopy(copy)));
+    await underPath(session, paths.get(copy.like.oid), () => session.query(createScratchTable(copy)));
   await dropIndexes(session, copies, without);
   for (const { relation, name } of without.columns) {
-    const copy = copies.find(({ like }) => like.oid === relation)?.copy;
+    const copy = copies.find(({ like }) => like.oid === relation)?.scratch;
     const column = quoteIdentifier(name);
     if (copy !== undefined)
       await session.query(
@@ -83,7 +83,7 @@ export async function createCopies(
     [copies.map(({ like }) => quoteTable(like))],
   );
   for (const { number, column } of unvalidated) {
-    const copy = copies[number - 1]?.copy;
+    const copy = copies[number - 1]?.scratch;
     if (copy !== undefined)
       await session.query(`ALTER TABLE ${quoteTable(copy)} ALTER ${quoteIdentifier(column)} DROP NOT NULL`);
   }
@@ -95,7 +95,7 @@ export async function createCopies(
  */
 async function dropIndexes(
   session: Session,
-  copies: TableCopy[],
+  copies: ScratchTable[],
   { indexes, columns }: Without,
 ): Promise<void> {
   const definition = `ARRAY[x.indisunique::text, pg_get_expr(x.indpred, x.indrelid)]
@@ -114,7 +114,7 @@ async function dropIndexes(
         AND NOT EXISTS (SELECT FROM live WHERE copy = x.indrelid AND kept AND definition = ${definition})`,
     [
       copies.map(({ like }) => like.oid),
-      copies.map(({ copy }) => quoteTable(copy)),
+      copies.map(({ scratch: copy }) => quoteTable(copy)),
       indexes.map(({ oid }) => oid),
       columns.map(({ relation }) => relation),
       columns.map(({ name }) => name),

@@ -2,7 +2,7 @@ import { listCodeUses, usesThatRead } from '../catalog/code-uses.js';
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
 import { attempt } from '../connection/savepoint.js';
 import type { Session } from '../connection/session.js';
-import type { TableCopy, Without } from './table-copies.js';
+import type { ScratchTable, Without } from './table-copies.js';
 import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
 
 interface Condition {
@@ -27,14 +27,14 @@ interface ViolatedCondition {
  */
 export async function findViolatedCheck(
   session: Session,
-  copies: TableCopy[],
+  copies: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns }: Without,
 ): Promise<ViolatedCondition | undefined> {
   const conditionsOf = new Map<number, Condition[]>();
   for (const condition of await listConditions(session, copies, columns))
     conditionsOf.set(condition.relation, [...(conditionsOf.get(condition.relation) ?? []), condition]);
-  for (const { like, copy } of copies) {
+  for (const { like, scratch: copy } of copies) {
     const alter = `ALTER TABLE ${quoteTable(copy)}`;
     const added: (ViolatedCondition & { validate: string })[] = [];
     for (const [index, { name, definition }] of (conditionsOf.get(like.oid) ?? []).entries()) {
@@ -62,7 +62,7 @@ export async function findViolatedCheck(
 
 async function listConditions(
   session: Session,
-  copies: TableCopy[],
+  copies: ScratchTable[],
   columns: Without['columns'],
 ): Promise<Condition[]> {
   const tables = copies.map(({ like }) => like);

@@ -2,7 +2,7 @@ import { displayTable, quoteIdentifier, quoteTable } from '../connection/identif
 import { SCOPE } from '../suspend/foreign-keys.js';
 import { listPlannable } from '../catalog/plannable-tables.js';
 import type { Session } from '../connection/session.js';
-import type { TableCopy, Without } from './table-copies.js';
+import type { ScratchTable, Without } from './table-copies.js';
 import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
 
 interface Leaf {
@@ -42,7 +42,7 @@ const columnsOf = (relation: string, numbers: string) => `ARRAY(
  */
 export async function findViolatedKey(
   session: Session,
-  copies: TableCopy[],
+  copies: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns: empty }: Without,
 ): Promise<string | undefined> {
@@ -56,7 +56,7 @@ export async function findViolatedKey(
     ({ referring, columns, referred, referredColumns }) =>
       !isEmpty(referring, columns) && !isEmpty(referred, referredColumns),
   );
-  const copyOf = new Map(copies.map(({ like, copy }) => [like.oid, copy]));
+  const copyOf = new Map(copies.map(({ like, scratch: copy }) => [like.oid, copy]));
   const live = keys
     .flatMap(({ referring, referred }) => [...referring, ...referred])
     .filter(({ oid }) => !copyOf.has(oid));

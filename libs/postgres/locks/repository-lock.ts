@@ -26,7 +26,7 @@ const JOB_SESSION = '^snapshotd (backup|restore|verify) [^ ]+ [0-9a-f]{8}$';
 
 export interface LockWait {
   /** For how long sessions that are none of our jobs may be in the way: milliseconds. */
-  patienceMs: number;
+  timeoutMs: number;
   /** Told who is in the way, at each look. */
   onWait: (holders: string) => void;
   signal: AbortSignal;
@@ -37,10 +37,10 @@ export interface LockWait {
  * before BEGIN: as the first statement of a REPEATABLE READ transaction it would come with a snapshot that is
  * old by then.
  * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
- * @throws Failure REPOSITORY_BUSY when others hold it for longer than the patience; the signal's reason
+ * @throws Failure REPOSITORY_BUSY when others hold it for longer than the timeout; the signal's reason
  */
 export async function takeRepositoryLock(session: Session, mode: LockMode, wait: LockWait): Promise<void> {
-  const patience = new Patience(wait);
+  const timeout = new LockTimeout(wait);
   for (let hasTurn = false; ;) {
     wait.signal.throwIfAborted();
     hasTurn ||= await tryLock(session, TURN_LOCK, mode);
@@ -51,7 +51,7 @@ export async function takeRepositoryLock(session: Session, mode: LockMode, wait:
       hasTurn = false;
     }
     if (taken) return;
-    patience.test(await inTheWay(session, wanted, mode));
+    timeout.test(await inTheWay(session, wanted, mode));
     await sleep(POLL_EVERY_MS, undefined, { signal: wait.signal }).catch(() => undefined);
   }
 }
@@ -69,12 +69,12 @@ async function tryLock(session: Session, lock: string, mode: LockMode): Promise<
 }
 
 /** Counts the time in which only sessions that are none of our jobs are in the way. */
-class Patience {
+class LockTimeout {
   private leftMs: number;
   private lastLook: number | undefined;
 
   constructor(private readonly wait: LockWait) {
-    this.leftMs = wait.patienceMs;
+    this.leftMs = wait.timeoutMs;
   }
 
   test(holders: Holder[]): void {
@@ -89,7 +89,7 @@ class Patience {
       throw new Failure(
         'REPOSITORY_BUSY',
         'permanent',
-        `The repository lock was held for ${this.wait.patienceMs / 1_000} seconds by ${names}, which is no job of snapshotd.`,
+        `The repository lock was held for ${this.wait.timeoutMs / 1_000} seconds by ${names}, which is no job of snapshotd.`,
         { hint: 'End that session, or roll its prepared transaction back, and start again.' },
       );
     this.wait.onWait(names);

@@ -157,7 +157,7 @@ export interface DefinitionsOptions {
   signal: AbortSignal;
 }
 
-export interface Definitions {
+export interface SchemaDump {
   /** SQL that makes the database's objects anew, without their rows. */
   sql: Readable;
   /**
@@ -172,7 +172,7 @@ export interface Definitions {
 }
 
 /** Starts `pg_dump --schema-only` on an exported snapshot. */
-export function dumpDefinitions({ signal, ...options }: DefinitionsOptions): Definitions {
+export function dumpSchema({ signal, ...options }: DefinitionsOptions): SchemaDump {
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
   const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });

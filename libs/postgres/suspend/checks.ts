@@ -1,6 +1,6 @@
 import { type CodeUse, COLUMN_TYPES, TABLES_AND_PARENTS } from '../catalog/code-uses.js';
 import { commentOn, displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Obstacle } from './suspensions.js';
+import type { Suspension } from './suspensions.js';
 import type { Session } from '../connection/session.js';
 
 interface Check {
@@ -40,7 +40,7 @@ export async function listChecks(
   session: Session,
   oids: number[],
   { uses, all }: SuspendedChecks,
-): Promise<Obstacle[]> {
+): Promise<Suspension[]> {
   const rows = await session.query<TableCheck>(
     `WITH RECURSIVE ${TABLES_AND_PARENTS}
      SELECT k.oid::int8::float8 AS oid, c.oid::int8::float8 AS relation, n.nspname AS schema, c.relname AS name,
@@ -68,11 +68,11 @@ export async function listChecks(
     const of = (heir: { schema: string; name: string }) =>
       `CONSTRAINT ${quoteIdentifier(row.check)} ON ${quoteTable(heir)}`;
     return {
-      ...checkObstacle(row, `ALTER TABLE ${relation}`),
+      ...suspendedCheck(row, `ALTER TABLE ${relation}`),
       what: `the check ${row.check} of ${displayTable(table)}`,
       table,
       relation,
-      putBack: [
+      reinstate: [
         `ALTER TABLE ${relation} ADD CONSTRAINT ${quoteIdentifier(row.check)} ${notValid(row.definition)}`,
         ...commentOn(of(table), row.comment),
         ...row.inherited.flatMap((heir) => [
@@ -111,7 +111,7 @@ export async function listDomainChecks(
   session: Session,
   oids: number[],
   { uses, all, forGood }: SuspendedChecks,
-): Promise<Obstacle[]> {
+): Promise<Suspension[]> {
   const rows = await session.query<Check>(
     `WITH RECURSIVE ${COLUMN_TYPES}, checks AS (
        SELECT k.oid, k.contypid, min(types.relation) AS relation FROM types JOIN pg_constraint k ON k.contypid = types.oid
@@ -128,10 +128,10 @@ export async function listDomainChecks(
   return rows.map((row) => {
     const domain = quoteTable(row);
     return {
-      ...checkObstacle(row, `ALTER DOMAIN ${domain}`),
+      ...suspendedCheck(row, `ALTER DOMAIN ${domain}`),
       what: `the check ${row.check} of the domain ${displayTable(row)}`,
       relation: domain,
-      putBack: [
+      reinstate: [
         `ALTER DOMAIN ${domain} ADD CONSTRAINT ${quoteIdentifier(row.check)} ${notValid(row.definition)}`,
         ...commentOn(`CONSTRAINT ${quoteIdentifier(row.check)} ON DOMAIN ${domain}`, row.comment),
       ],
@@ -140,11 +140,11 @@ export async function listDomainChecks(
 }
 
 /** What a table's check and a domain's have in common. A valid one comes back unvalidated, and is validated at the end. */
-function checkObstacle({ check, owned, validated, relation }: Check, alter: string) {
+function suspendedCheck({ check, owned, validated, relation }: Check, alter: string) {
   const constraint = quoteIdentifier(check);
   return {
     owned,
-    remove: `${alter} DROP CONSTRAINT ${constraint}`,
+    suspend: `${alter} DROP CONSTRAINT ${constraint}`,
     ...(validated && {
       validate: { statement: `${alter} VALIDATE CONSTRAINT ${constraint}`, under: relation },
     }),

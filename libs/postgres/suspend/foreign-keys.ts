@@ -1,5 +1,5 @@
 import { commentOn, displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Obstacle } from './suspensions.js';
+import type { Suspension } from './suspensions.js';
 import type { Session } from '../connection/session.js';
 
 /** The tables, and the partitioned tables above them, which hold no rows but keys and triggers. */
@@ -20,7 +20,7 @@ interface ForeignKey {
  * Foreign keys of the tables and those that point to them, from inside or outside, by their OIDs: the cascades of several
  * keys fire in the order of names that hold the OIDs.
  */
-export async function listForeignKeys(session: Session, oids: number[]): Promise<Obstacle[]> {
+export async function listForeignKeys(session: Session, oids: number[]): Promise<Suspension[]> {
   const rows = await session.query<ForeignKey>(
     // A key of a partitioned table stands once, at the root; those of its partitions follow it.
     `SELECT c.oid::int8::float8 AS relation, n.nspname AS schema, c.relname AS table, k.conname AS name,
@@ -41,8 +41,8 @@ export async function listForeignKeys(session: Session, oids: number[]): Promise
       table,
       relation,
       owned,
-      remove: `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint}`,
-      putBack: [add, ...commentOn(`CONSTRAINT ${constraint} ON ${relation}`, comment)],
+      suspend: `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint}`,
+      reinstate: [add, ...commentOn(`CONSTRAINT ${constraint} ON ${relation}`, comment)],
       validates: oid,
       ...(!/ NOT (VALID|ENFORCED)$/.test(definition) && { unvalidated: `${add} NOT VALID` }),
     };

@@ -6,7 +6,7 @@ import {
   quoteTable,
 } from '../connection/identifiers.js';
 import type { Rivals } from './foreign-keys.js';
-import type { Obstacle } from './suspensions.js';
+import type { Suspension } from './suspensions.js';
 import type { Session } from '../connection/session.js';
 
 interface Index {
@@ -41,7 +41,7 @@ export async function listRebuiltIndexes(
   session: Session,
   tables: { oid: number }[],
   { kept, rebuilt }: Rivals,
-): Promise<Obstacle[]> {
+): Promise<Suspension[]> {
   const rows = await session.query<Index>(
     `SELECT i.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, i.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
             pg_get_indexdef(i.oid) AS definition, obj_description(i.oid, 'pg_class') AS comment,
@@ -85,10 +85,10 @@ export async function listRebuiltIndexes(
       ORDER BY i.oid`,
     [tables.map(({ oid }) => oid), kept, rebuilt],
   );
-  return rows.map(indexObstacle);
+  return rows.map(suspendedIndex);
 }
 
-function indexObstacle(index: Index): Obstacle {
+function suspendedIndex(index: Index): Suspension {
   const table = { schema: index.schema, name: index.table };
   const relation = quoteTable(table);
   const name = quoteTable({ schema: index.schema, name: index.name });
@@ -102,8 +102,8 @@ function indexObstacle(index: Index): Obstacle {
     relation,
     owned: index.owned,
     index: index.oid,
-    remove: constraint ? `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint.name}` : `DROP INDEX ${name}`,
-    putBack: [
+    suspend: constraint ? `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint.name}` : `DROP INDEX ${name}`,
+    reinstate: [
       `SET LOCAL default_tablespace = ${quoteLiteral(index.tablespace)}`,
       index.definition,
       ...(constraint
@@ -125,7 +125,7 @@ function indexObstacle(index: Index): Obstacle {
  * Indexes that PostgreSQL does not use, because CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY failed. TRUNCATE makes
  * them valid, and unique ones then refuse the rows for which they had failed.
  */
-export async function listInvalidIndexes(session: Session, oids: number[]): Promise<Obstacle[]> {
+export async function listInvalidIndexes(session: Session, oids: number[]): Promise<Suspension[]> {
   const rows = await session.query<{
     oid: number;
     schema: string;
@@ -150,8 +150,8 @@ export async function listInvalidIndexes(session: Session, oids: number[]): Prom
       relation: quoteTable(table),
       owned,
       index: oid,
-      remove: `DROP INDEX ${quoteTable({ schema, name })}`,
-      putBack: [],
+      suspend: `DROP INDEX ${quoteTable({ schema, name })}`,
+      reinstate: [],
       lost: 'it was invalid before the restore; drop it in the definitions, or create it again',
     };
   });

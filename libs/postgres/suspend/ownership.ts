@@ -1,6 +1,6 @@
 import { Failure } from '#common';
 import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Obstacle } from './suspensions.js';
+import type { Suspension } from './suspensions.js';
 import type { Session } from '../connection/session.js';
 
 /** Things, and statements about them, that are told one by one. */
@@ -30,10 +30,10 @@ interface Missing {
 export async function checkOwnership(
   session: Session,
   relations: { schema: string; name: string }[],
-  obstacles: Obstacle[],
+  suspensions: Suspension[],
 ): Promise<void> {
-  const closed = obstacles.filter(({ owned }) => !owned);
-  const isDomain = ({ table }: Obstacle) => table === undefined;
+  const closed = suspensions.filter(({ owned }) => !owned);
+  const isDomain = ({ table }: Suspension) => table === undefined;
   const missing = await session.query<Missing & Record<string, unknown>>(
     `WITH wanted AS (
        SELECT DISTINCT name, false AS domain, false AS closed, name::regclass::oid AS oid FROM unnest($1::text[]) AS name WHERE name <> ALL ($2)

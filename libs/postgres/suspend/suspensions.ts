@@ -7,7 +7,7 @@ import type { Session } from '../connection/session.js';
 import type { Table } from '../catalog/tables.js';
 
 /** Something that must be out of the way while tables are loaded, and that comes back exactly as it was. */
-export interface Obstacle {
+export interface Suspension {
   /** For messages: "the foreign key node_parent_id_fkey of repository.node". */
   what: string;
   /** The table that the statements alter; a domain's check alters none. */
@@ -15,8 +15,8 @@ export interface Obstacle {
   /** What must be owned, as SQL names it. */
   relation: string;
   owned: boolean;
-  remove: string;
-  putBack: string[];
+  suspend: string;
+  reinstate: string[];
   /** The table whose rows are checked when it is put back, by its OID. */
   validates?: number;
   /** How it comes back if its rows violate it and the restore may keep them. */
@@ -29,7 +29,7 @@ export interface Obstacle {
   lost?: string;
 }
 
-export interface ObstacleOptions {
+export interface SuspensionOptions {
   /** Those of the tables that get so many rows that their indexes are better made anew. */
   large: Table[];
   /** What of the tables calls functions of users. */
@@ -45,11 +45,11 @@ export interface ObstacleOptions {
  * security; checks that rows may break while they are loaded; indexes that are not valid; and indexes of large tables. In
  * the order in which they must be put back, which is the reverse of the order to remove them in.
  */
-export async function listObstacles(
+export async function listSuspensions(
   session: Session,
   tables: Table[],
-  { large, uses, keepViolations, forGood }: ObstacleOptions,
-): Promise<Obstacle[]> {
+  { large, uses, keepViolations, forGood }: SuspensionOptions,
+): Promise<Suspension[]> {
   const oids = tables.map(({ oid }) => oid);
   const checks = { uses, all: keepViolations, forGood };
   return [
@@ -66,7 +66,7 @@ export async function listObstacles(
 /** pg_trigger.tgenabled: https://www.postgresql.org/docs/current/catalog-pg-trigger.html */
 export const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
 
-async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[]> {
+async function listTriggers(session: Session, oids: number[]): Promise<Suspension[]> {
   const rows = await session.query<{
     schema: string;
     table: string;
@@ -94,13 +94,13 @@ async function listTriggers(session: Session, oids: number[]): Promise<Obstacle[
       table,
       relation: quoteTable(table),
       owned,
-      remove: `${alter} DISABLE TRIGGER ${quoteIdentifier(trigger)}`,
-      putBack: [`${alter} ${ENABLE[enabled] ?? 'ENABLE'} TRIGGER ${quoteIdentifier(trigger)}`],
+      suspend: `${alter} DISABLE TRIGGER ${quoteIdentifier(trigger)}`,
+      reinstate: [`${alter} ${ENABLE[enabled] ?? 'ENABLE'} TRIGGER ${quoteIdentifier(trigger)}`],
     };
   });
 }
 
-async function listForcedRowSecurity(session: Session, oids: number[]): Promise<Obstacle[]> {
+async function listForcedRowSecurity(session: Session, oids: number[]): Promise<Suspension[]> {
   const rows = await session.query<{ schema: string; name: string; owned: boolean }>(
     `SELECT n.nspname AS schema, c.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -112,7 +112,7 @@ async function listForcedRowSecurity(session: Session, oids: number[]): Promise<
     table,
     relation: quoteTable(table),
     owned,
-    remove: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
-    putBack: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
+    suspend: `ALTER TABLE ONLY ${quoteTable(table)} NO FORCE ROW LEVEL SECURITY`,
+    reinstate: [`ALTER TABLE ONLY ${quoteTable(table)} FORCE ROW LEVEL SECURITY`],
   }));
 }

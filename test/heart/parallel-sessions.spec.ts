@@ -114,9 +114,9 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s']);
     const archives: { key: string; entries: ManifestEntry[]; bytes: Buffer }[] = [];
-    for (const lanes of [1, 2, 4]) {
+    for (const parallelJobs of [1, 2, 4]) {
       const journal = new MemoryJournal();
-      const { key } = await runBackup(store, url, ['s'], { lanes, chunkBytes: 16 * KiB, journal });
+      const { key } = await runBackup(store, url, ['s'], { parallelJobs, chunkBytes: 16 * KiB, journal });
       const archive = await DownloadedArchive.of(store, key);
       archive.test();
       const entries = archive.manifest().tables.flatMap((table) => table.entries);
@@ -157,7 +157,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     })();
     for (let i = 0; i < 2; i++) {
       const before = moves;
-      const { key } = await runBackup(store, url, ['s'], { lanes: 4, chunkBytes: 128 * KiB });
+      const { key } = await runBackup(store, url, ['s'], { parallelJobs: 4, chunkBytes: 128 * KiB });
       expect(moves).toBeGreaterThan(before);
       const archive = await DownloadedArchive.of(store, key);
       const amounts = new Map<string, number>();
@@ -201,7 +201,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
         })();
     };
     const { key } = await runBackup(store, url, ['s'], {
-      lanes: 3,
+      parallelJobs: 3,
       chunkBytes: 8 * KiB,
       definitions: 'off',
       journal,
@@ -225,7 +225,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
           "INSERT INTO s.big (id, v) SELECT i, 'later' FROM generate_series(10000, 20000) i",
         );
     };
-    const { key } = await runBackup(store, url, ['s'], { lanes: 2, chunkBytes: 16 * KiB, journal });
+    const { key } = await runBackup(store, url, ['s'], { parallelJobs: 2, chunkBytes: 16 * KiB, journal });
     await inserting;
     const { tables } = (await DownloadedArchive.of(store, key)).manifest();
     expect(tables.find(({ name }) => name === 'big')?.rows).toBe(3999);
@@ -261,7 +261,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     for (let i = 0; i < 3; i++) {
       const { key } = await runBackup(store, url, ['s'], {
         definitions: 'off',
-        lanes: 1,
+        parallelJobs: 1,
         chunkBytes: 9 * MiB,
       });
       const archive = await DownloadedArchive.of(store, key);
@@ -348,7 +348,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     await runRestore(store, url, ['s'], key, { journal });
     expect(await stateOf(url, ['s'])).toEqual(before);
     expect(await indexes()).toEqual(indexesBefore);
-    const rebuilt = journal.messages.filter((message) => message.startsWith('Putting back the index'));
+    const rebuilt = journal.messages.filter((message) => message.startsWith('Reinstating the index'));
     // Neither the one that identifies rows to replicas, nor the one of the exclusion, nor the one that a view groups by.
     expect(new Set(rebuilt).size).toBe(10);
   });
