@@ -1,4 +1,5 @@
 export * from './errors.js';
+export * from './format.js';
 export * from './poll.js';
 export * from './product.js';
 export * from './retry.js';
