@@ -37,7 +37,7 @@ const compose = parse(read('docker-compose.yml'), { merge: true }) as {
 const { services } = compose;
 const dockerfile = read('Dockerfile').split('\n');
 
-/** What the command in .env.example makes of it. */
+/** The output of the command in .env.example. */
 const dotEnv: Record<string, string> = (() => {
   const [command = ''] = /while[^]*?> \.env$/m.exec(read('.env.example').replace(/^# ?/gm, '')) ?? [];
   const made = execFileSync('bash', ['-c', command.replace(/> \.env$/, '')], { cwd: ROOT, encoding: 'utf8' });

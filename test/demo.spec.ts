@@ -8,7 +8,7 @@ import { freePort } from '../dev/index.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 
-test('the demo backs 785 entities up, deletes them, and brings them back', async () => {
+test('the demo backs up 785 entities, deletes them, and restores them', async () => {
   const demo = spawn(process.execPath, ['--no-warnings', tool('demo')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -62,11 +62,11 @@ test('start runs everything, stops at a signal, and starts again after a crash o
       'COMPLETED',
     )
   );
-  // Each has a role of its own, and the worker nothing to warn of.
+  // Each has a separate role, and the worker has no warnings.
   expect(await ask(first.sessionToken, 'GET', '/repo/v1/workers')).toMatchObject({
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
-  // Of the API's secrets the worker has none.
+  // The worker has none of the API's secrets.
   const { pid } = JSON.parse(readFileSync(join(folder, '.data', 'worker.pid'), 'utf8')) as { pid: number };
   if (process.platform === 'linux')
     expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).not.toMatch(/ADMIN_|WEBHOOK_|METRICS_TOKEN/);
@@ -77,7 +77,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
 
   const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start');
   expect(second.password).toBe(first.password);
-  // The session and the daemon are where the crashed run left them.
+  // The session and the job survived the crash.
   expect(await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1')).toEqual(status);
   second.started.kill('SIGTERM');
   expect(await once(second.started, 'exit')).toEqual([0, null]);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../support/servers.js';
-import { type Answer, Stack } from '../support/stack.js';
+import type { Answer } from '../../dev/index.js';
+import { Stack } from '../support/stack.js';
 import { type DaemonStatus, KEY_SCOPES, type KeyScope } from '#contracts';
 import { PREFIX_POLICIES, ROUTE_POLICIES } from '../../apps/api/auth/route-policies.js';
 
@@ -38,19 +39,19 @@ interface Event {
 
 type Refused = Answer<{ reason: string }>;
 
-/** What scopes may do what keys of another may: said here once more, so that no slip in the policies opens a route. */
+/** The scopes that include another: repeated here, so that a mistake in the policies cannot open a route. */
 const MAY_DO: Record<KeyScope, string[]> = {
   read: ['read'],
   start: ['read', 'start'],
   everything: ['read', 'start', 'everything'],
 };
-/** What is refused to keys of the scope `read`. */
+/** Routes that keys of the scope `read` may not use. */
 const STARTS = [
   'POST /repo/v1/startBackupDaemon',
   'POST /repo/v1/startVerifyDaemon',
   'DELETE /repo/v1/terminateDaemon/:id',
 ];
-/** What is refused to those of the scope `start`, too. */
+/** Routes that keys of the scope `start` may not use, either. */
 const CHANGES_OR_GIVES_AWAY = [
   'POST /repo/v1/startRestoreDaemon',
   'GET /repo/v1/backups/:name/download',
@@ -59,7 +60,7 @@ const CHANGES_OR_GIVES_AWAY = [
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
 ];
-/** What is refused to every key, besides all of the console. */
+/** Routes that no key may use, besides the console. */
 const FOR_PEOPLE = [
   'GET /auth/v1/accounts',
   'POST /auth/v1/accounts',
@@ -122,7 +123,7 @@ function as<Body = { reason: string }>(token: string, method: string, path: stri
   return stack.call<Body>(method, path, body, { sessionToken: token });
 }
 
-/** What a poll of a daemon that does not exist gives: 404 for whoever may ask. */
+/** Polls a job that does not exist: 404 for users who may poll. */
 async function poll(token: string): Promise<number> {
   return (await as(token, 'GET', '/repo/v1/daemonStatus/999')).status;
 }
@@ -263,7 +264,7 @@ describe('accounts', () => {
     expect(await poll(await session(bob))).toBe(404);
   });
 
-  test('whoever polls without a pause is refused from the answer on that ends the session or the key', async () => {
+  test('continuous polling is refused as soon as the end of the session or key is answered', async () => {
     const lateAnswers: number[] = [];
     for (const way of ['deactivation', 'logout', 'key', 'deactivation', 'logout', 'key']) {
       const bob = await newAccount({ administrator: true });
@@ -339,7 +340,7 @@ describe('the last active administrator', () => {
         change(own.id, changes, tokens[1]),
       ]);
       const statuses = answers.map(({ status }) => status);
-      // Whoever comes second is the last one, or nobody any more by the time that their call arrives.
+      // The second caller is the last administrator, or has lost the role before the call arrives.
       expect(statuses.filter((status) => status === 200)).toHaveLength(1);
       expect([401, 403, 409]).toContain(statuses.find((status) => status !== 200));
       expect(
@@ -419,7 +420,7 @@ describe('API keys', () => {
     expect(audit.events.filter(({ key, outcome }) => key === name && outcome === '403')).toHaveLength(1);
   });
 
-  test('end when they are revoked, when they expire, and when their account is no administrator any more', async () => {
+  test('end when they are revoked, when they expire, and when their account loses the administrator role', async () => {
     const ended = {
       status: 401,
       body: {
@@ -644,7 +645,7 @@ describe('the audit', () => {
     expect(await counts(`&account=${bob.email}&action=daemon.terminate`)).toEqual(['1 403']);
   });
 
-  test('has nothing of what nobody sent, and no more of an email than one can be', async () => {
+  test('records no requests without an account, and cuts an email to its maximum length', async () => {
     // HTTP Basic holds emails to no length.
     const basic = Buffer.from(`${'h'.repeat(4_000)}:guess`).toString('base64');
     await stack.call('GET', '/admin/queues', undefined, { authorization: `Basic ${basic}` });

@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import { EventStream } from '../support/event-stream.js';
+import { eventually } from '../support/eventually.js';
 import { oneOf, queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -158,7 +158,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
       'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     });
-    while (one.statuses.length === 0) await sleep(20);
+    await eventually(() => one.statuses.length > 0);
     expect(one.statuses).toMatchObject([{ id, status: 'STARTED' }]);
     await stack.startWorker();
     for (const stream of [one, other]) {
@@ -191,7 +191,7 @@ test('events are kept alive, and end with the session and with the API', async (
   await listened.ending.ended;
   // It did not have to wait for the first of them.
   expect(listened.ending.text).not.toContain(': keep-alive');
-  while (!listened.kept.text.endsWith(': keep-alive\n\n')) await sleep(20);
+  await eventually(() => listened.kept.text.endsWith(': keep-alive\n\n'));
   await listened.stack.stop();
   await listened.kept.ended;
   expect(listened.kept.statuses).toMatchObject([{ status: 'STARTED' }]);

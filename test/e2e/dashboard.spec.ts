@@ -52,7 +52,7 @@ describe.each(oneOf(queues, 0))('the dashboard of the %s queue', (_title, queueU
         path,
         refused: true,
       });
-      // For Basic a browser would show a window of its own.
+      // For Basic a browser would show its login dialog.
       expect(headers.get('www-authenticate')).toBe(status === 401 ? 'Bearer realm="snapshotd"' : null);
     }
   });

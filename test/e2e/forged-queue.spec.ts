@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { addressName, Forger } from '../support/forger.js';
 import { Receiver } from '../support/receiver.js';
 import { openStore, putBytes, queues, servers, sql } from '../support/servers.js';
@@ -112,7 +112,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const signed = job.data as object;
     await forger.replace(id, 'RESTORE', { ...signed, code: undefined, unconfirmed: true });
     await stack.startWorker();
-    while ((await job.getState()) !== 'active') await sleep(5);
+    await eventually(async () => (await job.getState()) === 'active', 5);
     await forger.replace(id, 'VERIFY', signed);
     expect(await stack.finished(id)).toMatchObject({ type: 'VERIFY', status: 'COMPLETED' });
     expect(await sql(database(), 'SELECT mark FROM repository.marks')).toHaveLength(1);
@@ -185,10 +185,10 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const lastRun = async () =>
       (await stack.call<{ lastRun: { daemonId: string | null; status: string } | null }>('GET', path)).body
         .lastRun;
-    while (typeof (await lastRun())?.daemonId !== 'string') await sleep(50);
+    await eventually(async () => typeof (await lastRun())?.daemonId === 'string');
     await stack.call('PUT', path, { ...schedule, enabled: false });
     await forger.complete((await lastRun())?.daemonId ?? '', genuine);
-    while ((await lastRun())?.status === 'IN_PROGRESS') await sleep(50);
+    await eventually(async () => (await lastRun())?.status !== 'IN_PROGRESS');
     expect(await lastRun()).toMatchObject({
       status: 'FAILED',
       errorMessage: expect.stringContaining('The result of this job is not authentic'),
@@ -346,7 +346,7 @@ async function unreadable(url: string): Promise<string[]> {
   for (const [id, fields] of Object.entries(entries)) await redis.hset(`snapshotd:daemons:${id}`, fields);
   await redis.set('snapshotd:daemons:9005', 'no hash');
   const ids = [...Object.keys(entries), '9005'];
-  // Where an ended job is: no worker meets them there.
+  // In the list of ended jobs, where no worker takes them.
   for (const id of ids) await redis.zadd('snapshotd:daemons:failed', Date.now(), id);
   redis.disconnect();
   return ids;

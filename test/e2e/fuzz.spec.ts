@@ -13,7 +13,7 @@ const REQUESTS = thorough ? 10_000 : 2_000;
 const CONNECTIONS = 16;
 /** An answer that takes longer is one that does not come. */
 const HANG_MS = 30_000;
-/** What the API may keep for itself over all of these requests, on top of what it has after the first tenth. */
+/** The memory that the API may gain over all of these requests, after the first tenth. */
 const MAY_GROW_BYTES = 150 * 1024 * 1024;
 
 // The same requests each time, so that a change that has nothing to do with them does not fail by them: others are
@@ -317,7 +317,7 @@ function asPath(any: string): string {
 
 const STACK_TRACE = /\n\s+at |node_modules|\.js:\d+|"stack"/;
 
-/** What must be true of every answer. A machine that is too slow for its database may say so, with a 503. */
+/** Checks every answer. On a slow machine the API may answer 503 for its database. */
 function faultOf(request: Buffer, { status, headers, body: answer }: RawAnswer): string | undefined {
   if (!(status >= 200 && (status < 500 || status === 503))) return 'a wrong status';
   // Pages have a language of their own.
@@ -350,7 +350,7 @@ describe.each(oneOf(queues, 0))('with the %s queue,', (title, queueUrl) => {
     stack = await Stack.start({ queueUrl, workers: 0, env: file.env });
     slow = new RawConnection(Number(new URL(stack.url).port));
     slowAnswer = slow.ask(Buffer.from(`${SESSION}Content-Length: 2\r\n\r\n{`), 120_000);
-    slowAnswer.catch(() => undefined); // Whoever waits hears of it.
+    slowAnswer.catch(() => undefined); // The test awaits it later.
   });
   afterAll(async () => {
     slow.close();

@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all(apis.map((api) => api.stop())));
 
 let addresses = 0;
-/** Each in a neighbourhood of its own. */
+/** A new address in another network. */
 const newAddress = () => `10.${Math.floor(addresses / 250)}.${++addresses % 250}.1`;
 const newEmail = () => `${randomBytes(6).toString('hex')}@example.org`;
 

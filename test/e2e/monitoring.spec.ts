@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import type { DaemonStatus } from '#contracts';
 import { freePort, type ServerProcess, startApp } from '../../dev/index.js';
+import { eventually } from '../support/eventually.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { type Received, Receiver } from '../support/receiver.js';
 import { oneOf, queues, servers } from '../support/servers.js';
@@ -127,11 +127,10 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     const [ping] = await receiver.until(1, (request) => request.path === '/alive');
     expect(ping).toMatchObject({ method: 'GET', body: '' });
     await stack.call('PUT', path, { ...body, enabled: false });
-    for (;;) {
+    await eventually(async () => {
       const { lastRun } = (await stack.call<{ lastRun: { status: string } }>('GET', path)).body;
-      if (lastRun.status !== 'IN_PROGRESS') break;
-      await sleep(50);
-    }
+      return lastRun.status !== 'IN_PROGRESS';
+    });
     const list = await stack.call<{ daemons: DaemonStatus[] }>('GET', '/repo/v1/daemons?type=VERIFY');
     const verified = list.body.daemons.filter(({ startedBy }) => startedBy === 'schedule nightly');
     const pings = await receiver.until(verified.length, (request) => request.path === '/alive');
@@ -147,7 +146,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       await api.stop();
     }
     await stack.startWorker();
-    while (!stack.logs().includes(`"daemon":"${id}","type":"BACKUP","attempt":1,"archive"`)) await sleep(50);
+    await eventually(() => stack.logs().includes(`"daemon":"${id}","type":"BACKUP","attempt":1,"archive"`));
     const start = (name: string, env: Record<string, string>) =>
       startApp({ app: 'api', name, dist: DIST, folder: stack.folder, env });
     [stack.api, replica] = await Promise.all([
@@ -156,11 +155,11 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     ]);
     await stack.untilReady();
     await told(id);
-    // What ends later is told after it, and by then both had looked.
+    // A later job is notified after it, and by then both APIs have looked.
     const later = await stack.finished((await stack.startBackup()).id);
     await told(later.id);
     const accepted = receiver.received.filter(({ path, status }) => path === '/hook' && status === 204);
-    // By the daemon: two deliveries of one end would have ids of their own.
+    // Counted by job: two deliveries of one end would have different ids.
     const daemons = accepted.map(({ body }) => (JSON.parse(body) as { daemon: DaemonStatus }).daemon.id);
     expect(daemons.length).toBeGreaterThanOrEqual(6);
     expect(new Set(daemons).size).toBe(daemons.length);
@@ -287,7 +286,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(documented.filter((name) => !families.includes(name))).toEqual([]);
   });
 
-  test('no secret shows in a log, and a URL with no more than its origin', () => {
+  test('logs contain no secrets, and only the origin of a URL', () => {
     const logs = stack.logs();
     expect(logs).toContain(`http://${receiver.host} answered 302. Redirects are not followed.`);
     for (const secret of [METRICS_TOKEN, WEBHOOK_SECRET, HOOK_PASSWORD, '/hook', '/moved', '/alive'])

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import type { ObjectStore } from '#storage';
+import { eventually } from '../support/eventually.js';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -59,14 +59,13 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   const change = (text: string) => sql(stack.env['DATABASE_URL'] ?? '', text);
 
   async function until(name: string, condition: (schedule: Schedule) => boolean): Promise<Schedule> {
-    for (;;) {
+    return eventually(async () => {
       const schedule = await get(name);
-      if (condition(schedule)) return schedule;
-      await sleep(50);
-    }
+      return condition(schedule) && schedule;
+    });
   }
 
-  /** Waits until so many further runs have completed. */
+  /** Waits for this number of further completed runs. */
   async function completed(name: string, runs: number): Promise<void> {
     const seen = new Set<string>();
     const before = (await get(name)).lastRun?.daemonId;
@@ -78,7 +77,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     });
   }
 
-  /** Lets the run that goes on come to its end, which prunes while the schedule is enabled, and then none begin. */
+  /** Waits for the end of the current run, which prunes while the schedule is enabled, and then disables it. */
   async function rest(name: string, body: object): Promise<Schedule> {
     const { pattern } = await get(name);
     if (pattern === EACH_SECOND) await put(name, { pattern: FAR_AWAY, ...body });
@@ -224,7 +223,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     await rest('lasting', { then: 'nothing' });
   });
 
-  // What has nothing to do with the queue is tried on one.
+  // Tests that do not depend on the queue run on one.
   if (queueUrl !== undefined) return;
 
   test('complete though the store refuses to delete, and say so', async () => {
@@ -292,7 +291,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   });
 });
 
-/** What a Redis without an append-only file does when it is started again, and worse. */
+/** Loses data like a restarted Redis without an append-only file, and worse. */
 async function loseAll({ env }: Stack): Promise<void> {
   const url = env['QUEUE_URL'] ?? '';
   if (url.startsWith('redis')) {

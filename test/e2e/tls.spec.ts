@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
 import { Session } from '#postgres';
@@ -66,7 +65,7 @@ async function backUp(url: string, env: Record<string, string>): Promise<string>
 class Impostor {
   private readonly server: Server;
   private connections = 0;
-  /** What clients have told it. */
+  /** Everything that clients have sent. */
   readonly passwords: string[] = [];
 
   constructor(target: string, identity: Identity) {
@@ -96,7 +95,7 @@ class Impostor {
 
   private deceive(client: Socket, { cert, key }: Identity): void {
     client.once('data', () => {
-      client.write('S'); // It speaks TLS, with a certificate of its own.
+      client.write('S'); // It speaks TLS, with another certificate.
       const secured = new TLSSocket(client, { isServer: true, cert, key }).on('error', () => undefined);
       secured.once('data', () => {
         secured.write(Buffer.from('5200000008' + '00000003', 'hex')); // AuthenticationCleartextPassword
@@ -195,13 +194,13 @@ class Impostor {
       wait: false,
       env: { DATABASE_URL: `${server.url}?sslmode=require`, QUEUE_URL: servers.postgres },
     });
-    while (!stack.api.logTail(100).includes('Waiting for the database')) await sleep(20);
+    await stack.api.logs('Waiting for the database');
     expect(stack.api.logTail(100)).toMatch(remedies);
     await stack.stop();
   });
 
   test.each([
-    ['an authority of its own', (query: string) => `?sslmode=verify-full&sslrootcert=${query}`],
+    ['a separate authority', (query: string) => `?sslmode=verify-full&sslrootcert=${query}`],
     ['no verification, as the worker has none', () => '?sslmode=no-verify'],
     ['no TLS, as the worker has none', () => ''],
   ])('with %s it reads the definitions, whatever variables the worker has', async (_what, query) => {
@@ -217,8 +216,8 @@ test('API and worker say at start which connections would be in the clear', asyn
   const warning =
     '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
-  expect(worker.logTail(100)).toMatch(new RegExp(warning));
+  await worker?.logs('The worker takes daemons');
+  expect(worker?.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
   await stack.stop();

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -51,7 +51,7 @@ test.each(queues)(
     }
     expect(await known(terminated)).toEqual(terminated);
     await stack.startWorker();
-    while ((await known(terminated)).length > 3);
+    await eventually(async () => (await known(terminated)).length <= 3);
     expect(await known(terminated)).toEqual(terminated.slice(2));
     expect(await stack.status(terminated.at(-1) ?? '')).toMatchObject({ status: 'FAILED' });
 
@@ -59,7 +59,7 @@ test.each(queues)(
     await backdate(stack, ageing, 1);
     await backdate(stack, old, 3);
     const last = await backUp();
-    while ((await known([old])).length > 0) await sleep(100);
+    await eventually(async () => (await known([old])).length === 0);
     expect(await known([...completed, last])).toEqual([ageing, young, last]);
     await stack.stop();
   },

@@ -5,7 +5,7 @@ import { Stack } from '../support/stack.js';
 
 const COUNT = 3;
 
-describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) => {
+describe.each(ownQueues)('a separate %s queue', (_title, startQueue, atOnce) => {
   let queue: OwnServer;
   let stack: Stack;
   let ids: string[];

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
+import { eventually } from '../support/eventually.js';
 import { describeOnSwift, openStore, swift } from '../support/servers.js';
 import { tally, tried } from '../support/tried.js';
 import { kill, lengthOf, onBothQueues, onBothQueuesBehind, TAKEN_OVER } from '../support/worker-rig.js';
@@ -22,7 +23,7 @@ describeOnSwift('a worker', () => {
   });
   afterAll(() => store.close());
 
-  test('killed at a random moment of a backup: another completes it, with a snapshot of its own', async () => {
+  test('killed at a random moment of a backup: another completes it, with a new snapshot', async () => {
     const takeovers: number[] = [];
     const outcomes = await onBothQueues(async (rig) => {
       const length = await lengthOf(() => rig.backUp());
@@ -45,7 +46,7 @@ describeOnSwift('a worker', () => {
         const marks = archive.rows('repository', 'marks').length;
         const takenOverAt = daemon.timeOf(TAKEN_OVER);
         if (takenOverAt !== undefined) takeovers.push(takenOverAt - killedAt);
-        // What was written after the kill is in it, unless the archive was finished by then.
+        // The archive contains rows written after the kill, unless it was complete by then.
         if (marks === before) {
           outcomes.push(status === 'COMPLETED' ? 'completed before the kill' : 'finished, and adopted');
         } else {
@@ -80,7 +81,7 @@ describeOnSwift('a worker', () => {
         const killedAt = Date.now();
         const { status } = await rig.stack.status(daemon.id);
         if (status !== 'COMPLETED') moment++;
-        while ((await rig.sessions()).length > 0) await sleep(50);
+        await eventually(async () => (await rig.sessions()).length === 0);
         const after = await rig.digest();
         await rig.mark('after the kill');
         await rig.stack.startWorker();
@@ -128,7 +129,7 @@ describeOnSwift('a worker', () => {
         await rig.mark('since');
         if (terminated !== '') {
           const terminate = () => rig.stack.call('DELETE', `/repo/v1/terminateDaemon/${daemon.id}`);
-          while ((await terminate()).status === 503) await sleep(50);
+          await eventually(async () => (await terminate()).status !== 503);
         }
         expect((await daemon.until(() => true)).status).toBe('IN_PROGRESS');
         await rig.stack.startWorker();
@@ -243,7 +244,7 @@ describeOnSwift('a worker', () => {
       for (let crash = 0; crash < 2; crash++) {
         await kill(rig.worker);
         await rig.stack.startWorker();
-        while (!rig.hasBegun(daemon)) await sleep(50);
+        await eventually(() => rig.hasBegun(daemon));
       }
       await daemon.until(TAKEN_OVER);
       proxy.breakAfterBytes = 0;
@@ -262,7 +263,7 @@ describeOnSwift('a worker', () => {
   }, 300_000);
 
   test.each(['queue', 'store', 'repository'] as const)(
-    'told to stop while the %s is silent ends all the same, and another completes its backup',
+    'told to stop while the %s is silent ends, and another completes its backup',
     async (server) => {
       const endings: number[] = [];
       const outcomes = await onBothQueuesBehind(server, async (rig, proxy) => {
@@ -274,7 +275,7 @@ describeOnSwift('a worker', () => {
         await rig.worker.ended();
         endings.push(Date.now() - told);
         proxy.resume();
-        while ((await rig.sessions()).length > 0) await sleep(50);
+        await eventually(async () => (await rig.sessions()).length === 0);
         await rig.stack.startWorker();
         const { status, backupUrl } = await daemon.ended();
         expect(status).toBe('COMPLETED');

@@ -20,7 +20,7 @@ interface Case {
   superuserOnly?: boolean;
 }
 
-/** What has bitten people, a line each. */
+/** Known pitfalls, one a line. */
 const CASES: Case[] = [
   // Kinds of tables.
   {
@@ -399,12 +399,12 @@ async function expectFailureToChangeNothing(admin: pg.Client, url: string, key: 
   expect(await stateOf(admin, SCHEMAS)).toEqual(spoiled);
 }
 
-/** What some cases make beside s is looked at too; a restore must leave it alone. */
+/** Schemas that some cases create besides s; a restore must not change them. */
 const SCHEMAS = ['s', 'outside'];
 
 /**
  * Every table and every sequence in one of several ways: emptied, halved, overwritten, doubled; moved forward
- * or back. What a table does not let be done to it, is done in the next way.
+ * or back. If a table rejects one change, the next is tried.
  */
 const spoil = (way: number) => `
   DO $spoil$ DECLARE r record; col text; cols text; way int; changed int; BEGIN

@@ -42,7 +42,7 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     });
   }
 
-  test('a lost database is made anew, rows and all', async () => {
+  test('a lost database is rebuilt with its rows', async () => {
     const url = await newDatabase(servers.debianPostgres?.url);
     await sql(
       url,

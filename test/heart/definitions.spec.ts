@@ -50,7 +50,7 @@ onDebians('where pg_dump can read the server', () => {
       },
     );
 
-  test('a lost database is made anew from the archive alone', async () => {
+  test('a lost database is rebuilt from the archive alone', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);

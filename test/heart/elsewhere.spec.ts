@@ -174,7 +174,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
         { count: '20', max: '{sad,glad}' },
       ]);
       expect(await sequence('copy.parent_id_seq')).toEqual({ last_value: '20', is_called: true });
-      // Once more: they are not empty any more.
+      // The second time they are not empty.
       const failure = await failureOf(
         runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, tables: ['s.parent'] }),
       );

@@ -19,7 +19,7 @@ const TABLES =
   'CREATE SCHEMA s; CREATE TABLE s.t (v int); CREATE TABLE s.u (v int); INSERT INTO s.t VALUES (1)';
 
 describe.each(postgresMajors)('on %s', (_title, server) => {
-  /** A database of its own, and a role that owns its tables. */
+  /** A new database and a role that owns its tables. */
   async function owned(): Promise<{ admin: string; url: string; role: string; database: string }> {
     const admin = await newDatabase(server);
     const role = `owner_${randomBytes(4).toString('hex')}`;
@@ -79,16 +79,16 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       await expect(attempt()).rejects.toMatchObject(refusal);
     // Nothing was changed, and nothing is said against the archive.
     expect(await sql(there.url, 'SELECT v FROM s.t')).toEqual([{ v: 2 }]);
-    // Renamed it is the same one; made anew under the same name it is another.
+    // A renamed database is the same one. A new database of the old name is another.
     await sql(server, `ALTER DATABASE ${here.database} RENAME TO ${here.database}_old`);
     await sql(server, `ALTER DATABASE ${there.database} RENAME TO ${here.database}`);
-    const anew = there.url.replace(there.database, here.database);
-    await expect(runVerify(store, anew, ['s'], key, strict)).rejects.toMatchObject(refusal);
+    const recreated = there.url.replace(there.database, here.database);
+    await expect(runVerify(store, recreated, ['s'], key, strict)).rejects.toMatchObject(refusal);
     await runVerify(store, here.url.replace(here.database, `${here.database}_old`), ['s'], key, strict);
 
-    await runVerify(store, anew, ['s'], key, { ...strict, predecessors: [identity] });
-    await runRestore(store, anew, ['s'], key, { otherDatabase: true });
-    expect(await sql(anew, 'SELECT v FROM s.t')).toEqual([{ v: 1 }]);
+    await runVerify(store, recreated, ['s'], key, { ...strict, predecessors: [identity] });
+    await runRestore(store, recreated, ['s'], key, { otherDatabase: true });
+    expect(await sql(recreated, 'SELECT v FROM s.t')).toEqual([{ v: 1 }]);
   });
 
   test('where the system identifier is refused, archives are made and restored without it, and the worker says so', async () => {

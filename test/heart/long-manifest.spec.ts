@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import { ZipFile } from 'yazl';
 import type * as archives from '#archive';
 
-/** As built: a process of its own parses a long manifest, and it runs the built program. */
+/** Uses the build, because a child process that runs built code parses a long manifest. */
 const built = (module: string): unknown => jest.requireActual(resolve('dist', 'libs', 'archive', module));
 const { createManifest, findManifest } = built('index') as typeof archives;
 
@@ -53,7 +53,7 @@ const manifest = createManifest({
   leftOut: [],
 });
 
-test('a manifest above 1 MiB is read by a process of its own, and says the same', async () => {
+test('a manifest above 1 MiB is parsed by a child process with the same result', async () => {
   const { length, summary } = await summaryOf(manifest);
   expect(length).toBeGreaterThan(1024 * 1024);
   const { totals, tables, takenAt } = summary;

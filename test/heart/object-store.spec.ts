@@ -33,7 +33,7 @@ interface Server {
   isSwift?: boolean;
 }
 
-/** What snapshotd demands of an S3 server: the embedded one must do it all, and so must one that others wrote. */
+/** The requirements of snapshotd on an S3 server, tested on the embedded one and on an independent one. */
 const all: Server[] =
   candidate === undefined
     ? [
@@ -167,7 +167,7 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
         await fetch(url, { method: 'DELETE' }),
         await fetch(`${endpoint}/${Bucket}?list-type=2`),
       ].map(({ status }) => status);
-      // Swift takes the first three for requests of its own protocol.
+      // Swift takes the first three for requests of its native protocol.
       expect(outcomes).toEqual(isSwift ? [400, 400, 400, 412] : [403, 403, 403, 403]);
       expect(await keysOf(`${prefix}secret`)).toEqual([`${prefix}secret`]);
     });
@@ -287,7 +287,7 @@ describe.each(all)('on $title', ({ endpoint, credentials, isSwift = false }) => 
   });
 
   describe('an object', () => {
-    test('is read by ranges, and no more once it was replaced', async () => {
+    test('is read by ranges until it is replaced', async () => {
       const bytes = randomBytes(300_000);
       await put('object', bytes);
       const found = await store.find(`${prefix}object`, signal);
@@ -525,7 +525,7 @@ describe('the embedded S3 server', () => {
     await expect(fetch(`http://127.0.0.2:${port}`)).rejects.toThrow('fetch failed');
   });
 
-  test('has accounts of its own in each folder', async () => {
+  test('has separate accounts in each folder', async () => {
     const [one, other] = [options(), options()];
     const server = await EmbeddedS3.start(one);
     await EmbeddedS3.start(other).then((second) => second.stop());
@@ -567,7 +567,7 @@ describe('the embedded S3 server', () => {
     client.destroy();
   });
 
-  test('holds no more of large objects in memory than is on its way', async () => {
+  test('streams large objects without holding them in memory', async () => {
     const { folder } = options();
     const port = await freePort();
     const endpoint = `http://127.0.0.1:${port}`;

@@ -54,7 +54,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     await writer.end();
   });
 
-  /** What a second session does while a snapshot is being taken; gives up when it is held up for long. */
+  /** The statements of a second session while a snapshot is being taken. They give up if they are blocked for long. */
   async function interfere(url: string, statements: string): Promise<boolean> {
     return sql(url, `SET lock_timeout = '300ms'; BEGIN; ${statements}; COMMIT`).then(
       () => true,

@@ -49,7 +49,7 @@ test.each(postgresMajors)(
     );
     expect(journal.messages).toContain('Checking data/s.a/000001.csv');
 
-    // What it says helps.
+    // The hint in its message helps.
     await sql(
       admin,
       `ALTER DOMAIN s.d OWNER TO ${reader}; ALTER TABLE s.f OWNER TO ${reader}; ALTER ROLE ${reader} NOINHERIT; GRANT ${one}, ${two} TO ${reader}`,

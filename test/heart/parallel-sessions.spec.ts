@@ -95,7 +95,7 @@ test('a backup leaves no memory behind', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const held = async () => {
-    // What ended a moment ago may still be on its way out.
+    // Recently ended connections may still hold memory.
     for (let round = 0; round < 5; round++) {
       collect();
       await sleep(20);
@@ -309,7 +309,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(contents[1]?.equals(contents[0] ?? Buffer.alloc(0))).toBe(true);
   });
 
-  test('indexes of large tables are made anew exactly, those of keys among them', async () => {
+  test('indexes of large tables are rebuilt exactly, including those of keys', async () => {
     const url = await newDatabase(server);
     await sql(
       url,

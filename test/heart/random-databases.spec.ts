@@ -9,7 +9,7 @@ import { stateOf } from '../support/state.js';
 /** How many random databases are tried; more of them with RANDOM_DATABASES=3000. */
 const RUNS = Number(process.env['RANDOM_DATABASES'] ?? (thorough ? 300 : 20));
 
-/** So many are tried beside each other, each in a database of its own: a restore has its database alone. */
+/** The number of cases in parallel, each in a separate database, because a restore locks the repository. */
 const LANES = 3;
 
 let store: ObjectStore;
@@ -167,7 +167,7 @@ const table = fc
     name,
     kind: fc.constantFrom('', '', 'UNLOGGED'),
     columns: fc.uniqueArray(column, { maxLength: 5, selector: (one) => one.name }),
-    /** What only a table with an id of its own can have. */
+    /** Features that need a table with an id column. */
     withId: fc.option(
       fc.record({
         id: fc.constantFrom(
@@ -244,7 +244,7 @@ async function insertRows(client: pg.Client, one: Table): Promise<void> {
 function addForeignKeys(all: Table[]): string[] {
   const pairs = all.flatMap((one) => {
     const { reference } = one.withId ?? {};
-    // What is logged may not point to what is not.
+    // A logged table cannot reference an unlogged one.
     const targets = all.filter(({ withId, kind }) => withId !== null && kind === '');
     const target = targets[(reference?.to ?? 0) % targets.length];
     return reference && target ? [{ one: quoteTable(one), target: quoteTable(target), reference }] : [];

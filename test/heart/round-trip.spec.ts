@@ -70,7 +70,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
-    // Where pg_dump can read the server, the definitions are there too.
+    // If pg_dump can read the server, the archive has schema definitions.
     const names = archive.entries().filter((name) => name !== 'schema.sql');
     expect(names.at(-1)).toBe('manifest.json');
     expect(new Set(names.slice(0, -1))).toEqual(

@@ -98,7 +98,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
       await runVerify(store, url, ['s'], key, { restoreDrill: true });
     };
     await loaded();
-    // What was made while it was allowed is there to stay, and so is what belongs to somebody who may not create.
+    // Objects created while it was allowed stay, and so do those of an owner who may not create any.
     await sql(unharmed(url), 'REVOKE CREATE ON SCHEMA public FROM PUBLIC');
     await loaded();
     // A schema that is named as the owner, which "$user" means, may be anybody's.
@@ -207,7 +207,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
     const result = await runRestore(store, url, ['s'], key);
     expect(result).toMatchObject({ entities: 2506, ...(old && { leftOut: [] }) });
     expect(await stateOf(url, ['s'])).toEqual(before);
-    // The index that needs the owner's path is kept; the others are made anew.
+    // The index that needs the owner's path is kept; the others are rebuilt.
     const kept = (await oids()).filter(({ oid }) => indexes.some((index) => index.oid === oid));
     expect(kept.map(({ name }) => name)).toEqual(['by_norm']);
     await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).resolves.toMatchObject({

@@ -18,15 +18,15 @@ interface Servers {
   swift?: { endpoint: string; owner: Record<string, string>; reader: Record<string, string> };
 }
 
-/** Those of the sets that global-setup.cjs started which are this process's own. */
+/** The servers of this process, out of the sets that global-setup.cjs started. */
 export const servers = ownServers();
 
 const ownPostgres = process.env['TEST_POSTGRES_URL'];
 
-/** Whether to try all of what `npm test` tries a part of: `npm run test:faults` has the time. */
+/** Whether sweeps run whole, with THOROUGH=1, or as the sample of `npm test`. */
 export const thorough = process.env['THOROUGH'] === '1' || ownPostgres !== undefined;
 
-/** Both PostgreSQL majors where both can be had, and the one that is named: titles and URLs for describe.each. */
+/** The installed PostgreSQL majors and that of TEST_POSTGRES_URL: titles and URLs for describe.each. */
 export const postgresMajors: [string, string][] = [
   ['the embedded PostgreSQL', servers.postgres],
   ...(servers.debianPostgres
@@ -35,13 +35,13 @@ export const postgresMajors: [string, string][] = [
   ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
 
-/** Of servers between which no difference is expected the one at a place of their list; all of them when thorough. */
+/** One of several servers that are expected to behave the same; all of them with THOROUGH=1. */
 export function oneOf<Server>(all: Server[], place: number): Server[] {
   const first = place % all.length;
   return thorough ? all : all.slice(first, first + 1);
 }
 
-/** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
+/** The installed queues. The PostgreSQL queue is in the database of the accounts. */
 export const queues: [string, string | undefined][] = [
   ...(servers.redis ? [['Redis', servers.redis] as [string, string]] : []),
   ['PostgreSQL', undefined],
@@ -54,7 +54,7 @@ function ownServers(): Servers {
   return own;
 }
 
-/** For tests that need the S3 server with signatures and rights; left out where there is none. */
+/** For tests on OpenStack Swift; skipped if it is not installed. */
 export const describeOnSwift = servers.swift ? describe : describe.skip;
 
 export function swift() {
@@ -62,7 +62,7 @@ export function swift() {
   return servers.swift;
 }
 
-/** A new empty database. @returns its URL */
+/** Creates an empty database. @returns its URL */
 export async function newDatabase(server = servers.postgres): Promise<string> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const client = new pg.Client(server);
@@ -74,7 +74,7 @@ export async function newDatabase(server = servers.postgres): Promise<string> {
   return url.href;
 }
 
-/** Runs statements on a connection of their own and gives the rows of the last one. */
+/** Runs statements on a new connection and gives the rows of the last one. */
 export async function sql<Row extends pg.QueryResultRow>(
   url: string,
   text: string,
@@ -107,7 +107,7 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
   };
 }
 
-/** A store at an endpoint; the credentials go where the SDK's chain looks first. */
+/** Opens a store. The credentials become environment variables, where the SDK looks first. */
 export function openStore(
   { endpoint, credentials }: S3Access,
   more: Partial<Settings['store']> = {},
@@ -116,7 +116,7 @@ export function openStore(
   return new ObjectStore(storeSettings(endpoint, more));
 }
 
-/** Puts an object into the embedded S3 server that no backup would make. */
+/** Writes an object into the embedded S3 server. */
 export async function putBytes(key: string, bytes: Buffer): Promise<void> {
   const client = new S3Client({
     endpoint: servers.s3.endpoint,
