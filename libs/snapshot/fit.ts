@@ -14,7 +14,6 @@ import {
   listSequences,
   listTrustedPaths,
   loadOrder,
-  type MaterializedView,
   missingSchemas,
   type Obstacle,
   rememberKeys,
@@ -25,6 +24,7 @@ import {
   type Table,
   type TableCopy,
   type TrustedPath,
+  type ViewToRefresh,
   type Without,
   usesThatRead,
 } from '#postgres';
@@ -68,7 +68,7 @@ export interface Fit {
   lateIndexes: LateIndex[];
   /** What will not be as it was, by name. */
   inexact: string[];
-  views: MaterializedView[];
+  views: ViewToRefresh[];
   eventTriggers: EventTriggerPlan;
   /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
