@@ -7,6 +7,7 @@ import {
   type EventTriggerPlan,
   expectPrimary,
   type LateIndex,
+  listChildrenNotChosen,
   listCodeUses,
   listMaterializedViews,
   listObstacles,
@@ -119,6 +120,8 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     ({ table }) => !create || !table,
   );
   const order = await loadOrder(session, matching, uses);
+  const heirs = [...options.schemas, ...matching.map(({ schema }) => schema)];
+  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, heirs);
   const populated = all ? (manifest.populatedViews ?? []) : [];
   const views = elsewhere
     ? []
@@ -172,7 +175,7 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
     lateIndexes: create
       ? []
       : order.indexes.filter(({ oid }) => !obstacles.some(({ index }) => index === oid)),
-    inexact: create ? [] : order.inexact,
+    inexact: [...notChosen, ...(create ? [] : order.inexact)],
     keys: await rememberKeys(session, tables),
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
