@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { Failure, type FailureOptions } from '#contracts';
-import { openText, serverWords, shortened } from './server-words.js';
+import { type NamedInError, openNames, openText, serverWords, shortened } from './server-words.js';
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
@@ -129,6 +129,8 @@ class StatementError extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** Undefined if others than the server itself may have raised it. */
+    readonly names?: NamedInError,
   ) {
     super(message);
   }
@@ -140,7 +142,7 @@ function statementFailure(error: pg.DatabaseError, server: string, connecting = 
   const said = openText(error, connecting);
   const { message } = failureOf(code, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
-  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`);
+  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
   return failureOf(code, said, server, { cause, confidential });
 }
 
@@ -227,9 +229,19 @@ export function lockShortage(server: string, options: FailureOptions): Failure {
 
 /** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
 export function sqlState(error: unknown): string | undefined {
-  const cause = error instanceof Failure ? error.cause : error;
-  if (cause instanceof Failure) return sqlState(cause);
+  const cause = innermost(error);
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
+}
+
+/** The names that PostgreSQL itself gave with what it said. */
+export function namedInError(error: unknown): NamedInError | undefined {
+  const cause = innermost(error);
+  return cause instanceof StatementError ? cause.names : undefined;
+}
+
+function innermost(error: unknown): unknown {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof Failure ? innermost(cause) : cause;
 }
 
 /** too_many_connections: of the server, or of the role. */

@@ -11,17 +11,18 @@ import { Failure } from '#contracts';
 import { copyIn, displayTable, type Session, underPath } from '#postgres';
 import type { CopyProgress } from './copy-progress.js';
 import type { Fit } from './fit.js';
+import { refusedRows } from './refused-rows.js';
 
 /**
  * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
  * against the manifest, and every table's number of rows. A table is one COPY, however many entries it has: so the
  * server need not wait between them, nor set up the same again.
- * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
+ * @throws Failure ARCHIVE_INVALID, CHECK_VIOLATED, or PostgreSQL's
  */
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, late, pathOf, place, replace, copies }: Fit,
+  { archived, late, pathOf, place, replace, copies, keepViolations }: Fit,
   progress: CopyProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -52,7 +53,7 @@ export async function loadTables(
           await ahead.close();
           await readToEnd(archive, [entry], signal);
         }
-        throw error;
+        throw refusedRows(error, copies.length > 0 ? table : place(table), keepViolations) ?? error;
       });
       if (rows !== table.rows)
         throw invalid(

@@ -11,7 +11,8 @@ import { checkFit, type FitOptions } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
-import { danglingKey, replaceRows, violatedCheck } from './replace-rows.js';
+import { danglingKey, OTHER_BOUNDS, violatedCheck } from './refused-rows.js';
+import { replaceRows } from './replace-rows.js';
 import { withRepositorySession } from './repository-session.js';
 import { expectSameDatabase, type Provenance } from './same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
@@ -70,9 +71,6 @@ const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 
 /** What is wrong with the worker's role, and says nothing of the archive. */
 const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
-
-const OTHER_BOUNDS =
-  'Nothing was changed. Give the partition the bounds that it had when the archive was made.';
 
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
