@@ -143,7 +143,19 @@ function statementFailure(error: pg.DatabaseError, server: string, connecting = 
   const { message } = failureOf(code, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
   const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
-  return failureOf(code, said, server, { cause, confidential });
+  const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
+  return failureOf(code, said, server, { ...hint, cause, confidential });
+}
+
+const ON_STANDBY =
+  'On the standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.';
+
+/**
+ * Whether a standby cancelled the statement because the log that it replays needs the rows or the tables that are read.
+ * Its message is translated; conflicts of transactions have the same SQLSTATE and are raised elsewhere.
+ */
+function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
+  return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
 }
 
 function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
@@ -192,17 +204,6 @@ function failureOf(code: string, message: string, server: string, options: Failu
       hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
       ...options,
     });
-  // What a standby says when the log that it replays needs the rows or the tables that a backup reads.
-  if (code === '40001')
-    return new Failure(
-      'DATABASE_QUERY_FAILED',
-      'transient',
-      `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
-      {
-        hint: 'On a standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.',
-        ...options,
-      },
-    );
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code);
   const lost = /^(08|57P0)/.test(code);
