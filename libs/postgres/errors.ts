@@ -228,6 +228,11 @@ export function lockShortage(server: string, options: FailureOptions): Failure {
   );
 }
 
+/** Whether a transaction had too little room for its locks. */
+export function isLockShortage(failure: Failure): boolean {
+  return sqlState(failure) === '53200' && failure.persistence === 'permanent';
+}
+
 /** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
 export function sqlState(error: unknown): string | undefined {
   const cause = innermost(error);

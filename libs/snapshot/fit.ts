@@ -187,6 +187,11 @@ export async function checkFit(session: Session, manifest: Manifest, options: Fi
   };
 }
 
+/** The tables that a restore loads, or those that it makes others like: these need as many locks. */
+export function touchedTables({ tables, copies }: Fit): { oid: number }[] {
+  return [...tables, ...copies.map(({ like }) => like)];
+}
+
 /** Bytes of CSV. */
 function lengthOf(table: ManifestTable | undefined): number {
   return (table?.entries ?? []).reduce((sum, { length }) => sum + length, 0);

@@ -1,6 +1,7 @@
 import { type Manifest, type ManifestTable, openArchive } from '#archive';
 import { errorSentence } from '#contracts';
 import {
+  adviseOnLocks,
   beginWithExclusiveLocks,
   endSessions,
   expectSameTables,
@@ -13,7 +14,7 @@ import { type BackupRequest, makeArchive } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import type { Destination } from './destination.js';
 import { clearEarlierAttempts, endEarlierSessions } from './earlier-attempts.js';
-import { checkFit, type Fit } from './fit.js';
+import { checkFit, type Fit, touchedTables } from './fit.js';
 import { nameSession, notedArchives, noteSession } from './journal.js';
 import { makeStatistics } from './make-statistics.js';
 import { openStored } from './open-stored.js';
@@ -85,10 +86,11 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
 
+        const advise = await adviseOnLocks(session, touchedTables(fit), fit.sequences.length);
         progress.say('Waiting for the locks of the tables');
         await beginWithExclusiveLocks(session, lockedTables(fit), () =>
           progress.say('Waiting for the locks of the tables: others use them'),
-        );
+        ).catch(advise);
         // Definitions could change until the locks were there.
         const locked = await checkFit(session, manifest, options);
 
@@ -98,7 +100,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         signal.throwIfAborted();
         leftOut = [
           ...partsMissing(manifest, request.tables && fit.archived),
-          ...(await replaceRows(session, archive, locked, progress, signal)),
+          ...(await replaceRows(session, archive, locked, progress, signal).catch(advise)),
         ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 

@@ -2,12 +2,19 @@ import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import { expectRoomForLocks, findViolatedCheck, findViolatedKey, isRefusal, type Session } from '#postgres';
+import {
+  adviseOnLocks,
+  expectRoomForLocks,
+  findViolatedCheck,
+  findViolatedKey,
+  isRefusal,
+  type Session,
+} from '#postgres';
 import type { ListedObject } from '#storage';
 import type { BackupRequest } from './backup.js';
 import { CopyProgress } from './copy-progress.js';
 import { endEarlierSessions } from './earlier-attempts.js';
-import { checkFit, type FitOptions } from './fit.js';
+import { checkFit, type FitOptions, touchedTables } from './fit.js';
 import { nameSession } from './journal.js';
 import { readToEnd } from './load-tables.js';
 import { findStored } from './open-stored.js';
@@ -37,6 +44,8 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
+  /** What may hinder a restore and only a restore or a drill shows. */
+  warnings: string[];
 }
 
 /**
@@ -52,10 +61,10 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const object = await findStored(store, key, signal);
   try {
     const archive = await openArchive(store.openListed(object, signal));
-    await check(request, archive);
+    const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
     await keep(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes };
+    return { entities, bytes: object.bytes, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, definitions that differ, and rows that PostgreSQL refuses say something of the archive; a network that is
@@ -72,21 +81,23 @@ const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 /** What is wrong with the worker's role, and says nothing of the archive. */
 const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
-async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
+/** @returns warnings */
+async function check(request: VerifyRequest, archive: OpenArchive): Promise<string[]> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
   const progress = new CopyProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
-  await withRepositorySession(sessionOptions, async (session, signal) => {
+  return withRepositorySession(sessionOptions, async (session, signal) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
+    const warnings: string[] = [];
     try {
       const { tables, sequences } = await checkFit(session, archive.manifest, options);
-      await expectRoomForLocks(session, tables, sequences.length);
+      warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
     } catch (error) {
       if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
       lacking = error;
@@ -99,6 +110,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
     progress.allRows('Keeping the result');
+    return warnings;
   });
 }
 
@@ -139,7 +151,8 @@ async function drill(
       remove,
       putBack: [],
     }));
-    await replaceRows(session, archive, { ...fit, obstacles }, progress, signal);
+    const advise = await adviseOnLocks(session, touchedTables(fit), 0);
+    await replaceRows(session, archive, { ...fit, obstacles }, progress, signal).catch(advise);
     progress.allRows('Looking for violated foreign keys');
     const violated = await findViolatedKey(session, fit.copies, fit.paths, fit.without);
     if (violated !== undefined) throw danglingKey(violated);
