@@ -7,9 +7,7 @@ RUN npm ci --ignore-scripts
 COPY nest-cli.json tsconfig.json tsconfig.build.json ./
 COPY libs libs
 COPY apps apps
-COPY tools tools
-# The embedded servers and the tools need packages that the final image lacks.
-RUN npm run build && rm -r dist/libs/embedded dist/tools
+RUN npm run build
 
 FROM node:22-bookworm-slim
 ENV NODE_ENV=production

@@ -5,28 +5,40 @@ import tseslint from 'typescript-eslint';
 const ARROWS = {
   'apps/api': [
     'archive',
+    'common',
     'config',
     'contracts',
     'database',
+    'engine',
     'keys',
     'logging',
     'queue',
-    'snapshot',
     'storage',
   ],
-  'apps/cli': ['contracts'],
-  'apps/worker': ['config', 'contracts', 'database', 'keys', 'logging', 'queue', 'snapshot', 'storage'],
-  'libs/snapshot': ['archive', 'config', 'contracts', 'keys', 'postgres', 'storage'],
-  'libs/archive': ['config', 'contracts'],
-  'libs/postgres': ['config', 'contracts'],
-  'libs/storage': ['config', 'contracts'],
-  'libs/queue': ['config', 'contracts', 'keys', 'logging', 'postgres'],
-  'libs/database': ['config', 'contracts', 'logging', 'postgres'],
+  'apps/cli': ['common', 'contracts'],
+  'apps/worker': [
+    'common',
+    'config',
+    'contracts',
+    'database',
+    'engine',
+    'keys',
+    'logging',
+    'queue',
+    'storage',
+  ],
+  'libs/engine': ['archive', 'common', 'config', 'contracts', 'keys', 'postgres', 'storage'],
+  'libs/archive': ['common', 'config', 'contracts'],
+  'libs/postgres': ['common', 'config', 'contracts'],
+  'libs/storage': ['common', 'config', 'contracts'],
+  'libs/queue': ['common', 'config', 'contracts', 'keys', 'logging', 'postgres'],
+  'libs/database': ['common', 'config', 'contracts', 'logging', 'postgres'],
   'libs/keys': ['config'],
   'libs/logging': ['config'],
   'libs/config': [],
+  'libs/common': [],
   'libs/contracts': [],
-  'libs/embedded': [],
+  dev: [],
 };
 
 /** Packages that only some places may import: a place is a part, a folder or a file. */
@@ -44,7 +56,8 @@ const PACKAGES = [
   },
   {
     name: '(@nestjs|typeorm)(/|$)',
-    allowed: (place) => !['libs/snapshot', 'libs/archive', 'libs/postgres', 'libs/storage'].includes(place),
+    allowed: (place) =>
+      !['libs/engine', 'libs/archive', 'libs/common', 'libs/postgres', 'libs/storage'].includes(place),
     message: 'The heart is plain TypeScript: it knows neither Nest nor TypeORM.',
   },
   {
@@ -66,7 +79,7 @@ const PACKAGES = [
 
 const ENVIRONMENT =
   'Only libs/config reads the environment, and apps/cli/environment.ts for the command line.';
-const readsEnvironment = (part) => ['libs/config', 'libs/embedded'].includes(part);
+const readsEnvironment = (part) => ['libs/config', 'dev'].includes(part);
 
 /** The rule for the files of a place that lie `depth` folders below the root of their part. */
 function imports(part, place, depth) {

@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { freePort } from '#embedded';
+import { freePort } from '../dev/index.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 

@@ -5,7 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings, Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
 import { databaseOptions, openDatabase } from '#database';
-import { apiReady, freePort, type ServerProcess, startApp, startServers, throwAwayFolder } from '#embedded';
+import {
+  apiReady,
+  freePort,
+  type ServerProcess,
+  startApp,
+  startServers,
+  throwAwayFolder,
+} from '../dev/index.js';
 import { ObjectStore } from '#storage';
 import { Client } from './client.js';
 import { countEntities, emptyRepository, fillRepository } from './fill-repository.js';

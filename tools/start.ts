@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { apiReady, claimFolder, type ServerProcess, startApp, startServers } from '#embedded';
+import { apiReady, claimFolder, type ServerProcess, startApp, startServers } from '../dev/index.js';
 
 const DIST = join(__dirname, '..');
 const FOLDER = resolve('.data');

@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import type { Settings } from '#config';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';
@@ -45,7 +45,7 @@ const RETRY_EVERY_MS = 2_000;
 /** Within two seconds a client is to be told that the database is away. */
 const DATABASE_ANSWERS_WITHIN_MS = 1_500;
 /** Requests to the object store are tried again while a client waits, but not for long. */
-const STORE_PATIENCE_MS = 5_000;
+const STORE_RETRY_MS = 5_000;
 
 @Module({})
 export class ApiModule {
@@ -115,7 +115,7 @@ export class ApiModule {
         { provide: LOGGER, useValue: logger },
         {
           provide: ObjectStore,
-          useFactory: () => new ObjectStore({ ...settings.store, patienceMs: STORE_PATIENCE_MS }),
+          useFactory: () => new ObjectStore({ ...settings.store, retryForMs: STORE_RETRY_MS }),
         },
       ],
     };

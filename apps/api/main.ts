@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readSettings, SettingsError } from '#config';
-import { PRODUCT } from '#contracts';
+import { PRODUCT } from '#common';
 import { createLogger, NestLogger } from '#logging';
 import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';

@@ -1,12 +1,9 @@
 import { randomUUID } from 'node:crypto';
+import { errorSentence, Failure, retry, type RetryOptions } from '#common';
 import {
   type Archive,
   type DaemonState,
   type DaemonStatus,
-  errorSentence,
-  Failure,
-  retrying,
-  type RetryOptions,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,
@@ -66,7 +63,7 @@ export class Api {
   async start(
     kind: DaemonKind,
     body: object,
-    retries: Pick<RetryOptions, 'patienceMs' | 'onTrouble'>,
+    retries: Pick<RetryOptions, 'retryForMs' | 'onTrouble'>,
   ): Promise<DaemonStatus> {
     const call = { body, headers: { 'Idempotency-Key': randomUUID() } };
     const send = () => this.json<DaemonStatus>('POST', `/repo/v1/start${kind}Daemon`, call);
@@ -76,7 +73,7 @@ export class Api {
       if (!(error instanceof Failure) || error.code !== 'CONNECTION_LOST') throw error;
     }
     try {
-      return await retrying(send, retries);
+      return await retry(send, retries);
     } catch (error) {
       if (error instanceof Failure && error.persistence === 'transient')
         throw error.and('Whether it was started is not known: snapshotd list --daemons shows it.');

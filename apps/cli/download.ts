@@ -4,7 +4,7 @@ import { rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { errorSentence, Failure } from '#contracts';
+import { errorSentence, Failure } from '#common';
 
 export interface DownloadOptions {
   /** Is told how many bytes have come, of how many. */

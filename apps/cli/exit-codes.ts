@@ -1,4 +1,4 @@
-import { type ErrorCode, Failure } from '#contracts';
+import { type ErrorCode, Failure } from '#common';
 
 const REFUSED = 1;
 

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, Failure, hasEnded, retrying, type RetryOptions } from '#contracts';
+import { Failure, retry, type RetryOptions } from '#common';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import type { Api } from './api.js';
 
 /** The first status comes at once, unless something on the way keeps the stream for itself. */
 const FIRST_EVENT_MS = 3_000;
 const POLL_EVERY_MS = 1_000;
 
-export interface FollowOptions extends Pick<RetryOptions, 'patienceMs' | 'onTrouble'> {
+export interface FollowOptions extends Pick<RetryOptions, 'retryForMs' | 'onTrouble'> {
   onStatus: (status: DaemonStatus) => void;
   signal: AbortSignal;
 }
@@ -23,7 +24,7 @@ export async function follow(
 ): Promise<DaemonStatus> {
   let streams = true;
   for (;;) {
-    const status = await retrying(() => api.status(id, signal), { ...retries, signal });
+    const status = await retry(() => api.status(id, signal), { ...retries, signal });
     onStatus(status);
     if (hasEnded(status)) return status;
     if (streams) {

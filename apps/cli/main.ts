@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { exitCodeOf } from './exit-codes.js';
 import { printable } from './format.js';
 import { snapshotd } from './program.js';

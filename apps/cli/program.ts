@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { PRODUCT } from '#contracts';
+import { PRODUCT } from '#common';
 import { addArchiveCommands } from './commands/archives.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDaemonCommands } from './commands/daemons.js';

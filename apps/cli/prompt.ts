@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 
 /** Whether somebody sits there who can be asked. */
 export function canAsk(): boolean {

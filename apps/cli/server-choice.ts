@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { Environment } from './environment.js';
 import type { SessionFile } from './session-file.js';
 

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { errorSentence, Failure } from '#contracts';
+import { errorSentence, Failure } from '#common';
 
 export interface StoredSession {
   email: string;

@@ -1,4 +1,5 @@
-import { type DaemonStatus, Failure, type RetryOptions } from '#contracts';
+import { Failure, type RetryOptions } from '#common';
+import { type DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 import type { Context } from './context.js';
 import { follow } from './follow.js';
@@ -6,16 +7,16 @@ import { formatCount, formatDuration, formatFields, formatTime, printable } from
 import { ProgressDisplay } from './progress-display.js';
 
 /** For how long a server may be away while somebody waits. */
-const PATIENCE_MS = 5 * 60_000;
+const RETRY_MS = 5 * 60_000;
 
 /** What is said while the server does not answer. */
 export function tellingTrouble(
   say: (text: string) => void,
-  patienceMs: number,
-): Pick<RetryOptions, 'patienceMs' | 'onTrouble'> {
+  retryForMs: number,
+): Pick<RetryOptions, 'retryForMs' | 'onTrouble'> {
   let told = false;
   return {
-    patienceMs,
+    retryForMs,
     onTrouble: (trouble) => {
       if (trouble === undefined) {
         if (told) say('It answers again.');
@@ -40,7 +41,7 @@ export async function watched(api: Api, id: string): Promise<DaemonStatus> {
   process.once('SIGINT', interrupt);
   try {
     return await follow(api, id, {
-      ...tellingTrouble((text) => display.say(text), PATIENCE_MS),
+      ...tellingTrouble((text) => display.say(text), RETRY_MS),
       onStatus: (status) =>
         display.update({
           done: status.progresssCurrent,

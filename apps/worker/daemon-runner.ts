@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
-import { errorSentence, Failure, PRODUCT } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
-import { backup, restore, verify } from '#snapshot';
+import { backup, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
 
@@ -36,7 +36,7 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, lanes } = this.settings;
+    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -46,7 +46,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
-      lanes,
+      parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,

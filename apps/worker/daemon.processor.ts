@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { UnrecoverableError, WaitingError } from 'bullmq';
-import { errorSentence, Failure, PRODUCT } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#common';
 import type { Logger } from '#logging';
 import {
   DAEMON_QUEUE,
@@ -15,7 +15,7 @@ import {
   termination,
   type WorkerRegistry,
 } from '#queue';
-import type { Repository } from '#snapshot';
+import type { Repository } from '#engine';
 import type { DaemonRunner } from './daemon-runner.js';
 import { Presence } from './presence.js';
 

@@ -1,19 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { errorSentence, Failure, PRODUCT } from '#common';
 import {
   type DatabaseIdentity,
   displayDatabase,
-  errorSentence,
-  Failure,
   isSameDatabase,
-  PRODUCT,
   type ReportProgress,
   type WorkerRemark,
 } from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
-import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#snapshot';
+import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';
 
 const BEAT_EVERY_MS = 5_000;
 /** How long what was found out about the repository is believed while nothing is wrong. */
@@ -144,7 +142,7 @@ export class Presence {
     const timer = setTimeout(() => inTime.abort(late), LOOK_WITHIN_MS);
     try {
       this.facts = await examineRepository({
-        repository: { ...this.repository, patienceMs: 0 },
+        repository: { ...this.repository, retryForMs: 0 },
         signal: AbortSignal.any([inTime.signal, this.stopped.signal]),
       });
       this.lookedOn = performance.now();

@@ -8,7 +8,7 @@ import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { fromBufferPromise } from 'yauzl';
 import { ZipFile } from 'yazl';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import {
   ArchiveWriter,
   createManifest,
@@ -22,7 +22,7 @@ import {
   parseManifest,
   type RangeSource,
 } from './index.js';
-import { centralDirectory, entryTime, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';
+import { centralDirectory, entryTime, extent, LAST_RECORD_BYTES, lastRecord } from './read/zip-records.js';
 
 const OPTIONS = {
   compressionLevel: 1,

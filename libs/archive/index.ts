@@ -1,8 +1,7 @@
 export * from './entry-names.js';
-export { ENTRY_MEMORY_BYTES, type EntryWriter } from './entry-writer.js';
+export { ENTRY_MEMORY_BYTES, type EntryWriter } from './write/entry-writer.js';
 export * from './manifest.js';
-export * from './range-source.js';
-export * from './reader.js';
-export * from './slots.js';
-export * from './summary.js';
-export * from './writer.js';
+export * from './read/range-source.js';
+export * from './read/reader.js';
+export * from './read/summary.js';
+export * from './write/writer.js';

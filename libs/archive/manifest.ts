@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { DEFINITIONS_NAME } from './entry-names.js';
 
 /** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */

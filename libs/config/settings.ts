@@ -10,7 +10,7 @@ import { Secret } from './secret.js';
 export const OWN_SCHEMAS = { accounts: 'snapshotd', queue: 'snapshotd_queue' } as const;
 
 /** More sessions than this are a burden to a server that others use, and S3 takes no more. */
-const DEFAULT_LANES = 4;
+const DEFAULT_PARALLEL_JOBS = 4;
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -243,7 +243,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
   const databaseUrl = new Secret(value.DATABASE_URL);
-  const patienceMs = value.RETRY_SECONDS * 1_000;
+  const retryForMs = value.RETRY_SECONDS * 1_000;
   return {
     port: value.PORT,
     host: value.HOST,
@@ -263,8 +263,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     repository: {
       url: value.REPOSITORY_URL === undefined ? databaseUrl : new Secret(value.REPOSITORY_URL),
       schemas: value.REPOSITORY_SCHEMAS,
-      patienceMs,
-      lockPatienceMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
+      retryForMs,
+      lockTimeoutMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
     },
     store: {
       bucket: value.S3_BUCKET,
@@ -276,7 +276,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
       maxParts: value.S3_MAX_PARTS,
       partBytes: value.S3_PART_BYTES,
-      patienceMs,
+      retryForMs,
     },
     firstAdministrator:
       value.ADMIN_EMAIL !== undefined && value.ADMIN_PASSWORD !== undefined
@@ -286,7 +286,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
-    lanes: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_LANES),
+    parallelJobs: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),
     notifications: {
       webhooks: (value.WEBHOOK_URLS ?? []).map((url) => new Secret(url)),

@@ -1,6 +1,7 @@
 import type { Job } from 'bullmq';
 import { z } from 'zod';
-import { DAEMON_TYPES, type DaemonStatus, Failure } from '#contracts';
+import { Failure } from '#common';
+import { DAEMON_TYPES, type DaemonStatus } from '#contracts';
 import type { Keys } from '#keys';
 import {
   type DaemonJob,

@@ -3,7 +3,7 @@ import { type QueueOptions, runMigrations, setDefaultBackendFactory } from 'bull
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { errorSentence, Failure } from '#contracts';
+import { errorSentence, Failure } from '#common';
 import type { Logger } from '#logging';
 import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';

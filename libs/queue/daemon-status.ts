@@ -1,4 +1,5 @@
-import { type DaemonStatus, type FullText, progressTotal } from '#contracts';
+import { type FullText } from '#common';
+import { type DaemonStatus, progressTotal } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
 import { terminationMessage } from './termination.js';
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { DaemonJob, DaemonJobData } from './daemon-job.js';
 
 /** For so long a key stands for the daemon that was started with it, if that is remembered so long. */

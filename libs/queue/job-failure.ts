@@ -1,5 +1,5 @@
 import { UnrecoverableError } from 'bullmq';
-import { errorDetails, errorSentence, Failure } from '#contracts';
+import { errorDetails, errorSentence, Failure } from '#common';
 import { writable } from './writable.js';
 
 /**

@@ -1,11 +1,5 @@
-import {
-  type AttemptNotes,
-  errorSentence,
-  Failure,
-  fullText,
-  type Progress,
-  type ReportProgress,
-} from '#contracts';
+import { errorSentence, Failure, fullText } from '#common';
+import { type AttemptNotes, type Progress, type ReportProgress } from '#contracts';
 import type { Keys } from '#keys';
 import { signedProgress } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, Queue, QueueEvents, type QueueOptions, UnrecoverableError, Worker } from 'bullmq';
 import { z } from 'zod';
 import type { Secret } from '#config';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import { queueConnection } from './connection.js';

@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { refusalOf } from './refusals.js';
 
 /** The queue did not answer, or refused what it was asked for. */

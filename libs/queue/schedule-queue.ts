@@ -2,7 +2,7 @@ import { DelayedError, type Job, Queue, type RepeatOptions, Worker } from 'bullm
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Secret } from '#config';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import type { Logger } from '#logging';
 import { queueConnection } from './connection.js';
 import { answered } from './queue-unavailable.js';

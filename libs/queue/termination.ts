@@ -1,4 +1,5 @@
-import { type DaemonType, Failure } from '#contracts';
+import { Failure } from '#common';
+import { type DaemonType } from '#contracts';
 
 const NAMES: Record<DaemonType, string> = { BACKUP: 'Backup', RESTORE: 'Restore', VERIFY: 'Verify' };
 

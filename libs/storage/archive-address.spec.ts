@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { archiveKey, isBelowPrefix } from './archive-address.js';
 
 const ENDPOINT = 'https://s3.example.org';
@@ -12,7 +12,7 @@ const settings = (prefix: string) => ({
   maxParts: 10_000,
   partBytes: 8 * 1024 ** 2,
   checksums: 'when_required' as const,
-  patienceMs: 0,
+  retryForMs: 0,
 });
 const at = (key: string) => `${ENDPOINT}/archives/${key}`;
 const OWN = 'BackupDaemonJob1-107249060429899939.zip';

@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { Settings } from '#config';
 
 /** S3 takes no longer keys: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */

@@ -1,5 +1,5 @@
 import type { S3Client } from '@aws-sdk/client-s3';
-import { Retries, retrying } from '#contracts';
+import { Retries, retry } from '#common';
 import { inShort, storeFailure, type Target } from './errors.js';
 
 /** Is told what holds requests up just now, in a few words, and nothing once they go on. */
@@ -13,7 +13,7 @@ export class Bucket {
     readonly client: S3Client,
     readonly name: string,
     /** For how long a request that fails is tried again: milliseconds. */
-    private readonly patienceMs: number,
+    private readonly retryForMs: number,
     private readonly tellTrouble: TellTrouble,
   ) {}
 
@@ -23,7 +23,7 @@ export class Bucket {
     target: Target,
     signal?: AbortSignal,
   ): Promise<Output> {
-    return retrying(async () => {
+    return retry(async () => {
       try {
         return await send(signal === undefined ? {} : { abortSignal: signal });
       } catch (error) {
@@ -40,7 +40,7 @@ export class Bucket {
   private retryOptions(signal: AbortSignal | undefined): ConstructorParameters<typeof Retries>[0] {
     const who = Symbol();
     return {
-      patienceMs: this.patienceMs,
+      retryForMs: this.retryForMs,
       signal,
       // A request cannot mend the upload that it belongs to: the next attempt of the job begins another one.
       isOver: ({ code }) => code === 'STORE_UPLOAD_GONE',

@@ -1,4 +1,4 @@
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { type S3Fault, S3Proxy } from '../../test/support/s3-proxy.js';
 import { openStore, servers } from '../../test/support/servers.js';
 import { remedyFor } from './error-codes.js';
@@ -16,7 +16,7 @@ afterEach(() => {
 afterAll(() => proxy.close());
 
 const open = (more: Parameters<typeof openStore>[1] = {}, credentials = servers.s3.credentials) =>
-  openStore({ endpoint: proxy.url, credentials }, { patienceMs: 0, ...more });
+  openStore({ endpoint: proxy.url, credentials }, { retryForMs: 0, ...more });
 
 async function failureOf(work: Promise<unknown>): Promise<Failure> {
   const failure = await work.then(
@@ -126,7 +126,7 @@ test('a wrong region or key id is no fault of the network', async () => {
 });
 
 test('an upload that the store lost is not asked for again, and one that it completed before counts', async () => {
-  const store = open({ patienceMs: 60_000 });
+  const store = open({ retryForMs: 60_000 });
   let completed = 0;
   proxy.fault = ({ operation }) => {
     if (operation !== 'CompleteMultipartUpload') return undefined;

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { S3ServiceException } from '@aws-sdk/client-s3';
-import { type ErrorCode, errorSentence, Failure } from '#contracts';
+import { type ErrorCode, errorSentence, Failure } from '#common';
 import { remedyFor } from './error-codes.js';
 
 /** What a request was for, so that its failure names the thing. */

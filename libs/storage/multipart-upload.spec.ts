@@ -13,7 +13,7 @@ test('an upload keeps to the limits of the store: equal parts, then growing ones
   };
   const store = openStore(
     { ...servers.s3, endpoint: proxy.url },
-    { maxParts: 100, partBytes: SMALL, patienceMs: 0 },
+    { maxParts: 100, partBytes: SMALL, retryForMs: 0 },
   );
   const upload = await store.startUpload('parts/a.zip', signal);
   await expect(

@@ -6,7 +6,7 @@ import {
   ListMultipartUploadsCommand,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { Bucket } from './bucket.js';
 import { type PartLimits, partSize, partsInFlight } from './part-size.js';
 

@@ -10,7 +10,7 @@ import {
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { Readable } from 'node:stream';
 import { ensureHome, type Settings } from '#config';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { storeBase } from './archive-address.js';
 import { Bucket, type TellTrouble } from './bucket.js';
 import { storeFailure } from './errors.js';
@@ -54,7 +54,7 @@ export class ObjectStore {
     private readonly client = s3Client(settings),
     private readonly clock = new StoreClock(client),
   ) {
-    this.objects = new Bucket(client, settings.bucket, settings.patienceMs, tellTrouble);
+    this.objects = new Bucket(client, settings.bucket, settings.retryForMs, tellTrouble);
   }
 
   get bucket(): string {

@@ -1,6 +1,6 @@
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import type { Readable } from 'node:stream';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { Bucket } from './bucket.js';
 import { storeFailure } from './errors.js';
 

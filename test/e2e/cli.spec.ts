@@ -16,8 +16,9 @@ import { createServer, type RequestListener, request, type Server } from 'node:h
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { json, text as readText } from 'node:stream/consumers';
-import { type Archive, type DaemonStatus, PRODUCT, type ScheduleView, type WorkerView } from '#contracts';
-import { freePort } from '#embedded';
+import { PRODUCT } from '#common';
+import { type Archive, type DaemonStatus, type ScheduleView, type WorkerView } from '#contracts';
+import { freePort } from '../../dev/index.js';
 import { CommandLine } from '../support/command-line.js';
 import { Proxy } from '../support/proxy.js';
 import { servers, sql } from '../support/servers.js';

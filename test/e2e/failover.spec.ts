@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
-import { freePort, ServerProcess } from '#embedded';
+import { freePort, ServerProcess } from '../../dev/index.js';
 import { OwnServer } from '../support/own-server.js';
 import { Proxy } from '../support/proxy.js';
 import { servers } from '../support/servers.js';

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { freePort } from '#embedded';
+import { freePort } from '../../dev/index.js';
 import { OwnServer } from '../support/own-server.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { nextRedisDatabase, Stack } from '../support/stack.js';

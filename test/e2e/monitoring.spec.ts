@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import type { DaemonStatus } from '#contracts';
-import { freePort, type ServerProcess, startApp } from '#embedded';
+import { freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { type Received, Receiver } from '../support/receiver.js';
 import { oneOf, queues, servers } from '../support/servers.js';

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
 import { Keys } from '#keys';
-import { verificationRecord } from '#snapshot';
+import { verificationRecord } from '#engine';
 import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';

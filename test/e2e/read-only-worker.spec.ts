@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { DaemonStatus } from '#contracts';
-import { ServerProcess } from '#embedded';
+import { ServerProcess } from '../../dev/index.js';
 import { newDatabase, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 

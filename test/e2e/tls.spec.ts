@@ -30,16 +30,16 @@ async function selfSigned(): Promise<Identity> {
 
 /** Backs up with the built heart, in a process that trusts what it is told to trust; prints the definitions' entry or why they are omitted. */
 const BACKING_UP = `
-  const { backup } = require('./dist/libs/snapshot');
+  const { backup } = require('./dist/libs/engine');
   const { ObjectStore } = require('./dist/libs/storage');
   const { openArchive } = require('./dist/libs/archive');
   const { Secret } = require('./dist/libs/config');
   const [url, endpoint] = process.argv.slice(1);
   const signal = new AbortController().signal;
-  const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', patienceMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
+  const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', retryForMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
   let notes = { archives: [], sessions: [] };
   const journal = { report: () => {}, get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; }, isOvertaken: async () => false };
-  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', lanes: 1, journal, finishLater: () => {}, signal })
+  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', lanes: 1, journal, finishLater: () => {}, signal })
     .then(async ({ key }) => {
       const { manifest } = await openArchive(await store.open(key, signal));
       console.log(manifest.definitions?.name ?? manifest.leftOut[0].why);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus, DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
-import type { ServerProcess } from '#embedded';
+import type { ServerProcess } from '../../dev/index.js';
 import { Forger } from '../support/forger.js';
 import { newDatabase, oneOf, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';

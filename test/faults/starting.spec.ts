@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { EmbeddedS3, freePort, type ServerProcess, startApp } from '#embedded';
+import { EmbeddedS3, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { OwnServer, ownQueues } from '../support/own-server.js';
 import { servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';

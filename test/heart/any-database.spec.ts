@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql, thorough } from '../support/servers.js';

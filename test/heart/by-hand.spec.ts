@@ -7,9 +7,9 @@ import { runBackup } from '../support/heart.js';
 import { newDatabase, openStore, servers, sql } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
-const FORMAT = readFileSync(join(__dirname, '../../libs/archive/FORMAT.md'), 'utf8');
+const FORMAT = readFileSync(join(__dirname, '../../docs/archive-format.md'), 'utf8');
 
-/** The first block of code in a section of FORMAT.md. */
+/** The first block of code in a section of archive-format.md. */
 function block(section: string, language: string): string {
   const text = FORMAT.slice(FORMAT.indexOf(`\n## ${section}\n`));
   const [, code] = new RegExp(`^( *)\`\`\`${language}\n([^]*?)^\\1\`\`\``, 'm').exec(text)?.slice(1) ?? [];
@@ -26,7 +26,7 @@ beforeAll(() => {
 });
 afterAll(() => store.close());
 
-onDebians('with unzip and psql alone, word for word as FORMAT.md has it,', () => {
+onDebians('with unzip and psql alone, word for word as archive-format.md has it,', () => {
   /** Runs the commands of the page with the archive and the target of this test. */
   function follow(commands: string, archive: string, target: string): void {
     const folder = mkdtempSync(join(servers.folder, 'by-hand-'));

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, copyFileSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import {
   build,

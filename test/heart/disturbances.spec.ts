@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
-import type { BackupRequest } from '#snapshot';
+import type { BackupRequest } from '#engine';
 import { MemoryJournal, runBackup } from '../support/heart.js';
 import { newDatabase, oneOf, openStore, postgresMajors, servers, thorough } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
@@ -190,7 +190,7 @@ function linesOf(csv: Buffer | undefined): string[] {
 }
 
 /** A few blocks for each COPY, so that two lanes read these tables. */
-const CUT_UP = { lanes: 2, chunkBytes: 16 * 1024 };
+const CUT_UP = { parallelJobs: 2, chunkBytes: 16 * 1024 };
 /** pg_dump locks all tables of the database; the schemas of the other runs are none of its business. */
 const WITHOUT_DEFINITIONS = { definitions: 'off' } as const;
 

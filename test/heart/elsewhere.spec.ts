@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Failure } from '#contracts';
+import type { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';

@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import { Secret } from '#config';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup } from '../support/heart.js';
@@ -62,7 +62,7 @@ describe('PostgreSQL fails a backup', () => {
   test('that nobody listens for is waited for once, until a time that is told', async () => {
     const journal = new MemoryJournal();
     const url = new Secret('postgres://u:secret@127.0.0.1:1/db');
-    const repository = { url, schemas: ['s'], patienceMs: 2_500, lockPatienceMs: 0 };
+    const repository = { url, schemas: ['s'], retryForMs: 2_500, lockTimeoutMs: 0 };
     const failure = await failureOf(runBackup(store, url.reveal(), ['s'], { journal, repository }));
     expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'permanent' });
     expect(failure.message).toMatch(/ It was tried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
@@ -404,7 +404,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
 
 test('an S3 server that does not answer is waited for, and then named', async () => {
   const { credentials } = servers.s3;
-  const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials }, { patienceMs: 1_000 });
+  const store = openStore({ endpoint: 'http://127.0.0.1:1', credentials }, { retryForMs: 1_000 });
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
   expect(failure.sentence).toMatch(

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ArchiveWriter, type Manifest, openArchive } from '#archive';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, oneOf, openStore, postgresMajors, putBytes, servers } from '../support/servers.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Secret } from '#config';
 import type { ObjectStore } from '#storage';
-import { examineRepository, remarksOn } from '#snapshot';
+import { examineRepository, remarksOn } from '#engine';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
@@ -34,7 +34,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
   }
   const examine = (url: string) =>
     examineRepository({
-      repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 0 },
+      repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 0 },
       signal,
     });
   const remarks = async (url: string) =>
@@ -114,8 +114,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const repository = {
       url: new Secret(here.url),
       schemas: ['s'],
-      patienceMs: 60_000,
-      lockPatienceMs: 0,
+      retryForMs: 60_000,
+      lockTimeoutMs: 0,
       identity,
     };
     for (const attempt of [

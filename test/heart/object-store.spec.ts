@@ -17,7 +17,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
-import { EmbeddedS3, freePort, ServerProcess } from '#embedded';
+import { EmbeddedS3, freePort, ServerProcess } from '../../dev/index.js';
 import type { ObjectStore, StoredObject } from '#storage';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { openStore, servers } from '../support/servers.js';

@@ -74,7 +74,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       await copyOut(session, [chunk], snapshot.serverEncoding, [
         {
           write: (bytes) => void (csv += bytes.toString()),
-          endPart: () => undefined,
+          endEntry: () => undefined,
           end: () => undefined,
         },
       ]);

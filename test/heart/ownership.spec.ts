@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Failure } from '#contracts';
+import type { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';

@@ -261,7 +261,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
       if (message.startsWith('Copying s.'))
         swap ??= sql(url, 'ALTER SCHEMA s RENAME TO blue; ALTER SCHEMA green RENAME TO s');
     };
-    const failing = runBackup(store, url, ['s'], { journal, lanes: 1 });
+    const failing = runBackup(store, url, ['s'], { journal, parallelJobs: 1 });
     await expect(failing).rejects.toMatchObject({ code: 'REPOSITORY_CHANGING', persistence: 'transient' });
     await swap;
   });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort, ServerProcess } from '#embedded';
+import { freePort, ServerProcess } from '../../dev/index.js';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Secret } from '#config';
-import { Failure } from '#contracts';
-import type { BackupRequest } from '#snapshot';
+import { Failure } from '#common';
+import type { BackupRequest } from '#engine';
 import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
@@ -61,12 +61,12 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   }
 
   /** Options of a job that says what it waits for, and that gives up soon. */
-  function waiting(url: string, lockPatienceMs = 60_000) {
+  function waiting(url: string, lockTimeoutMs = 60_000) {
     const journal = new MemoryJournal();
     const held = new Promise<string>((resolve) => {
       journal.onReport = ({ message }) => message.startsWith(HELD) && resolve(message);
     });
-    const repository = { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs };
+    const repository = { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs };
     return { held, journal, options: { journal, repository, definitions: 'off' as const } };
   }
 

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { spawn } from 'node:child_process';
 import pg from 'pg';
 import { openArchive } from '#archive';
-import { Failure } from '#contracts';
-import type { RestoreRequest } from '#snapshot';
+import { Failure } from '#common';
+import type { RestoreRequest } from '#engine';
 import type { ObjectStore } from '#storage';
 import { CHUNK_BYTES } from '#postgres';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -572,14 +572,14 @@ test('a restore that is killed at any moment leaves the repository as it was, or
 
 /** Runs the built heart in a process of its own, which can be killed. */
 const RESTORING_PROCESS = `
-  const { restore } = require('./dist/libs/snapshot');
+  const { restore } = require('./dist/libs/engine');
   const { ObjectStore } = require('./dist/libs/storage');
   const { Secret } = require('./dist/libs/config');
   const [url, endpoint, key] = process.argv.slice(1);
-  const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', patienceMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
+  const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', retryForMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
   let notes = { archives: [], sessions: [] };
   const journal = { report: ({ message }) => message.startsWith('Waiting') && console.log(message), get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; } };
-  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], patienceMs: 0, lockPatienceMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, journal, finishLater: () => {}, signal: new AbortController().signal, key, allowExtraTables: false, fireEventTriggers: false, backupFirst: false })
+  restore({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, journal, finishLater: () => {}, signal: new AbortController().signal, key, allowExtraTables: false, fireEventTriggers: false, backupFirst: false })
     .then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });`;
 
 describe('a verification refuses what a restore would refuse', () => {

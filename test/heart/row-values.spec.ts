@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { errorDetails, Failure, fullText } from '#contracts';
+import { errorDetails, Failure, fullText } from '#common';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';

@@ -56,7 +56,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
       const journal = new MemoryJournal();
       const { key } = await runBackup(store, pooler.url, ['s'], { journal });
       await runVerify(store, pooler.url, ['s'], key, { restoreDrill: true });
-      const { leftOut } = await runRestore(store, pooler.url, ['s'], key, { lanes: 2 });
+      const { leftOut } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
       expect(leftOut).toEqual([]);
     } finally {
       await pooler.close();

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { EmbeddedPostgres } from '#embedded';
+import { EmbeddedPostgres } from '../../dev/index.js';
 import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
 import { contentsOf, largeTable } from '../support/large-table.js';

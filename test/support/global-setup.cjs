@@ -12,7 +12,7 @@ const {
   EmbeddedS3,
   Swift,
   throwAwayFolder,
-} = require('../../dist/libs/embedded/index.js');
+} = require('../../dist/dev/index.js');
 const { chromiumPath } = require('../../dist/tools/chromium.js');
 
 const DEBIAN = '/usr/lib/postgresql';

@@ -12,7 +12,7 @@ import {
   verify,
   type VerifyRequest,
   type VerifyResult,
-} from '#snapshot';
+} from '#engine';
 import type { ObjectStore } from '#storage';
 
 /** A journal that lives in memory and remembers everything. */
@@ -94,12 +94,12 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, patienceMs: 0, lockPatienceMs: 60_000 },
+    repository: { url: new Secret(url), schemas, retryForMs: 0, lockTimeoutMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,
     definitions: 'auto',
-    lanes: 2,
+    parallelJobs: 2,
     // Small tables are cut up and read side by side as large ones are.
     chunkBytes: 64 * 1024,
     journal: new MemoryJournal(),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { EmbeddedPostgres, EmbeddedRedis, type ServerProcess } from '#embedded';
+import { EmbeddedPostgres, EmbeddedRedis, type ServerProcess } from '../../dev/index.js';
 import { servers } from './servers.js';
 
 interface Running {

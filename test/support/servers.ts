@@ -102,7 +102,7 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
     maxParts: 10_000,
     partBytes: 8 * 1024 ** 2,
     checksums: 'when_required',
-    patienceMs: 60_000,
+    retryForMs: 60_000,
     ...more,
   };
 }

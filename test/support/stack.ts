@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DaemonStatus, hasEnded } from '#contracts';
-import { apiReady, freePort, type ServerProcess, startApp } from '#embedded';
+import { apiReady, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { newDatabase, servers, sql } from './servers.js';
 
 const DIST = join(process.cwd(), 'dist');

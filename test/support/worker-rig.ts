@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
-import type { ServerProcess } from '#embedded';
+import type { ServerProcess } from '../../dev/index.js';
 import { whatIsThere } from './bucket.js';
 import { FollowedDaemon } from './followed-daemon.js';
 import { Proxy } from './proxy.js';

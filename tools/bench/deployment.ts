@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
-import { apiReady, freePort, type ServerProcess, startApp, startServers } from '#embedded';
+import { apiReady, freePort, type ServerProcess, startApp, startServers } from '../../dev/index.js';
 import { Client } from '../client.js';
 import type { Rig } from './rig.js';
 

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EmbeddedPostgres, EmbeddedS3, freePort, ServerProcess } from '#embedded';
+import { EmbeddedPostgres, EmbeddedS3, freePort, ServerProcess } from '../../dev/index.js';
 import { Bucket } from './bucket.js';
 import { withClient } from './connect.js';
 import { say } from './progress.js';

@@ -1,4 +1,4 @@
-import { EmbeddedS3 } from '#embedded';
+import { EmbeddedS3 } from '../../dev/index.js';
 
 /**
  * The S3 server as a process of its own: so it takes no time from the process that uploads for pg_dump, and

@@ -6,7 +6,7 @@ import type { DataSource } from 'typeorm';
 import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
 import { databaseOptions, openDatabase } from '#database';
-import { apiReady, freePort, startApp, startServers, throwAwayFolder } from '#embedded';
+import { apiReady, freePort, startApp, startServers, throwAwayFolder } from '../../dev/index.js';
 import { Client } from '../client.js';
 import { fillRepository } from '../fill-repository.js';
 import { daysAgo, type History } from './history.js';

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
-import { findManifest, type ManifestSummary, Slots } from '#archive';
-import { type ArchiveFacts, type ArchiveVerification, Failure } from '#contracts';
+import { Semaphore, Failure } from '#common';
+import { findManifest, type ManifestSummary } from '#archive';
+import { type ArchiveFacts, type ArchiveVerification } from '#contracts';
 import { Keys } from '#keys';
-import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#snapshot';
+import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#engine';
 import { type ListedObject, ObjectStore } from '#storage';
 import { RecentlyUsed } from './recently-used.js';
 
@@ -20,8 +21,8 @@ export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedB
 export class ArchiveReader {
   private readonly facts = new RecentlyUsed<ArchiveFacts>(REMEMBERED);
   private readonly records = new RecentlyUsed<{ record: VerificationRecord | undefined }>(REMEMBERED);
-  private readonly slots = new Slots(AT_ONCE);
-  private readonly longSlot = new Slots(1);
+  private readonly slots = new Semaphore(AT_ONCE);
+  private readonly longSlot = new Semaphore(1);
 
   constructor(
     private readonly store: ObjectStore,
@@ -104,11 +105,11 @@ function version({ key, etag, bytes, modifiedOn }: ListedObject): string {
   return JSON.stringify([key, etag, bytes, modifiedOn]);
 }
 
-async function within<Result>(slots: Slots, work: () => Promise<Result>): Promise<Result> {
-  await slots.take();
+async function within<Result>(slots: Semaphore, work: () => Promise<Result>): Promise<Result> {
+  await slots.acquire();
   try {
     return await work();
   } finally {
-    slots.give();
+    slots.release();
   }
 }

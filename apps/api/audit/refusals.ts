@@ -1,5 +1,5 @@
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { Audit, type AuditedCall } from './audit.js';
 
 /** For so long the refused calls of one account and action are counted, before their count is recorded. */

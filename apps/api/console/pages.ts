@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
 import { Eta } from 'eta';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { PRODUCT } from '#contracts';
+import { PRODUCT } from '#common';
 import { pageToken } from '../auth/access.js';
 import { linksBelow } from '../http/base-path.js';
 import { answerFor, TooManyRequests } from '../http/reason.js';

@@ -1,6 +1,7 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import type { Settings } from '#config';
-import { type DaemonStatus, type DaemonType, Failure } from '#contracts';
+import { Failure } from '#common';
+import { type DaemonStatus, type DaemonType } from '#contracts';
 import { type ArchiveRequest, type DaemonFilter, DaemonQueue } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { isId } from '../http/ids.js';

@@ -1,7 +1,8 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { type DaemonStatus, errorSentence, hasEnded } from '#contracts';
+import { errorSentence } from '#common';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 

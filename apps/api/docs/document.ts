@@ -1,6 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { PRODUCT } from '#contracts';
+import { PRODUCT } from '#common';
 import { isOpen } from '../auth/open-routes.js';
 import { policyOf, type RoutePolicy } from '../auth/route-policies.js';
 import { answerSchemas } from './answers.js';

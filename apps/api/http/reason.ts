@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 
 /** Somebody asks too often; they may ask again after so many seconds. */
 export class TooManyRequests extends HttpException {

@@ -5,7 +5,7 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { databaseNow } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue, NotificationQueue } from '#queue';

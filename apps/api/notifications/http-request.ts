@@ -1,5 +1,5 @@
 import type { Secret } from '#config';
-import { errorSentence, Failure, PRODUCT } from '#contracts';
+import { errorSentence, Failure, PRODUCT } from '#common';
 
 const ANSWER_WITHIN_MS = 10_000;
 

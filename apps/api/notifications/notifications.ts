@@ -6,7 +6,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { Secret, Settings } from '#config';
-import { type DaemonStatus, Failure, hasEnded } from '#contracts';
+import { Failure } from '#common';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { SETTINGS } from '../settings.js';
 import { request } from './http-request.js';

@@ -7,7 +7,7 @@ import {
 import { InjectRepository } from '@nestjs/typeorm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Repository } from 'typeorm';
-import { errorSentence } from '#contracts';
+import { errorSentence } from '#common';
 import { databaseNow, Schedule } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';

@@ -1,7 +1,8 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { errorSentence, type ScheduleRequest, type ScheduleView } from '#contracts';
+import { errorSentence } from '#common';
+import { type ScheduleRequest, type ScheduleView } from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';

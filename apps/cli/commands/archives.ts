@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { type Archive, Failure } from '#contracts';
+import { Failure } from '#common';
+import { type Archive } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
 import { downloadFile, type DownloadOptions, downloadTo, refuseExisting } from '../download.js';

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { type DaemonStatus, Failure, hasEnded } from '#contracts';
+import { Failure } from '#common';
+import { type DaemonStatus, hasEnded } from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatDuration, formatTable, formatTime } from '../format.js';
@@ -8,7 +9,7 @@ import { ask, canAsk } from '../prompt.js';
 import { expectCompleted, showStatus, tellingTrouble, watched } from '../watch.js';
 
 /** For how long a start is sent again when its answer was lost. */
-const START_PATIENCE_MS = 30_000;
+const START_RETRY_MS = 30_000;
 
 const WAIT = ['--wait', 'show how it gets on until it has ended; the exit code tells how'] as const;
 const ALLOW_EXTRA_TABLES = [
@@ -167,7 +168,7 @@ async function start(context: Context, kind: DaemonKind, body: object, wait = fa
   const started = await api.start(
     kind,
     body,
-    tellingTrouble((text) => context.note(text), START_PATIENCE_MS),
+    tellingTrouble((text) => context.note(text), START_RETRY_MS),
   );
   const { id, type } = started;
   if (wait) {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 import { Api } from '../api.js';
 import { Context } from '../context.js';
 import { printable } from '../format.js';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { Failure } from '#contracts';
+import { Failure } from '#common';
 
 /** A program of its own: the tools may use what the apps may not. */
 const TOOL = join(__dirname, '../../../tools/start.js');

@@ -1,0 +1,5 @@
+export * from './errors.js';
+export * from './product.js';
+export * from './retry.js';
+export * from './semaphore.js';
+export * from './task-group.js';

@@ -1,0 +1,157 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ArchiveWriter, DEFINITIONS_NAME, type ManifestFacts } from '#archive';
+import { OWN_SCHEMAS } from '#config';
+import { Failure } from '#common';
+import {
+  connectionTls,
+  type SchemaDump,
+  dumpSchema,
+  type Omission,
+  limitsStatements,
+  listClosedSchemas,
+  type Observer,
+  type PgDump,
+  type Session,
+  type Snapshot,
+  whyUnusable,
+} from '#postgres';
+import type { Repository } from '../shared/repository-session.js';
+
+/** How long pg_dump may wait for a lock once the rows are copied. */
+const LOCK_WAIT_MS = 5_000;
+const LOOK_EVERY_MS = 500;
+
+export interface SchemaDumpRequest {
+  definitions: SchemaDefinitionsMode;
+  repository: Repository;
+  signal: AbortSignal;
+  /** Of the session that exported the snapshot. */
+  applicationName: string;
+  /** What was found on PATH. */
+  program: PgDump | undefined;
+}
+
+/** `auto`: where pg_dump can read them; otherwise the archive names them as omitted. `required`: or there is no backup. */
+export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
+
+export interface RunningSchemaDump {
+  /** Missing where the archive is to hold none. */
+  definitions?: SchemaDump;
+  /** pg_dump's application_name. */
+  applicationName: string;
+  mode: SchemaDefinitionsMode;
+  leftOut: Omission[];
+}
+
+/**
+ * Starts to read the definitions of the whole database, as far as the role may read them: tables may need types,
+ * functions and extensions from other schemas than their own.
+ * @throws Failure DEFINITIONS_FAILED
+ */
+export async function startSchemaDump(
+  { definitions: mode, repository, applicationName, program, signal }: SchemaDumpRequest,
+  session: Session,
+  snapshot: Snapshot,
+): Promise<RunningSchemaDump> {
+  const dump = { mode, applicationName: `${applicationName} definitions` };
+  if (mode === 'off') return { ...dump, leftOut: [without('BACKUP_DEFINITIONS is off')] };
+  const url = repository.url.reveal();
+  const reason = whyUnusable(program, snapshot.serverVersion, connectionTls(url, session.client));
+  if (reason !== undefined && mode === 'required')
+    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${reason}.`, {
+      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+    });
+  if (reason !== undefined) return { ...dump, leftOut: [without(reason)] };
+
+  const closed = await listClosedSchemas(session);
+  const own = Object.values<string>(OWN_SCHEMAS);
+  const definitions = dumpSchema({
+    session,
+    url,
+    applicationName: dump.applicationName,
+    snapshot: snapshot.exportedName,
+    exclude: [...new Set([...own, ...closed])],
+    limited: await limitsStatements(session),
+    signal,
+  });
+  return {
+    ...dump,
+    definitions,
+    leftOut: closed
+      .filter((schema) => !own.includes(schema))
+      .map((schema) => ({
+        what: `definitions of the schema ${schema}`,
+        why: 'the role may not read all of its tables',
+      })),
+  };
+}
+
+/** Settles when pg_dump has ended. @throws Failure DEFINITIONS_FAILED where the archive must hold definitions */
+export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
+  await definitions?.ended.catch((error: unknown) => {
+    if (!mayLack(mode, error)) throw error;
+  });
+}
+
+/**
+ * Writes the definitions as an entry of their own. An entry that was begun cannot be taken back: it is begun when
+ * pg_dump has read everything.
+ * @returns what the manifest says of them
+ * @throws Failure DEFINITIONS_FAILED where the archive must hold definitions
+ */
+export async function addSchemaDefinitions(
+  { definitions, applicationName, mode, leftOut }: RunningSchemaDump,
+  writer: ArchiveWriter,
+  observer: Observer,
+): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
+  if (definitions === undefined) return { leftOut };
+  try {
+    await readBeforeLong(definitions, applicationName, observer);
+  } catch (error) {
+    if (mayLack(mode, error)) return { leftOut: [without(error.message.replace(/\s+/g, ' '))] };
+    throw error;
+  }
+  const entry = writer.entry(DEFINITIONS_NAME);
+  try {
+    for await (const bytes of definitions.sql as AsyncIterable<Buffer>) await entry.write(bytes);
+    await definitions.ended;
+  } catch (error) {
+    entry.fail(error);
+    throw error;
+  }
+  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut };
+}
+
+/** Waits until pg_dump has read everything, and stops it if it only waits for others' locks. */
+async function readBeforeLong(
+  { read, stop }: SchemaDump,
+  applicationName: string,
+  observer: Observer,
+): Promise<void> {
+  let waitingSince: number | undefined;
+  let done = false;
+  const settled = read.finally(() => (done = true));
+  settled.catch(() => undefined);
+  for (;;) {
+    await Promise.race([settled, sleep(LOOK_EVERY_MS, undefined, { ref: false })]);
+    if (done) return settled;
+    const lock = await observer.sessionWaitingFor(applicationName).catch(() => undefined);
+    if (lock === undefined) waitingSince = undefined;
+    else if (performance.now() - (waitingSince ??= performance.now()) >= LOCK_WAIT_MS)
+      stop(
+        new Failure(
+          'DEFINITIONS_FAILED',
+          'transient',
+          `pg_dump waited ${LOCK_WAIT_MS / 1_000} seconds for ${lock}.`,
+        ),
+      );
+  }
+}
+
+function mayLack(mode: SchemaDefinitionsMode, error: unknown): error is Failure {
+  return mode !== 'required' && error instanceof Failure && error.code === 'DEFINITIONS_FAILED';
+}
+
+function without(reason: string): Omission {
+  return { what: 'definitions', why: `tables, indexes and functions are not included: ${reason}` };
+}

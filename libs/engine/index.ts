@@ -1,0 +1,9 @@
+export * from './backup/backup.js';
+export * from './backup/backup-request.js';
+export * from './verify/delete-archive.js';
+export * from './shared/examine-repository.js';
+export * from './shared/journal.js';
+export type { Repository } from './shared/repository-session.js';
+export * from './restore/restore.js';
+export * from './verify/verification-record.js';
+export * from './verify/verify.js';

@@ -1,0 +1,154 @@
+import type { OpenArchive } from '#archive';
+import { Failure } from '#common';
+import {
+  attempt,
+  createCopies,
+  displayTable,
+  hasRows,
+  isCheckViolation,
+  isForeignKeyViolation,
+  makeKeysExact,
+  type Suspension,
+  quoteTable,
+  rebuildIndexes,
+  refreshMaterializedViews,
+  reinstateEventTriggers,
+  type Session,
+  setSequences,
+  suspendEventTriggers,
+  underPath,
+} from '#postgres';
+import type { RowProgress } from '../shared/row-progress.js';
+import type { RestorePlan } from './restore-plan.js';
+import { loadTables } from './load-tables.js';
+import { danglingKey, violatedCheck } from './refused-rows.js';
+
+/**
+ * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
+ * be made, empties the others, loads the rows, and leaves everything around them as it was.
+ * @returns what could not be made as it was, by name
+ * @throws Failure ARCHIVE_INVALID, FOREIGN_KEY_DANGLING, DESTINATION_REFUSED, or PostgreSQL's
+ */
+export async function replaceRows(
+  session: Session,
+  archive: OpenArchive,
+  plan: RestorePlan,
+  progress: RowProgress,
+  signal: AbortSignal,
+): Promise<string[]> {
+  await suspendEventTriggers(session, plan.eventTriggers);
+  await createCopies(session, plan.scratchTables, plan.paths, plan.without);
+  for (const { what, suspend } of plan.suspensions.toReversed()) {
+    progress.say(`Putting ${what} out of the way`);
+    await session.query(suspend);
+  }
+  if (plan.replace) await truncate(session, plan.tables);
+  else await checkEmpty(session, plan.tables);
+  // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
+  await setSequences(session, plan.sequences);
+  await loadTables(session, archive, plan, progress, signal);
+  const isKey = ({ validates }: Suspension) => validates !== undefined;
+  const leftOut = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
+  // Keys need them.
+  leftOut.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
+  leftOut.push(...(await reinstateAll(plan.suspensions.filter(isKey))));
+  leftOut.push(...(await makeKeysExact(session, plan.keys)));
+  progress.allRows('Refreshing materialized views');
+  leftOut.push(...(await refreshMaterializedViews(session, plan.views, plan.paths)));
+  // Their functions may read any of it.
+  for (const suspension of plan.suspensions) {
+    if (suspension.validate === undefined) continue;
+    progress.allRows(`Validating ${suspension.what}`);
+    leftOut.push(...(await validate(session, suspension, suspension.validate, plan)));
+  }
+  await reinstateEventTriggers(session, plan.eventTriggers);
+  return leftOut;
+
+  async function reinstateAll(suspensions: Suspension[]): Promise<string[]> {
+    const lost: string[] = [];
+    for (const suspension of suspensions) {
+      progress.allRows(`Reinstating ${suspension.what}`);
+      lost.push(...(await reinstate(session, suspension, plan)));
+    }
+    return lost;
+  }
+}
+
+type Relation = Parameters<typeof quoteTable>[0];
+
+async function truncate(session: Session, tables: Relation[]): Promise<void> {
+  if (tables.length === 0) return;
+  await session.query(`TRUNCATE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
+}
+
+/** Rows that are there may be somebody's: only in their own place are they replaced. */
+async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
+  for (const table of tables) {
+    if (await hasRows(session, table))
+      throw new Failure(
+        'DESTINATION_REFUSED',
+        'permanent',
+        `The table ${displayTable(table)} is not empty.`,
+        {
+          hint: 'Nothing was changed. Rows are replaced in their own place only: empty it first.',
+        },
+      );
+  }
+}
+
+/**
+ * Runs definitions under the safe path, under which PostgreSQL printed them: so each name means the same object again.
+ * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
+ * @returns what is not as it was, by name
+ */
+async function reinstate(
+  session: Session,
+  { what, validates, reinstate: statements, unvalidated, lost }: Suspension,
+  { paths, keepViolations }: RestorePlan,
+): Promise<string[]> {
+  if (lost !== undefined) return [`${what} (dropped: ${lost})`];
+  const run = () =>
+    underPath(session, validates === undefined ? undefined : paths.get(validates), async () => {
+      for (const statement of statements) await session.query(statement);
+    });
+  if (keepViolations && unvalidated !== undefined) {
+    const failure = await attempt(session, run);
+    if (failure === undefined) return [];
+    if (!isForeignKeyViolation(failure)) throw failure;
+    if ((await attempt(session, () => session.query(unvalidated))) !== undefined)
+      throw danglingKey(what, failure, CANNOT_BE_UNVALIDATED);
+    for (const statement of statements.slice(1)) await session.query(statement);
+    return [`${what} (NOT VALID: rows violate it)`];
+  }
+  try {
+    await run();
+    return [];
+  } catch (error) {
+    if (!isForeignKeyViolation(error)) throw error;
+    throw danglingKey(what, error);
+  }
+}
+
+const CANNOT_BE_UNVALIDATED =
+  'Nothing was changed. Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID, so "keepViolations" does not help: restore both of its tables, or drop the key first and add it again when its rows are right.';
+
+/** Holds a check against all rows. @returns its name, if it stays unvalidated */
+async function validate(
+  session: Session,
+  { what }: Suspension,
+  { statement, under }: NonNullable<Suspension['validate']>,
+  { paths, keepViolations }: RestorePlan,
+): Promise<string[]> {
+  const run = () => underPath(session, paths.get(under), () => session.query(statement));
+  if (keepViolations) {
+    const failure = await attempt(session, run);
+    return failure === undefined ? [] : [`${what} (NOT VALID: ${failure.sentence})`];
+  }
+  try {
+    await run();
+    return [];
+  } catch (error) {
+    if (!isCheckViolation(error)) throw error;
+    throw violatedCheck(what, { cause: error });
+  }
+}

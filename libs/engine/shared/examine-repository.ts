@@ -1,0 +1,74 @@
+import { type DatabaseIdentity, type ReportProgress, type WorkerRemark } from '#contracts';
+import { databaseIdentity, type RoleRights, roleRights } from '#postgres';
+import { RowProgress } from './row-progress.js';
+import { openSession, type Repository } from './repository-session.js';
+
+export interface RepositoryFacts {
+  identity: DatabaseIdentity;
+  rights: RoleRights;
+}
+
+export interface ExamineRequest {
+  /** Where its `identity` is set, another database is refused. */
+  repository: Repository;
+  report?: ReportProgress;
+  signal: AbortSignal;
+}
+
+/**
+ * Finds out where a repository's URL leads, and what its role may do there.
+ * @throws Failure, or the signal's reason
+ */
+export async function examineRepository({
+  repository,
+  report = () => undefined,
+  signal,
+}: ExamineRequest): Promise<RepositoryFacts> {
+  const applicationName = 'snapshotd worker';
+  const progress = new RowProgress(report);
+  const session = await openSession({ repository, applicationName, progress, signal });
+  const stop = () => session.destroy();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return {
+      identity: await databaseIdentity(session),
+      rights: await roleRights(session, repository.schemas),
+    };
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    await session.close();
+  }
+}
+
+/** What an administrator should know of a worker's role. */
+export function remarksOn({ identity, rights }: RepositoryFacts): WorkerRemark[] {
+  const { role, superuser, more, tables, notOwned } = rights;
+  const remarks: WorkerRemark[] = [];
+  if (superuser)
+    remarks.push({
+      kind: 'SUPERUSER',
+      level: 'warning',
+      message: `The role ${role} is a superuser: code that belongs to the repository's tables runs with all of its rights. Let REPOSITORY_URL name a role that owns the repository's tables and nothing else.`,
+    });
+  if (!superuser && more.length > 0)
+    remarks.push({
+      kind: 'MORE_RIGHTS',
+      level: 'warning',
+      message: `The role ${role} has rights that a worker does not need: ${more.join(', ')}. Revoke them.`,
+    });
+  if (notOwned > 0)
+    remarks.push({
+      kind: 'BACKS_UP_ONLY',
+      level: 'information',
+      message: `Backs up only: restores and verifications fail, because the role ${role} does not own ${notOwned} of ${tables} tables.`,
+    });
+  if (identity.systemIdentifier === null)
+    remarks.push({
+      kind: 'IDENTITY_UNKNOWN',
+      level: 'information',
+      message: `This database cannot be told from others. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${role};`,
+    });
+  return remarks;
+}

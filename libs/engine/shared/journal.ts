@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { Failure } from '#common';
+import { type AttemptNotes, type OpenedSession, type ReportProgress, type StartedArchive } from '#contracts';
+
+/** What of a daemon's run outlives the process that runs it. */
+export interface Journal {
+  report: ReportProgress;
+  /** Of this attempt and of earlier ones. */
+  readonly notes: Readonly<AttemptNotes>;
+  /** Replaces some of the notes; durable once it resolves. Fails when a later attempt has begun. */
+  note(change: Partial<AttemptNotes>): Promise<void>;
+  /** Whether a later attempt has begun, because this one seemed dead: what it may have found is no longer ours. */
+  isOvertaken(): Promise<boolean>;
+}
+
+/**
+ * The archives that attempts of a daemon began. What they noted may have passed through other hands: it names what is
+ * to be deleted.
+ * @throws Failure NOT_AUTHENTIC for a key that no backup of this daemon has
+ */
+export function notedArchives(
+  { notes }: Journal,
+  daemonId: string,
+  keyPrefix: string,
+): readonly StartedArchive[] {
+  const isOwn = (key: string) =>
+    key.startsWith(keyPrefix) &&
+    /^BackupDaemonJob(\d+)-\d+\.zip$/.exec(key.slice(keyPrefix.length))?.[1] === daemonId;
+  for (const { key } of notes.archives) if (!isOwn(key)) throw notOwn(daemonId, `the archive ${key}`);
+  return notes.archives;
+}
+
+/**
+ * The sessions that attempts of a daemon opened. What they noted may have passed through other hands: it names whom to
+ * end.
+ * @throws Failure NOT_AUTHENTIC for a name that no session of this daemon has
+ */
+export function notedSessions({ notes }: Journal, daemonId: string): readonly OpenedSession[] {
+  const isOwn = (name: string) =>
+    /^snapshotd (?:backup|restore|verify) (\d+) [0-9a-f]{8}$/.exec(name)?.[1] === daemonId;
+  for (const { name } of notes.sessions) if (!isOwn(name)) throw notOwn(daemonId, `the session "${name}"`);
+  return notes.sessions;
+}
+
+function notOwn(daemonId: string, what: string): Failure {
+  return new Failure(
+    'NOT_AUTHENTIC',
+    'permanent',
+    `The notes of job ${daemonId} name ${what}, which is not its own and stays as it is.`,
+    {
+      hint: 'Check who may write to the queue, and whether S3_PREFIX was changed. Then start the job again.',
+    },
+  );
+}
+
+/** Notes that an archive was begun, or the upload id of one that was. */
+export function noteArchive(journal: Journal, archive: StartedArchive): Promise<void> {
+  const others = journal.notes.archives.filter(({ key }) => key !== archive.key);
+  return journal.note({ archives: [...others, archive] });
+}
+
+/**
+ * A name for a session with the repository that no other one has, on record before the session is opened.
+ * @param what such as "backup 7"
+ */
+export async function nameSession(journal: Journal, what: string): Promise<string> {
+  const name = `snapshotd ${what} ${randomBytes(4).toString('hex')}`;
+  await noteSession(journal, { name });
+  return name;
+}
+
+/** Notes a session that is to be opened, or its transaction. */
+export function noteSession(journal: Journal, session: OpenedSession): Promise<void> {
+  const others = journal.notes.sessions.filter(({ name }) => name !== session.name);
+  return journal.note({ sessions: [...others, session] });
+}

@@ -1,0 +1,193 @@
+import { FunctionBodies } from './code-uses.js';
+import { displayTable, quoteTable } from '../connection/identifiers.js';
+import { afterNeeds, reached } from './ordering.js';
+import { attempt } from '../connection/savepoint.js';
+import type { Session } from '../connection/session.js';
+import { type TrustedPath, underPath } from './trusted-path.js';
+
+interface Relation {
+  schema: string;
+  name: string;
+}
+
+export interface MaterializedView extends Relation {
+  oid: number;
+  owner: string;
+  /** Whether this role may refresh it. */
+  mayRefresh: boolean;
+}
+
+/** A view to be refreshed, with the materialized views that it reads, at any remove, by their OIDs. */
+export interface ViewToRefresh extends MaterializedView {
+  reads: number[];
+}
+
+/** What of a database a restore changes. */
+export interface ChangedRows {
+  schemas: string[];
+  /** The tables that get other rows. */
+  tables: { oid: number }[];
+  /** The views that were populated when the archive was made, and are to be again. */
+  populated: Relation[];
+}
+
+/** A view or a materialized view. */
+interface View extends MaterializedView {
+  isMaterialized: boolean;
+  isPopulated: boolean;
+  /** Whether it calls functions that are not PostgreSQL's own, or that run a query from a text: they may read any table. */
+  isOpaque: boolean;
+  /** Functions that it calls, by their OIDs, but for PostgreSQL's own. */
+  functions: number[];
+}
+
+/** Functions of PostgreSQL that run a query which they get as text, or read whatever table they are told to. */
+const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
+
+/** The populated materialized views of these schemas, and those of others that show rows of their tables. */
+export function listPopulatedViews(session: Session, schemas: string[]): Promise<Relation[]> {
+  return session.query<Relation>(
+    `WITH RECURSIVE shown (oid) AS (
+       SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1)
+       UNION
+       SELECT r.ev_class
+         FROM shown
+         JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = shown.oid AND d.classid = 'pg_rewrite'::regclass
+         JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
+     )
+     SELECT n.nspname AS schema, c.relname AS name
+       FROM shown JOIN pg_class c ON c.oid = shown.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'm' AND c.relispopulated
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+}
+
+/**
+ * The materialized views that are to be filled again after tables got other rows, each after those that it reads:
+ * - populated ones of any schema that read these tables, directly or through other views;
+ * - populated ones of these schemas that call functions which may read any table;
+ * - those that were populated in the archive and are not here.
+ */
+export async function listMaterializedViews(
+  session: Session,
+  { schemas, tables, populated }: ChangedRows,
+): Promise<ViewToRefresh[]> {
+  const views = await listViews(session);
+  const byOid = new Map(views.map((view) => [view.oid, view]));
+  const edges = await session.query<{ reader: number; read: number }>(
+    `SELECT DISTINCT r.ev_class::int8::float8 AS reader, d.refobjid::int8::float8 AS read
+       FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+      WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+        AND r.ev_type = '1' AND r.ev_class <> d.refobjid
+      UNION
+     SELECT inhparent::int8::float8, inhrelid::int8::float8 FROM pg_inherits`,
+  );
+  const above = neighbours(edges.map(({ reader, read }) => [read, reader]));
+  const calls = await readThroughFunctions(session, views);
+  const below = neighbours([...edges.map(({ reader, read }): Edge => [reader, read]), ...calls]);
+
+  const opaque = views.filter(({ isOpaque }) => isOpaque).map(({ oid }) => oid);
+  const overTables = reached(
+    tables.map(({ oid }) => oid),
+    above,
+  );
+  const overOpaque = reached(opaque, above);
+  const isWanted = (view: View) =>
+    populated.some(({ schema, name }) => schema === view.schema && name === view.name);
+  const isStale = (view: View) =>
+    overTables.has(view.oid) || (overOpaque.has(view.oid) && schemas.includes(view.schema));
+  const isRefreshed = (view: View) =>
+    view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
+
+  // A function may read another view: those whose reads are all known, at any remove, come first.
+  const known = views
+    .map(({ oid }) => oid)
+    .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
+  return afterNeeds(known, below).flatMap((oid) => {
+    const view = byOid.get(oid);
+    if (view === undefined || !isRefreshed(view)) return [];
+    const reads = [...reached([oid], below)].filter((one) => one !== oid && byOid.get(one)?.isMaterialized);
+    return [{ ...view, reads }];
+  });
+}
+
+/** A reader and what it reads, by their OIDs. */
+type Edge = [number, number];
+
+/** Views and those that their functions read, as far as the functions' bodies name them. */
+async function readThroughFunctions(session: Session, views: View[]): Promise<Edge[]> {
+  const callers = views.filter(({ functions }) => functions.length > 0);
+  if (callers.length === 0) return [];
+  const bodies = await FunctionBodies.read(session);
+  return callers.flatMap(({ oid, functions }) =>
+    bodies.tablesRead(functions, views).map((read): Edge => [oid, read.oid]),
+  );
+}
+
+function neighbours(pairs: Edge[]): (oid: number) => number[] {
+  const of = new Map<number, number[]>();
+  for (const [from, to] of pairs) {
+    const all = of.get(from);
+    if (all === undefined) of.set(from, [to]);
+    else all.push(to);
+  }
+  return (oid) => of.get(oid) ?? [];
+}
+
+function listViews(session: Session): Promise<View[]> {
+  return session.query<View>(
+    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name, pg_get_userbyid(c.relowner) AS owner,
+            c.relkind = 'm' AS "isMaterialized", c.relispopulated AS "isPopulated",
+            pg_has_role(c.relowner, 'USAGE')
+              OR CASE WHEN current_setting('server_version_num')::int >= 170000
+                      THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS "mayRefresh",
+            called.functions, called.functions <> '{}' OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
+       FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+       -- Dependencies on PostgreSQL's own functions are not recorded.
+       CROSS JOIN LATERAL (SELECT ARRAY(
+         SELECT DISTINCT CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END::int8::float8
+           FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+          WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)) AS functions) AS called
+      WHERE r.ev_type = '1' AND c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      ORDER BY c.oid`,
+    [QUERYING],
+  );
+}
+
+/**
+ * Fills them again from what the transaction has put into their tables.
+ * @returns those that PostgreSQL does not fill, each with the reason, which stay as they are; and those that read them
+ */
+export async function refreshMaterializedViews(
+  session: Session,
+  views: ViewToRefresh[],
+  paths: Map<number, TrustedPath>,
+): Promise<string[]> {
+  const stale = new Map<number, string>();
+  const said: string[] = [];
+  for (const view of views) {
+    const what = `the materialized view ${displayTable(view)}`;
+    const reason = await refreshFault(session, view, paths);
+    const old = view.reads.flatMap((oid) => stale.get(oid) ?? []);
+    if (reason !== undefined) {
+      stale.set(view.oid, displayTable(view));
+      said.push(`${what} (not refreshed: ${reason})`);
+    } else if (old.length > 0)
+      said.push(`${what} (refreshed from old rows: it may read ${old.join(', ')}, not refreshed)`);
+  }
+  return said;
+}
+
+/** Refreshes one. @returns why that cannot be done */
+async function refreshFault(
+  session: Session,
+  view: MaterializedView,
+  paths: Map<number, TrustedPath>,
+): Promise<string | undefined> {
+  if (!view.mayRefresh) return `it belongs to ${view.owner}`;
+  const refresh = () => session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
+  const failure = await attempt(session, () => underPath(session, paths.get(view.oid), refresh));
+  return failure?.sentence;
+}

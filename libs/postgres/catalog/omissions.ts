@@ -1,0 +1,73 @@
+import { listBelongings } from './belongings.js';
+import { displayTable } from '../connection/identifiers.js';
+import type { Session } from '../connection/session.js';
+
+/** Something that lies in the repository's reach and that a backup does not hold. */
+export interface Omission {
+  what: string;
+  why: string;
+  /** The tables that it is a part of, for what a restore of these then lacks. */
+  of?: { schema: string; name: string }[];
+}
+
+/** Names what a backup of these schemas leaves out, so that nobody finds out at the restore. */
+export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
+  const relations = await session.query<{ schema: string; name: string; why: string }>(
+    `SELECT n.nspname AS schema, c.relname AS name,
+            CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
+                 WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
+                 THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
+                 ELSE 'belongs to an extension, which makes it again' END AS why
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1)
+        AND (c.relkind = 'f'
+             OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
+             OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+        AND NOT EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  const [others] = await session.query<{ objects: string; temporary: string }>(
+    `SELECT (SELECT count(*) FROM pg_largeobject_metadata) AS objects,
+            (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
+  );
+  const { objects = '0', temporary = '0' } = others ?? {};
+  const leftOut: Omission[] = relations.map(({ why, ...relation }) => ({
+    what: displayTable(relation),
+    why,
+  }));
+  leftOut.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
+  if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
+  if (temporary !== '0')
+    leftOut.push({
+      what: `${temporary} temporary tables`,
+      why: 'they belong to the sessions that made them',
+    });
+  return leftOut;
+}
+
+/**
+ * Names users' rows in tables of extensions, which the extension marks as its configuration, such as PostGIS's
+ * spatial_ref_sys: in any schema, because the extensions serve all of them. Of empty tables nothing is lost.
+ * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
+ */
+async function listConfiguration(session: Session, schemas: string[]): Promise<Omission[]> {
+  const relations = await session.query<{
+    schema: string;
+    name: string;
+    extension: string;
+    isSequence: boolean;
+  }>(
+    `SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.relkind = 'S' AS "isSequence"
+       FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS configuration (oid)
+       JOIN pg_class c ON c.oid = configuration.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE CASE WHEN c.relkind = 'S' THEN n.nspname = ANY ($1) ELSE pg_relation_size(c.oid) > 0 END
+      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [schemas],
+  );
+  return relations.map(({ extension, isSequence, ...relation }) => ({
+    what: `${isSequence ? 'the state of the sequence' : 'rows of'} ${displayTable(relation)}`,
+    why: `configuration of the extension ${extension}: CREATE EXTENSION does not make it again`,
+  }));
+}

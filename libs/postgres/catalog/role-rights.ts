@@ -1,0 +1,46 @@
+import type { Session } from '../connection/session.js';
+
+/** What a role may do beyond what backups and restores need, and what it lacks for restores. */
+export interface RoleRights {
+  role: string;
+  superuser: boolean;
+  /** Attributes and memberships that lead beyond the repository, such as CREATEROLE. */
+  more: string[];
+  /** Tables of the repository. */
+  tables: number;
+  /** Those whose owner's rights the role does not have. */
+  notOwned: number;
+}
+
+/** Who runs code as the server's own user, or reads and writes its files. */
+const SERVER_ROLES = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
+
+/** Tells the rights of the role that a session logged in as. */
+export async function roleRights(session: Session, schemas: string[]): Promise<RoleRights> {
+  const [rights] = await session.query<Omit<RoleRights, 'tables' | 'notOwned'>>(
+    `SELECT me.rolname::text AS role, me.rolsuper AS superuser,
+            ARRAY(SELECT attribute FROM pg_catalog.unnest(ARRAY[
+                           CASE WHEN me.rolcreaterole THEN 'CREATEROLE' END,
+                           CASE WHEN me.rolreplication THEN 'REPLICATION' END]) AS attribute
+                   WHERE attribute IS NOT NULL)
+            || ARRAY(SELECT other.rolname::text FROM pg_catalog.pg_roles other
+                      WHERE NOT me.rolsuper AND other.oid <> me.oid
+                        AND (other.rolsuper OR other.rolcreaterole OR other.rolreplication OR other.rolname = ANY ($1))
+                        AND pg_catalog.pg_has_role(me.oid, other.oid, 'MEMBER')
+                      ORDER BY 1) AS more
+       FROM pg_catalog.pg_roles me WHERE me.rolname = session_user`,
+    [SERVER_ROLES],
+  );
+  const [counts] = await session.query<Pick<RoleRights, 'tables' | 'notOwned'>>(
+    `SELECT pg_catalog.count(*)::int AS tables,
+            (pg_catalog.count(*) FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')))::int AS "notOwned"
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`,
+    [schemas],
+  );
+  const { role = '', superuser = false, more = [] } = rights ?? {};
+  const { tables = 0, notOwned = 0 } = counts ?? {};
+  return { role, superuser, more, tables, notOwned };
+}

@@ -1,0 +1,284 @@
+import pg from 'pg';
+import { Failure, type FailureOptions } from '#common';
+import { type NamedInError, openNames, openText, serverWords, shortened } from './server-words.js';
+
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ETIMEDOUT',
+]);
+
+/**
+ * Says what a failed connection or statement means, and whether trying again can help. SQLSTATE codes:
+ * https://www.postgresql.org/docs/current/errcodes-appendix.html
+ * @param server host and database, without credentials, for the sentence
+ * @param doing what failed, such as "Loading s.t"
+ */
+export function postgresFailure(error: unknown, server: string, doing?: string): Failure {
+  if (error instanceof Failure) return error;
+  if (error instanceof pg.DatabaseError)
+    return isRowTooLarge(error) && doing !== undefined
+      ? rowTooLarge(error, doing)
+      : statementFailure(error, doing === undefined ? server : `${server}, ${doing},`);
+  const code = systemErrorCode(error);
+  const cause = error;
+  const tls = tlsFault(error, code);
+  if (tls !== undefined)
+    return new Failure(
+      'DATABASE_TLS_REFUSED',
+      'permanent',
+      `There is no secure connection to PostgreSQL at ${server}: ${tls.fault}.`,
+      { hint: tls.hint, cause },
+    );
+  if (code !== undefined && UNREACHABLE.has(code))
+    return new Failure(
+      'DATABASE_UNREACHABLE',
+      'transient',
+      `PostgreSQL at ${server} cannot be reached (${code}).`,
+      {
+        hint: 'Check that it runs, and the host and port in REPOSITORY_URL or DATABASE_URL.',
+        cause,
+      },
+    );
+  return new Failure(
+    'DATABASE_CONNECTION_LOST',
+    'transient',
+    `The connection to PostgreSQL at ${server} broke: ${error instanceof Error ? error.message : String(error)}.`,
+    {
+      hint: "Look into PostgreSQL's log for a restart, a crash or, on a standby, a conflict with recovery (set hot_standby_feedback = on).",
+      cause,
+    },
+  );
+}
+
+/** The same for what failed before a connection was there to be used. */
+export function connectionFailure(error: unknown, server: string): Failure {
+  return error instanceof pg.DatabaseError
+    ? statementFailure(error, server, true)
+    : postgresFailure(error, server);
+}
+
+/** What Node says of certificates: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+const CERTIFICATE_ERROR =
+  /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|ERR_TLS_CERT_ALTNAME_INVALID)/;
+
+/**
+ * What keeps a secure connection from being made, whenever it is tried, and what to do; undefined for all else. psql
+ * connects where this does not: its sslmodes `prefer` and `require` verify nothing, and `prefer` does without TLS.
+ */
+function tlsFault(error: unknown, code = ''): { fault: string; hint: string } | undefined {
+  const message = error instanceof Error ? error.message : '';
+  if (message === 'The server does not support SSL connections')
+    return {
+      fault: 'the server has no TLS',
+      hint: 'Switch it on in the server (ssl = on), or set sslmode=disable in the URL if you trust the network. Every other sslmode, also prefer, demands TLS.',
+    };
+  if (CERTIFICATE_ERROR.test(code))
+    return {
+      fault: `the certificate cannot be verified (${code}: ${message})`,
+      hint: "Every sslmode but disable and no-verify verifies it, also prefer and require. Name your authority's file by sslrootcert=/path/to/authority.crt in the URL or by the variable NODE_EXTRA_CA_CERTS, or set sslmode=no-verify, which believes every server.",
+    };
+  if (code === 'ENOENT' || code === 'EACCES') {
+    const { syscall, path } = error as NodeJS.ErrnoException;
+    if (syscall === 'open')
+      return {
+        fault: `the file ${path} cannot be read (${code})`,
+        hint: 'Check sslrootcert, sslcert and sslkey in the URL.',
+      };
+  }
+  return undefined;
+}
+
+/**
+ * A failure to make a secure connection, which waiting does not mend; undefined for all else.
+ * @param server host and database, without credentials
+ */
+export function tlsFailure(error: unknown, server: string): Failure | undefined {
+  const failure = postgresFailure(error, server);
+  return failure.code === 'DATABASE_TLS_REFUSED' ? failure : undefined;
+}
+
+/** A row that is over 1 GB as text: what PostgreSQL builds lines in holds no more. */
+function isRowTooLarge({ code, file }: pg.DatabaseError): boolean {
+  return code === '54000' && file === 'stringinfo.c';
+}
+
+function rowTooLarge(error: pg.DatabaseError, doing: string): Failure {
+  const { message } = error;
+  return new Failure(
+    'DATABASE_QUERY_FAILED',
+    'permanent',
+    `A row is too large: ${doing}, PostgreSQL met one that is over 1 GB as text (SQLSTATE 54000).`,
+    {
+      hint: 'PostgreSQL can copy no such row, and pg_dump cannot either. bytea counts twice. Make the row smaller, or keep it as a large object.',
+      cause: new StatementError('54000', message),
+    },
+  );
+}
+
+/**
+ * What PostgreSQL refused a statement with. It stands as the cause in place of node-postgres's error, whose texts may
+ * hold values of rows, and which logs would show.
+ */
+class StatementError extends Error {
+  override readonly name = 'StatementError';
+
+  constructor(
+    readonly code: string,
+    message: string,
+    /** Undefined if others than the server itself may have raised it. */
+    readonly names?: NamedInError,
+  ) {
+    super(message);
+  }
+}
+
+/** Everybody may read its message; PostgreSQL's own words are its confidential text. */
+function statementFailure(error: pg.DatabaseError, server: string, connecting = false): Failure {
+  const { code = '' } = error;
+  const said = openText(error, connecting);
+  const { message } = failureOf(code, shortened(error.message), server, {});
+  const confidential = { message, words: serverWords(error) };
+  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
+  const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
+  return failureOf(code, said, server, { ...hint, cause, confidential });
+}
+
+const ON_STANDBY =
+  'On the standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.';
+
+/**
+ * Whether a standby cancelled the statement because the log that it replays needs the rows or the tables that are read.
+ * Its message is translated; conflicts of transactions have the same SQLSTATE and are raised elsewhere.
+ */
+function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
+  return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
+}
+
+function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
+  if (code === '28P01' || code === '28000')
+    return new Failure(
+      'DATABASE_LOGIN_REFUSED',
+      'permanent',
+      `PostgreSQL at ${server} refused the login: ${message}.`,
+      {
+        hint: 'Check user and password in REPOSITORY_URL or DATABASE_URL, and pg_hba.conf.',
+        ...options,
+      },
+    );
+  if (code === '3D000')
+    return new Failure('DATABASE_MISSING', 'permanent', `PostgreSQL at ${server} says: ${message}.`, {
+      hint: 'Check the name of the database in REPOSITORY_URL or DATABASE_URL.',
+      ...options,
+    });
+  if (code === '42501')
+    return /row-level security/.test(message)
+      ? new Failure('ROW_SECURITY', 'permanent', `A policy hides rows from this role: ${message}.`, {
+          hint: 'Back up as a role with BYPASSRLS: an archive without the hidden rows would be incomplete.',
+          ...options,
+        })
+      : new Failure('DATABASE_PERMISSION_DENIED', 'permanent', `PostgreSQL says: ${message}.`, {
+          hint: 'Grant the role in REPOSITORY_URL what it lacks, then start again.',
+          ...options,
+        });
+  if (code === '53200' && /out of shared memory/.test(message))
+    return lockShortage(server, {
+      hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
+      ...options,
+    });
+  if (code === '53100')
+    return new Failure(
+      'DATABASE_QUERY_FAILED',
+      'permanent',
+      `The disk of PostgreSQL at ${server} is full: ${message} (SQLSTATE 53100).`,
+      {
+        hint: 'Free space, or enlarge the disk, and start again. A restore or a drill needs room for the rows and indexes beside those that are there, and for as much write-ahead log.',
+        ...options,
+      },
+    );
+  if (code === '55P03')
+    return new Failure('TABLE_LOCKED', 'transient', `PostgreSQL at ${server} says: ${message}.`, {
+      hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
+      ...options,
+    });
+  // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
+  const transient = /^(08|53|57|40)/.test(code);
+  const lost = /^(08|57P0)/.test(code);
+  return new Failure(
+    lost ? 'DATABASE_CONNECTION_LOST' : 'DATABASE_QUERY_FAILED',
+    transient ? 'transient' : 'permanent',
+    `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
+    // Class 22: values that their columns do not take.
+    {
+      ...options,
+      ...(code.startsWith('22') && { hint: 'If this was a restore, verify the archive: it may be damaged.' }),
+    },
+  );
+}
+
+export function lockShortage(server: string, options: FailureOptions): Failure {
+  return new Failure(
+    'DATABASE_QUERY_FAILED',
+    'permanent',
+    `PostgreSQL at ${server} has no room for so many locks.`,
+    options,
+  );
+}
+
+/** Whether a transaction had too little room for its locks. */
+export function isLockShortage(failure: Failure): boolean {
+  return sqlState(failure) === '53200' && failure.persistence === 'permanent';
+}
+
+/** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
+export function sqlState(error: unknown): string | undefined {
+  const cause = innermost(error);
+  return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
+}
+
+/** The names that PostgreSQL itself gave with what it said. */
+export function namedInError(error: unknown): NamedInError | undefined {
+  const cause = innermost(error);
+  return cause instanceof StatementError ? cause.names : undefined;
+}
+
+function innermost(error: unknown): unknown {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof Failure ? innermost(cause) : cause;
+}
+
+/** too_many_connections: of the server, or of the role. */
+export function isConnectionShortage(error: unknown): boolean {
+  return sqlState(error) === '53300';
+}
+
+/**
+ * Whether PostgreSQL refused what it was given: values, names, definitions, or what users' functions raise. It says
+ * nothing of connections, rights, resources, locks and cancelled statements, which another try may have otherwise.
+ */
+export function isRefusal(error: unknown): boolean {
+  const code = sqlState(error) ?? '';
+  return code !== '42501' && /^(0A|21|22|23|2B|2F|38|39|42|44|54|P0)/.test(code);
+}
+
+/** Whether rows would be left without those that they refer to. */
+export function isForeignKeyViolation(error: unknown): boolean {
+  return sqlState(error) === '23503';
+}
+
+/** Whether rows do not satisfy a check. */
+export function isCheckViolation(error: unknown): boolean {
+  return sqlState(error) === '23514';
+}
+
+function systemErrorCode(error: unknown): string | undefined {
+  // What node-postgres says when connectionTimeoutMillis are over has no code.
+  if (error instanceof Error && error.message === 'timeout expired') return 'ETIMEDOUT';
+  // Node tries every address of a host, and gives one error for each.
+  const { errors, code } = error as { errors?: unknown[]; code?: unknown };
+  if (Array.isArray(errors)) return systemErrorCode(errors[0] ?? {});
+  return typeof code === 'string' ? code : undefined;
+}

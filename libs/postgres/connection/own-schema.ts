@@ -1,0 +1,39 @@
+import type pg from 'pg';
+import { Failure } from '#common';
+import { quoteIdentifier } from './identifiers.js';
+
+/**
+ * Makes a schema that the product keeps its own state in, unless it is there. Any role that may create schemas could be first,
+ * and then replace what is put into it: it must belong to this role, to one that this role is a member of, or to a
+ * superuser.
+ * @param query runs a statement and gives its rows
+ * @throws Failure DATABASE_PERMISSION_DENIED
+ */
+export async function makeOwnSchema(
+  query: (sql: string, values: string[]) => Promise<pg.QueryResultRow[]>,
+  schema: string,
+): Promise<void> {
+  const name = quoteIdentifier(schema);
+  await query(`CREATE SCHEMA IF NOT EXISTS ${name}`, []).catch((error: unknown) => {
+    // Another process has made it at the same moment.
+    if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
+  });
+  const [stranger] = await query(
+    `SELECT owner.rolname AS role, me.rolname AS me
+       FROM pg_namespace n JOIN pg_roles owner ON owner.oid = n.nspowner JOIN pg_roles me ON me.rolname = current_user
+      WHERE n.nspname = $1 AND NOT owner.rolsuper AND owner.oid <> me.oid
+        AND (me.rolsuper OR NOT pg_has_role(me.oid, owner.oid, 'USAGE'))`,
+    [schema],
+  );
+  if (stranger === undefined) return;
+  throw new Failure(
+    'DATABASE_PERMISSION_DENIED',
+    'permanent',
+    `The schema ${schema} belongs to the role ${String(stranger['role'])}, who could replace what is kept there.`,
+    {
+      hint: `If it holds what snapshotd made, run: ALTER SCHEMA ${name} OWNER TO ${quoteIdentifier(String(stranger['me']))}; Otherwise drop it.`,
+    },
+  );
+}
+
+const UNIQUE_VIOLATION = '23505';

@@ -1,0 +1,91 @@
+import { listCodeUses, usesThatRead } from '../catalog/code-uses.js';
+import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
+import { attempt } from '../connection/savepoint.js';
+import type { Session } from '../connection/session.js';
+import type { ScratchTable, Without } from './table-copies.js';
+import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+
+interface Condition {
+  /** The live table, by its OID. */
+  relation: number;
+  /** A check's name. The bounds of a partition have none. */
+  name: string | null;
+  definition: string;
+}
+
+interface ViolatedCondition {
+  /** For people. */
+  what: string;
+  isBounds: boolean;
+}
+
+/**
+ * Looks for valid checks, and bounds of partitions, that would refuse the rows of copies: the copies get the same
+ * conditions as checks. Left out are those that call functions which may read tables, because they would read the live
+ * ones; and those over columns that the copies do not compute, whole rows or system columns, such as tableoid.
+ * @returns the first that is violated
+ */
+export async function findViolatedCheck(
+  session: Session,
+  copies: ScratchTable[],
+  paths: Map<number, TrustedPath>,
+  { columns }: Without,
+): Promise<ViolatedCondition | undefined> {
+  const conditionsOf = new Map<number, Condition[]>();
+  for (const condition of await listConditions(session, copies, columns))
+    conditionsOf.set(condition.relation, [...(conditionsOf.get(condition.relation) ?? []), condition]);
+  for (const { like, scratch: copy } of copies) {
+    const alter = `ALTER TABLE ${quoteTable(copy)}`;
+    const added: (ViolatedCondition & { validate: string })[] = [];
+    for (const [index, { name, definition }] of (conditionsOf.get(like.oid) ?? []).entries()) {
+      const constraint = quoteIdentifier(`snapshotd ${index}`);
+      const add = `${alter} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`;
+      if ((await attempt(session, () => session.query(add))) !== undefined) continue;
+      added.push({
+        validate: `VALIDATE CONSTRAINT ${constraint}`,
+        what: `${name === null ? 'the bounds' : `the check ${name}`} of ${displayTable(like)}`,
+        isBounds: name === null,
+      });
+    }
+    const fails = (some: typeof added) =>
+      attempt(session, () =>
+        underPath(session, paths.get(like.oid), () =>
+          session.query(`${alter} ${some.map(({ validate }) => validate).join(', ')}`),
+        ),
+      );
+    // One pass over the rows for all of them.
+    if (added.length === 0 || (await fails(added)) === undefined) continue;
+    for (const one of added) if ((await fails([one])) !== undefined) return one;
+  }
+  return undefined;
+}
+
+async function listConditions(
+  session: Session,
+  copies: ScratchTable[],
+  columns: Without['columns'],
+): Promise<Condition[]> {
+  const tables = copies.map(({ like }) => like);
+  const reading = await usesThatRead(session, await listCodeUses(session, tables));
+  return session.query<Condition & Record<string, unknown>>(
+    `SELECT k.conrelid::int8::float8 AS relation, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
+       FROM pg_constraint k
+      WHERE k.contype = 'c' AND k.convalidated AND k.conrelid = ANY ($1::oid[]) AND k.oid <> ALL ($2::oid[])
+        -- Whole rows and system columns have the number 0 and less.
+        AND 0 < ALL (coalesce(k.conkey, '{}'))
+        AND NOT EXISTS (SELECT FROM unnest($4::oid[], $5::text[]) AS plain (relation, name)
+                          JOIN pg_attribute a ON a.attrelid = plain.relation AND a.attname = plain.name
+                         WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+      UNION ALL
+     SELECT c.oid::int8::float8, NULL, format('CHECK (%s)', pg_get_partition_constraintdef(c.oid))
+       FROM pg_class c
+      WHERE c.oid = ANY ($1::oid[]) AND c.oid <> ALL ($3::oid[]) AND pg_get_partition_constraintdef(c.oid) IS NOT NULL`,
+    [
+      tables.map(({ oid }) => oid),
+      reading.filter(({ kind }) => kind === 'check').map(({ id }) => id),
+      reading.filter(({ kind }) => kind === 'partition').map(({ relation }) => relation),
+      columns.map(({ relation }) => relation),
+      columns.map(({ name }) => name),
+    ],
+  );
+}

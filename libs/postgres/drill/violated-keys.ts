@@ -1,0 +1,118 @@
+import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
+import { SCOPE } from '../suspend/foreign-keys.js';
+import { listPlannable } from '../catalog/plannable-tables.js';
+import type { Session } from '../connection/session.js';
+import type { ScratchTable, Without } from './table-copies.js';
+import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+
+interface Leaf {
+  oid: number;
+  schema: string;
+  name: string;
+}
+
+interface Key {
+  schema: string;
+  table: string;
+  name: string;
+  isFull: boolean;
+  /** The table, or the partitions, whose rows refer to others. */
+  referring: Leaf[];
+  referred: Leaf[];
+  columns: string[];
+  referredColumns: string[];
+  /** As SQL names them, with a referred column on the left. */
+  operators: string[];
+}
+
+/** The partitions of a table that hold rows, or the table itself. */
+const leavesOf = (relation: string) => `(
+  SELECT coalesce(json_agg(json_build_object('oid', leaf.oid::int8, 'schema', ln.nspname, 'name', leaf.relname) ORDER BY leaf.oid), '[]')
+    FROM pg_class leaf JOIN pg_namespace ln ON ln.oid = leaf.relnamespace
+   WHERE leaf.relkind = 'r' AND (leaf.oid = ${relation} OR leaf.oid IN (SELECT relid FROM pg_partition_tree(${relation}))))`;
+const columnsOf = (relation: string, numbers: string) => `ARRAY(
+  SELECT a.attname::text FROM unnest(${numbers}) WITH ORDINALITY AS one (number, place)
+    JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = one.number ORDER BY one.place)`;
+
+/**
+ * Looks for valid foreign keys that would refuse the rows of copies, with one anti-join for each key. Tables that the
+ * copies do not replace are asked as they are, if their owners gain nothing by it (see {@link listPlannable}). Keys over
+ * columns that the copies do not compute are left out.
+ * @returns the first key that is violated, by name
+ */
+export async function findViolatedKey(
+  session: Session,
+  copies: ScratchTable[],
+  paths: Map<number, TrustedPath>,
+  { columns: empty }: Without,
+): Promise<string | undefined> {
+  const isEmpty = (leaves: Leaf[], names: string[]) =>
+    empty.some(({ relation, name }) => names.includes(name) && leaves.some(({ oid }) => oid === relation));
+  const all = await listKeys(
+    session,
+    copies.map(({ like }) => like.oid),
+  );
+  const keys = all.filter(
+    ({ referring, columns, referred, referredColumns }) =>
+      !isEmpty(referring, columns) && !isEmpty(referred, referredColumns),
+  );
+  const copyOf = new Map(copies.map(({ like, scratch: copy }) => [like.oid, copy]));
+  const live = keys
+    .flatMap(({ referring, referred }) => [...referring, ...referred])
+    .filter(({ oid }) => !copyOf.has(oid));
+  const plannable = await listPlannable(session, live);
+  for (const key of keys) {
+    const leaves = [...key.referring, ...key.referred];
+    if (leaves.some(({ oid }) => !copyOf.has(oid) && !plannable.has(oid))) continue;
+    const place = (leaf: Leaf) => quoteTable(copyOf.get(leaf.oid) ?? leaf);
+    const [first] = leaves;
+    const [answer] = await underPath(session, paths.get(first?.oid ?? 0), () =>
+      session.query<{ violated: boolean }>(violation(key, place)),
+    );
+    if (answer?.violated === true)
+      return `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
+  }
+  return undefined;
+}
+
+function listKeys(session: Session, oids: number[]): Promise<Key[]> {
+  return session.query<Key>(
+    // Older servers do not know keys that are not enforced, or that compare periods, which an anti-join cannot do.
+    `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, k.confmatchtype = 'f' AS "isFull",
+            ${leavesOf('k.conrelid')} AS referring, ${leavesOf('k.confrelid')} AS referred,
+            ${columnsOf('k.conrelid', 'k.conkey')} AS columns, ${columnsOf('k.confrelid', 'k.confkey')} AS "referredColumns",
+            ARRAY(SELECT format('OPERATOR(%I.%s)', o_n.nspname, o.oprname) FROM unnest(k.conpfeqop) WITH ORDINALITY AS one (oid, place)
+                    JOIN pg_operator o ON o.oid = one.oid JOIN pg_namespace o_n ON o_n.oid = o.oprnamespace ORDER BY one.place) AS operators
+       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+        AND to_jsonb(k) ->> 'conperiod' IS DISTINCT FROM 'true' AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
+      ORDER BY k.oid`,
+    [oids],
+  );
+}
+
+function violation(
+  { isFull, referring, referred, columns, referredColumns, operators }: Key,
+  place: (leaf: Leaf) => string,
+): string {
+  const rows = (leaves: Leaf[], names: string[]) => {
+    const list = names.map(quoteIdentifier).join(', ');
+    const parts = leaves.map((leaf) => `SELECT ${list} FROM ONLY ${place(leaf)}`);
+    return `(${parts.join(' UNION ALL ')})`;
+  };
+  if (referring.length === 0) return 'SELECT false AS violated';
+  const isThere = columns.map((name) => `f.${quoteIdentifier(name)} IS NOT NULL`);
+  const from = `SELECT FROM ${rows(referring, columns)} AS f WHERE`;
+  const equal = operators.map(
+    (operator, index) =>
+      `p.${quoteIdentifier(referredColumns[index] ?? '')} ${operator} f.${quoteIdentifier(columns[index] ?? '')}`,
+  );
+  const found =
+    referred.length === 0
+      ? ''
+      : `AND NOT EXISTS (SELECT FROM ${rows(referred, referredColumns)} AS p WHERE ${equal.join(' AND ')})`;
+  const halves = isFull
+    ? `OR EXISTS (${from} NOT (${isThere.join(' AND ')}) AND (${isThere.join(' OR ')}))`
+    : '';
+  return `SELECT EXISTS (${from} ${isThere.join(' AND ')} ${found}) ${halves} AS violated`;
+}

@@ -1,0 +1,98 @@
+import { Failure } from '#common';
+import { isLockShortage, lockShortage } from '../connection/errors.js';
+import type { Session } from '../connection/session.js';
+
+/**
+ * PostgreSQL 15 and 18 were seen to have room for 1.4 to 1.8 times the locks that their settings and processes promise,
+ * and up to 1,000 more. What is over this must fail; what is between the promise and this may.
+ */
+const CERTAINLY_TOO_MANY = (promised: number) => 2 * promised + 1_000;
+
+interface LockRoom {
+  /** Locks that a restore of the tables takes, about. */
+  needed: number;
+  perTransaction: number;
+  connections: number;
+  prepared: number;
+  /** PostgreSQL's own processes, which count too. */
+  helpers: number;
+}
+
+/** @returns a warning, if a restore of these tables needs more locks than the settings promise */
+export async function warnOfLocks(
+  session: Session,
+  tables: { oid: number }[],
+  sequences: number,
+): Promise<string[]> {
+  return warningOf(await lockRoom(session, tables, sequences));
+}
+
+/**
+ * Refuses if a restore of these tables surely needs more locks than the server has room for, as the restore would.
+ * @returns a warning, if it needs more than the settings promise
+ * @throws Failure DATABASE_QUERY_FAILED
+ */
+export async function expectRoomForLocks(
+  session: Session,
+  tables: { oid: number }[],
+  sequences: number,
+): Promise<string[]> {
+  const room = await lockRoom(session, tables, sequences);
+  const { needed, perTransaction, connections, prepared, helpers } = room;
+  if (needed > CERTAINLY_TOO_MANY(perTransaction * (connections + prepared + helpers)))
+    throw lockShortage(session.server, { hint: `Nothing was changed. ${described(room)}` });
+  return warningOf(room);
+}
+
+/**
+ * Looks, before a restore of these tables, how many locks it needs.
+ * @returns what to do with the restore's error: it is thrown, with the setting if locks were too few
+ */
+export async function adviseOnLocks(
+  session: Session,
+  tables: { oid: number }[],
+  sequences: number,
+): Promise<(error: unknown) => never> {
+  const room = await lockRoom(session, tables, sequences);
+  return (error) => {
+    if (!(error instanceof Failure) || !isLockShortage(error) || room.needed <= promised(room)) throw error;
+    const { confidential } = error;
+    const hint = `Nothing was changed. ${described(room)}`;
+    throw lockShortage(session.server, { hint, cause: error, confidential });
+  };
+}
+
+function warningOf(room: LockRoom): string[] {
+  return room.needed <= promised(room) ? [] : [`A restore may fail: ${described(room)}`];
+}
+
+function promised({ perTransaction, connections, prepared }: LockRoom): number {
+  return perTransaction * (connections + prepared);
+}
+
+function described(room: LockRoom): string {
+  const { needed, perTransaction, connections, prepared } = room;
+  const enough = Math.ceil(needed / (connections + prepared));
+  return `It needs about ${needed} locks, and max_locks_per_transaction (${perTransaction}) × (max_connections (${connections}) + max_prepared_transactions (${prepared})) promises ${promised(room)}. Set max_locks_per_transaction to ${enough} or more, and restart PostgreSQL.`;
+}
+
+/**
+ * TRUNCATE locks a table, its indexes, and the table of its long values with its index; a foreign key that is dropped is
+ * locked with its four triggers.
+ */
+async function lockRoom(session: Session, tables: { oid: number }[], sequences: number): Promise<LockRoom> {
+  const [room] = await session.query<LockRoom & Record<string, number>>(
+    `SELECT (cardinality($1::oid[]) + (SELECT count(*) FROM pg_index WHERE indrelid = ANY ($1))
+             + 2 * (SELECT count(*) FROM pg_class WHERE oid = ANY ($1) AND reltoastrelid <> 0)
+             + 5 * (SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND (conrelid = ANY ($1) OR confrelid = ANY ($1))))::float8
+            + $2::float8 AS needed,
+            current_setting('max_locks_per_transaction')::int AS "perTransaction",
+            current_setting('max_connections')::int AS connections,
+            current_setting('max_prepared_transactions')::int AS prepared,
+            coalesce(current_setting('autovacuum_worker_slots', true), current_setting('autovacuum_max_workers'))::int
+            + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int + 1 AS helpers`,
+    [tables.map(({ oid }) => oid), sequences],
+  );
+  if (room === undefined) throw new Error('PostgreSQL answered with no row');
+  return room;
+}

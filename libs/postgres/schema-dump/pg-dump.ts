@@ -1,0 +1,302 @@
+import { execFile, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { PassThrough, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { ConnectionOptions } from 'node:tls';
+import { promisify } from 'node:util';
+import type pg from 'pg';
+import { programEnvironment } from '#config';
+import { Failure } from '#common';
+import { quoteIdentifier } from '../connection/identifiers.js';
+import type { Session } from '../connection/session.js';
+
+const PROGRAM = 'pg_dump';
+/** pg_dump writes at its end, when it may not be its turn yet. Longer text waits in its pipe. */
+const BUFFERED_BYTES = 16 * 1024 * 1024;
+const STDERR_KEPT = 4_000;
+const CONNECT_TIMEOUT_SECONDS = 10;
+
+/**
+ * The first release of each major version that keeps names in a database from adding psql commands to its output.
+ * Later majors began without that fault, but for the first previews of 18.
+ * https://www.postgresql.org/support/security/CVE-2025-8714/ and CVE-2025-8715
+ */
+const SAFE_SINCE = new Map([
+  [14, 19],
+  [15, 14],
+  [16, 10],
+  [17, 6],
+]);
+/** The first major version whose libpq takes `sslrootcert=system`. */
+const KNOWS_SYSTEM_AUTHORITIES = 16;
+const UNSAFE_PREVIEW = /^18(devel|beta[12])/;
+
+export interface PgDump {
+  /** Such as "15.20". */
+  version: string;
+  major: number;
+}
+
+/**
+ * Looks for pg_dump on PATH. Debian's is a wrapper, which chooses among versions by the host that it is to connect to.
+ * @returns undefined when there is none
+ */
+export async function findPgDump(url: string, client: pg.Client): Promise<PgDump | undefined> {
+  const env = { ...programEnvironment(), ...libpqEnvironment(url, client) };
+  let output: string;
+  try {
+    output = (await promisify(execFile)(PROGRAM, ['--version'], { env })).stdout;
+  } catch {
+    return undefined;
+  }
+  const [, version = output.trim(), major = '0'] = /\(PostgreSQL\) ((\d+)\S*)/.exec(output) ?? [];
+  return { version, major: Number(major) };
+}
+
+/**
+ * Why a pg_dump must not read a server; undefined when it may. It must be of the server's major version or newer, its
+ * output must be safe to run, and its connection must be as strict as the worker's own.
+ * https://www.postgresql.org/docs/current/app-pgdump.html
+ */
+export function whyUnusable(
+  program: PgDump | undefined,
+  serverVersion: string,
+  tls: ConnectionTls,
+): string | undefined {
+  if (program === undefined) return 'there is no pg_dump on PATH';
+  const found = `pg_dump on PATH is of version ${program.version}`;
+  if (program.major < parseInt(serverVersion)) return `${found}, and the server is ${serverVersion}`;
+  if (!isSafe(program))
+    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer ones are safe`;
+  if (
+    tls.mode.startsWith('verify') &&
+    tls.authority === undefined &&
+    program.major < KNOWS_SYSTEM_AUTHORITIES
+  )
+    return `${found}, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer`;
+  return undefined;
+}
+
+function isSafe({ version, major }: PgDump): boolean {
+  const since = SAFE_SINCE.get(major);
+  if (since === undefined) return major > Math.max(...SAFE_SINCE.keys()) && !UNSAFE_PREVIEW.test(version);
+  return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
+}
+
+/** How strict a connection is, in libpq's terms. */
+export interface ConnectionTls {
+  /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
+  mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
+  /** The file of the authority that alone is trusted; missing where those of the system are. */
+  authority?: string;
+}
+
+/** What node-postgres made of the URL and its own environment; its types do not show all of it. */
+interface Connected {
+  ssl: boolean | ConnectionOptions;
+  host: string;
+  port: number;
+  user?: string | null;
+  database?: string | null;
+  password?: string | null;
+  connection: { stream: { remoteAddress?: string } };
+}
+
+/**
+ * How strict a session is, judged by what node-postgres does and not by what the URL says: for it `prefer`, `require`
+ * and even unknown modes verify the certificate, unless `uselibpqcompat` is set.
+ */
+export function connectionTls(url: string, client: pg.Client): ConnectionTls {
+  const { ssl } = client as unknown as Connected;
+  if (ssl === false) return { mode: 'disable' };
+  const options = ssl === true ? {} : ssl;
+  if (options.rejectUnauthorized === false) return { mode: 'require' };
+  const mode = options.checkServerIdentity === undefined ? 'verify-full' : 'verify-ca';
+  const authority = parameterOf(url, 'sslrootcert');
+  if (options.ca === undefined || authority === undefined) return { mode };
+  // libpq would take the plain word "system" for all authorities of the system.
+  return { mode, authority: resolve(authority) };
+}
+
+/**
+ * Schemas whose definitions this role cannot read as pg_dump does, which locks their tables: those that it may not
+ * use, and those with a table that it may not read.
+ */
+export async function listClosedSchemas(session: Session): Promise<string[]> {
+  const rows = await session.query<{ name: string }>(
+    `SELECT n.nspname AS name FROM pg_namespace n
+      WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        AND (NOT has_schema_privilege(n.oid, 'USAGE')
+             OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+                           AND NOT has_table_privilege(c.oid, 'SELECT')))
+      ORDER BY n.nspname COLLATE "C"`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+/** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */
+export async function limitsStatements(session: Session): Promise<boolean> {
+  const [limit] = await session.query<{ limited: boolean }>(
+    `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
+  );
+  return limit?.limited ?? false;
+}
+
+export interface DefinitionsOptions {
+  /** The session that exported the snapshot, and the URL that it was opened with: pg_dump connects as it did. */
+  session: Session;
+  url: string;
+  /** Shown in pg_stat_activity. */
+  applicationName: string;
+  /** An exported snapshot, whose transaction stays open. */
+  snapshot: string;
+  /** Schemas that are none of the repository's business, or that the role may not read. */
+  exclude: string[];
+  /** Whether the role's and the database's own limit for statements must be lifted: see {@link limitsStatements}. */
+  limited: boolean;
+  signal: AbortSignal;
+}
+
+export interface SchemaDump {
+  /** SQL that makes the database's objects anew, without their rows. */
+  sql: Readable;
+  /**
+   * Resolves when the SQL is complete, or too long to be held back: pg_dump writes after it has read everything, so
+   * only its own death can still fail it. Rejects as `ended` does.
+   */
+  read: Promise<void>;
+  /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that has its own words. */
+  ended: Promise<void>;
+  /** Ends pg_dump: `ended` rejects with the reason. */
+  stop: (reason: Failure) => void;
+}
+
+/** Starts `pg_dump --schema-only` on an exported snapshot. */
+export function dumpSchema({ signal, ...options }: DefinitionsOptions): SchemaDump {
+  const stopped = new AbortController();
+  const either = AbortSignal.any([signal, stopped.signal]);
+  const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
+  sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
+  let full = () => {};
+  const filled = new Promise<void>((resolve) => (full = resolve));
+  const ended = runPgDump(options, sql, full, either).catch((error: unknown) => {
+    const reason: unknown = either.aborted ? either.reason : error;
+    sql.destroy(reason as Error);
+    throw reason;
+  });
+  const read = Promise.race([ended, filled]);
+  for (const promise of [ended, read]) promise.catch(() => undefined); // Readers of the stream may hear of it first.
+  return { sql, read, ended, stop: (reason) => stopped.abort(reason) };
+}
+
+/** Resolves when pg_dump has ended well and all that it wrote is in `sql`. @throws Failure DEFINITIONS_FAILED */
+async function runPgDump(
+  { session, url, applicationName, snapshot, exclude, limited }: Omit<DefinitionsOptions, 'signal'>,
+  sql: PassThrough,
+  full: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = start(
+    [
+      '--schema-only',
+      '--no-password',
+      `--snapshot=${snapshot}`,
+      // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.
+      ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
+    ],
+    {
+      ...programEnvironment(),
+      ...libpqEnvironment(url, session.client),
+      PGAPPNAME: applicationName,
+      // pg_dump lifts such a limit itself, but by a statement that it may cut off already. Poolers refuse options.
+      ...(limited && { PGOPTIONS: '-c statement_timeout=0' }),
+    },
+    signal,
+  );
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(0, STDERR_KEPT);
+  });
+  const exit = new Promise<void>((resolve, reject) => {
+    child.once('error', (error) => reject(notStarted(error)));
+    child.once('close', (code, killedBy) =>
+      code === 0 ? resolve() : reject(failed(stderr, killedBy ?? code)),
+    );
+  });
+  let length = 0;
+  child.stdout.on('data', (bytes: Buffer) => {
+    length += bytes.length;
+    if (length >= BUFFERED_BYTES) full();
+  });
+  // What it wrote is whole only if it ended well: until then the stream must not end either.
+  await Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]);
+  sql.end();
+}
+
+function start(args: string[], env: Record<string, string>, signal: AbortSignal) {
+  try {
+    return spawn(PROGRAM, args, { env, stdio: ['ignore', 'pipe', 'pipe'], signal });
+  } catch (error) {
+    throw notStarted(error as Error, args.length);
+  }
+}
+
+/**
+ * A session's own connection in libpq's variables, so that pg_dump reaches the same server with the same strictness.
+ * They need no quoting, and unlike arguments they are not public.
+ * https://www.postgresql.org/docs/current/libpq-envars.html
+ */
+function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
+  const { host, port, user, database, password, connection } = client as unknown as Connected;
+  const { mode, authority } = connectionTls(url, client);
+  const verifies = mode.startsWith('verify');
+  const variables = {
+    PGHOST: host,
+    // A name may have several addresses. Missing for a Unix socket.
+    PGHOSTADDR: connection.stream.remoteAddress,
+    PGPORT: String(port),
+    PGUSER: user,
+    PGDATABASE: database,
+    PGPASSWORD: password,
+    PGSSLMODE: mode,
+    PGSSLROOTCERT: verifies ? (authority ?? 'system') : undefined,
+    PGSSLCERT: parameterOf(url, 'sslcert'),
+    PGSSLKEY: parameterOf(url, 'sslkey'),
+    PGCHANNELBINDING: parameterOf(url, 'channel_binding'),
+    // Otherwise a Kerberos ticket replaces TLS.
+    PGGSSENCMODE: 'disable',
+    PGCONNECT_TIMEOUT: String(CONNECT_TIMEOUT_SECONDS),
+  };
+  return Object.fromEntries(
+    Object.entries(variables).flatMap(([name, value]) => (value ? [[name, value]] : [])),
+  );
+}
+
+/** As node-postgres takes it: the last one counts. */
+function parameterOf(url: string, name: string): string | undefined {
+  return new URL(url).searchParams.getAll(name).at(-1);
+}
+
+function notStarted(error: Error, args = 0): Failure {
+  const reason =
+    (error as NodeJS.ErrnoException).code === 'E2BIG'
+      ? `the names of ${args} schemas that the role may not read are too long for its arguments`
+      : error.message;
+  return new Failure('DEFINITIONS_FAILED', 'permanent', `pg_dump could not be started: ${reason}.`, {
+    hint: HINT,
+    cause: error,
+  });
+}
+
+const HINT = 'Mend that, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.';
+
+function failed(stderr: string, end: number | string | null): Failure {
+  const said = stderr.replace(/^pg_dump: (error: )?/gm, '').trim();
+  const permanent = /permission denied|unrecognized|invalid/.test(said);
+  return new Failure(
+    'DEFINITIONS_FAILED',
+    permanent ? 'permanent' : 'transient',
+    `pg_dump could not read the definitions: ${said === '' ? `it ended with ${end}` : said}.`,
+    { hint: HINT },
+  );
+}

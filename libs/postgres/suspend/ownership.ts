@@ -1,0 +1,104 @@
+import { Failure } from '#common';
+import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
+import type { Suspension } from './suspensions.js';
+import type { Session } from '../connection/session.js';
+
+/** Things, and statements about them, that are told one by one. */
+const TOLD = 10;
+
+interface Missing {
+  name: string;
+  /** As ALTER names it. */
+  kind: 'TABLE' | 'SEQUENCE' | 'DOMAIN';
+  owner: string;
+  role: string;
+  superuser: boolean;
+  /** Whether the role is a member of the owner already, without its rights. */
+  member: boolean;
+  /** Whether it has them, and something else is missing. */
+  owned: boolean;
+  grantsInherit: boolean;
+  /** Whether its owner changes with the owner of a table. */
+  follows: boolean;
+}
+
+/**
+ * Whether the role may do what a restore does: it must have the rights of the owners of the tables, the sequences, and
+ * the tables whose foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
+ * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
+ */
+export async function checkOwnership(
+  session: Session,
+  relations: { schema: string; name: string }[],
+  suspensions: Suspension[],
+): Promise<void> {
+  const closed = suspensions.filter(({ owned }) => !owned);
+  const isDomain = ({ table }: Suspension) => table === undefined;
+  const missing = await session.query<Missing & Record<string, unknown>>(
+    `WITH wanted AS (
+       SELECT DISTINCT name, false AS domain, false AS closed, name::regclass::oid AS oid FROM unnest($1::text[]) AS name WHERE name <> ALL ($2)
+       UNION SELECT name, false, true, name::regclass FROM unnest($2::text[]) AS name
+       UNION SELECT name, true, true, name::regtype FROM unnest($3::text[]) AS name)
+     SELECT w.name, CASE WHEN w.domain THEN 'DOMAIN' WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+            owner.rolname AS owner, current_user AS role, owner.rolsuper AS superuser,
+            pg_has_role(owner.oid, 'MEMBER') AS member, pg_has_role(owner.oid, 'USAGE') AS owned,
+            current_setting('server_version_num')::int >= 160000 AS "grantsInherit",
+            coalesce(c.relkind = 'S', false) AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype IN ('a', 'i')) AS follows
+       FROM wanted w LEFT JOIN pg_class c ON NOT w.domain AND c.oid = w.oid LEFT JOIN pg_type t ON w.domain AND t.oid = w.oid
+       JOIN pg_roles owner ON owner.oid IN (c.relowner, t.typowner)
+      WHERE w.closed OR NOT pg_has_role(owner.oid, 'USAGE')
+      ORDER BY w.name COLLATE "C"`,
+    [
+      relations.map(quoteTable),
+      closed.filter((one) => !isDomain(one)).map(({ relation }) => relation),
+      closed.filter(isDomain).map(({ relation }) => relation),
+    ],
+  );
+  const [first] = missing;
+  if (first === undefined) return;
+  const owned = new Set(missing.filter((one) => one.owned).map(({ name }) => name));
+  const beyond = closed.filter(({ relation }) => owned.has(relation)).map(({ what }) => what);
+  const names = missing.filter((one) => !one.owned).map(({ name }) => name);
+  const message = [
+    ...(names.length > 0
+      ? [
+          `The role ${first.role} must own ${some(names, ', ')}, or be a member of the owners, to restore them.`,
+        ]
+      : []),
+    ...(beyond.length > 0 ? [`Only a superuser may change ${some(beyond, ', ')}.`] : []),
+  ].join(' ');
+  throw new Failure('OWNERSHIP_MISSING', 'permanent', message, { hint: remedies(missing) });
+}
+
+/**
+ * To be a member of a table's owner is enough, and harms nobody else. The rights of a superuser are too many for that:
+ * what belongs to one is better given to another role.
+ */
+function remedies(missing: Missing[]): string {
+  const lacking = missing.filter(({ owned }) => !owned);
+  const owners = new Map(lacking.map((one) => [one.owner, one]));
+  const grants = [...owners.values()]
+    .filter(({ superuser }) => !superuser)
+    .map(({ owner, role, member, grantsInherit }) => {
+      const [from, to] = [quoteIdentifier(owner), quoteIdentifier(role)];
+      if (!member) return `GRANT ${from} TO ${to};`;
+      return grantsInherit ? `GRANT ${from} TO ${to} WITH INHERIT TRUE;` : `ALTER ROLE ${to} INHERIT;`;
+    });
+  const changes = lacking
+    .filter(({ superuser, follows }) => superuser && !follows)
+    .map(({ kind, name, role }) => `ALTER ${kind} ${name} OWNER TO ${quoteIdentifier(role)};`);
+  return [
+    'Nothing was changed.',
+    ...(grants.length > 0
+      ? [`Run ${[...new Set(grants)].join(' ')} or let REPOSITORY_URL name a role that has these rights.`]
+      : []),
+    ...(changes.length > 0
+      ? [`Let no superuser own what a restore changes: have one run ${some(changes, ' ')}`]
+      : []),
+  ].join(' ');
+}
+
+function some(things: string[], separator: string): string {
+  const more = things.length > TOLD ? ` and ${things.length - TOLD} more` : '';
+  return things.slice(0, TOLD).join(separator) + more;
+}
