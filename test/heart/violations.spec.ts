@@ -110,6 +110,11 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         'ALTER TABLE s.t DROP CONSTRAINT added',
         'Rows violate the check added of s.t.',
       ],
+      [
+        'ALTER TABLE s.t ADD CONSTRAINT added CHECK (10 / (b - 5) > 0)',
+        'ALTER TABLE s.t DROP CONSTRAINT added',
+        expect.stringMatching(/22012\)\. It comes from the check added of s\.t\.$/),
+      ],
       [bounds(6), bounds(0), 'Rows violate the bounds of s.p1.'],
       [small(4), small(10), 'Rows violate the check fine of the domain s.d.'],
       [
@@ -187,6 +192,25 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       message: expect.stringContaining('23505') as string,
       hint: expect.stringContaining('once is newer than the archive, drop it first') as string,
+    });
+  });
+
+  test('a drill compares keys as PostgreSQL does: other types, collations and names', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; SET search_path TO s;
+       CREATE TABLE p ("a""b" text COLLATE "C" PRIMARY KEY, c char(3) UNIQUE, n numeric UNIQUE, v int[] UNIQUE); INSERT INTO p VALUES ('x', 'ab', 1, '{1}');
+       CREATE TABLE q ("a""b" text COLLATE "POSIX" REFERENCES p, c text REFERENCES p (c), n int REFERENCES p (n), v int[] REFERENCES p (v));
+       INSERT INTO q VALUES ('x', 'ab  ', 1, '{1}'), (NULL, NULL, NULL, NULL)`,
+    );
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await runVerify(store, url, ['s'], key, { restoreDrill: true });
+    await sql(url, "SET session_replication_role = replica; UPDATE s.q SET c = 'abc'");
+    const other = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await expect(runVerify(store, url, ['s'], other.key, { restoreDrill: true })).rejects.toMatchObject({
+      code: 'FOREIGN_KEY_DANGLING',
+      message: expect.stringContaining('q_c_fkey') as string,
     });
   });
 

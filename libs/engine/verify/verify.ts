@@ -8,6 +8,7 @@ import {
   expectRoomForLocks,
   findViolatedCheck,
   findViolatedKey,
+  isCheckViolation,
   isRefusal,
   type Session,
 } from '#postgres';
@@ -156,8 +157,11 @@ async function drill(
     if (violated !== undefined) throw danglingKey(violated);
     progress.allRows('Looking for violated checks');
     const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined)
-      throw violatedCheck(check.what, { hint: check.isBounds ? OTHER_BOUNDS : undefined });
+    if (check !== undefined) {
+      const { what, isBounds, failure } = check;
+      if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
+      throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
+    }
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }
