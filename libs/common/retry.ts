@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from './errors.js';
 
 const FIRST_PAUSE_MS = 250;
@@ -46,9 +47,9 @@ export class Retries {
     this.trouble = { failure, nextTry: this.failures + 1 };
     this.silence ??= setTimeout(() => onTrouble(this.trouble), TELL_AFTER_MS);
     if (now - this.firstFailure >= TELL_AFTER_MS) onTrouble(this.trouble);
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (this.failures - 1), LONGEST_PAUSE_MS);
-    // Not all at the same moment.
-    await sleep(pause * (0.5 + Math.random() / 2), signal);
+    const longest = Math.min(FIRST_PAUSE_MS * 2 ** (this.failures - 1), LONGEST_PAUSE_MS);
+    // Spread at random, so that clients that failed together do not retry together.
+    await pause(longest * (0.5 + Math.random() / 2), signal);
   }
 
   /** It went well, or was given up: a failure from now on is a first one. */
@@ -78,13 +79,7 @@ export async function retry<Result>(work: () => Promise<Result>, options: RetryO
 }
 
 /** @throws the signal's reason as soon as it is aborted */
-async function sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  let wake = () => {};
-  const woken = new Promise<void>((resolve) => (wake = resolve));
-  const timer = setTimeout(wake, milliseconds);
-  signal?.addEventListener('abort', wake, { once: true });
-  await woken;
-  clearTimeout(timer);
-  signal?.removeEventListener('abort', wake);
+async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => undefined);
   signal?.throwIfAborted();
 }

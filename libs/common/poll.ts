@@ -1,0 +1,28 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface PollOptions {
+  everyMs: number;
+  timeoutMs: number;
+  /** Ends the waiting. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Looks again and again until there is an answer. It looks at least once, and once more when the time is over.
+ * @returns undefined if there was none in time
+ * @throws what `look` throws; the signal's reason
+ */
+export async function pollUntil<Answer>(
+  look: () => Promise<Answer | undefined> | Answer | undefined,
+  { everyMs, timeoutMs, signal }: PollOptions,
+): Promise<Answer | undefined> {
+  for (const deadline = performance.now() + timeoutMs; ;) {
+    signal?.throwIfAborted();
+    const isLast = performance.now() >= deadline;
+    const answer = await look();
+    if (answer !== undefined || isLast) return answer;
+    await sleep(Math.max(0, Math.min(everyMs, deadline - performance.now())), undefined, { signal }).catch(
+      () => signal?.throwIfAborted(),
+    );
+  }
+}
