@@ -4,7 +4,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { freePort } from '../dev/index.js';
+import { Client, freePort } from '../dev/index.js';
+import { eventually } from './support/eventually.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 
@@ -27,6 +28,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   const folder = mkdtempSync(join(tmpdir(), 'snapshotd-start-'));
   chmodSync(folder, 0o711);
   const port = String(await freePort());
+  const client = new Client(`http://127.0.0.1:${port}`);
   const begin = async (...command: string[]) => {
     const started = spawn(process.execPath, ['--no-warnings', ...command], {
       cwd: folder,
@@ -35,35 +37,22 @@ test('start runs everything, stops at a signal, and starts again after a crash o
     });
     let output = '';
     started.stdout.setEncoding('utf8').on('data', (more: string) => (output += more));
-    while (!output.includes('Ctrl-C')) {
+    await eventually(() => {
       if (started.exitCode !== null) throw new Error(`start ended: ${output}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    const password = /password +(\S+)/.exec(output)?.[1] ?? '';
-    const login = await fetch(`http://127.0.0.1:${port}/auth/v1/session`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ email: 'admin@example.org', password }),
+      return output.includes('Ctrl-C');
     });
-    expect(login.status).toBe(201);
-    const { sessionToken } = (await login.json()) as { sessionToken: string };
-    return { started, password, sessionToken, output: () => output };
+    const password = /password +(\S+)/.exec(output)?.[1] ?? '';
+    await client.login({ email: 'admin@example.org', password });
+    return { started, password, output: () => output };
   };
-  const ask = (token: string, method: string, path: string) =>
-    fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { sessionToken: token } }).then((response) =>
-      response.json(),
-    );
 
   const first = await begin(tool('start'));
-  expect(await ask(first.sessionToken, 'POST', '/repo/v1/startBackupDaemon')).toMatchObject({ id: '1' });
-  let status: unknown;
-  while (
-    !JSON.stringify((status = await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1'))).includes(
-      'COMPLETED',
-    )
-  );
+  const session = client.sessionToken;
+  expect(await client.startBackup()).toMatchObject({ id: '1' });
+  const status = await client.finished('1');
+  expect(status).toMatchObject({ status: 'COMPLETED' });
   // Each has a separate role, and the worker has no warnings.
-  expect(await ask(first.sessionToken, 'GET', '/repo/v1/workers')).toMatchObject({
+  expect(await client.ask('GET', '/repo/v1/workers')).toMatchObject({
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
   // The worker has none of the API's secrets.
@@ -78,7 +67,8 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start');
   expect(second.password).toBe(first.password);
   // The session and the job survived the crash.
-  expect(await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1')).toEqual(status);
+  client.sessionToken = session;
+  expect(await client.status('1')).toEqual(status);
   second.started.kill('SIGTERM');
   expect(await once(second.started, 'exit')).toEqual([0, null]);
   expect(second.output()).toContain('Stopped.');

@@ -56,7 +56,7 @@ async function entriesOf(store: ObjectStore, url: string): Promise<string[]> {
   const object = await store.open(key, interrupted.signal);
   if (object === undefined) throw new Error(`There is no object ${key}`);
   const { manifest } = await openArchive(object);
-  const entries = manifest.tables.flatMap(({ entries }) => entries);
+  const entries = manifest.tables.flatMap((table) => table.entries);
   const width = Math.max(...entries.map(({ name }) => name.length));
   return [
     ...entries.map(

@@ -38,7 +38,7 @@ export class Context {
 
   /** Prints the result: the only thing that goes to stdout. */
   result(answer: unknown, text: string): void {
-    process.stdout.write(`${this.json ? json(answer) : text}\n`);
+    process.stdout.write(`${this.json ? toJson(answer) : text}\n`);
   }
 
   /** Prints a note to stderr. */
@@ -48,7 +48,7 @@ export class Context {
 }
 
 /** Escapes DEL and the C1 control characters too, which JSON.stringify does not and terminals obey. */
-function json(answer: unknown): string {
+function toJson(answer: unknown): string {
   return JSON.stringify(answer, null, 2).replace(
     /[\x7f-\x9f]/g,
     (character) => `\\u00${character.charCodeAt(0).toString(16)}`,

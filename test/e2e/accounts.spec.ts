@@ -188,7 +188,7 @@ describe('accounts', () => {
       'displayName: must be one line without control characters.',
     ],
     [{ email: 'a@example.org', password: '12345678', role: 'root' }, 'Unrecognized key: "role".'],
-  ])('%.80j is a 400', async (body, reason) => {
+  ])('an invalid account, case %#, is a 400', async (body, reason) => {
     expect(await stack.call('POST', '/auth/v1/accounts', body)).toMatchObject({
       status: 400,
       body: { reason },
@@ -268,13 +268,13 @@ describe('accounts', () => {
     const lateAnswers: number[] = [];
     for (const way of ['deactivation', 'logout', 'key', 'deactivation', 'logout', 'key']) {
       const bob = await newAccount({ administrator: true });
-      const login = await session(bob);
-      const key = await newKey('read', login);
-      const token = way === 'key' ? key.key : login;
+      const loginToken = await session(bob);
+      const key = await newKey('read', loginToken);
+      const token = way === 'key' ? key.key : loginToken;
       const end = () => {
         if (way === 'deactivation') return change(bob.id, { active: false });
         if (way === 'key') return as(stack.sessionToken, 'DELETE', `/auth/v1/keys/${key.id}`);
-        return as(login, 'DELETE', '/auth/v1/session', { sessionToken: login });
+        return as(loginToken, 'DELETE', '/auth/v1/session', { sessionToken: loginToken });
       };
       let ended = Infinity;
       let refusals = 0;
@@ -417,7 +417,7 @@ describe('API keys', () => {
       'GET',
       `/repo/v1/audit?action=verify.start`,
     );
-    expect(audit.events.filter(({ key, outcome }) => key === name && outcome === '403')).toHaveLength(1);
+    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(1);
   });
 
   test('end when they are revoked, when they expire, and when their account loses the administrator role', async () => {
@@ -530,7 +530,7 @@ describe('API keys', () => {
 });
 
 describe('the audit', () => {
-  test('tells of every action who, from where, when, on what, and how it ended', async () => {
+  test('records for every action the account, address, time, subject and outcome', async () => {
     const since = Date.now();
     const bob = await newAccount({ administrator: true });
     const token = await session(bob);
@@ -659,13 +659,13 @@ describe('the audit', () => {
   test('refuses to be changed, to the owner of its tables and with triggers put to sleep', async () => {
     const owner = `owner_${Date.now()}`;
     const tables = ['snapshotd.audit_event', 'snapshotd.audit_outcome'];
-    const own = (role: string) => tables.map((table) => `ALTER TABLE ${table} OWNER TO ${role};`).join(' ');
+    const give = (role: string) => tables.map((table) => `ALTER TABLE ${table} OWNER TO ${role};`).join(' ');
     await sql(
       database(),
-      `CREATE ROLE ${owner}; GRANT USAGE, CREATE ON SCHEMA snapshotd TO ${owner}; ${own(owner)}`,
+      `CREATE ROLE ${owner}; GRANT USAGE, CREATE ON SCHEMA snapshotd TO ${owner}; ${give(owner)}`,
     );
     try {
-      for (const session of [`SET ROLE ${owner}`, 'SET session_replication_role = replica'])
+      for (const setting of [`SET ROLE ${owner}`, 'SET session_replication_role = replica'])
         for (const statement of [
           `UPDATE snapshotd.audit_event SET account = 'somebody else'`,
           'UPDATE snapshotd.audit_outcome SET status = 200',
@@ -673,15 +673,15 @@ describe('the audit', () => {
           'TRUNCATE snapshotd.audit_outcome',
           `TRUNCATE ${tables.join(', ')}`,
         ])
-          await expect(sql(database(), `${session}; ${statement}`)).rejects.toThrow(
+          await expect(sql(database(), `${setting}; ${statement}`)).rejects.toThrow(
             /^The audit is append-only: (UPDATE|DELETE|TRUNCATE) on snapshotd\.audit_\w+ is refused\.$/,
           );
     } finally {
-      await sql(database(), `${own('CURRENT_USER')} DROP OWNED BY ${owner}; DROP ROLE ${owner}`);
+      await sql(database(), `${give('CURRENT_USER')} DROP OWNED BY ${owner}; DROP ROLE ${owner}`);
     }
   });
 
-  test('what cannot be recorded is not done', async () => {
+  test('an action that cannot be recorded is not carried out', async () => {
     const daemons = async () =>
       (await sql<{ n: number }>(database(), 'SELECT count(*)::int AS n FROM snapshotd_queue.job'))[0]?.n;
     const before = await daemons();
@@ -702,7 +702,7 @@ describe('the audit', () => {
     expect(await daemons()).toBe(before);
   });
 
-  test('what was begun and could not be recorded to the end is there, and its outcome unknown', async () => {
+  test('an action whose end could not be recorded has an unknown outcome', async () => {
     await sql(database(), 'ALTER TABLE snapshotd.audit_outcome RENAME TO audit_outcome_away');
     let started: Answer<{ id: string }>;
     try {

@@ -74,7 +74,7 @@ describeInBrowser('the console', () => {
   const text = (selector = 'main') => page.locator(selector).innerText();
   const total = async () =>
     (await stack.call<{ total: number }>('GET', '/repo/v1/daemons?limit=1')).body.total;
-  /** Clicks a button that leads to the page of a daemon. @returns its id */
+  /** Clicks a button that leads to the page of a job. @returns its id */
   async function started(button: string): Promise<string> {
     await page.getByRole('button', { name: button, exact: true }).click();
     await page.waitForURL(/\/admin\/daemons\/\d+/);
@@ -96,7 +96,7 @@ describeInBrowser('the console', () => {
       const seen = await page.evaluate<{ place: number; texts: string[] } | null>(look).catch(() => null);
       if (seen === null) return true;
       places.add(seen.place);
-      for (const text of seen.texts) texts.add(text);
+      for (const shown of seen.texts) texts.add(shown);
       return false;
     });
     return { places, texts };
@@ -259,7 +259,7 @@ describeInBrowser('the console', () => {
     }
   });
 
-  test('shows what is to be known of a worker, and accepts its database', async () => {
+  test('shows the warnings of a worker and accepts its database', async () => {
     const recorded = async () =>
       (await stack.call<RepositoryIdentity>('GET', '/repo/v1/repository/identity')).body;
     const { identity } = await recorded();
@@ -278,7 +278,7 @@ describeInBrowser('the console', () => {
     await eventually(async () => (await page.goto('/admin'), (await button.count()) === 0), 100);
   });
 
-  test('makes a schedule, says what is wrong with one, changes it, shows what it would delete, and deletes it', async () => {
+  test('creates a schedule, reports its errors, changes it, shows its pruning, and deletes it', async () => {
     await page.goto('/admin/schedules');
     await page.getByRole('link', { name: 'New schedule' }).click();
     await page.getByLabel('Name').fill('nightly');
@@ -321,7 +321,7 @@ describeInBrowser('the console', () => {
     await page.getByText('No backup is made by the clock yet.').waitFor();
   });
 
-  test('unfolds the errors of daemons, and deletes an archive when its name is typed', async () => {
+  test('unfolds the errors of jobs, and deletes an archive when its name is typed', async () => {
     const name = await openNewestArchive();
     await page.goto(`/admin/archives/${name}/delete`);
     await page.getByLabel('To confirm').fill('another');
@@ -402,7 +402,7 @@ describeInBrowser('the console', () => {
     await stack.call('DELETE', '/repo/v1/schedules/weekly');
   });
 
-  test('works without a script, but for the bar', async () => {
+  test('works without scripts, except for the bar', async () => {
     const plain = await browser.newContext({
       baseURL: stack.url,
       javaScriptEnabled: false,
@@ -500,7 +500,7 @@ describeInBrowser('the console', () => {
       expect(await total()).toBe(before);
       tried('a forged form, or one without a session, of each route', routes.length * 8, 'all 401 or 403');
 
-      // The same form, sent as a browser sends it, is good, and sent twice starts one daemon.
+      // The same form with a browser's headers is accepted, and sent twice it starts one job.
       for (const origin of [stack.url, stack.url])
         expect((await post('/admin/backup', fields, { ...session.headers, origin })).status).toBe(303);
       expect(await total()).toBe(before + 1);

@@ -61,7 +61,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     return object && (await buffer(object.read(0, object.length)));
   };
 
-  test('has no worker run what no API has signed for this id and this type', async () => {
+  test('cannot run a job that no API has signed for this id and type', async () => {
     const signed = (await forger.job(verification.id)).data as object;
     const restore = { startedBy: STARTED_BY, startedOn: Date.now(), archive };
     const forged = await Promise.all([
@@ -81,7 +81,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     }
   });
 
-  test('cannot change what an API has asked for', async () => {
+  test('cannot change a job of an API', async () => {
     await stopWorkers();
     const { id } = await start('Verify', { url: archive.url });
     const job = await forger.job(id);
@@ -92,7 +92,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     expect((await forger.ended(id)).failedReason).toMatch(NOT_AUTHENTIC);
   });
 
-  test('cannot have a worker read what an API of another prefix has signed', async () => {
+  test('cannot run a job that an API with another prefix has signed', async () => {
     await stopWorkers();
     const { id } = await start('Verify', { url: archive.url });
     stack.env['S3_PREFIX'] = 'another/';
@@ -104,7 +104,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     stack.env['S3_PREFIX'] = prefix;
   });
 
-  test('cannot have what is signed run as what was not signed when the worker took it', async () => {
+  test('cannot swap a job after a worker took it', async () => {
     await stopWorkers();
     await sql(database(), `INSERT INTO repository.marks VALUES ('later than the backup')`);
     const { id } = await start('Verify', { url: archive.url });
@@ -199,7 +199,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     await stack.startWorker();
   });
 
-  test('cannot have a webhook told what is not so, nor have silence broken', async () => {
+  test('cannot forge a notification or a call of DEADMAN_URL', async () => {
     const of = (id: string) =>
       receiver.until(
         1,
@@ -221,8 +221,8 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
       ['shapeless-too', [1]],
     ];
     const before = receiver.received.length;
-    for (const [jobId, data] of forged) {
-      const { id = '' } = await forger.notifications.add('request', data, { jobId, attempts: 3 });
+    for (const [jobId, forgedData] of forged) {
+      const { id = '' } = await forger.notifications.add('request', forgedData, { jobId, attempts: 3 });
       expect((await forger.ended(id, forger.notifications)).failedReason).toMatch(
         /^This notification is not authentic: /,
       );
@@ -230,8 +230,8 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const next = await stack.finished((await stack.startBackup()).id);
     await of(next.id);
     expect(receiver.received.slice(before).filter(({ path }) => path === '/alive')).toEqual([]);
-    for (const { body } of receiver.received.slice(before))
-      expect(JSON.parse(body)).toMatchObject({ daemon: { id: next.id } });
+    for (const request of receiver.received.slice(before))
+      expect(JSON.parse(request.body)).toMatchObject({ daemon: { id: next.id } });
   });
 
   test('cannot answer a start with an Idempotency-Key', async () => {

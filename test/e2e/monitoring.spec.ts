@@ -102,7 +102,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(isGenuine(undefined, body, WEBHOOK_SECRET)).toBe(false);
   });
 
-  test('a daemon that fails is told of too, without its stack', async () => {
+  test('a failed job is notified too, without its stack', async () => {
     const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: 'no.zip' });
     const failed = await stack.finished(body.id);
     expect(failed.errorDetails).toContain('STORE_OBJECT_MISSING');
@@ -119,7 +119,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(receiver.received.filter(({ path }) => path === '/elsewhere')).toEqual([]);
   });
 
-  test('after each backup of a schedule that was verified, and after no other, somebody is asked', async () => {
+  test('each verified backup of a schedule, and no other, calls DEADMAN_URL', async () => {
     expect(receiver.received.filter(({ path }) => path === '/alive')).toEqual([]);
     const path = '/repo/v1/schedules/nightly';
     const body = { pattern: '* * * * * *', then: 'verify' };
@@ -137,7 +137,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(pings).toHaveLength(verified.length);
   });
 
-  test('what ends while no API runs is told when one does, and nothing is told twice', async () => {
+  test('jobs that end while no API runs are notified when one starts, each once', async () => {
     for (const worker of stack.workers.splice(0)) await worker.stop();
     const { id } = await stack.startBackup();
     for (const api of [stack.api, replica]) {
@@ -180,7 +180,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(await ask('/repo/v1/daemons', { authorization: `Bearer ${METRICS_TOKEN}` })).toBe(401);
   });
 
-  test('metrics tell what is, in the way of Prometheus, and the same at each API', async () => {
+  test('metrics follow the format of Prometheus and are the same on each API', async () => {
     const { body: list } = await stack.call<{ daemons: DaemonStatus[]; total: number }>(
       'GET',
       '/repo/v1/daemons?type=BACKUP&status=COMPLETED',
@@ -275,7 +275,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       panels: { targets: { expr: string }[] }[];
     };
     const expressions = [
-      ...rules.groups.flatMap(({ rules }) => rules.map(({ expr }) => expr)),
+      ...rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr)),
       ...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
     ];
     expect(expressions.length).toBeGreaterThan(20);

@@ -70,7 +70,7 @@ function objectsIn(schema: unknown): Record<string, unknown>[] {
   return 'properties' in schema ? [{ ...schema }, ...inner] : inner;
 }
 
-test('every route that is registered is in the document, but for those of the pages', () => {
+test('every registered route is in the document, except for those of pages', () => {
   const routes = file
     .routes()
     .filter(([method, url]) => method !== 'HEAD' && !isPage(url))
@@ -313,7 +313,7 @@ describe('the page', () => {
       expect({ part, status }).toEqual({ part, status: 200 });
       expect(headers.get('content-security-policy')).toMatch(/^default-src 'self';/);
     }
-    for (const path of readdirSync(STATIC).filter((file) => file.endsWith('.css')))
+    for (const path of readdirSync(STATIC).filter((name) => name.endsWith('.css')))
       expect(readFileSync(join(STATIC, path), 'utf8')).not.toMatch(/url\(["']?(https?:)?\/\/|@import/);
     // The page requests no other address, whether configured or built in.
     const { body } = await stack.call<string>('GET', '/docs/swagger-ui-init.js');

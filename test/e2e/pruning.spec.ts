@@ -174,7 +174,7 @@ describe('the pruning of a schedule', () => {
     );
   });
 
-  test('never touches what does not lie below the prefix, whatever is on record', async () => {
+  test('never touches objects outside the prefix, even if they are on record', async () => {
     const [outside, url] = [`other-${prefix}far.zip`, `${proxy.url}/archives/other-${prefix}far.zip`];
     await put('fenced', { retention: { last: 1 }, enabled: false });
     await made('fenced', 'near.zip');
@@ -205,7 +205,7 @@ describe('the pruning of a schedule', () => {
     ]);
   });
 
-  test('spares what a daemon has come to need meanwhile, and strikes off what somebody else has deleted', async () => {
+  test('keeps archives that a job needs by now, and forgets archives that somebody else deleted', async () => {
     await put('needed', { retention: { last: 1 }, enabled: false });
     await made('needed', 'lost.zip', 'deleted.zip', 'wanted.zip', 'unwanted.zip');
     await store.delete(`${prefix}lost.zip`);

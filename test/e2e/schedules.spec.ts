@@ -106,7 +106,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   const nameOf = (url: string) => url.slice(url.lastIndexOf('/') + 1);
   const withRecord = (names: string[]) => names.flatMap((name) => [name, `${name}.verified.json`]).sort();
 
-  test('run by the clock, verify, and keep of their own archives what they are told to', async () => {
+  test('run on time, verify, and keep their own archives by their retention', async () => {
     const byHand = await stack.finished((await stack.startBackup()).id);
     const definition = { then: 'verify', retention: { last: 2 }, timeZone: 'Europe/Berlin' };
     const asked = Date.now();
@@ -143,7 +143,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     );
   });
 
-  test('say what they would delete and why the others stay, and delete nothing by that', async () => {
+  test('show the archives to delete and the reasons to keep the others, without deleting any', async () => {
     await rest('steady', { retention: { last: 1 } });
     const [older = '', newer = ''] = (await archivesOf('steady')).map(({ url }) => nameOf(url));
     expect(await pruning('steady')).toEqual({
@@ -167,7 +167,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     ]);
   });
 
-  test('never run twice at once: what is due meanwhile is skipped, and that is said', async () => {
+  test('never run twice at once: runs that are due meanwhile are skipped and counted', async () => {
     // There is no worker: the run waits.
     await put('busy', { pattern: EACH_SECOND, then: 'nothing' });
     const { lastRun } = await until('busy', (schedule) =>
@@ -199,7 +199,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     await stack.restartApi('SIGKILL');
     await until('daily', ({ lastRun }) => typeof lastRun?.daemonId === 'string');
 
-    // As if it had died when it had started the daemon, and had not written that down.
+    // As if it had died after starting the job and before recording it.
     await change(`UPDATE snapshotd.schedule_run SET backup_daemon = NULL WHERE schedule = 'daily'`);
     await stack.restartApi('SIGKILL');
     await stack.startWorker();

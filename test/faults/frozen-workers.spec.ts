@@ -13,7 +13,7 @@ import {
   type WorkerRig,
 } from '../support/worker-rig.js';
 
-/** Longer than a worker's lock on its daemon. */
+/** Longer than a worker's lock on its job. */
 const LONGER_THAN_A_LOCK_MS = 17_000;
 
 /** On each queue. */

@@ -6,7 +6,7 @@ import { Stack } from '../support/stack.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Lets a daemon have completed days earlier than it did, by hand in the queue's own store. */
+/** Backdates the end of a job by days, in the queue's own store. */
 async function backdate(stack: Stack, id: string, days: number): Promise<void> {
   const url = stack.env['QUEUE_URL'] ?? '';
   if (url.startsWith('redis')) {

@@ -27,7 +27,7 @@ describeOnSwift('a worker', () => {
     const takeovers: number[] = [];
     const outcomes = await onBothQueues(async (rig) => {
       const length = await lengthOf(() => rig.backUp());
-      const outcomes: string[] = [];
+      const ends: string[] = [];
       for (let moment = 0; moment < MOMENTS;) {
         const daemon = await rig.start('Backup');
         await sleep(Math.random() * length);
@@ -48,14 +48,14 @@ describeOnSwift('a worker', () => {
         if (takenOverAt !== undefined) takeovers.push(takenOverAt - killedAt);
         // The archive contains rows written after the kill, unless it was complete by then.
         if (marks === before) {
-          outcomes.push(status === 'COMPLETED' ? 'completed before the kill' : 'finished, and adopted');
+          ends.push(status === 'COMPLETED' ? 'completed before the kill' : 'finished, and adopted');
         } else {
           expect(marks).toBe(before + 1);
           if (status === 'IN_PROGRESS') expect(takenOverAt).toBeDefined();
-          outcomes.push(`${status} when killed, taken over, complete`);
+          ends.push(`${status} when killed, taken over, complete`);
         }
       }
-      return outcomes;
+      return ends;
     });
     tried(
       'SIGKILL at a random moment of a backup',
@@ -72,7 +72,7 @@ describeOnSwift('a worker', () => {
       await rig.spoil();
       const spoiled = await rig.digest();
       const length = await lengthOf(async () => (await rig.start('Restore', { url })).ended());
-      const outcomes: string[] = [];
+      const ends: string[] = [];
       for (let moment = 0; moment < MOMENTS;) {
         await rig.spoil();
         const daemon = await rig.start('Restore', { url });
@@ -91,17 +91,15 @@ describeOnSwift('a worker', () => {
         if (takenOverAt !== undefined) takeovers.push(takenOverAt - killedAt);
         if (after === restored) {
           expect(await rig.marks()).toEqual(['after the kill']);
-          outcomes.push(
-            status === 'COMPLETED' ? 'completed before the kill' : 'committed, and not done twice',
-          );
+          ends.push(status === 'COMPLETED' ? 'completed before the kill' : 'committed, and not done twice');
         } else {
           expect(after).toBe(spoiled);
           expect(await rig.marks()).toEqual([]);
           if (status === 'IN_PROGRESS') expect(takenOverAt).toBeDefined();
-          outcomes.push(`${status} when killed, rolled back, taken over, equal`);
+          ends.push(`${status} when killed, rolled back, taken over, equal`);
         }
       }
-      return outcomes;
+      return ends;
     });
     tried(
       'SIGKILL at a random moment of a restore',
@@ -156,7 +154,7 @@ describeOnSwift('a worker', () => {
         const restored = await rig.digest();
         const start = () => (type === 'Backup' ? rig.start(type) : rig.start(type, { url }));
         const length = await lengthOf(async () => (await start()).ended());
-        const outcomes: string[] = [];
+        const ends: string[] = [];
         for (let moment = 0; moment < MOMENTS;) {
           if (type === 'Restore') await rig.spoil();
           const spoiled = await rig.digest();
@@ -178,13 +176,13 @@ describeOnSwift('a worker', () => {
           else expect((await rig.left(daemon)).objects).toHaveLength(1);
           // The next one took it without waiting for a lock to run out.
           expect(daemon.messages.filter((message) => TAKEN_OVER.test(message))).toEqual([]);
-          outcomes.push(
+          ends.push(
             status === 'COMPLETED'
               ? 'completed before that'
               : `${status} when told, ${objects.length > 0 ? 'finished and adopted' : 'nothing left, completed by the next'}`,
           );
         }
-        return outcomes;
+        return ends;
       });
       expect(Math.max(...endings)).toBeLessThan(TO_END_WITHIN_MS);
       tried(
@@ -237,7 +235,7 @@ describeOnSwift('a worker', () => {
     );
   }, 900_000);
 
-  test('that dies twice leaves a daemon its three attempts when errors come after that', async () => {
+  test('that dies twice leaves a job its three attempts for later errors', async () => {
     const outcomes = await onBothQueuesBehind('repository', async (rig, proxy) => {
       const daemon = await rig.start('Backup');
       await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);

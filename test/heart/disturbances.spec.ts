@@ -1,18 +1,13 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import type { BackupRequest } from '#engine';
 import { MemoryJournal, runBackup } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, thorough } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, storeOfTests, thorough } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const TABLES = ['a', 'b', 'c'];
 const ROWS = 100;
@@ -189,7 +184,7 @@ function linesOf(csv: Buffer | undefined): string[] {
   return csv?.toString().trimEnd().split('\n') ?? [];
 }
 
-/** A few blocks for each COPY, so that two lanes read these tables. */
+/** A few blocks for each COPY, so that two sessions read these tables. */
 const CUT_UP = { parallelJobs: 2, chunkBytes: 16 * 1024 };
 /** pg_dump locks all tables of the database; the schemas of the other runs are none of its business. */
 const WITHOUT_DEFINITIONS = { definitions: 'off' } as const;

@@ -365,7 +365,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       expect(await whatIsThere(keyPrefix)).toEqual({ objects: [first.key], uploads: [] });
     });
 
-    test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
+    test.each(['cut short', "another job's"])('replaces an archive that is %s', async (fault) => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
       const daemonId = fault === 'cut short' ? '1' : '2';

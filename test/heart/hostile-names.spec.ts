@@ -4,17 +4,12 @@ import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ArchiveWriter, type Manifest, openArchive } from '#archive';
 import { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, putBytes, servers } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, putBytes, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { tally, tried } from '../support/tried.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const DROP = 'DROP TABLE public.canary;';
 /** Each would end the quotes of somebody who quotes badly, and then drop the canary. */

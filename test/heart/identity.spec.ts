@@ -2,17 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Secret } from '#config';
-import type { ObjectStore } from '#storage';
 import { examineRepository, remarksOn } from '#engine';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const { signal } = new AbortController();
 const TABLES =
@@ -20,17 +15,10 @@ const TABLES =
 
 describe.each(postgresMajors)('on %s', (_title, server) => {
   /** A new database and a role that owns its tables. */
-  async function owned(): Promise<{ admin: string; url: string; role: string; database: string }> {
-    const admin = await newDatabase(server);
-    const role = `owner_${randomBytes(4).toString('hex')}`;
-    const database = new URL(admin).pathname.slice(1);
-    await sql(
-      admin,
-      `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
-    );
-    const url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
-    await sql(url, TABLES);
-    return { admin, url, role, database };
+  async function owned() {
+    const made = await newOwnedDatabase(server);
+    await sql(made.url, TABLES);
+    return made;
   }
   const examine = (url: string) =>
     examineRepository({

@@ -31,7 +31,7 @@ describe.each(postgresMajors.slice(0, 2))('the migrations on %s', (_title, serve
     expect(new Set(names.map(({ name }) => name as string)).size).toBe(names.length);
   });
 
-  test('are held off by nobody who may only connect', async () => {
+  test('are not blocked by roles that may only connect', async () => {
     await stranger.query('SELECT pg_advisory_lock(7238118)');
     await open();
     await stranger.query('BEGIN');

@@ -4,21 +4,16 @@ import pg from 'pg';
 import { Secret } from '#config';
 import { Failure } from '#common';
 import type { BackupRequest } from '#engine';
-import type { ObjectStore } from '#storage';
 import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
 const LOCK = '8317692697400340340';
 /** Named as sessions of jobs are. */
 const JOB = 'snapshotd backup 9 0123abcd';
 const HELD = 'Waiting for the repository lock: held by ';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   /** URLs of a superuser, of the role that owns the repository, and of one that may do nothing but connect. */

@@ -1,18 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import type { ObjectStore } from '#storage';
 import { EvilSchema, unharmed } from '../support/evil-schema.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
-/** Enough rows for a second lane, and for a second session that makes statistics. */
+/** Enough rows for a second reader session and a second session for statistics. */
 const LARGE = 100_000;
 
 describe.each(postgresMajors)('%s', (_, server) => {
@@ -51,7 +46,8 @@ describe.each(postgresMajors)('%s', (_, server) => {
     const pooler = await StatementProxy.to(url);
     pooler.refusesOptions = true;
     const first = new Map<string, string>();
-    pooler.before = async ({ session, sql }) => void (first.has(session) || first.set(session, sql));
+    pooler.before = async (statement) =>
+      void (first.has(statement.session) || first.set(statement.session, statement.sql));
     try {
       const journal = new MemoryJournal();
       const { key } = await runBackup(store, pooler.url, ['s'], { journal });
@@ -238,7 +234,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
     expect(await stateOf(url, ['s'])).toEqual(before);
   });
 
-  test('what is reinstated is bound to the same functions as before', async () => {
+  test('reinstated objects use the same functions as before', async () => {
     await sql(
       url,
       `SET ROLE ${owner};

@@ -58,7 +58,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     while ((await daemons.status(id))?.progresssMessage !== message) await sleep(20);
   }
 
-  test('an attempt that was overtaken writes nothing more, and is told so', async () => {
+  test('an overtaken attempt writes nothing and learns that it was overtaken', async () => {
     const { id } = await daemons.start('BACKUP', 'somebody');
     const first = await attempt('1');
     await first.journal.note({ safetyKey: 'of the first' });

@@ -9,7 +9,7 @@ import type { DaemonJobQueue } from '../../libs/queue/daemon-job.js';
 import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
 
 test.each(queues)(
-  'of one mark there is one daemon on the %s queue, while it waits and after it has ended',
+  'one mark starts one job on the %s queue, while it waits and after it has ended',
   async (_title, queueUrl) => {
     const QUEUE_URL = queueUrl ?? (await newDatabase());
     const settings = readSettings({

@@ -13,7 +13,7 @@ const HOUR = 60 * 60 * 1000;
 
 afterEach(() => jest.restoreAllMocks());
 
-describe.each(queues)('on the %s queue, whatever the clock of the worker says,', (_title, queueUrl) => {
+describe.each(queues)('on the %s queue, with any clock of the worker,', (_title, queueUrl) => {
   let queue: DaemonJobQueue;
   let worker: Worker;
   let daemons: DaemonQueue;
@@ -44,18 +44,21 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     return job;
   }
 
-  test.each([-HOUR, HOUR])('a daemon that has ended while it waited stays ended: %d ms off', async (off) => {
-    const { id } = await daemons.start('BACKUP', 'admin@example.org');
-    await daemons.terminate(id);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-    const job = await takenAt(Date.now() + off);
-    expect(job?.id).toBe(id);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-    await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-  });
+  test.each([-HOUR, HOUR])(
+    'a job that was terminated while it waited stays ended: %d ms off',
+    async (off) => {
+      const { id } = await daemons.start('BACKUP', 'admin@example.org');
+      await daemons.terminate(id);
+      expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+      const job = await takenAt(Date.now() + off);
+      expect(job?.id).toBe(id);
+      expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+      await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
+      expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+    },
+  );
 
-  test.each([-HOUR, HOUR])('one that a worker has ends when the worker says so: %d ms off', async (off) => {
+  test.each([-HOUR, HOUR])('one that a worker has ends when the worker ends it: %d ms off', async (off) => {
     const { id } = await daemons.start('BACKUP', 'admin@example.org');
     const job = await takenAt(Date.now() + off);
     await daemons.terminate(id);

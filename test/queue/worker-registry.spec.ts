@@ -55,7 +55,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     expect(await registry.accept({ ...here, databaseOid: 3 }, false)).toMatchObject({ predecessors: [] });
   });
 
-  test('what was not signed with SECRET_KEY is no record, and no heartbeat', async () => {
+  test('records and heartbeats without a signature by SECRET_KEY are ignored', async () => {
     const stranger = new WorkerRegistry(queue, new Keys([NEW]));
     await stranger.recordFirst(there);
     expect(await registry.identity()).toBe('forged');

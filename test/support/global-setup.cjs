@@ -24,6 +24,9 @@ module.exports = async ({ maxWorkers }) => {
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
   if (lacks.length > 0 && process.env.CI) throw new Error(`CI needs all programs. ${lacks.join(' ')}`);
 
+  process.env.SEED ??= String(Date.now() % 1_000_000);
+  if (process.env.THOROUGH !== '1') process.stdout.write(`\nSamples of sweeps: SEED=${process.env.SEED}\n`);
+
   const sets = await Promise.all(Array.from({ length: maxWorkers }, startServers));
   process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
 };

@@ -79,9 +79,9 @@ export class S3Proxy {
     const failed = new Set<string>();
     this.fault = ({ operation, what }) => {
       // A multipart upload that starts over has a new ID but counts as the same.
-      const request = `${operation} ${what.replace(/uploadId=[^& ]*/, '')}`;
-      if (failed.has(request)) return undefined;
-      failed.add(request);
+      const asked = `${operation} ${what.replace(/uploadId=[^& ]*/, '')}`;
+      if (failed.has(asked)) return undefined;
+      failed.add(asked);
       return faultOf(failed.size);
     };
     return () => failed.size;

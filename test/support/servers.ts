@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import type { Settings } from '#config';
@@ -34,6 +34,19 @@ export const postgresMajors: [string, string][] = [
     : []),
   ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
+
+/** The seed of this run's samples, which global-setup.cjs prints. SEED=… repeats one. */
+export const seed = Number(process.env['SEED'] ?? 1);
+
+/** All of a sweep with THOROUGH=1; otherwise a random sample of this size, in the sweep's order. */
+export function sample<Item>(sweep: Item[], size: number): Item[] {
+  if (thorough) return sweep;
+  const rank = (index: number) => createHash('md5').update(`${seed} ${index}`).digest('hex');
+  const chosen = new Set(
+    [...sweep.keys()].toSorted((one, other) => (rank(one) < rank(other) ? -1 : 1)).slice(0, size),
+  );
+  return sweep.filter((_, index) => chosen.has(index));
+}
 
 /** One of several servers that are expected to behave the same; all of them with THOROUGH=1. */
 export function oneOf<Server>(all: Server[], place: number): Server[] {
@@ -72,6 +85,22 @@ export async function newDatabase(server = servers.postgres): Promise<string> {
   const url = new URL(server);
   url.pathname = `/${name}`;
   return url.href;
+}
+
+/** Creates an empty database and an ordinary role that may create schemas in it. @returns URLs of a superuser and of the role */
+export async function newOwnedDatabase(
+  server = servers.postgres,
+): Promise<{ admin: string; url: string; role: string; database: string }> {
+  const admin = await newDatabase(server);
+  const role = `owner_${randomBytes(4).toString('hex')}`;
+  const url = new URL(admin);
+  const database = url.pathname.slice(1);
+  await sql(
+    admin,
+    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
+  );
+  [url.username, url.password] = [role, 'pw'];
+  return { admin, url: url.href, role, database };
 }
 
 /** Runs statements on a new connection and gives the rows of the last one. */
@@ -114,6 +143,13 @@ export function openStore(
 ): ObjectStore {
   Object.assign(process.env, credentials);
   return new ObjectStore(storeSettings(endpoint, more));
+}
+
+/** Opens the embedded store for the tests of a file and closes it after them. */
+export function storeOfTests(): ObjectStore {
+  const store = openStore(servers.s3);
+  afterAll(() => store.close());
+  return store;
 }
 
 /** Writes an object into the embedded S3 server. */

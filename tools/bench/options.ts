@@ -67,7 +67,7 @@ export function readOptions(args: string[]): Options | undefined {
 }
 
 function asPart(name: string): Part {
-  const part = PARTS.find((part) => part === name.trim());
+  const part = PARTS.find((known) => known === name.trim());
   if (part === undefined) throw new Error(`--only takes ${PARTS.join(', ')}, not ${name}`);
   return part;
 }

@@ -50,7 +50,7 @@ export function report(results: Results, options: Options, circumstances: Circum
     '',
     ...figureTable(judged),
   ].join('\n');
-  return { text, missed: judged.some(({ verdict }) => verdict === 'MISSED') };
+  return { text, missed: judged.some((figure) => figure.verdict === 'MISSED') };
 }
 
 function competitorTable(results: Results): string[] {
@@ -72,12 +72,12 @@ function competitorTable(results: Results): string[] {
 
 function figureTable(judged: (Figure & { verdict: string })[]): string[] {
   const header = ['', 'measured', 'bound', 'aim', ''];
-  const rows = judged.map(({ name, value, bound, aim, verdict }) => [
+  const rows = judged.map(({ name, value, bound, aim, ...figure }) => [
     name,
     value === undefined ? '-' : value.toFixed(value < 10 ? 2 : 0),
     String(bound),
     String(aim),
-    verdict,
+    figure.verdict,
   ]);
   return aligned([header, ...rows]);
 }

@@ -60,8 +60,8 @@ export class Results {
 function summarise(samples: Sample[]): Summary {
   const times = samples.map(({ seconds }) => seconds);
   const seconds = median(times);
-  const entities = samples.flatMap(({ entities }) => entities ?? []);
-  const bytes = samples.flatMap(({ bytes }) => bytes ?? []);
+  const entities = samples.flatMap((sample) => sample.entities ?? []);
+  const bytes = samples.flatMap((sample) => sample.bytes ?? []);
   const peaks = samples.flatMap(({ peakBytes }) => peakBytes ?? []);
   return {
     seconds,

@@ -118,7 +118,7 @@ Examples:
     .description('show a backup, restore or verification; without an id, all that wait or run')
     .argument('[id]', ID)
     .option(...WAIT)
-    .action(status)
+    .action(printStatus)
     .addHelpText(
       'after',
       `
@@ -181,7 +181,7 @@ async function start(context: Context, kind: DaemonKind, body: object, wait = fa
   }
 }
 
-async function status(id: string | undefined, { wait }: WaitOption, command: Command): Promise<void> {
+async function printStatus(id: string | undefined, { wait }: WaitOption, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
   if (id !== undefined && wait) await showEnd(context, api, id);
