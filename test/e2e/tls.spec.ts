@@ -142,7 +142,7 @@ class Impostor {
     const said = await backUp(through('sslmode=verify-full'), { NODE_EXTRA_CA_CERTS: authority });
     expect(impostor).toMatchObject({ deceived: 0, passwords: [] });
     expect(said).toMatch(
-      /^tables, indexes and functions are not included: pg_dump on PATH is of version 15\.\d+, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer$/,
+      /^tables, indexes and functions are not included: pg_dump on PATH has the version 15\.\d+, which cannot verify the server's certificate as the worker does; set sslrootcert in REPOSITORY_URL to the authority's file, or install pg_dump 16 or newer$/,
     );
     impostor.close();
   });
