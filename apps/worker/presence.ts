@@ -1,14 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorSentence, Failure, PRODUCT } from '#common';
-import {
-  type DatabaseIdentity,
-  displayDatabase,
-  isSameDatabase,
-  type ReportProgress,
-  type WorkerRemark,
-} from '#contracts';
+import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT } from '#common';
+import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
 import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';

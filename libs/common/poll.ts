@@ -18,7 +18,8 @@ export async function pollUntil<Answer>(
 ): Promise<Answer | undefined> {
   for (const deadline = performance.now() + timeoutMs; ;) {
     signal?.throwIfAborted();
-    const isLast = performance.now() >= deadline;
+    // Timers may fire a fraction of a millisecond early.
+    const isLast = performance.now() > deadline - 1;
     const answer = await look();
     if (answer !== undefined || isLast) return answer;
     await sleep(Math.max(0, Math.min(everyMs, deadline - performance.now())), undefined, { signal }).catch(

@@ -32,16 +32,3 @@ export interface DaemonStatus {
   /** Where the archive is that was made before a restore: only a daemon that was asked for one has this. */
   safetyBackupUrl?: string | null;
 }
-
-/**
- * The scale of a daemon's progress. The last tenth stands for what comes after the last entity: 785 entities
- * give a total of 863.
- */
-export function progressTotal(entities: number): number {
-  return entities + Math.floor(entities / 10);
-}
-
-/** Whether a daemon stays as it is from now on. */
-export function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
-}

@@ -1,4 +1,23 @@
-import type { DatabaseIdentity } from './database-identity.js';
+/** Which database it is, whatever address leads to it. A replica and the server it was promoted from are the same. */
+export interface DatabaseIdentity {
+  /** The cluster's, from initdb; null where the server refuses to tell. */
+  systemIdentifier: string | null;
+  databaseOid: number;
+  /** For people: a database that is renamed stays the same one. */
+  databaseName: string;
+}
+
+/** The database that the workers of a queue work for. */
+export interface RepositoryIdentity {
+  /** Null until a worker has recorded it. */
+  identity: DatabaseIdentity | null;
+  /** Databases that the repository has moved away from, the latest first. Their archives are its own. */
+  predecessors: DatabaseIdentity[];
+  /** Milliseconds since 1970. */
+  recordedOn: number | null;
+  /** Why no worker believes what is recorded. */
+  problem: string | null;
+}
 
 /** What a worker says of itself. */
 export type WorkerRemarkKind =

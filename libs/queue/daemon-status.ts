@@ -1,5 +1,5 @@
-import { type FullText } from '#common';
-import { type DaemonStatus, progressTotal } from '#contracts';
+import { type FullText, progressTotal } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
 import { terminationMessage } from './termination.js';
 

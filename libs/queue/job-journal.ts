@@ -1,5 +1,5 @@
 import { errorSentence, Failure, fullText } from '#common';
-import { type AttemptNotes, type Progress, type ReportProgress } from '#contracts';
+import type { AttemptNotes, Journal, Progress, ReportProgress } from '#contracts';
 import type { Keys } from '#keys';
 import { signedProgress } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
@@ -25,7 +25,7 @@ export interface JobJournalOptions {
 }
 
 /** An attempt's progress, kept in its job. One write at a time; in between the latest line wins. */
-export class JobJournal {
+export class JobJournal implements Journal {
   private kept: AttemptNotes;
   private line: Progress;
   private suffix: string;

@@ -1,6 +1,7 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import { type DatabaseIdentity, isSameDatabase, type RepositoryIdentity, type WorkerView } from '#contracts';
+import { isSameDatabase } from '#common';
+import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
 import type { Keys } from '#keys';
 import { answered } from './queue-unavailable.js';
 

@@ -1,8 +1,8 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { errorSentence } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { errorSentence, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonQueue } from '#queue';
 

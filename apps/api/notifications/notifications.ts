@@ -6,8 +6,8 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { Secret, Settings } from '#config';
-import { Failure } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { Failure, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { SETTINGS } from '../settings.js';
 import { request } from './http-request.js';

@@ -37,3 +37,14 @@ export interface AttemptNotes {
   /** The key of a safety archive that is complete. */
   safetyKey?: string;
 }
+
+/** The record of a job's run that outlives the process that runs it. */
+export interface Journal {
+  report: ReportProgress;
+  /** Notes of this attempt and of earlier ones. */
+  readonly notes: Readonly<AttemptNotes>;
+  /** Replaces some of the notes; durable once it resolves. Fails if a later attempt has begun. */
+  note(change: Partial<AttemptNotes>): Promise<void>;
+  /** Whether a later attempt has begun because this one seemed dead. The objects that this one finds then belong to it. */
+  isOvertaken(): Promise<boolean>;
+}
