@@ -7,7 +7,7 @@ import { newDatabase, queues } from '../../test/support/servers.js';
 import { queueConnection } from './connection.js';
 import { jobFailure } from './job-failure.js';
 
-test.each(queues)('the %s queue keeps a failure whatever characters are in it', async (_title, queueUrl) => {
+test.each(queues)('the %s queue keeps a failure with any characters', async (_title, queueUrl) => {
   const url = new Secret(queueUrl ?? (await newDatabase()));
   const connection = await queueConnection(url, 'worker', createLogger('test', 'silent'));
   const name = `failures-${randomBytes(4).toString('hex')}`;
