@@ -1,40 +1,39 @@
-/** How far a daemon is. */
+/** The progress of a job. */
 export interface Progress {
-  /** What is being done, for a person. */
+  /** The present activity, for people. */
   message: string;
-  /** Done so far, on the scale of `total`. */
+  /** The work done, on the scale of `total`. */
   current: number;
   total: number;
 }
 
 /**
- * Takes progress from the working code, as often as it likes: the receiver decides how much of it
- * leaves the process. Must not throw.
+ * Reports progress, at any rate: the receiver decides how much of it leaves the process. Must not throw.
  */
 export type ReportProgress = (progress: Progress) => void;
 
-/** An archive that an attempt of a daemon began to write: what a later attempt has to look after. */
+/** An archive that an attempt of a job began to write. A later attempt cleans it up. */
 export interface StartedArchive {
   key: string;
-  /** Missing where the attempt ended before the store had answered. */
+  /** Missing if the attempt ended before the store had answered. */
   uploadId?: string;
 }
 
-/** A session with the repository that an attempt opened: one that only seemed dead must not go on in it. */
+/** A session with the repository that an attempt opened. A later attempt ends it, in case this one only seemed dead. */
 export interface OpenedSession {
-  /** Its application_name, which no other attempt's session has, on record before it was opened. */
+  /** Its application_name, unique to the attempt and recorded before the session was opened. */
   name: string;
-  /** Of a restore: its transaction's id, on record before it changed anything. */
+  /** The id of a restore's transaction, recorded before it changed anything. */
   transaction?: string;
-  /** Of a restore: how many entities it restores. */
+  /** The number of rows that a restore writes. */
   entities?: number;
 }
 
-/** What attempts of a daemon leave for later ones, should they die. */
+/** The notes of an attempt for later attempts, in case it dies. */
 export interface AttemptNotes {
   archives: readonly StartedArchive[];
   sessions: readonly OpenedSession[];
-  /** The key of a safety archive that is complete. */
+  /** The key of a complete safety archive. */
   safetyKey?: string;
 }
 
