@@ -122,17 +122,16 @@ export class DaemonQueue {
   }
 
   private async startUnlessMarked(
-    deduplication: { id: string; ttl: number },
+    mark: { id: string; ttl: number },
     type: DaemonType,
     startedBy: string,
     archive: ArchiveRequest | undefined,
   ): Promise<DaemonStatus> {
-    const { id: mark } = deduplication;
     const { queue, keys } = this.reader;
     const deadline = performance.now() + DECIDED_WITHIN_MS;
     const tryOnce = async (): Promise<DaemonStatus | undefined> => {
-      const data = { ...jobData(startedBy, archive), mark };
-      const options = { ...this.jobOptions, deduplication };
+      const data = { ...jobData(startedBy, archive), mark: mark.id };
+      const options = { ...this.jobOptions, deduplication: mark };
       const adding = queue.add(type, { ...data, unconfirmed: true }, options);
       // If the queue took no job, this has the id of the earlier one: BullMQ tells in no other way.
       const added = await answered(adding, ' Nothing was started.');
@@ -144,7 +143,7 @@ export class DaemonQueue {
         await answered(signing, ' Ask again with the same Idempotency-Key.');
         return daemonStatus(job);
       }
-      const earlier = job?.data.mark === mark ? await this.decided(job, deadline) : undefined;
+      const earlier = job?.data.mark === mark.id ? await this.decided(job, deadline) : undefined;
       if (earlier !== undefined) {
         expectSame(earlier, type, data);
         return this.reader.statusOf(earlier);
