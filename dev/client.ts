@@ -1,5 +1,5 @@
-import { pollUntil } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded, pollUntil } from '#common';
+import type { DaemonStatus } from '#contracts';
 
 export interface Answer<Body> {
   status: number;

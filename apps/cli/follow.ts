@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure, retry, type RetryOptions } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { Failure, hasEnded, retry, type RetryOptions } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 
 /** The server sends the first status at once; a proxy that buffers the stream withholds it. */

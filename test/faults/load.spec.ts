@@ -1,4 +1,4 @@
-import { hasEnded } from '#contracts';
+import { hasEnded } from '#common';
 import { queues } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { tried } from '../support/tried.js';

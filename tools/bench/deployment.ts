@@ -77,7 +77,7 @@ export class Deployment {
     const name = `worker-${++this.workers}`;
     const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
     this.worker = worker;
-    await worker.logs('takes daemons');
+    await worker.logs('takes jobs');
   }
 
   /** Makes a backup. @param onStarted called with the job's id */
