@@ -7,7 +7,13 @@ import { promisify } from 'node:util';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
 import { tried } from '../support/tried.js';
 import { createManifest, type Manifest, type ManifestEntry } from '../../libs/archive/index.js';
-import { centralDirectory, type EntryRecord, entryTime, extent, localHeader } from '../../libs/archive/read/zip-records.js';
+import {
+  centralDirectory,
+  type EntryRecord,
+  entryTime,
+  extent,
+  localHeader,
+} from '../../libs/archive/read/zip-records.js';
 
 const OPEN = join(__dirname, '../support/open-archive.cjs');
 /** On top of what the process takes for an archive of nothing. */

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { Failure, type FailureOptions } from '#common';
-import { openText, serverWords, shortened } from './server-words.js';
+import { type NamedInError, openNames, openText, serverWords, shortened } from './server-words.js';
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
@@ -129,6 +129,8 @@ class StatementError extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** Undefined if others than the server itself may have raised it. */
+    readonly names?: NamedInError,
   ) {
     super(message);
   }
@@ -140,8 +142,20 @@ function statementFailure(error: pg.DatabaseError, server: string, connecting = 
   const said = openText(error, connecting);
   const { message } = failureOf(code, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
-  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`);
-  return failureOf(code, said, server, { cause, confidential });
+  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
+  const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
+  return failureOf(code, said, server, { ...hint, cause, confidential });
+}
+
+const ON_STANDBY =
+  'On the standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.';
+
+/**
+ * Whether a standby cancelled the statement because the log that it replays needs the rows or the tables that are read.
+ * Its message is translated; conflicts of transactions have the same SQLSTATE and are raised elsewhere.
+ */
+function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
+  return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
 }
 
 function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
@@ -190,17 +204,6 @@ function failureOf(code: string, message: string, server: string, options: Failu
       hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
       ...options,
     });
-  // What a standby says when the log that it replays needs the rows or the tables that a backup reads.
-  if (code === '40001')
-    return new Failure(
-      'DATABASE_QUERY_FAILED',
-      'transient',
-      `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
-      {
-        hint: 'On a standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.',
-        ...options,
-      },
-    );
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code);
   const lost = /^(08|57P0)/.test(code);
@@ -225,11 +228,26 @@ export function lockShortage(server: string, options: FailureOptions): Failure {
   );
 }
 
+/** Whether a transaction had too little room for its locks. */
+export function isLockShortage(failure: Failure): boolean {
+  return sqlState(failure) === '53200' && failure.persistence === 'permanent';
+}
+
 /** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
 export function sqlState(error: unknown): string | undefined {
-  const cause = error instanceof Failure ? error.cause : error;
-  if (cause instanceof Failure) return sqlState(cause);
+  const cause = innermost(error);
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
+}
+
+/** The names that PostgreSQL itself gave with what it said. */
+export function namedInError(error: unknown): NamedInError | undefined {
+  const cause = innermost(error);
+  return cause instanceof StatementError ? cause.names : undefined;
+}
+
+function innermost(error: unknown): unknown {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof Failure ? innermost(cause) : cause;
 }
 
 /** too_many_connections: of the server, or of the role. */

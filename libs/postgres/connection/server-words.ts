@@ -37,8 +37,8 @@ const COPY_PLACE = /^COPY (?:(?!, line \d).)*, line (\d+)(?:, column ([^\n]*?): 
  * @param connecting whether the connection was still being made
  */
 export function openText(error: pg.DatabaseError, connecting: boolean): string {
-  const { code = '', message, position, where, file = '' } = error;
-  const isOfServer = !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
+  const { code = '', message, position, file = '' } = error;
+  const isOfServer = isServersOwn(error);
   const namesOnly =
     (NAMES_ONLY.test(code) && !FILE_FUNCTIONS.test(file)) ||
     (connecting && NAMES_ONLY_CONNECTING.test(code)) ||
@@ -46,6 +46,25 @@ export function openText(error: pg.DatabaseError, connecting: boolean): string {
   if (isOfServer && namesOnly) return message;
   const names = isOfServer ? namesIn(error) : [];
   return `${[conditionName(code), ...names].join(', ')}; the scope everything shows the full text`;
+}
+
+function isServersOwn({ where, file = '' }: pg.DatabaseError): boolean {
+  return !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
+}
+
+/** Names that PostgreSQL gave with an error. */
+export type NamedInError = Partial<Record<'constraint' | 'column' | 'schema' | 'dataType', string>>;
+
+/** Those that everybody may read. @returns undefined if others than the server itself may have raised it */
+export function openNames(error: pg.DatabaseError): NamedInError | undefined {
+  if (!isServersOwn(error)) return undefined;
+  const { constraint, column, schema, dataType } = error;
+  return {
+    ...(constraint !== undefined && { constraint }),
+    ...(column !== undefined && { column }),
+    ...(schema !== undefined && { schema }),
+    ...(dataType !== undefined && { dataType }),
+  };
 }
 
 function namesIn(error: pg.DatabaseError): string[] {
