@@ -65,7 +65,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
     started.stdout.setEncoding('utf8').on('data', (more: string) => (output += more));
     while (!output.includes('Ctrl-C')) {
       if (started.exitCode !== null) throw new Error(`start ended: ${output}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((wake) => setTimeout(wake, 50));
     }
     const password = /password +(\S+)/.exec(output)?.[1] ?? '';
     const login = await fetch(`http://127.0.0.1:${port}/auth/v1/session`, {
@@ -120,7 +120,8 @@ test('start runs everything, stops at a signal, and starts again after a crash o
 async function followReadme(url: string, token: string): Promise<void> {
   const env = { ...process.env, SNAPSHOTD_URL: url, SNAPSHOTD_TOKEN: token };
   let archive = '';
-  for (const { command } of shown.filter(({ command }) => /^snapshotd (?!login)/.test(command))) {
+  for (const { command } of shown) {
+    if (!/^snapshotd (?!login)/.test(command)) continue;
     const [, ...args] = command.replace(/BackupDaemonJob\S+/, archive).split(' ');
     const { stdout, stderr } = await promisify(execFile)(resolve('bin/snapshotd.js'), args, { env });
     expectShown(stderr + stdout, command);

@@ -110,10 +110,10 @@ function section(call: Call, common: Set<string>): string {
           '',
           ...tableOf(
             ['parameter', 'in', 'type', 'meaning'],
-            parameters.map(({ name, in: place, schema, description = '' }) => [
+            parameters.map(({ name, in: place, schema: value, description = '' }) => [
               `\`${name}\``,
               place,
-              typeOf(schema as Schema),
+              typeOf(value as Schema),
               description,
             ]),
           ),
