@@ -1,7 +1,4 @@
-/**
- * Prints how often a fault was tried and what came of it, in one line past jest's own output: the figures of
- * docs/reliability.md are copied from these lines.
- */
+/** Prints how often a test tried a fault and what came of it, in one line past jest's output. */
 export function tried(fault: string, times: number, outcome: string): void {
   process.stdout.write(`TRIED ${fault}: ${times} times; ${outcome}\n`);
 }
