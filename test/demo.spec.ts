@@ -1,13 +1,40 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { Client, freePort } from '../dev/index.js';
 import { eventually } from './support/eventually.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
+
+/** The commands that the README shows at a terminal, each with the lines that it prints. */
+const shown = [...readFileSync('README.md', 'utf8').matchAll(/^```console\n([^]*?)^```/gm)]
+  .flatMap(([, block = '']) => block.split(/^\$ /m).slice(1))
+  .map((entry) => {
+    const [command = '', ...lines] = entry.trimEnd().split('\n');
+    return { command, lines };
+  });
+
+/** Expects that a program prints, in this order, what the README shows of it. Numbers and the password may differ. */
+function expectShown(output: string, ofCommand: string): void {
+  const patterns = shown
+    .filter(({ command }) => command.includes(ofCommand))
+    .flatMap(({ lines }) => lines)
+    .map((line) =>
+      line
+        .replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+        .replace(/^(password +)\S+/, '$1\\S+')
+        // An empty repository has no rate.
+        .replace(/^100% .* - /, '100%.* - ')
+        .replace(/\d+((,|\\\.)\d+)*/g, '[\\d,.]+')
+        .replace(/ +/g, ' +'),
+    );
+  expect(patterns).not.toEqual([]);
+  expect(output).toMatch(new RegExp(patterns.join('[^]*?')));
+}
 
 test('the demo backs up 785 entities, deletes them, and restores them', async () => {
   const demo = spawn(process.execPath, ['--no-warnings', tool('demo')], {
@@ -15,6 +42,7 @@ test('the demo backs up 785 entities, deletes them, and restores them', async ()
   });
   const [output, [code]] = await Promise.all([text(demo.stdout), once(demo, 'exit')]);
   expect(code).toBe(0);
+  expectShown(output, 'npm run demo');
   expect(output).toContain('100% 863/863 Finished: BACKUP');
   expect(output).toMatch(/"status": "COMPLETED",[^]*"progresssTotal": 863,/);
   expect(output).toMatch(/data\/repository\.node\/000001\.csv +380 rows/);
@@ -55,6 +83,8 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   expect(await client.ask('GET', '/repo/v1/workers')).toMatchObject({
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
+  expectShown(first.output(), 'npm start');
+  await followReadme(`http://127.0.0.1:${port}`, session ?? '');
   // The worker has none of the API's secrets.
   const { pid } = JSON.parse(readFileSync(join(folder, '.data', 'worker.pid'), 'utf8')) as { pid: number };
   if (process.platform === 'linux')
@@ -75,3 +105,16 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   await expect(fetch(`http://127.0.0.1:${port}/health/live`)).rejects.toThrow();
   rmSync(folder, { recursive: true });
 });
+
+/** Backs up, verifies and restores with the commands of the README. */
+async function followReadme(url: string, token: string): Promise<void> {
+  const env = { ...process.env, SNAPSHOTD_URL: url, SNAPSHOTD_TOKEN: token };
+  let archive = '';
+  for (const { command } of shown) {
+    if (!/^snapshotd (?!login)/.test(command)) continue;
+    const [, ...args] = command.replace(/BackupDaemonJob\S+/, archive).split(' ');
+    const { stdout, stderr } = await promisify(execFile)(resolve('bin/snapshotd.js'), args, { env });
+    expectShown(stderr + stdout, command);
+    archive ||= /BackupDaemonJob\S+\.zip/.exec(stdout)?.[0] ?? '';
+  }
+}
