@@ -216,6 +216,8 @@ const PAIRS = [
 const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
+/** The token by which Nest injects the settings. */
+export const SETTINGS = Symbol('SETTINGS');
 export type LogLevel = Settings['logLevel'];
 
 /** Every fault of the settings in one message, a line each. */
