@@ -5,7 +5,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#common';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
+import { DaemonReader, NotificationQueue, ScheduleQueue } from '#queue';
 import { requirePolicies } from './access/policy.js';
 import { logRequests } from './access/request-log.js';
 import { ApiModule } from './api.module.js';
@@ -57,7 +57,7 @@ async function main(): Promise<void> {
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath: settings.basePath }, [
-    app.get(DaemonQueue).queue,
+    app.get(DaemonReader).queue,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);

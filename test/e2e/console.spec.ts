@@ -121,7 +121,7 @@ describeInBrowser('the console', () => {
     await page.keyboard.type(password);
     await page.keyboard.press('Enter');
     await page.waitForURL(/\/admin\/daemons\?type=BACKUP$/);
-    expect(await text('h1')).toBe('Daemons');
+    expect(await text('h1')).toBe('Jobs');
 
     await page.keyboard.press('Tab');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');

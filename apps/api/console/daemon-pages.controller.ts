@@ -1,7 +1,8 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DAEMON_STATES, DAEMON_TYPES, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
 import { daemonsQuery } from '../daemons/daemon-requests.js';

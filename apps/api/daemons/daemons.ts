@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import { SETTINGS, type Settings } from '#config';
 import { Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
-import { type ArchiveRequest, type DaemonFilter, DaemonQueue, withFullText } from '#queue';
+import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader, withFullText } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { callerOf, mayReadRows } from '../access/caller.js';
 import { isId } from '../http/validation.js';
@@ -22,6 +22,7 @@ export interface Start {
 export class Daemons {
   constructor(
     private readonly queue: DaemonQueue,
+    private readonly reader: DaemonReader,
     private readonly store: ObjectStore,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -43,13 +44,13 @@ export class Daemons {
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.queue.list(filter);
+    return this.reader.list(filter);
   }
 
   /** The backups that have ended since a time, unordered, with their durations. Milliseconds. */
   async backupsSince(since: number): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
     const backups = new Map<string, { endedOn: number; duration: number; failed: boolean }>();
-    for await (const { endedOn, status } of this.queue.endedSince(since))
+    for await (const { endedOn, status } of this.reader.endedSince(since))
       if (status.type === 'BACKUP')
         backups.set(status.id, {
           endedOn,
@@ -61,7 +62,7 @@ export class Daemons {
 
   /** @throws NotFoundException */
   async status(id: string): Promise<DaemonStatus> {
-    const status = isId(id) ? await this.queue.status(id) : undefined;
+    const status = isId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
     return status;
   }

@@ -2,10 +2,10 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { errorSentence } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { errorSentence, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 import { Callers } from '../auth/callers.js';
 import { mayStill } from '../auth/guard.js';
 import { shownTo } from './daemons.js';
@@ -48,7 +48,7 @@ export class StatusStreams implements OnModuleDestroy {
   private stopping = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly callers: Callers,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}

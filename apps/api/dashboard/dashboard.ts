@@ -4,7 +4,7 @@ import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { Job, JobType, Queue } from 'bullmq';
-import { type DaemonQueue, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
+import { type DaemonReader, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
 import { setAccessBelow } from '../access/policy.js';
 import { sendReason } from '../http/reason.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
@@ -37,7 +37,7 @@ class ReadableJobs extends BullMQAdapter {
 export async function registerDashboard(
   fastify: FastifyInstance,
   { path, basePath }: { path: string; basePath: string },
-  queues: (DaemonQueue | NotificationQueue | ScheduleQueue)['queue'][],
+  queues: (DaemonReader | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   setAccessBelow(fastify, path, { needs: 'everything', page: true });
   const serverAdapter = new FastifyAdapter();

@@ -8,7 +8,7 @@ import { DataSource } from 'typeorm';
 import { errorSentence } from '#common';
 import { databaseNow } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue, NotificationQueue } from '#queue';
+import { DaemonReader, NotificationQueue } from '#queue';
 import { Notifications } from './notifications.js';
 
 /** How soon an end is noticed if its event was lost. */
@@ -32,7 +32,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
   private lookAgain = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly notifications: Notifications,
     // Missing if the settings name no address.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,

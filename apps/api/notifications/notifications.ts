@@ -6,9 +6,9 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { SETTINGS, type Secret, type Settings } from '#config';
-import { Failure } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
-import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
+import { Failure, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
+import { DaemonReader, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { request } from './http-request.js';
 
 /** Spread over about a day. */
@@ -25,7 +25,7 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     // Missing if the settings name no address.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
   ) {

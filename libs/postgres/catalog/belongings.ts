@@ -77,6 +77,39 @@ async function listChildren(session: Session, schemas: string[]): Promise<Omissi
   });
 }
 
+/**
+ * Names the tables of these schemas that inherit from the given ones, at any remove, and are not among them. To choose
+ * a table is to choose its own rows, as for pg_dump.
+ */
+export async function listChildrenNotChosen(
+  session: Session,
+  tables: { oid: number }[],
+  schemas: string[],
+): Promise<string[]> {
+  const children = await session.query<Relation & { of: Relation[] }>(
+    `WITH RECURSIVE chosen AS (SELECT unnest($1::oid[]) AS oid), below (oid, top) AS (
+       SELECT inhrelid, inhparent FROM pg_inherits WHERE inhparent IN (SELECT oid FROM chosen)
+       UNION
+       SELECT i.inhrelid, below.top FROM below JOIN pg_inherits i ON i.inhparent = below.oid
+     )
+     SELECT n.nspname AS schema, c.relname AS name, ${names('below.top')} AS of
+       FROM below JOIN pg_class c ON c.oid = below.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($2) AND c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT oid FROM chosen)
+      GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [tables.map(({ oid }) => oid), schemas],
+  );
+  const more = children.length - NAMED;
+  return [
+    ...children
+      .slice(0, NAMED)
+      .map(
+        ({ of, ...child }) =>
+          `${displayTable(child)} (inherits from ${of.map(displayTable).join(', ')}, and was not chosen)`,
+      ),
+    ...(more > 0 ? [`${more} more tables that inherit from the chosen ones`] : []),
+  ];
+}
+
 function omittedChild(what: string, { isPartition, isForeign, rows, of }: Child): Omission {
   const parents = of.map(displayTable).join(', ');
   const why = isForeign ? 'its rows are on another server' : ELSEWHERE;

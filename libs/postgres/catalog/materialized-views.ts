@@ -1,8 +1,9 @@
+import { FunctionBodies } from './code-uses.js';
 import { displayTable, quoteTable } from '../connection/identifiers.js';
 import { afterNeeds, reached } from './ordering.js';
-import { attempt } from '../connection/savepoint.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import { type TrustedPath, underPath } from './trusted-path.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Relation {
   schema: string;
@@ -14,6 +15,11 @@ export interface MaterializedView extends Relation {
   owner: string;
   /** Whether this role may refresh it. */
   mayRefresh: boolean;
+}
+
+/** A view to be refreshed, with the materialized views that it reads, at any remove, by their OIDs. */
+export interface ViewToRefresh extends MaterializedView {
+  reads: number[];
 }
 
 /** What of a database a restore changes. */
@@ -31,6 +37,8 @@ interface View extends MaterializedView {
   isPopulated: boolean;
   /** Whether it calls functions that are not PostgreSQL's own, or that run a query from a text: they may read any table. */
   isOpaque: boolean;
+  /** Functions that it calls, by their OIDs, but for PostgreSQL's own. */
+  functions: number[];
 }
 
 /** Functions of PostgreSQL that run a query which they get as text, or read whatever table they are told to. */
@@ -64,7 +72,7 @@ export function listPopulatedViews(session: Session, schemas: string[]): Promise
 export async function listMaterializedViews(
   session: Session,
   { schemas, tables, populated }: ChangedRows,
-): Promise<MaterializedView[]> {
+): Promise<ViewToRefresh[]> {
   const views = await listViews(session);
   const byOid = new Map(views.map((view) => [view.oid, view]));
   const edges = await session.query<{ reader: number; read: number }>(
@@ -76,7 +84,8 @@ export async function listMaterializedViews(
      SELECT inhparent::int8::float8, inhrelid::int8::float8 FROM pg_inherits`,
   );
   const above = neighbours(edges.map(({ reader, read }) => [read, reader]));
-  const below = neighbours(edges.map(({ reader, read }) => [reader, read]));
+  const calls = await readThroughFunctions(session, views);
+  const below = neighbours([...edges.map(({ reader, read }): Edge => [reader, read]), ...calls]);
 
   const opaque = views.filter(({ isOpaque }) => isOpaque).map(({ oid }) => oid);
   const overTables = reached(
@@ -97,11 +106,26 @@ export async function listMaterializedViews(
     .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
   return afterNeeds(known, below).flatMap((oid) => {
     const view = byOid.get(oid);
-    return view !== undefined && isRefreshed(view) ? [view] : [];
+    if (view === undefined || !isRefreshed(view)) return [];
+    const reads = [...reached([oid], below)].filter((one) => one !== oid && byOid.get(one)?.isMaterialized);
+    return [{ ...view, reads }];
   });
 }
 
-function neighbours(pairs: [number, number][]): (oid: number) => number[] {
+/** A reader and what it reads, by their OIDs. */
+type Edge = [number, number];
+
+/** Views and those that their functions read, as far as the functions' bodies name them. */
+async function readThroughFunctions(session: Session, views: View[]): Promise<Edge[]> {
+  const callers = views.filter(({ functions }) => functions.length > 0);
+  if (callers.length === 0) return [];
+  const bodies = await FunctionBodies.read(session);
+  return callers.flatMap(({ oid, functions }) =>
+    bodies.tablesRead(functions, views).map((read): Edge => [oid, read.oid]),
+  );
+}
+
+function neighbours(pairs: Edge[]): (oid: number) => number[] {
   const of = new Map<number, number[]>();
   for (const [from, to] of pairs) {
     const all = of.get(from);
@@ -118,11 +142,14 @@ function listViews(session: Session): Promise<View[]> {
             pg_has_role(c.relowner, 'USAGE')
               OR CASE WHEN current_setting('server_version_num')::int >= 170000
                       THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS "mayRefresh",
-            -- Dependencies on PostgreSQL's own functions are not recorded.
-            EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                       AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass))
-              OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
+            called.functions, called.functions <> '{}' OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+       -- Dependencies on PostgreSQL's own functions are not recorded.
+       CROSS JOIN LATERAL (SELECT ARRAY(
+         SELECT DISTINCT CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END::int8::float8
+           FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+          WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)) AS functions) AS called
       WHERE r.ev_type = '1' AND c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       ORDER BY c.oid`,
     [QUERYING],
@@ -131,23 +158,36 @@ function listViews(session: Session): Promise<View[]> {
 
 /**
  * Fills them again from what the transaction has put into their tables.
- * @returns those that PostgreSQL does not fill, each with the reason; they stay as they are
+ * @returns those that PostgreSQL does not fill, each with the reason, which stay as they are; and those that read them
  */
 export async function refreshMaterializedViews(
   session: Session,
-  views: MaterializedView[],
+  views: ViewToRefresh[],
   paths: Map<number, TrustedPath>,
 ): Promise<string[]> {
-  const stale: string[] = [];
+  const stale = new Map<number, string>();
+  const said: string[] = [];
   for (const view of views) {
     const what = `the materialized view ${displayTable(view)}`;
-    if (!view.mayRefresh) {
-      stale.push(`${what} (not refreshed: it belongs to ${view.owner})`);
-      continue;
-    }
-    const refresh = () => session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
-    const failure = await attempt(session, () => underPath(session, paths.get(view.oid), refresh));
-    if (failure !== undefined) stale.push(`${what} (not refreshed: ${failure.sentence})`);
+    const reason = await refreshFault(session, view, paths);
+    const old = view.reads.flatMap((oid) => stale.get(oid) ?? []);
+    if (reason !== undefined) {
+      stale.set(view.oid, displayTable(view));
+      said.push(`${what} (not refreshed: ${reason})`);
+    } else if (old.length > 0)
+      said.push(`${what} (refreshed from old rows: it may read ${old.join(', ')}, not refreshed)`);
   }
-  return stale;
+  return said;
+}
+
+/** Refreshes one. @returns why that cannot be done */
+async function refreshFault(
+  session: Session,
+  view: MaterializedView,
+  paths: Map<number, TrustedPath>,
+): Promise<string | undefined> {
+  if (!view.mayRefresh) return `it belongs to ${view.owner}`;
+  const refresh = () => session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
+  const failure = await attempt(session, () => underPath(session, paths.get(view.oid), refresh));
+  return failure?.sentence;
 }

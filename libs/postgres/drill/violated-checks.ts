@@ -1,9 +1,10 @@
+import type { Failure } from '#common';
 import { listCodeUses, usesThatRead } from '../catalog/code-uses.js';
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import { attempt } from '../connection/savepoint.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import type { ScratchTable, Without } from './table-copies.js';
-import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+import type { ScratchTable, Without } from './scratch-tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Condition {
   /** The live table, by its OID. */
@@ -17,6 +18,8 @@ interface ViolatedCondition {
   /** For people. */
   what: string;
   isBounds: boolean;
+  /** What PostgreSQL said: a condition may also raise an error of its own, such as a division by zero. */
+  failure: Failure;
 }
 
 /**
@@ -36,7 +39,7 @@ export async function findViolatedCheck(
     conditionsOf.set(condition.relation, [...(conditionsOf.get(condition.relation) ?? []), condition]);
   for (const { like, scratch: copy } of copies) {
     const alter = `ALTER TABLE ${quoteTable(copy)}`;
-    const added: (ViolatedCondition & { validate: string })[] = [];
+    const added: (Omit<ViolatedCondition, 'failure'> & { validate: string })[] = [];
     for (const [index, { name, definition }] of (conditionsOf.get(like.oid) ?? []).entries()) {
       const constraint = quoteIdentifier(`snapshotd ${index}`);
       const add = `${alter} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`;
@@ -55,7 +58,10 @@ export async function findViolatedCheck(
       );
     // One pass over the rows for all of them.
     if (added.length === 0 || (await fails(added)) === undefined) continue;
-    for (const one of added) if ((await fails([one])) !== undefined) return one;
+    for (const one of added) {
+      const failure = await fails([one]);
+      if (failure !== undefined) return { ...one, failure };
+    }
   }
   return undefined;
 }

@@ -1,9 +1,9 @@
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import { SCOPE } from '../suspend/foreign-keys.js';
-import { listPlannable } from '../catalog/plannable-tables.js';
+import { TABLES_AND_ROOTS } from '../catalog/tables.js';
+import { listPlannable } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';
-import type { ScratchTable, Without } from './table-copies.js';
-import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+import type { ScratchTable, Without } from './scratch-tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Leaf {
   oid: number;
@@ -21,9 +21,20 @@ interface Key {
   referred: Leaf[];
   columns: string[];
   referredColumns: string[];
-  /** As SQL names them, with a referred column on the left. */
-  operators: string[];
+  /** With a referred column on the left. */
+  comparisons: Comparison[];
 }
+
+/** How PostgreSQL compares two columns of a key, in SQL: it casts to the operator's types, and to the referred collation. */
+interface Comparison {
+  operator: string;
+  left: string;
+  right: string;
+}
+
+/** SQL: a cast to a type of an operator. Not to a pseudo-type such as anyarray, which any array is already. */
+const castTo = (type: string) =>
+  `(SELECT CASE WHEN t.typtype = 'p' THEN '' ELSE '::' || format_type(t.oid, -1) END FROM pg_type t WHERE t.oid = ${type})`;
 
 /** The partitions of a table that hold rows, or the table itself. */
 const leavesOf = (relation: string) => `(
@@ -81,10 +92,16 @@ function listKeys(session: Session, oids: number[]): Promise<Key[]> {
     `SELECT n.nspname AS schema, c.relname AS table, k.conname AS name, k.confmatchtype = 'f' AS "isFull",
             ${leavesOf('k.conrelid')} AS referring, ${leavesOf('k.confrelid')} AS referred,
             ${columnsOf('k.conrelid', 'k.conkey')} AS columns, ${columnsOf('k.confrelid', 'k.confkey')} AS "referredColumns",
-            ARRAY(SELECT format('OPERATOR(%I.%s)', o_n.nspname, o.oprname) FROM unnest(k.conpfeqop) WITH ORDINALITY AS one (oid, place)
-                    JOIN pg_operator o ON o.oid = one.oid JOIN pg_namespace o_n ON o_n.oid = o.oprnamespace ORDER BY one.place) AS operators
+            (SELECT json_agg(json_build_object('operator', format('OPERATOR(%I.%s)', o_n.nspname, o.oprname), 'left', ${castTo('o.oprleft')},
+                      'right', ${castTo('o.oprright')} || CASE WHEN own.attcollation = other.attcollation THEN '' ELSE coalesce(
+                        (SELECT format(' COLLATE %I.%I', l_n.nspname, l.collname) FROM pg_collation l
+                           JOIN pg_namespace l_n ON l_n.oid = l.collnamespace WHERE l.oid = other.attcollation), '') END) ORDER BY one.place)
+               FROM unnest(k.conpfeqop, k.conkey, k.confkey) WITH ORDINALITY AS one (oid, own, other, place)
+               JOIN pg_attribute own ON own.attrelid = k.conrelid AND own.attnum = one.own
+               JOIN pg_attribute other ON other.attrelid = k.confrelid AND other.attnum = one.other
+               JOIN pg_operator o ON o.oid = one.oid JOIN pg_namespace o_n ON o_n.oid = o.oprnamespace) AS comparisons
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${TABLES_AND_ROOTS} OR k.confrelid IN ${TABLES_AND_ROOTS})
         AND to_jsonb(k) ->> 'conperiod' IS DISTINCT FROM 'true' AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
       ORDER BY k.oid`,
     [oids],
@@ -92,7 +109,7 @@ function listKeys(session: Session, oids: number[]): Promise<Key[]> {
 }
 
 function violation(
-  { isFull, referring, referred, columns, referredColumns, operators }: Key,
+  { isFull, referring, referred, columns, referredColumns, comparisons }: Key,
   place: (leaf: Leaf) => string,
 ): string {
   const rows = (leaves: Leaf[], names: string[]) => {
@@ -103,9 +120,9 @@ function violation(
   if (referring.length === 0) return 'SELECT false AS violated';
   const isThere = columns.map((name) => `f.${quoteIdentifier(name)} IS NOT NULL`);
   const from = `SELECT FROM ${rows(referring, columns)} AS f WHERE`;
-  const equal = operators.map(
-    (operator, index) =>
-      `p.${quoteIdentifier(referredColumns[index] ?? '')} ${operator} f.${quoteIdentifier(columns[index] ?? '')}`,
+  const equal = comparisons.map(
+    ({ operator, left, right }, index) =>
+      `p.${quoteIdentifier(referredColumns[index] ?? '')}${left} ${operator} f.${quoteIdentifier(columns[index] ?? '')}${right}`,
   );
   const found =
     referred.length === 0

@@ -1,8 +1,12 @@
-import { lockShortage } from '../connection/errors.js';
+import { Failure } from '#common';
+import { isLockShortage, lockShortage } from '../connection/errors.js';
 import type { Session } from '../connection/session.js';
 
-/** PostgreSQL 15 and 18 were seen to have room for 1.55 to 2.4 times the locks that their settings promise. */
-const MORE_THAN_PROMISED = 1.5;
+/**
+ * PostgreSQL 15 and 18 were seen to have room for 1.4 to 1.8 times the locks that their settings and processes promise,
+ * and up to 1,000 more. What is over this must fail; what is between the promise and this may.
+ */
+const CERTAINLY_TOO_MANY = (promised: number) => 2 * promised + 1_000;
 
 interface LockRoom {
   /** Locks that a restore of the tables takes, about. */
@@ -14,36 +18,62 @@ interface LockRoom {
   helpers: number;
 }
 
-/** Says if a restore of these tables needs more locks than the settings promise. */
+/** @returns a warning, if a restore of these tables needs more locks than the settings promise */
 export async function warnOfLocks(
   session: Session,
   tables: { oid: number }[],
   sequences: number,
 ): Promise<string[]> {
-  const room = await lockRoom(session, tables, sequences);
-  const { needed, perTransaction, connections, prepared } = room;
-  if (needed <= perTransaction * (connections + prepared)) return [];
-  return [`A restore may fail: ${described(room)}`];
+  return warningOf(await lockRoom(session, tables, sequences));
 }
 
 /**
  * Refuses if a restore of these tables surely needs more locks than the server has room for, as the restore would.
+ * @returns a warning, if it needs more than the settings promise
  * @throws Failure DATABASE_QUERY_FAILED
  */
 export async function expectRoomForLocks(
   session: Session,
   tables: { oid: number }[],
   sequences: number,
-): Promise<void> {
+): Promise<string[]> {
   const room = await lockRoom(session, tables, sequences);
   const { needed, perTransaction, connections, prepared, helpers } = room;
-  if (needed > perTransaction * (connections + prepared + helpers) * MORE_THAN_PROMISED)
+  if (needed > CERTAINLY_TOO_MANY(perTransaction * (connections + prepared + helpers)))
     throw lockShortage(session.server, { hint: `Nothing was changed. ${described(room)}` });
+  return warningOf(room);
 }
 
-function described({ needed, perTransaction, connections, prepared }: LockRoom): string {
+/**
+ * Looks, before a restore of these tables, how many locks it needs.
+ * @returns what to do with the restore's error: it is thrown, with the setting if locks were too few
+ */
+export async function adviseOnLocks(
+  session: Session,
+  tables: { oid: number }[],
+  sequences: number,
+): Promise<(error: unknown) => never> {
+  const room = await lockRoom(session, tables, sequences);
+  return (error) => {
+    if (!(error instanceof Failure) || !isLockShortage(error) || room.needed <= promised(room)) throw error;
+    const { confidential } = error;
+    const hint = `Nothing was changed. ${described(room)}`;
+    throw lockShortage(session.server, { hint, cause: error, confidential });
+  };
+}
+
+function warningOf(room: LockRoom): string[] {
+  return room.needed <= promised(room) ? [] : [`A restore may fail: ${described(room)}`];
+}
+
+function promised({ perTransaction, connections, prepared }: LockRoom): number {
+  return perTransaction * (connections + prepared);
+}
+
+function described(room: LockRoom): string {
+  const { needed, perTransaction, connections, prepared } = room;
   const enough = Math.ceil(needed / (connections + prepared));
-  return `It needs about ${needed} locks, and max_locks_per_transaction (${perTransaction}) × (max_connections (${connections}) + max_prepared_transactions (${prepared})) promises ${perTransaction * (connections + prepared)}. Set max_locks_per_transaction to ${enough} or more, and restart PostgreSQL.`;
+  return `It needs about ${needed} locks, and max_locks_per_transaction (${perTransaction}) × (max_connections (${connections}) + max_prepared_transactions (${prepared})) promises ${promised(room)}. Set max_locks_per_transaction to ${enough} or more, and restart PostgreSQL.`;
 }
 
 /**
