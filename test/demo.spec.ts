@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { freePort } from '../dev/index.js';
+import { Client, freePort } from '../dev/index.js';
+import { eventually } from './support/eventually.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 
@@ -35,7 +36,7 @@ function expectShown(output: string, ofCommand: string): void {
   expect(output).toMatch(new RegExp(patterns.join('[^]*?')));
 }
 
-test('the demo backs 785 entities up, deletes them, and brings them back', async () => {
+test('the demo backs up 785 entities, deletes them, and restores them', async () => {
   const demo = spawn(process.execPath, ['--no-warnings', tool('demo')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -55,6 +56,7 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   const folder = mkdtempSync(join(tmpdir(), 'snapshotd-start-'));
   chmodSync(folder, 0o711);
   const port = String(await freePort());
+  const client = new Client(`http://127.0.0.1:${port}`);
   const begin = async (...command: string[]) => {
     const started = spawn(process.execPath, ['--no-warnings', ...command], {
       cwd: folder,
@@ -63,40 +65,27 @@ test('start runs everything, stops at a signal, and starts again after a crash o
     });
     let output = '';
     started.stdout.setEncoding('utf8').on('data', (more: string) => (output += more));
-    while (!output.includes('Ctrl-C')) {
+    await eventually(() => {
       if (started.exitCode !== null) throw new Error(`start ended: ${output}`);
-      await new Promise((wake) => setTimeout(wake, 50));
-    }
-    const password = /password +(\S+)/.exec(output)?.[1] ?? '';
-    const login = await fetch(`http://127.0.0.1:${port}/auth/v1/session`, {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ email: 'admin@example.org', password }),
+      return output.includes('Ctrl-C');
     });
-    expect(login.status).toBe(201);
-    const { sessionToken } = (await login.json()) as { sessionToken: string };
-    return { started, password, sessionToken, output: () => output };
+    const password = /password +(\S+)/.exec(output)?.[1] ?? '';
+    await client.login({ email: 'admin@example.org', password });
+    return { started, password, output: () => output };
   };
-  const ask = (token: string, method: string, path: string) =>
-    fetch(`http://127.0.0.1:${port}${path}`, { method, headers: { sessionToken: token } }).then((response) =>
-      response.json(),
-    );
 
   const first = await begin(tool('start'));
-  expect(await ask(first.sessionToken, 'POST', '/repo/v1/startBackupDaemon')).toMatchObject({ id: '1' });
-  let status: unknown;
-  while (
-    !JSON.stringify((status = await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1'))).includes(
-      'COMPLETED',
-    )
-  );
-  // Each has a role of its own, and the worker nothing to warn of.
-  expect(await ask(first.sessionToken, 'GET', '/repo/v1/workers')).toMatchObject({
+  const session = client.sessionToken;
+  expect(await client.startBackup()).toMatchObject({ id: '1' });
+  const status = await client.finished('1');
+  expect(status).toMatchObject({ status: 'COMPLETED' });
+  // Each has a separate role, and the worker has no warnings.
+  expect(await client.ask('GET', '/repo/v1/workers')).toMatchObject({
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
   expectShown(first.output(), 'npm start');
-  await followReadme(`http://127.0.0.1:${port}`, first.sessionToken);
-  // Of the API's secrets the worker has none.
+  await followReadme(`http://127.0.0.1:${port}`, session ?? '');
+  // The worker has none of the API's secrets.
   const { pid } = JSON.parse(readFileSync(join(folder, '.data', 'worker.pid'), 'utf8')) as { pid: number };
   if (process.platform === 'linux')
     expect(readFileSync(`/proc/${pid}/environ`, 'utf8')).not.toMatch(/ADMIN_|WEBHOOK_|METRICS_TOKEN/);
@@ -107,8 +96,9 @@ test('start runs everything, stops at a signal, and starts again after a crash o
 
   const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start');
   expect(second.password).toBe(first.password);
-  // The session and the daemon are where the crashed run left them.
-  expect(await ask(first.sessionToken, 'GET', '/repo/v1/daemonStatus/1')).toEqual(status);
+  // The session and the job survived the crash.
+  client.sessionToken = session;
+  expect(await client.status('1')).toEqual(status);
   second.started.kill('SIGTERM');
   expect(await once(second.started, 'exit')).toEqual([0, null]);
   expect(second.output()).toContain('Stopped.');
