@@ -162,6 +162,7 @@ export default defineConfig([
       // What was caught is kept to be thrown later, and its type is unknown.
       '@typescript-eslint/only-throw-error': 'off',
       'no-throw-literal': 'error',
+      '@typescript-eslint/no-shadow': ['error', { builtinGlobals: false }],
     },
   },
   {

@@ -68,7 +68,7 @@ export class DaemonRunner {
       restoreDrill = false,
     } = options;
     if (job.name === 'VERIFY') {
-      const { entities, bytes } = await verify({
+      const { entities, bytes, warnings } = await verify({
         ...request,
         key,
         keys: this.keys,
@@ -77,7 +77,7 @@ export class DaemonRunner {
         otherDatabase,
         restoreDrill,
       });
-      return { backupUrl: url, entities, bytes };
+      return { backupUrl: url, entities, bytes, warnings };
     }
     const restoreRequest = {
       ...request,

@@ -36,6 +36,7 @@ test.each([
   ['postgres://u:p@a:1,b:2/db?target_session_attrs=read-write', /^names several hosts/],
   ['postgres:///db?host=a,b', /^names several hosts/],
   ['postgres://u:p@h/db?hostaddr=10.0.0.1', /^has the parameter hostaddr, which is not supported/],
+  ['postgres://u:p@h/db?target_session_attrs=read-write', /^has target_session_attrs, which is not supported/],
   ['postgres://u:p@h/db?service=shop', /^has the parameter service/],
   ['postgres://u:p@h/db?sslrootcert=system', /^has sslrootcert=system, which is not supported/],
   ['postgres://u:p@/db', /^names no host: add one, or the folder of a Unix socket/],

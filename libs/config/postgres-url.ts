@@ -40,6 +40,8 @@ function faultOf(text: string): string | undefined {
     return SEVERAL;
   const elsewhere = LEADING_ELSEWHERE.find((name) => searchParams.has(name));
   if (elsewhere !== undefined) return `has the parameter ${elsewhere}, which is not supported: name the host`;
+  if ((searchParams.get('target_session_attrs') ?? 'any') !== 'any')
+    return 'has target_session_attrs, which is not supported: leave it out, and name a host that leads to the right server';
   if (searchParams.get('sslrootcert') === 'system')
     return 'has sslrootcert=system, which is not supported: leave it out, and set NODE_OPTIONS=--use-openssl-ca';
   if (NO_HOST.test(text) && !searchParams.has('host'))

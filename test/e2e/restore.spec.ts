@@ -91,6 +91,25 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED' });
   });
 
+  test('rows that a newer check refuses come back with keepViolations, and the check is named', async () => {
+    const database = databaseOf(stack);
+    const check = 'ALTER TABLE repository.principal ADD CONSTRAINT newer CHECK (id > 1)';
+    await sql(database, `${EMPTY}; ${check}`);
+    const refused = await start(stack, 'Restore', { url });
+    expect(await stack.finished(refused.body.id)).toMatchObject({
+      status: 'FAILED',
+      errorMessage: expect.stringMatching(/constraint "newer" .*"keepViolations": true/) as string,
+    });
+    const kept = await start(stack, 'Restore', { url, keepViolations: true });
+    expect(await stack.finished(kept.body.id)).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage: expect.stringMatching(
+        /\(left out: the check newer of repository\.principal \(NOT VALID/,
+      ) as string,
+    });
+    await sql(database, 'ALTER TABLE repository.principal DROP CONSTRAINT newer');
+  });
+
   test('a safety net is made first, under the same lock, and told', async () => {
     await sql(databaseOf(stack), "UPDATE repository.node SET name = 'changed ' || id");
     const { body } = await start(stack, 'Restore', { url, backupFirst: true });

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Session } from '#postgres';
 import { EmbeddedPostgres } from '../../dev/index.js';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -96,6 +97,20 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
       await expect(runVerify(store, standby.url(), ['s'], key, { restoreDrill })).rejects.toMatchObject(
         standbyOnly,
       );
+  });
+
+  test('is not blamed for transactions that conflict on the primary', async () => {
+    const session = await Session.open(primary.url(), { applicationName: 'test' });
+    try {
+      await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+      await session.query('SELECT count(*) FROM s.t');
+      await sql(primary.url(), "UPDATE s.t SET v = 'changed' WHERE id = 1");
+      const conflict = session.query('DELETE FROM s.t WHERE id = 1');
+      await expect(conflict).rejects.toMatchObject({ persistence: 'transient', hint: undefined });
+      await expect(conflict).rejects.toThrow('40001');
+    } finally {
+      await session.close();
+    }
   });
 
   test('whose replay cancels a backup: the failure says what to set', async () => {

@@ -28,9 +28,13 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const before = await stateOf(url, ['s']);
     const { key } = await runBackup(store, url, ['s']);
     await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).rejects.toMatchObject({
-      code: 'DATABASE_QUERY_FAILED',
+      code: 'CHECK_VIOLATED',
     });
-    await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({ code: 'DATABASE_QUERY_FAILED' });
+    await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
+      code: 'CHECK_VIOLATED',
+      message: 'Rows violate the check plain of s.c.',
+      hint: 'Nothing was changed. Restore with "keepViolations": true to have the check back as NOT VALID, or run first: ALTER TABLE "s"."c" DROP CONSTRAINT "plain";',
+    });
     // Without the check that a load runs into, the key is next, then those that run in the end.
     const next = async (statement: string) => {
       await sql(url, statement);
@@ -106,8 +110,13 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         'ALTER TABLE s.t DROP CONSTRAINT added',
         'Rows violate the check added of s.t.',
       ],
+      [
+        'ALTER TABLE s.t ADD CONSTRAINT added CHECK (10 / (b - 5) > 0)',
+        'ALTER TABLE s.t DROP CONSTRAINT added',
+        expect.stringMatching(/22012\)\. It comes from the check added of s\.t\.$/),
+      ],
       [bounds(6), bounds(0), 'Rows violate the bounds of s.p1.'],
-      [small(4), small(10), expect.stringContaining('constraint fine')],
+      [small(4), small(10), 'Rows violate the check fine of the domain s.d.'],
       [
         `${small(4)}; ALTER DOMAIN s.d DROP CONSTRAINT fine`,
         small(10),
@@ -120,6 +129,89 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       await sql(url, undo);
     }
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({ leftOut: [] });
+  });
+
+  test('a load names what refuses its rows, and what to do', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; SET search_path TO s; CREATE FUNCTION up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+       CREATE DOMAIN d AS int; CREATE DOMAIN e AS int CONSTRAINT up CHECK (s.up(VALUE)); CREATE TABLE t (a int, b d, c e[]);
+       INSERT INTO t VALUES (1, 1, '{1}'), (1, NULL, '{-1}'), (NULL, 1, '{1}');
+       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5)`,
+    );
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await sql(url, 'TRUNCATE s.t, s.p');
+    const kept = '"keepViolations": true';
+    for (const [change, undo, keepViolations, message, hint] of [
+      [
+        'ALTER TABLE s.t ALTER a SET NOT NULL',
+        'ALTER TABLE s.t ALTER a DROP NOT NULL',
+        true,
+        'Rows violate NOT NULL of s.t.a.',
+        'ALTER TABLE "s"."t" ALTER "a" DROP NOT NULL;',
+      ],
+      [
+        'ALTER DOMAIN s.d SET NOT NULL',
+        'ALTER DOMAIN s.d DROP NOT NULL',
+        true,
+        'Rows violate NOT NULL of the domain s.d.',
+        'ALTER DOMAIN "s"."d" DROP NOT NULL;',
+      ],
+      [
+        "CREATE OR REPLACE FUNCTION s.up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'",
+        "CREATE OR REPLACE FUNCTION s.up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'",
+        true,
+        'Rows violate the check up of the domain s.e.',
+        'cannot be suspended: run first: ALTER DOMAIN "s"."e" DROP CONSTRAINT "up";',
+      ],
+      [
+        'ALTER TABLE s.t ADD CONSTRAINT "Up" CHECK (a > 1)',
+        'ALTER TABLE s.t DROP CONSTRAINT "Up"',
+        false,
+        'Rows violate the check Up of s.t.',
+        kept,
+      ],
+      [
+        'ALTER TABLE s.p DETACH PARTITION s.p1; ALTER TABLE s.p ATTACH PARTITION s.p1 FOR VALUES FROM (6) TO (10)',
+        'ALTER TABLE s.p DETACH PARTITION s.p1; ALTER TABLE s.p ATTACH PARTITION s.p1 FOR VALUES FROM (0) TO (10)',
+        true,
+        'Rows violate the bounds of s.p1.',
+        'the bounds that it had',
+      ],
+    ] as const) {
+      await sql(url, change);
+      await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
+        code: 'CHECK_VIOLATED',
+        message,
+        hint: expect.stringContaining(hint) as string,
+      });
+      await sql(url, undo);
+    }
+    await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
+    await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
+      message: expect.stringContaining('23505') as string,
+      hint: expect.stringContaining('once is newer than the archive, drop it first') as string,
+    });
+  });
+
+  test('a drill compares keys as PostgreSQL does: other types, collations and names', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; SET search_path TO s;
+       CREATE TABLE p ("a""b" text COLLATE "C" PRIMARY KEY, c char(3) UNIQUE, n numeric UNIQUE, v int[] UNIQUE); INSERT INTO p VALUES ('x', 'ab', 1, '{1}');
+       CREATE TABLE q ("a""b" text COLLATE "POSIX" REFERENCES p, c text REFERENCES p (c), n int REFERENCES p (n), v int[] REFERENCES p (v));
+       INSERT INTO q VALUES ('x', 'ab  ', 1, '{1}'), (NULL, NULL, NULL, NULL)`,
+    );
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await runVerify(store, url, ['s'], key, { restoreDrill: true });
+    await sql(url, "SET session_replication_role = replica; UPDATE s.q SET c = 'abc'");
+    const other = await runBackup(store, url, ['s'], { definitions: 'off' });
+    await expect(runVerify(store, url, ['s'], other.key, { restoreDrill: true })).rejects.toMatchObject({
+      code: 'FOREIGN_KEY_DANGLING',
+      message: expect.stringContaining('q_c_fkey') as string,
+    });
   });
 
   test('a key of a partitioned table comes back as NOT VALID, or is named where that cannot be', async () => {

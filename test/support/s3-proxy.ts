@@ -19,6 +19,9 @@ export const S3_FAULTS: S3Fault[] = [
   'cut answer',
 ];
 
+/** The store's own sentences for codes that the product explains by them. */
+const SENTENCES: Record<string, string> = { AccessDenied: 'Access Denied' };
+
 /** What a request asks for, by the name that S3 has for it. */
 export type S3Operation =
   | 'CreateMultipartUpload'
@@ -117,7 +120,7 @@ export class S3Proxy {
       outgoing.end(
         method === 'HEAD'
           ? undefined
-          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>${fault.message ?? 'Please reduce your request rate.'}</Message><RequestId>fault</RequestId></Error>`,
+          : `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${fault.code}</Code><Message>${fault.message ?? SENTENCES[fault.code] ?? 'Please reduce your request rate.'}</Message><RequestId>fault</RequestId></Error>`,
       );
       return;
     }

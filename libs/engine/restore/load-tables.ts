@@ -10,18 +10,19 @@ import {
 import { Failure } from '#common';
 import { copyIn, displayTable, type Session, underPath } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
+import { refusedRows } from './refused-rows.js';
 import type { RestorePlan } from './restore-plan.js';
 
 /**
  * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
  * against the manifest, and every table's number of rows. A table is one COPY, however many entries it has: so the
  * server need not wait between them, nor set up the same again.
- * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
+ * @throws Failure ARCHIVE_INVALID, CHECK_VIOLATED, or PostgreSQL's
  */
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, late, pathOf, mapping: place, replace, scratchTables: copies }: RestorePlan,
+  { archived, late, pathOf, mapping: place, replace, scratchTables: copies, keepViolations }: RestorePlan,
   progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
@@ -52,7 +53,7 @@ export async function loadTables(
           await ahead.close();
           await readToEnd(archive, [entry], signal);
         }
-        throw error;
+        throw refusedRows(error, copies.length > 0 ? table : place(table), keepViolations) ?? error;
       });
       if (rows !== table.rows)
         throw invalid(

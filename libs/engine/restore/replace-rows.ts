@@ -21,6 +21,7 @@ import {
 import type { RowProgress } from '../shared/row-progress.js';
 import type { RestorePlan } from './restore-plan.js';
 import { loadTables } from './load-tables.js';
+import { danglingKey, violatedCheck } from './refused-rows.js';
 
 /**
  * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
@@ -131,19 +132,6 @@ async function reinstate(
 const CANNOT_BE_UNVALIDATED =
   'Nothing was changed. Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID, so "keepViolations" does not help: restore both of its tables, or drop the key first and add it again when its rows are right.';
 
-export function danglingKey(
-  what: string,
-  cause?: unknown,
-  hint = 'Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
-): Failure {
-  return new Failure(
-    'FOREIGN_KEY_DANGLING',
-    'permanent',
-    `Rows would refer to others that are not there: ${what} is violated.`,
-    { hint, cause },
-  );
-}
-
 /** Holds a check against all rows. @returns its name, if it stays unvalidated */
 async function validate(
   session: Session,
@@ -163,18 +151,4 @@ async function validate(
     if (!isCheckViolation(error)) throw error;
     throw violatedCheck(what, { cause: error });
   }
-}
-
-const MAY_BE_KEPT =
-  'Nothing was changed. Restore with "keepViolations": true to have the check back as NOT VALID.';
-
-export function violatedCheck(
-  what: string,
-  { cause, hint }: { cause?: unknown; hint?: string | undefined },
-): Failure {
-  return new Failure('CHECK_VIOLATED', 'permanent', `Rows violate ${what}.`, {
-    hint: hint ?? MAY_BE_KEPT,
-    cause,
-    confidential: cause instanceof Failure ? cause.confidential : undefined,
-  });
 }

@@ -7,6 +7,7 @@ import {
   type EventTriggerPlan,
   expectPrimary,
   type LateIndex,
+  listChildrenNotChosen,
   listCodeUses,
   listMaterializedViews,
   listSuspensions,
@@ -14,7 +15,6 @@ import {
   listSequences,
   listTrustedPaths,
   loadOrder,
-  type MaterializedView,
   missingSchemas,
   type Suspension,
   rememberKeys,
@@ -25,6 +25,7 @@ import {
   type Table,
   type ScratchTable,
   type TrustedPath,
+  type ViewToRefresh,
   type Without,
   usesThatRead,
 } from '#postgres';
@@ -68,7 +69,7 @@ export interface RestorePlan {
   lateIndexes: LateIndex[];
   /** What will not be as it was, by name. */
   inexact: string[];
-  views: MaterializedView[];
+  views: ViewToRefresh[];
   eventTriggers: EventTriggerPlan;
   /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
@@ -123,6 +124,8 @@ export async function planRestore(
     ({ table }) => !create || !table,
   );
   const order = await loadOrder(session, matching, uses);
+  const heirs = [...options.schemas, ...matching.map(({ schema }) => schema)];
+  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, heirs);
   const populated = all ? (manifest.populatedViews ?? []) : [];
   const views = elsewhere
     ? []
@@ -176,7 +179,7 @@ export async function planRestore(
     lateIndexes: create
       ? []
       : order.indexes.filter(({ oid }) => !suspensions.some(({ index }) => index === oid)),
-    inexact: create ? [] : order.inexact,
+    inexact: [...notChosen, ...(create ? [] : order.inexact)],
     keys: await rememberKeys(session, tables),
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
@@ -186,6 +189,11 @@ export async function planRestore(
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,
   };
+}
+
+/** The tables that a restore loads, or those that it makes others like: these need as many locks. */
+export function touchedTables({ tables, scratchTables }: RestorePlan): { oid: number }[] {
+  return [...tables, ...scratchTables.map(({ like }) => like)];
 }
 
 /** Bytes of CSV. */

@@ -1,6 +1,7 @@
 import { type Manifest, type ManifestTable, openArchive } from '#archive';
 import { errorSentence } from '#common';
 import {
+  adviseOnLocks,
   beginWithExclusiveLocks,
   endSessions,
   expectSameTables,
@@ -16,7 +17,7 @@ import { RowProgress } from '../shared/row-progress.js';
 import type { Destination } from './table-mapping.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { takeOverArchives } from '../backup/earlier-archives.js';
-import { planRestore, type RestorePlan } from './restore-plan.js';
+import { planRestore, type RestorePlan, touchedTables } from './restore-plan.js';
 import { nameSession, notedArchives, noteSession } from '../shared/journal.js';
 import { analyzeTables } from './analyze-tables.js';
 import { openStored } from '../shared/open-stored.js';
@@ -92,10 +93,11 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
 
+        const advise = await adviseOnLocks(session, touchedTables(plan), plan.sequences.length);
         progress.say('Waiting for the locks of the tables');
         await beginWithExclusiveLocks(session, lockedTables(plan), () =>
           progress.say('Waiting for the locks of the tables: others use them'),
-        );
+        ).catch(advise);
         // Definitions could change until the locks were there.
         const locked = await planRestore(session, manifest, options);
 
@@ -105,7 +107,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         signal.throwIfAborted();
         leftOut = [
           ...partsMissing(manifest, request.tables && plan.archived),
-          ...(await replaceRows(session, archive, locked, progress, signal)),
+          ...(await replaceRows(session, archive, locked, progress, signal).catch(advise)),
         ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 

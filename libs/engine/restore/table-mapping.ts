@@ -4,7 +4,7 @@ import { displayTable, quoteIdentifier, type Relation } from '#postgres';
 
 /** What of an archive is to be restored, and where to. Everything, in its own place, when all is missing. */
 export interface Destination {
-  /** Only these tables: `schema.table`, each part in double quotes or not. A partitioned table means its partitions. */
+  /** Only these tables: `schema.table`, each part in double quotes or not. A partitioned table means its partitions; one that others inherit from means itself. */
   tables?: string[] | undefined;
   /** For each schema of the archive the one that its rows go to instead. */
   intoSchemas?: Record<string, string> | undefined;

@@ -3,16 +3,25 @@ import { openArchive, type OpenArchive } from '#archive';
 import { type ErrorCode, errorSentence, Failure } from '#common';
 import { progressTotal } from '#contracts';
 import type { Keys } from '#keys';
-import { expectRoomForLocks, findViolatedCheck, findViolatedKey, isRefusal, type Session } from '#postgres';
+import {
+  adviseOnLocks,
+  expectRoomForLocks,
+  findViolatedCheck,
+  findViolatedKey,
+  isCheckViolation,
+  isRefusal,
+  type Session,
+} from '#postgres';
 import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
-import { planRestore, type RestorePlanOptions } from '../restore/restore-plan.js';
+import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { findStored } from '../shared/open-stored.js';
-import { danglingKey, replaceRows, violatedCheck } from '../restore/replace-rows.js';
+import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
+import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 import { expectSameDatabase, type Provenance } from '../shared/same-database.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
@@ -34,6 +43,8 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
+  /** What may hinder a restore and only a restore or a drill shows. */
+  warnings: string[];
 }
 
 /**
@@ -49,10 +60,10 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const object = await findStored(store, key, signal);
   try {
     const archive = await openArchive(store.openListed(object, signal));
-    await check(request, archive);
+    const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
     await keep(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes };
+    return { entities, bytes: object.bytes, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, definitions that differ, and rows that PostgreSQL refuses say something of the archive; a network that is
@@ -69,24 +80,23 @@ const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 /** What is wrong with the worker's role, and says nothing of the archive. */
 const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
-const OTHER_BOUNDS =
-  'Nothing was changed. Give the partition the bounds that it had when the archive was made.';
-
-async function check(request: VerifyRequest, archive: OpenArchive): Promise<void> {
+/** @returns warnings */
+async function check(request: VerifyRequest, archive: OpenArchive): Promise<string[]> {
   const { repository, daemonId, journal, signal, restoreDrill } = request;
   const progress = new RowProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
-  await withRepositorySession(sessionOptions, async (session, signal) => {
+  return withRepositorySession(sessionOptions, async (session, signal) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
+    const warnings: string[] = [];
     try {
       const { tables, sequences } = await planRestore(session, archive.manifest, options);
-      await expectRoomForLocks(session, tables, sequences.length);
+      warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
     } catch (error) {
       if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
       lacking = error;
@@ -99,6 +109,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<void
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
     progress.allRows('Keeping the result');
+    return warnings;
   });
 }
 
@@ -139,14 +150,18 @@ async function drill(
       suspend,
       reinstate: [],
     }));
-    await replaceRows(session, archive, { ...plan, suspensions }, progress, signal);
+    const advise = await adviseOnLocks(session, touchedTables(plan), 0);
+    await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
     progress.allRows('Looking for violated foreign keys');
     const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
     if (violated !== undefined) throw danglingKey(violated);
     progress.allRows('Looking for violated checks');
     const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined)
-      throw violatedCheck(check.what, { hint: check.isBounds ? OTHER_BOUNDS : undefined });
+    if (check !== undefined) {
+      const { what, isBounds, failure } = check;
+      if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
+      throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
+    }
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

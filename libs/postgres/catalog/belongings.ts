@@ -1,32 +1,27 @@
-import { displayTable } from '../connection/identifiers.js';
-import type { Omission } from './omissions.js';
+import { displayTable, type Relation } from '../connection/identifiers.js';
+import type { Omission } from './omission.js';
 import type { Session } from '../connection/session.js';
 import { ROWS_PER_BLOCK } from './tables.js';
-
-interface Relation {
-  schema: string;
-  name: string;
-}
 
 /** Why the backup of some schemas does not hold a relation. */
 const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
 
-/** Partitions or children of one table in one schema that are named one by one. A table may have thousands. */
+/** Partitions or children of a table in one schema that are listed by name. A table may have thousands. */
 const NAMED = 20;
 
-/** The tables of the schemas $1, which may have partitions and children in others. */
+/** SQL: the tables of the schemas $1, which may have partitions and children in others. */
 const LISTED = `SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p')`;
 
-/** SQL: the names of the tables whose OIDs are aggregated. */
+/** SQL: the names of the tables whose OIDs are aggregated, as JSON. */
 function names(oid: string): string {
   return `(SELECT json_agg(json_build_object('schema', m.nspname, 'name', o.relname) ORDER BY m.nspname, o.relname)
              FROM unnest(array_agg(DISTINCT ${oid})) AS above (oid) JOIN pg_class o ON o.oid = above.oid JOIN pg_namespace m ON m.oid = o.relnamespace)`;
 }
 
 /**
- * Names what belongs to tables of these schemas and lies in other schemas, so that a backup of these schemas does not
- * hold it: partitions and inheritance children, sequences, and tables that foreign keys refer to.
+ * Lists objects in other schemas that belong to tables of these schemas, so that a backup of these schemas omits them:
+ * partitions and inheritance children, sequences, and tables that foreign keys refer to.
  */
 export async function listBelongings(session: Session, schemas: string[]): Promise<Omission[]> {
   return [
@@ -77,6 +72,39 @@ async function listChildren(session: Session, schemas: string[]): Promise<Omissi
   });
 }
 
+/**
+ * Lists the tables of these schemas that inherit from the given ones, directly or not, and are not among them, for
+ * messages. To choose a table does not choose its children's rows, as with pg_dump.
+ */
+export async function listChildrenNotChosen(
+  session: Session,
+  tables: { oid: number }[],
+  schemas: string[],
+): Promise<string[]> {
+  const children = await session.query<Relation & { of: Relation[] }>(
+    `WITH RECURSIVE chosen AS (SELECT unnest($1::oid[]) AS oid), below (oid, top) AS (
+       SELECT inhrelid, inhparent FROM pg_inherits WHERE inhparent IN (SELECT oid FROM chosen)
+       UNION
+       SELECT i.inhrelid, below.top FROM below JOIN pg_inherits i ON i.inhparent = below.oid
+     )
+     SELECT n.nspname AS schema, c.relname AS name, ${names('below.top')} AS of
+       FROM below JOIN pg_class c ON c.oid = below.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($2) AND c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid NOT IN (SELECT oid FROM chosen)
+      GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+    [tables.map(({ oid }) => oid), schemas],
+  );
+  const more = children.length - NAMED;
+  return [
+    ...children
+      .slice(0, NAMED)
+      .map(
+        ({ of, ...child }) =>
+          `${displayTable(child)} (inherits from ${of.map(displayTable).join(', ')}, and was not chosen)`,
+      ),
+    ...(more > 0 ? [`${more} more tables that inherit from the chosen ones`] : []),
+  ];
+}
+
 function omittedChild(what: string, { isPartition, isForeign, rows, of }: Child): Omission {
   const parents = of.map(displayTable).join(', ');
   const why = isForeign ? 'its rows are on another server' : ELSEWHERE;
@@ -112,7 +140,7 @@ async function listReferenced(session: Session, schemas: string[]): Promise<Omis
       GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );
-  // A restore finds the rows there or fails, so that it lacks nothing.
+  // Without `of`: a restore finds the rows or fails, so it lacks nothing.
   return referenced.map(({ of, ...table }) => ({
     what: `${displayTable(table)}, to which ${of.map(displayTable).join(', ')} refers`,
     why: `foreign keys need its rows: ${ELSEWHERE}`,

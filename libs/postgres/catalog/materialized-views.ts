@@ -1,13 +1,9 @@
-import { displayTable, quoteTable } from '../connection/identifiers.js';
+import { FunctionBodies } from './code-uses.js';
+import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
 import { afterNeeds, reached } from './ordering.js';
 import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
 import { type TrustedPath, underPath } from '../trust/trusted-path.js';
-
-interface Relation {
-  schema: string;
-  name: string;
-}
 
 export interface MaterializedView extends Relation {
   oid: number;
@@ -16,12 +12,17 @@ export interface MaterializedView extends Relation {
   mayRefresh: boolean;
 }
 
-/** What of a database a restore changes. */
+/** A view to refresh, with the OIDs of the materialized views that it reads, directly or not. */
+export interface ViewToRefresh extends MaterializedView {
+  reads: number[];
+}
+
+/** The changes of a restore that make materialized views stale. */
 export interface ChangedRows {
   schemas: string[];
-  /** The tables that get other rows. */
+  /** The tables whose rows are replaced. */
   tables: { oid: number }[];
-  /** The views that were populated when the archive was made, and are to be again. */
+  /** The views that were populated in the archive. */
   populated: Relation[];
 }
 
@@ -29,14 +30,16 @@ export interface ChangedRows {
 interface View extends MaterializedView {
   isMaterialized: boolean;
   isPopulated: boolean;
-  /** Whether it calls functions that are not PostgreSQL's own, or that run a query from a text: they may read any table. */
+  /** Whether it calls functions that may read any table: users' functions, or functions that run a query given as text. */
   isOpaque: boolean;
+  /** The OIDs of the functions that it calls, except PostgreSQL's own. */
+  functions: number[];
 }
 
-/** Functions of PostgreSQL that run a query which they get as text, or read whatever table they are told to. */
+/** A pattern of PostgreSQL's functions that run a query given as text, or read a table given by name. */
 const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
 
-/** The populated materialized views of these schemas, and those of others that show rows of their tables. */
+/** Lists the populated materialized views of these schemas, and those of other schemas that read their tables. */
 export function listPopulatedViews(session: Session, schemas: string[]): Promise<Relation[]> {
   return session.query<Relation>(
     `WITH RECURSIVE shown (oid) AS (
@@ -56,15 +59,15 @@ export function listPopulatedViews(session: Session, schemas: string[]): Promise
 }
 
 /**
- * The materialized views that are to be filled again after tables got other rows, each after those that it reads:
+ * Lists the materialized views to refresh after a restore, each after those that it reads:
  * - populated ones of any schema that read these tables, directly or through other views;
  * - populated ones of these schemas that call functions which may read any table;
- * - those that were populated in the archive and are not here.
+ * - those that were populated in the archive and are not in the database.
  */
 export async function listMaterializedViews(
   session: Session,
   { schemas, tables, populated }: ChangedRows,
-): Promise<MaterializedView[]> {
+): Promise<ViewToRefresh[]> {
   const views = await listViews(session);
   const byOid = new Map(views.map((view) => [view.oid, view]));
   const edges = await session.query<{ reader: number; read: number }>(
@@ -76,7 +79,8 @@ export async function listMaterializedViews(
      SELECT inhparent::int8::float8, inhrelid::int8::float8 FROM pg_inherits`,
   );
   const above = neighbours(edges.map(({ reader, read }) => [read, reader]));
-  const below = neighbours(edges.map(({ reader, read }) => [reader, read]));
+  const calls = await readThroughFunctions(session, views);
+  const below = neighbours([...edges.map(({ reader, read }): Edge => [reader, read]), ...calls]);
 
   const opaque = views.filter(({ isOpaque }) => isOpaque).map(({ oid }) => oid);
   const overTables = reached(
@@ -91,17 +95,32 @@ export async function listMaterializedViews(
   const isRefreshed = (view: View) =>
     view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
 
-  // A function may read another view: those whose reads are all known, at any remove, come first.
+  // A function may read another view: so views without opaque functions, direct or not, come first.
   const known = views
     .map(({ oid }) => oid)
     .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
   return afterNeeds(known, below).flatMap((oid) => {
     const view = byOid.get(oid);
-    return view !== undefined && isRefreshed(view) ? [view] : [];
+    if (view === undefined || !isRefreshed(view)) return [];
+    const reads = [...reached([oid], below)].filter((one) => one !== oid && byOid.get(one)?.isMaterialized);
+    return [{ ...view, reads }];
   });
 }
 
-function neighbours(pairs: [number, number][]): (oid: number) => number[] {
+/** The OIDs of a reader and of a relation that it reads. */
+type Edge = [number, number];
+
+/** Lists views with the views that their functions read, according to the functions' bodies. */
+async function readThroughFunctions(session: Session, views: View[]): Promise<Edge[]> {
+  const callers = views.filter(({ functions }) => functions.length > 0);
+  if (callers.length === 0) return [];
+  const bodies = await FunctionBodies.read(session);
+  return callers.flatMap(({ oid, functions }) =>
+    bodies.tablesRead(functions, views).map((read): Edge => [oid, read.oid]),
+  );
+}
+
+function neighbours(pairs: Edge[]): (oid: number) => number[] {
   const of = new Map<number, number[]>();
   for (const [from, to] of pairs) {
     const all = of.get(from);
@@ -118,11 +137,14 @@ function listViews(session: Session): Promise<View[]> {
             pg_has_role(c.relowner, 'USAGE')
               OR CASE WHEN current_setting('server_version_num')::int >= 170000
                       THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS "mayRefresh",
-            -- Dependencies on PostgreSQL's own functions are not recorded.
-            EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-                       AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass))
-              OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
+            called.functions, called.functions <> '{}' OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+       -- Dependencies on PostgreSQL's own functions are not recorded.
+       CROSS JOIN LATERAL (SELECT ARRAY(
+         SELECT DISTINCT CASE WHEN d.refclassid = 'pg_proc'::regclass THEN d.refobjid ELSE o.oprcode::oid END::int8::float8
+           FROM pg_depend d LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+          WHERE d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+            AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)) AS functions) AS called
       WHERE r.ev_type = '1' AND c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       ORDER BY c.oid`,
     [QUERYING],
@@ -130,24 +152,37 @@ function listViews(session: Session): Promise<View[]> {
 }
 
 /**
- * Fills them again from what the transaction has put into their tables.
- * @returns those that PostgreSQL does not fill, each with the reason; they stay as they are
+ * Refreshes materialized views.
+ * @returns the views that stay stale, each with the reason, and the views that read them, for messages
  */
 export async function refreshMaterializedViews(
   session: Session,
-  views: MaterializedView[],
+  views: ViewToRefresh[],
   paths: Map<number, TrustedPath>,
 ): Promise<string[]> {
-  const stale: string[] = [];
+  const stale = new Map<number, string>();
+  const inexact: string[] = [];
   for (const view of views) {
     const what = `the materialized view ${displayTable(view)}`;
-    if (!view.mayRefresh) {
-      stale.push(`${what} (not refreshed: it belongs to ${view.owner})`);
-      continue;
-    }
-    const refresh = () => session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
-    const failure = await attempt(session, () => underPath(session, paths.get(view.oid), refresh));
-    if (failure !== undefined) stale.push(`${what} (not refreshed: ${failure.sentence})`);
+    const reason = await refreshFault(session, view, paths);
+    const old = view.reads.flatMap((oid) => stale.get(oid) ?? []);
+    if (reason !== undefined) {
+      stale.set(view.oid, displayTable(view));
+      inexact.push(`${what} (not refreshed: ${reason})`);
+    } else if (old.length > 0)
+      inexact.push(`${what} (refreshed from old rows: it may read ${old.join(', ')}, not refreshed)`);
   }
-  return stale;
+  return inexact;
+}
+
+/** Refreshes one view. @returns why it failed */
+async function refreshFault(
+  session: Session,
+  view: MaterializedView,
+  paths: Map<number, TrustedPath>,
+): Promise<string | undefined> {
+  if (!view.mayRefresh) return `it belongs to ${view.owner}`;
+  const refresh = () => session.query(`REFRESH MATERIALIZED VIEW ${quoteTable(view)}`);
+  const failure = await attempt(session, () => underPath(session, paths.get(view.oid), refresh));
+  return failure?.sentence;
 }

@@ -1,7 +1,7 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
 import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
-import type { Omission } from './omissions.js';
+import type { Omission } from './omission.js';
 import type { Observer } from '../connection/observer.js';
 import { SCHEMA_OWNER, trustedRoles } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { Failure, type FailureOptions } from '#common';
-import { openText, serverWords, shortened } from './server-words.js';
+import { type NamedInError, openNames, openText, serverWords, shortened } from './server-words.js';
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
@@ -130,6 +130,8 @@ class StatementError extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** Undefined unless the server itself raised the error. */
+    readonly names?: NamedInError,
   ) {
     super(message);
   }
@@ -141,8 +143,20 @@ function statementFailure(error: pg.DatabaseError, server: string, connecting = 
   const said = openText(error, connecting);
   const { message } = failureOf(code, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
-  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`);
-  return failureOf(code, said, server, { cause, confidential });
+  const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
+  const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
+  return failureOf(code, said, server, { ...hint, cause, confidential });
+}
+
+const ON_STANDBY =
+  'On the standby, set hot_standby_feedback = on, raise max_standby_streaming_delay, and do not back up while tables are truncated, altered or restored.';
+
+/**
+ * Whether a standby cancelled the statement because the log that it replays removes rows or tables that it reads. The
+ * source file decides: messages are translated, and conflicts of transactions have the same SQLSTATE.
+ */
+function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
+  return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
 }
 
 function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
@@ -191,17 +205,6 @@ function failureOf(code: string, message: string, server: string, options: Failu
       hint: 'Another session holds the lock. Find it in pg_locks, and start again when it has finished.',
       ...options,
     });
-  // A standby says this if the log that it replays removes rows or tables that a backup reads.
-  if (code === '40001')
-    return new Failure(
-      'DATABASE_QUERY_FAILED',
-      'transient',
-      `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
-      {
-        hint: 'On a standby, set hot_standby_feedback = on, raise max_standby_streaming_delay, and do not back up while tables are truncated, altered or restored.',
-        ...options,
-      },
-    );
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
   const transient = /^(08|53|57|40)/.test(code);
   const lost = /^(08|57P0)/.test(code);
@@ -227,11 +230,26 @@ export function lockShortage(server: string, options: FailureOptions): Failure {
   );
 }
 
+/** Whether a transaction needed more locks than the server has memory for. */
+export function isLockShortage(failure: Failure): boolean {
+  return sqlState(failure) === '53200' && failure.persistence === 'permanent';
+}
+
 /** Returns the SQLSTATE of an error. @returns undefined if it does not come from PostgreSQL */
 export function sqlState(error: unknown): string | undefined {
-  const cause = error instanceof Failure ? error.cause : error;
-  if (cause instanceof Failure) return sqlState(cause);
+  const cause = innermost(error);
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
+}
+
+/** Returns the names that PostgreSQL itself gave with an error. */
+export function namedInError(error: unknown): NamedInError | undefined {
+  const cause = innermost(error);
+  return cause instanceof StatementError ? cause.names : undefined;
+}
+
+function innermost(error: unknown): unknown {
+  const cause = error instanceof Failure ? error.cause : error;
+  return cause instanceof Failure ? innermost(cause) : cause;
 }
 
 /** Whether the server or the role has reached its limit of connections (too_many_connections). */

@@ -37,8 +37,8 @@ const COPY_POSITION = /^COPY (?:(?!, line \d).)*, line (\d+)(?:, column ([^\n]*?
  * @param connecting whether the connection was being opened
  */
 export function openText(error: pg.DatabaseError, connecting: boolean): string {
-  const { code = '', message, position, where, file = '' } = error;
-  const isOfServer = !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
+  const { code = '', message, position, file = '' } = error;
+  const isOfServer = isServersOwn(error);
   const namesOnly =
     (NAMES_ONLY.test(code) && !FILE_FUNCTIONS.test(file)) ||
     (connecting && NAMES_ONLY_CONNECTING.test(code)) ||
@@ -46,6 +46,26 @@ export function openText(error: pg.DatabaseError, connecting: boolean): string {
   if (isOfServer && namesOnly) return message;
   const names = isOfServer ? namesIn(error) : [];
   return `${[conditionName(code), ...names].join(', ')}; the scope everything shows the full text`;
+}
+
+/** Whether the server itself raised an error, and not a function or another server. */
+function isServersOwn({ where, file = '' }: pg.DatabaseError): boolean {
+  return !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
+}
+
+/** Names that PostgreSQL gave with an error. */
+export type NamedInError = Partial<Record<'constraint' | 'column' | 'schema' | 'dataType', string>>;
+
+/** Returns the names that everybody may read. @returns undefined unless the server itself raised the error */
+export function openNames(error: pg.DatabaseError): NamedInError | undefined {
+  if (!isServersOwn(error)) return undefined;
+  const { constraint, column, schema, dataType } = error;
+  return {
+    ...(constraint !== undefined && { constraint }),
+    ...(column !== undefined && { column }),
+    ...(schema !== undefined && { schema }),
+    ...(dataType !== undefined && { dataType }),
+  };
 }
 
 function namesIn(error: pg.DatabaseError): string[] {

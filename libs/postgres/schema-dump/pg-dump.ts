@@ -84,7 +84,7 @@ function isSafe({ version, major }: PgDump): boolean {
   return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
 }
 
-/** What a connection verifies, in libpq's terms. */
+/** How strictly a connection verifies the server, in libpq's terms. */
 export interface ConnectionTls {
   /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
   mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';

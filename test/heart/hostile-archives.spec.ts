@@ -5,11 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
-import { tried } from '../../../test/support/tried.js';
-import { createManifest, type Manifest, type ManifestEntry } from '../index.js';
-import { centralDirectory, type EntryRecord, entryTime, extent, localHeader } from './zip-records.js';
+import { tried } from '../support/tried.js';
+import { createManifest, type Manifest, type ManifestEntry } from '../../libs/archive/index.js';
+import {
+  centralDirectory,
+  type EntryRecord,
+  entryTime,
+  extent,
+  localHeader,
+} from '../../libs/archive/read/zip-records.js';
 
-const OPEN = join(__dirname, '../../../test/support/open-archive.cjs');
+const OPEN = join(__dirname, '../support/open-archive.cjs');
 /** On top of what the process takes for an archive of nothing. */
 const MAY_TAKE_BYTES = 600 * 1024 * 1024;
 /** Far more than any of these takes, and far less than what they would take if they were unpacked. */

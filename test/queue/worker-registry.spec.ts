@@ -3,9 +3,9 @@ import { Queue } from 'bullmq';
 import { Secret } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
-import { newDatabase, queues } from '../../test/support/servers.js';
-import { queueConnection } from './connection.js';
-import { type Beat, type WorkerJobQueue, WorkerRegistry } from './worker-registry.js';
+import { newDatabase, queues } from '../support/servers.js';
+import { queueConnection } from '../../libs/queue/connection.js';
+import { type Beat, type WorkerJobQueue, WorkerRegistry } from '../../libs/queue/worker-registry.js';
 
 const OLD = new Secret('01'.repeat(32));
 const NEW = new Secret('02'.repeat(32));

@@ -1,7 +1,7 @@
 import { Failure } from '#common';
-import { type S3Fault, S3Proxy } from '../../test/support/s3-proxy.js';
-import { openStore, servers } from '../../test/support/servers.js';
-import { remedyFor } from './error-codes.js';
+import { type S3Fault, S3Proxy } from '../support/s3-proxy.js';
+import { openStore, servers } from '../support/servers.js';
+import { remedyFor } from '../../libs/storage/error-codes.js';
 
 const signal = new AbortController().signal;
 

@@ -2,8 +2,8 @@ import { MIGRATION_ADVISORY_LOCK_KEY } from 'bullmq';
 import pg from 'pg';
 import { Secret } from '#config';
 import { createLogger } from '#logging';
-import { newDatabase } from '../../test/support/servers.js';
-import { queueConnection } from './connection.js';
+import { newDatabase } from '../support/servers.js';
+import { queueConnection } from '../../libs/queue/connection.js';
 
 test('a start that waits for the lock of the migrations names who holds it, and goes on when it is free', async () => {
   const url = await newDatabase();

@@ -4,11 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
-import { newDatabase, queues } from '../../test/support/servers.js';
-import { queueConnection } from './connection.js';
-import type { DaemonJob, DaemonJobQueue } from './daemon-job.js';
-import { DaemonQueue } from './daemon-queue.js';
-import { JobJournal, type JobJournalOptions } from './job-journal.js';
+import { newDatabase, queues } from '../support/servers.js';
+import { queueConnection } from '../../libs/queue/connection.js';
+import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
+import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import { JobJournal, type JobJournalOptions } from '../../libs/queue/job-journal.js';
 
 describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   let queue: DaemonJobQueue;

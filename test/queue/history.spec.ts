@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { readSettings } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
-import { newDatabase, queues } from '../../test/support/servers.js';
-import { queueConnection } from './connection.js';
-import type { DaemonJobQueue } from './daemon-job.js';
-import { DaemonQueue } from './daemon-queue.js';
+import { newDatabase, queues } from '../support/servers.js';
+import { queueConnection } from '../../libs/queue/connection.js';
+import type { DaemonJobQueue } from '../../libs/queue/daemon-job.js';
+import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 

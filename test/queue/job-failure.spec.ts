@@ -3,9 +3,9 @@ import { Queue, Worker } from 'bullmq';
 import { Secret } from '#config';
 import { Failure } from '#common';
 import { createLogger } from '#logging';
-import { newDatabase, queues } from '../../test/support/servers.js';
-import { queueConnection } from './connection.js';
-import { jobFailure } from './job-failure.js';
+import { newDatabase, queues } from '../support/servers.js';
+import { queueConnection } from '../../libs/queue/connection.js';
+import { jobFailure } from '../../libs/queue/job-failure.js';
 
 test.each(queues)('the %s queue keeps a failure whatever characters are in it', async (_title, queueUrl) => {
   const url = new Secret(queueUrl ?? (await newDatabase()));

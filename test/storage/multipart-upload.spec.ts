@@ -1,5 +1,5 @@
-import { S3Proxy } from '../../test/support/s3-proxy.js';
-import { openStore, servers } from '../../test/support/servers.js';
+import { S3Proxy } from '../support/s3-proxy.js';
+import { openStore, servers } from '../support/servers.js';
 
 const signal = new AbortController().signal;
 const SMALL = 1_024;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Secret } from '#config';
 import { createLogger } from '#logging';
-import { newDatabase, queues } from '../../test/support/servers.js';
-import { ScheduleQueue } from './schedule-queue.js';
+import { newDatabase, queues } from '../support/servers.js';
+import { ScheduleQueue } from '../../libs/queue/schedule-queue.js';
 
 test.each(queues)('the clock of the %s queue goes by the times it is given', async (_title, queueUrl) => {
   const url = new Secret(queueUrl ?? (await newDatabase()));
