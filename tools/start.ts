@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { apiReady, claimFolder, type ServerProcess, startApp, startServers } from '../dev/index.js';
+import { watchSources } from './watch.js';
 
 const DIST = join(__dirname, '..');
 const FOLDER = resolve('.data');
@@ -16,6 +17,7 @@ const SECRETS_OF_THE_API = [
   'TLS_KEY_FILE',
 ];
 const withWorker = !process.argv.includes('--no-worker');
+const watches = process.argv.includes('--watch');
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 /** Runs everything on a folder that stays, until it is told to stop. */
@@ -63,15 +65,11 @@ async function start(): Promise<void> {
     // No API connects to a repository, and no worker logs anybody in or tells anybody of what has ended.
     delete envOf.api['REPOSITORY_URL'];
     for (const name of SECRETS_OF_THE_API) delete envOf.worker[name];
-    const api = await startApp({ app: 'api', dist: DIST, folder: FOLDER, env: envOf.api });
-    running.push(api);
-    const worker = withWorker
-      ? await startApp({ app: 'worker', dist: DIST, folder: FOLDER, env: envOf.worker })
-      : undefined;
-    if (worker !== undefined) running.push(worker);
     const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
     const url = `${scheme}://127.0.0.1:${env['PORT']}`;
-    if (scheme === 'http') await apiReady(api, url);
+    const apps = new Apps(envOf, scheme === 'http' ? url : undefined);
+    running.push(apps);
+    await apps.start();
 
     say(`snapshotd is at      ${url}`);
     say(`the console is at    ${url}/admin`);
@@ -79,18 +77,18 @@ async function start(): Promise<void> {
     say(`password             ${administrator.password}`);
     say(`data and logs        ${FOLDER}`);
     say(`in use               ${described(servers)}`);
-    if (worker === undefined) {
+    if (!withWorker) {
       say('No worker was started. One of your own needs:');
       for (const [name, value] of Object.entries({ ...servers.env, ...servers.accounts.worker }))
         say(`  export ${name}='${value}'`);
     }
     say('Ctrl-C stops it.');
 
-    const ended = Promise.race([
-      endOf(api, 'API'),
-      ...(worker === undefined ? [] : [endOf(worker, 'worker')]),
-    ]);
-    const reason = await Promise.race([stopped, ended]);
+    if (watches) {
+      const stopWatching = watchSources(say, () => apps.restart());
+      running.push({ stop: () => Promise.resolve(stopWatching()) });
+    }
+    const reason = await Promise.race([stopped, ...(watches ? [] : [apps.ended()])]);
     say(`\n${reason}: stopping ...`);
     if (!reason.startsWith('SIG')) process.exitCode = 1;
   } finally {
@@ -100,9 +98,46 @@ async function start(): Promise<void> {
   say('Stopped.');
 }
 
-async function endOf(app: ServerProcess, name: string): Promise<string> {
-  await app.ended();
-  return `The ${name} ended by itself; its log ends with:\n${app.logTail()}\n`;
+/** The API and the worker, as processes of their own. */
+class Apps {
+  private running: ServerProcess[] = [];
+
+  /** @param url of the API, to wait for it; missing if its certificate cannot be checked */
+  constructor(
+    private readonly envOf: Record<'api' | 'worker', NodeJS.ProcessEnv>,
+    private readonly url: string | undefined,
+  ) {}
+
+  async start(): Promise<void> {
+    for (const app of withWorker ? (['api', 'worker'] as const) : (['api'] as const))
+      this.running.push(await startApp({ app, dist: DIST, folder: FOLDER, env: this.envOf[app] }));
+    const [api] = this.running;
+    if (api !== undefined && this.url !== undefined) await apiReady(api, this.url);
+  }
+
+  /** Restarts both. If one does not start, the next change may mend it. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start().then(
+      () => say('Restarted.'),
+      (error: unknown) => say(error instanceof Error ? error.message : String(error)),
+    );
+  }
+
+  async stop(): Promise<void> {
+    for (const app of this.running.splice(0).toReversed()) await app.stop();
+  }
+
+  /** Resolves when one of them ends by itself, and says so. */
+  ended(): Promise<string> {
+    return Promise.race(
+      this.running.map(async (app, index) => {
+        await app.ended();
+        const name = index === 0 ? 'API' : 'worker';
+        return `The ${name} ended by itself; its log ends with:\n${app.logTail()}\n`;
+      }),
+    );
+  }
 }
 
 /** The S3 server's address is part of every backupUrl, so that it must stay. */

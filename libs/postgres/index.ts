@@ -14,7 +14,7 @@ export * from './trust/plannable-tables.js';
 export * from './trust/trusted-path.js';
 
 // The catalog
-export * from './catalog/belongings.js';
+export { listChildrenNotChosen } from './catalog/belongings.js';
 export * from './catalog/code-uses.js';
 export * from './catalog/column-types.js';
 export * from './catalog/materialized-views.js';

@@ -215,9 +215,9 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data travel unencrypted';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
+  while (!worker?.logTail(100).includes('The worker takes jobs')) await sleep(20);
   expect(worker.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
