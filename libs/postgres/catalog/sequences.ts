@@ -42,7 +42,7 @@ export async function readSequences(
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
   const listed = await listReadableSequences(session, schemas);
   const states = await observer
-    .ask((session) => readStates(session, listed))
+    .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });

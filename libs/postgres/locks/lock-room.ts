@@ -6,7 +6,7 @@ import type { Session } from '../connection/session.js';
  * The number of locks beyond which a restore surely fails. In trials PostgreSQL 15 and 18 had room for 1.4 to 1.8 times
  * the locks that their settings and processes promise, and for up to 1,000 more. Between the two numbers it may fail.
  */
-const CERTAINLY_TOO_MANY = (promised: number) => 2 * promised + 1_000;
+const CERTAINLY_TOO_MANY = (locks: number) => 2 * locks + 1_000;
 
 interface LockRoom {
   /** An estimate of the locks that a restore of the tables takes. */
