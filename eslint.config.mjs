@@ -36,7 +36,7 @@ const ARROWS = {
   'libs/keys': ['config'],
   'libs/logging': ['config'],
   'libs/config': [],
-  'libs/common': [],
+  'libs/common': ['contracts'],
   'libs/contracts': [],
   dev: [],
 };
@@ -119,6 +119,9 @@ const arrows = [
         'no-restricted-syntax': [
           'error',
           { selector: 'ImportExpression, TSImportType', message: 'Import at the top of the file.' },
+          ...(part === 'libs/contracts'
+            ? [{ selector: ':function', message: 'libs/contracts holds types only.' }]
+            : []),
         ],
         'no-restricted-properties': [
           readsEnvironment(part) ? 'off' : 'error',

@@ -23,6 +23,7 @@ const FORBIDDEN: Case[] = [
   ['libs/contracts/new.ts', "import { readFileSync } from 'node:fs';"],
   ['libs/contracts/new.ts', "import { z } from 'zod';"],
   ['libs/contracts/new.ts', "import { Secret } from '#config';"],
+  ['libs/contracts/new.ts', 'export const double = (rows: number) => 2 * rows;'],
   ['dev/new.ts', "import { Failure } from '#common';"],
   ['libs/common/new.ts', "import { Injectable } from '@nestjs/common';"],
   ['libs/logging/new.ts', "import { startServers } from '../../dev/index.js';"],

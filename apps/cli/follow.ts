@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure, retry, type RetryOptions } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { Failure, hasEnded, retry, type RetryOptions } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 
 /** The first status comes at once, unless something on the way keeps the stream for itself. */

@@ -87,7 +87,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
   });
 
   test('a key is for one call with one body', async () => {
-    const reason = /^This Idempotency-Key has started the daemon 1, by another call or with another body\./;
+    const reason = /^This Idempotency-Key has already started job 1, by another call or with another body\./;
     const refused = { status: 422, body: { reason: expect.stringMatching(reason) } };
     expect(await start('one', { url: 'a.zip' }, 'Verify')).toMatchObject(refused);
     const body = { url: 'a.zip', intoSchemas: { b: 'x', a: 'y' } };

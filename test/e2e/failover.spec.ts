@@ -86,7 +86,7 @@ import { Stack } from '../support/stack.js';
       status: 503,
       body: {
         reason:
-          "The queue refuses this: OOM command not allowed when used memory > 'maxmemory'. Nothing was started. Raise maxmemory of Redis, or delete what fills it.",
+          "The queue refuses this: OOM command not allowed when used memory > 'maxmemory'. Nothing was started. Raise maxmemory of Redis, or delete data from it.",
       },
     });
     expect(await isQueueUp()).toBe(false);

@@ -99,7 +99,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     await stack.startWorker();
     expect(await stack.finished(id)).toMatchObject({
       status: 'FAILED',
-      errorMessage: expect.stringContaining(`does not lie below this worker's S3_PREFIX`),
+      errorMessage: expect.stringContaining(`is not below this worker's S3_PREFIX`),
     });
     stack.env['S3_PREFIX'] = prefix;
   });

@@ -142,7 +142,7 @@ class Impostor {
     const said = await backUp(through('sslmode=verify-full'), { NODE_EXTRA_CA_CERTS: authority });
     expect(impostor).toMatchObject({ deceived: 0, passwords: [] });
     expect(said).toMatch(
-      /^tables, indexes and functions are not included: pg_dump on PATH is of version 15\.\d+, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer$/,
+      /^tables, indexes and functions are not included: pg_dump on PATH has the version 15\.\d+, which cannot verify the server's certificate as the worker does; set sslrootcert in REPOSITORY_URL to the authority's file, or install pg_dump 16 or newer$/,
     );
     impostor.close();
   });
@@ -215,9 +215,9 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data travel unencrypted';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
+  while (!worker?.logTail(100).includes('The worker takes jobs')) await sleep(20);
   expect(worker.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);

@@ -107,7 +107,7 @@ describe.each(oneOf(queues, 0))('on the %s queue', (_title, queueUrl) => {
 
   test('a worker of another database takes no jobs until an administrator accepts it, and then the first one takes none', async () => {
     const first = await workerOf(here);
-    await says(first, 'The worker takes daemons');
+    await says(first, 'The worker takes jobs');
     const second = await workerOf(there);
     await says(second, 'Takes no jobs: REPOSITORY_URL leads to ');
     const mine = await identityOf(here);
@@ -139,7 +139,7 @@ describe.each(oneOf(queues, 0))('on the %s queue', (_title, queueUrl) => {
     expect(refused.status).toBe(403);
     const accepted = await stack.call<RepositoryIdentity>('PUT', '/repo/v1/repository/identity', other);
     expect(accepted).toMatchObject({ status: 200, body: { identity: other, predecessors: [mine] } });
-    await says(second, 'The worker takes daemons');
+    await says(second, 'The worker takes jobs');
     await until((all) =>
       all.every(({ takesJobs, identity }) => takesJobs === (identity?.databaseOid === other.databaseOid)),
     );
@@ -172,7 +172,7 @@ describe.each(oneOf(queues, 0))('on the %s queue', (_title, queueUrl) => {
     if (queueUrl !== queues[0]?.[1]) return;
     const forger = await Forger.at(stack.env['QUEUE_URL'] ?? '');
     const first = await workerOf(here);
-    await says(first, 'The worker takes daemons');
+    await says(first, 'The worker takes jobs');
     const second = await workerOf(there);
     await says(second, 'Takes no jobs: REPOSITORY_URL leads to ');
     const [one] = await until(({ length }) => length === 2);
@@ -190,14 +190,14 @@ describe.each(oneOf(queues, 0))('on the %s queue', (_title, queueUrl) => {
     expect(Math.abs((now.find(({ id }) => id === one?.id)?.lastBeatOn ?? 0) - last)).toBeLessThan(1_000);
     expect(now.find(({ id }) => id !== one?.id)?.takesJobs).toBe(false);
     expect(await recorded()).toMatchObject({ identity: null, problem: null });
-    await says(await workerOf(here), 'The worker takes daemons');
+    await says(await workerOf(here), 'The worker takes jobs');
     expect((await recorded()).identity).toEqual(await identityOf(here));
     await forger.close();
   });
 
   test('a job that finds another database behind REPOSITORY_URL goes back to the queue, untouched', async () => {
     const worker = await workerOf(here);
-    await says(worker, 'The worker takes daemons');
+    await says(worker, 'The worker takes jobs');
     // The address leads elsewhere now, and the worker has not looked since.
     const name = new URL(here).pathname.slice(1);
     await sql(servers.postgres, `ALTER DATABASE ${name} RENAME TO ${name}_away`);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { queues } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { tried } from '../support/tried.js';

@@ -219,7 +219,7 @@ describeOnSwift('a worker', () => {
       expect(last).toMatchObject({
         status: 'FAILED',
         errorMessage:
-          "11 workers in turn died or lost the queue while they ran this daemon: it is given up. Look into the workers' logs and at what ended them, such as too little memory, then start it again.",
+          "Giving up: 11 workers in turn died or lost the queue while they ran this job. Check the workers' logs for the cause, such as too little memory, then start the job again.",
         backupUrl: null,
       });
       expect(last.errorDetails).toMatch(/^Failure \[WORKERS_DIED\]/);

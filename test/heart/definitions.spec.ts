@@ -212,11 +212,11 @@ onDebians('where pg_dump can read the server', () => {
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.entries()).not.toContain('schema.sql');
     expect(archive.manifest().leftOut[0]?.why).toBe(
-      'tables, indexes and functions are not included: pg_dump could not read the definitions: out of luck.',
+      'tables, indexes and functions are not included: pg_dump failed to read the schema definitions: out of luck.',
     );
     await expect(runBackup(store, url, ['s'], { definitions: 'required' })).rejects.toMatchObject({
       code: 'DEFINITIONS_FAILED',
-      message: 'pg_dump could not read the definitions: out of luck.',
+      message: 'pg_dump failed to read the schema definitions: out of luck.',
     });
     rmSync(folder, { recursive: true });
   });
@@ -234,7 +234,7 @@ onDebians('where pg_dump can read the server', () => {
     const { key, omissions } = await runBackup(store, url, ['s']);
     expect(omissions).toEqual(['definitions']);
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
-      /pg_dump could not be started: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
+      /Cannot start pg_dump: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
     );
   });
 
@@ -283,7 +283,7 @@ test('a server that is newer than pg_dump: the archive says that it holds none',
     {
       what: 'definitions',
       why: expect.stringMatching(
-        /^tables, indexes and functions are not included: pg_dump on PATH is of version 15\.\S+, and the server is 18\.\S+$/,
+        /^tables, indexes and functions are not included: pg_dump on PATH has the version 15\.\S+, and the server is 18\.\S+$/,
       ) as unknown,
     },
   ]);

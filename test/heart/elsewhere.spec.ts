@@ -159,7 +159,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
         runRestore(store, url, ['s'], key, { intoSchemas: { s: 'A "copy"' }, create: true }),
       );
       expect(failure.sentence).toMatch(
-        /^There are tables "A ""copy"""\."alone", .* already\. Nothing was changed\./,
+        /^Cannot create tables that exist: "A ""copy"""\."alone", .*\. Nothing was changed\./,
       );
     });
 
@@ -215,7 +215,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       expect(await count('copy.parent')).toBe(20);
     });
 
-    test('a role that may not make tables is told what to grant, for a drill too', async () => {
+    test('a role that may not create tables is told what to grant, for a drill too', async () => {
       const database = new URL(admin).pathname.slice(1);
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
       for (const attempt of [

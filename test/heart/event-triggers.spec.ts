@@ -61,10 +61,10 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
   const isNew = server === servers.postgres;
   const remedy = `Have a superuser run ALTER EVENT TRIGGER "on all" DISABLE; for the time of the restore${
     isNew ? ` or, once, GRANT SET ON PARAMETER event_triggers TO "${role}";` : '.'
-  } Or restore with fireEventTriggers, which lets them fire.`;
+  } Or set fireEventTriggers, which lets them fire.`;
   const warned = await runBackup(store, url, ['s'], { definitions: 'off' });
   expect(warned.warnings).toEqual([
-    `The event trigger on all refuses restores by the role ${role}. ${remedy}`,
+    `The event trigger on all prevents restores by the role ${role}. ${remedy}`,
   ]);
   for (const attempt of [runVerify, runRestore])
     await expect(attempt(store, url, ['s'], key)).rejects.toMatchObject({

@@ -260,7 +260,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
     expect(failure).toMatchObject({ code: 'STORE_BUCKET_MISSING', persistence: 'permanent' });
     expect(failure.sentence).toBe(
-      'There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
+      'The bucket no-such-bucket does not exist (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
     );
     expect(failure.preface).toMatch(
       /^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/,
@@ -409,7 +409,7 @@ test('an S3 server that does not answer is waited for, and then named', async ()
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
   expect(failure.sentence).toMatch(
-    /^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
+    /^Cannot reach the object store for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
   );
   store.close();
   await sleep(0);

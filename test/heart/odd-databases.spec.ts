@@ -196,7 +196,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       (error: unknown) => (error as Failure).sentence,
     );
     if (typeof outcome === 'string')
-      expect(outcome).toMatch(/has no room for so many locks\. .*max_locks_per_transaction/);
+      expect(outcome).toMatch(/ran out of memory for locks\. .*max_locks_per_transaction/);
     else
       expect(
         await sql(url, `SELECT (SELECT a FROM s.t7) AS seven, (SELECT a FROM s.t${many - 1}) AS last`),

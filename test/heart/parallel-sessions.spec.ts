@@ -36,8 +36,8 @@ describe('the plan', () => {
   test('reads a table whose owner might gain something as a whole, and the largest table first', () => {
     const [small, large] = [tableOf(1 * MiB, 128), { ...tableOf(400 * MiB, 51_200), oid: 2 }];
     expect(planChunks([small, large], PLANNABLE)).toEqual([
-      { table: large, number: 1, partBytes: 4 * MiB },
-      { table: small, number: 1, partBytes: 4 * MiB },
+      { table: large, number: 1, entryBytes: 4 * MiB },
+      { table: small, number: 1, entryBytes: 4 * MiB },
     ]);
   });
 
@@ -64,7 +64,7 @@ describe('the plan', () => {
   test.each([[tableOf(0, 0)], [tableOf(8 * KiB, 1)], [tableOf(5 * MiB, 640)], [tableOf(500 * MiB)]])(
     'reads a table as a whole that is empty, small, or cannot be read by blocks: %j',
     (table) => {
-      expect(planChunks([table], PLANNABLE)).toEqual([{ table, number: 1, partBytes: 4 * MiB }]);
+      expect(planChunks([table], PLANNABLE)).toEqual([{ table, number: 1, entryBytes: 4 * MiB }]);
     },
   );
 

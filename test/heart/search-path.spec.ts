@@ -131,9 +131,9 @@ describe.each(postgresMajors)('%s', (_, server) => {
         words: expect.any(String) as string,
       },
       hint:
-        'The schema public was left out of search_path because every role may create in it. ' +
+        'The schema public was omitted from search_path because every role may create in it. ' +
         'Run: REVOKE CREATE ON SCHEMA "public" FROM PUBLIC; ' +
-        `The schema public was left out of search_path because the role other_${owner} may create in it. ` +
+        `The schema public was omitted from search_path because the role other_${owner} may create in it. ` +
         `Run: REVOKE CREATE ON SCHEMA "public" FROM "other_${owner}";`,
     });
     await sql(url, `REVOKE CREATE ON SCHEMA public FROM PUBLIC, other_${owner}`);
@@ -146,13 +146,13 @@ describe.each(postgresMajors)('%s', (_, server) => {
     );
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       hint:
-        `The schema public was left out of search_path because the role other_${owner} owns it. ` +
+        `The schema public was omitted from search_path because the role other_${owner} owns it. ` +
         `Run: ALTER SCHEMA "public" OWNER TO "${owner}";`,
     });
     await sql(url, `ALTER SCHEMA public OWNER TO ${owner}`);
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       hint:
-        `The schema public was left out of search_path because the function public.other() in it belongs to the role other_${owner}. ` +
+        `The schema public was omitted from search_path because the function public.other() in it belongs to the role other_${owner}. ` +
         `Drop it, or make ${owner} its owner.`,
     });
   });

@@ -264,8 +264,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const { key } = await runBackup(store, url.href, ['s']);
     const { omissions } = await runRestore(store, url.href, ['s'], key);
     expect(omissions).toEqual([
-      'generated columns of s.g2 (computed before all rows of s.g1 were there, which their functions may read)',
-      'the foreign key c_id_fkey of s.c (its triggers were disabled and are enabled now: only a superuser may disable them)',
+      'generated columns of s.g2 (computed before all rows of s.g1 were loaded, which their functions may read)',
+      'the foreign key c_id_fkey of s.c (its triggers were disabled and are now enabled: only a superuser may disable them)',
       expect.stringMatching(/^the materialized view public\.m \(not refreshed: it belongs to /),
     ]);
   });

@@ -8,12 +8,14 @@ import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
 import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import { DaemonReader } from '../../libs/queue/daemon-reader.js';
 import { JobJournal, type JobJournalOptions } from '../../libs/queue/job-journal.js';
 
 describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   let queue: DaemonJobQueue;
   let worker: Worker;
   let daemons: DaemonQueue;
+  let reader: DaemonReader;
   const journals: JobJournal[] = [];
 
   beforeAll(async () => {
@@ -29,7 +31,8 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const name = `journal-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, { ...connection, lockDuration: 60_000 });
-    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
+    reader = new DaemonReader(queue, new Keys(settings.secretKeys));
+    daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
   });
   afterEach(() => {
     for (const journal of journals.splice(0)) journal.close();
@@ -43,9 +46,9 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const job = (await worker.getNextJob(token)) as DaemonJob;
     const lost: unknown[] = [];
     const journal = new JobJournal(job, {
-      keys: daemons.keys,
+      keys: reader.keys,
       urlOf: (key) => key,
-      reload: () => daemons.find(job.id ?? ''),
+      reload: () => reader.find(job.id ?? ''),
       onLost: (failure) => lost.push(failure),
       onError: () => undefined,
       ...more,
@@ -55,10 +58,10 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   }
 
   async function untilStatusSays(id: string, message: string): Promise<void> {
-    while ((await daemons.status(id))?.progresssMessage !== message) await sleep(20);
+    while ((await reader.status(id))?.progresssMessage !== message) await sleep(20);
   }
 
-  test('an attempt that was overtaken writes nothing more, and is told so', async () => {
+  test('an attempt that was overtaken stops writing, and learns of it', async () => {
     const { id } = await daemons.start('BACKUP', 'somebody');
     const first = await attempt('1');
     await first.journal.note({ safetyKey: 'of the first' });
@@ -75,16 +78,16 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     await second.job.moveToFailed(new Error('done'), '2');
   });
 
-  test('a line that an attempt wrote after it was overtaken does not stand', async () => {
+  test('progress of an overtaken attempt is overwritten', async () => {
     const { id } = await daemons.start('BACKUP', 'somebody');
     let look: () => void = () => undefined;
     const looked = new Promise<void>((resolve) => (look = resolve));
     let wake: () => void = () => undefined;
     const awake = new Promise<void>((resolve) => (wake = resolve));
     const first = await attempt('1', {
-      // It is frozen just after it has seen that all is well.
+      // It is frozen just after its check.
       reload: async () => {
-        const now = await daemons.find(id);
+        const now = await reader.find(id);
         look();
         await awake;
         return now;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Stack } from './stack.js';
 
 const LOOK_EVERY_MS = 50;

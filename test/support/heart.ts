@@ -1,11 +1,10 @@
-import type { AttemptNotes, Progress } from '#contracts';
+import type { AttemptNotes, Journal, Progress } from '#contracts';
 import { Secret } from '#config';
 import { Keys } from '#keys';
 import {
   backup,
   type BackupRequest,
   type BackupResult,
-  type Journal,
   restore,
   type RestoreRequest,
   type RestoreResult,

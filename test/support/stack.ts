@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { apiReady, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { newDatabase, servers, sql } from './servers.js';
 

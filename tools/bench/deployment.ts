@@ -79,7 +79,7 @@ export class Deployment {
     const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
     this.worker = worker;
     const takesDaemons = () =>
-      worker.logTail().includes('takes daemons')
+      worker.logTail().includes('takes jobs')
         ? Promise.resolve()
         : Promise.reject(new Error('It does not take daemons yet'));
     await worker.ready(takesDaemons);

@@ -46,7 +46,7 @@ export async function startProduct(): Promise<Product> {
       ADMIN_PASSWORD: administrator.password,
       // Slow enough to be looked at while it runs.
       BACKUP_COMPRESSION_LEVEL: '9',
-      SNAPSHOT_LANES: '1',
+      BACKUP_JOBS: '1',
     };
     const api = await startApp({ app: 'api', dist: DIST, folder, env });
     running.push(api);

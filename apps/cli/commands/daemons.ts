@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { Failure } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { Failure, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatDuration, formatTable, formatTime } from '../format.js';

@@ -5,7 +5,7 @@ import {
   listColumnTypes,
   listSequences,
   listTables,
-  type Sequence,
+  type Relation,
   serverFacts,
   type Session,
   type Table,
@@ -21,7 +21,7 @@ export interface ExpectedRelations {
   schemas: string[];
   tables: ManifestTable[];
   /** Sequences that must exist. */
-  sequences: Sequence[];
+  sequences: Relation[];
   mapping: TableMapping;
   /** Accept other tables in the schemas. */
   allowExtraTables: boolean;
@@ -123,13 +123,11 @@ function columnDifferences(archived: ManifestTable, live: Table, types: TypeComp
   return differences;
 }
 
-function named<Relation extends { schema: string; name: string }>(
-  relations: Relation[],
-): Map<string, Relation> {
+function named<Named extends Relation>(relations: Named[]): Map<string, Named> {
   return new Map(relations.map((relation) => [key(relation), relation]));
 }
 
 /** Unique for each relation, unlike displayTable. */
-function key({ schema, name }: { schema: string; name: string }): string {
+function key({ schema, name }: Relation): string {
   return JSON.stringify([schema, name]);
 }

@@ -1,5 +1,5 @@
 import { Failure } from '#common';
-import { displayTable, namedInError, quoteIdentifier, quoteTable, sqlState } from '#postgres';
+import { displayTable, namedInError, quoteIdentifier, quoteTable, type Relation, sqlState } from '#postgres';
 
 /** The failure if a foreign key refuses rows. */
 export function danglingKey(
@@ -32,8 +32,6 @@ export function violatedCheck(
 
 /** The hint if the bounds of their partition refuse rows. */
 export const OTHER_BOUNDS = 'Nothing was changed. Give the partition its bounds of the time of the backup.';
-
-type Relation = Parameters<typeof quoteTable>[0];
 
 /**
  * Names the constraint of a table that refused its rows while they were loaded.

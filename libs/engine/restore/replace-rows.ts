@@ -2,7 +2,7 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
-  createCopies,
+  createScratchTables,
   displayTable,
   hasRows,
   isCheckViolation,
@@ -12,6 +12,7 @@ import {
   quoteTable,
   rebuildIndexes,
   refreshMaterializedViews,
+  type Relation,
   reinstateEventTriggers,
   type Session,
   setSequences,
@@ -37,7 +38,7 @@ export async function replaceRows(
   signal: AbortSignal,
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
-  await createCopies(session, plan.scratchTables, plan.paths, plan.without);
+  await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
     progress.say(`Suspending ${what}`);
     await session.query(suspend);
@@ -73,8 +74,6 @@ export async function replaceRows(
     return lost;
   }
 }
-
-type Relation = Parameters<typeof quoteTable>[0];
 
 async function truncate(session: Session, tables: Relation[]): Promise<void> {
   if (tables.length === 0) return;

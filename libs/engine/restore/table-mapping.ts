@@ -1,6 +1,6 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#common';
-import { displayTable, quoteIdentifier } from '#postgres';
+import { displayTable, quoteIdentifier, type Relation } from '#postgres';
 
 /** The contents of an archive to restore, and their target. By default everything, into the original tables. */
 export interface RestoreTarget {
@@ -10,11 +10,6 @@ export interface RestoreTarget {
   intoSchemas?: Record<string, string> | undefined;
   /** Create the tables there, like the live ones. */
   create?: boolean | undefined;
-}
-
-interface Relation {
-  schema: string;
-  name: string;
 }
 
 /** Maps a relation of the archive to the one that its contents go to. */

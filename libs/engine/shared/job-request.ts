@@ -1,6 +1,6 @@
 import type { Failure } from '#common';
+import type { Journal } from '#contracts';
 import type { ObjectStore } from '#storage';
-import type { Journal } from './journal.js';
 import type { Repository } from './repository-session.js';
 
 /** The fields that the requests of all jobs share. */

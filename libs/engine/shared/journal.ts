@@ -1,17 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Failure } from '#common';
-import { type AttemptNotes, type OpenedSession, type ReportProgress, type StartedArchive } from '#contracts';
-
-/** The record of a job's attempts, which outlives the process that runs them. */
-export interface Journal {
-  report: ReportProgress;
-  /** The notes of this attempt and of earlier ones. */
-  readonly notes: Readonly<AttemptNotes>;
-  /** Replaces some of the notes, and resolves when that is durable. Fails if a later attempt has started. */
-  note(change: Partial<AttemptNotes>): Promise<void>;
-  /** Whether a later attempt has started because this one seemed dead. Archives and sessions then belong to that one. */
-  isOvertaken(): Promise<boolean>;
-}
+import type { Journal, OpenedSession, StartedArchive } from '#contracts';
 
 /**
  * The archives that attempts of a job started. Their keys are checked, because the job deletes these objects and the

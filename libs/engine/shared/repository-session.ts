@@ -1,8 +1,8 @@
 import { addAbortListener } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
-import { Failure, retry, runTaskGroup } from '#common';
-import { type DatabaseIdentity, displayDatabase, isSameDatabase } from '#contracts';
+import { displayDatabase, Failure, isSameDatabase, retry, runTaskGroup } from '#common';
+import type { DatabaseIdentity } from '#contracts';
 import {
   databaseIdentity,
   expectOwnBackends,

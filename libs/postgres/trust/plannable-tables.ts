@@ -1,12 +1,12 @@
 import type { Session } from '../connection/session.js';
 
-/** What lets a role do more than its grants say. */
+/** Attributes that give a role more rights than its grants. */
 const ATTRIBUTES = ['rolsuper', 'rolcreaterole', 'rolcreatedb', 'rolreplication', 'rolbypassrls'];
 
 /**
- * Whether a role can do all that the session's role can, and so gains nothing from code that runs as the session's:
- * the attributes and memberships of the session's role are its own too, and nothing was granted to the session's role
- * but on objects of that role. Every object that somebody was granted something on, or owns, is in pg_shdepend:
+ * SQL: whether the role `owner` has all rights of the role `worker`, and so gains nothing from code that runs as worker.
+ * It must have the worker's attributes and memberships, and all grants to the worker must be on the owner's objects.
+ * pg_shdepend lists every object that a role owns or has a grant on:
  * https://www.postgresql.org/docs/current/catalog-pg-shdepend.html
  */
 const GAINS_NOTHING = `
@@ -29,7 +29,7 @@ const GAINS_NOTHING = `
            OR has_database_privilege(owner.oid, d.objid, 'CREATE') OR NOT has_database_privilege(worker.oid, d.objid, 'CREATE')
          ELSE false END))`;
 
-/** Functions, and what stands for functions, that the expressions of an index or of extended statistics use. */
+/** SQL: the owners of the functions, operators, types and operator classes that the dependency `d` leads to. */
 const USED = `
   SELECT p.proowner AS owner FROM pg_proc AS p WHERE d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
   UNION ALL
@@ -40,26 +40,30 @@ const USED = `
   UNION ALL
   SELECT o.opcowner FROM pg_opclass AS o WHERE d.refclassid = 'pg_opclass'::regclass AND o.oid = d.refobjid`;
 
-/** @param candidates a query for the OIDs of roles, which gives those of them that gain nothing, or have it all anyway */
+/**
+ * SQL: the OIDs of the roles that gain nothing from code that runs as the session's role, or are that role.
+ * @param candidates a query for the OIDs of the roles to check
+ */
 export function trustedRoles(candidates: string): string {
   return `SELECT owner.oid FROM pg_roles AS owner CROSS JOIN (SELECT * FROM pg_roles WHERE rolname = session_user) AS worker
            WHERE owner.oid IN (${candidates})
              AND (owner.rolsuper OR owner.oid = worker.oid OR (NOT worker.rolsuper AND ${GAINS_NOTHING}))`;
 }
 
-/** Who owns the schema `n`. The only member of pg_database_owner is the owner of this database. */
+/** SQL: the owner of the schema `n`. The only member of pg_database_owner is the owner of this database. */
 export const SCHEMA_OWNER = `CASE WHEN n.nspowner = to_regrole('pg_database_owner')
   THEN (SELECT datdba FROM pg_database WHERE datname = current_database()) ELSE n.nspowner END`;
 
 /**
- * The tables that a query may name, so that their blocks can be read in ranges. To plan a query PostgreSQL evaluates
- * the constant parts of index expressions, index predicates and extended statistics, with the rights of the role that
- * asks: the owner of the table could run code as that role. COPY of a whole table plans nothing. A table is plannable
- * if its owner gains nothing by such code, being a superuser, or the session's role itself, or a role that can do all
- * that the session's role can; and if the expressions use no function of any role but the owner and superusers. The same
- * holds for the schema's owner: it could rename the schema and put another in its place, with a table of its own under
- * the same name. To look first and to plan later is safe: nobody else could add an index, or a table of that name.
- * @returns their OIDs
+ * Lists the tables that a query may name, so that sessions can read them by ranges of blocks. To plan a query PostgreSQL
+ * evaluates the constant parts of index expressions, index predicates and extended statistics with the rights of the
+ * session's role: the table's owner could run code as that role. COPY of a whole table plans nothing.
+ *
+ * A table is plannable if its owner gains nothing by such code: it is a superuser, the session's role, or a role with
+ * all rights of the session's role. The expressions must use functions of the owner and superusers only. The schema's
+ * owner must gain nothing either: it could rename the schema and create another one with a table of the same name. To
+ * check first and plan later is safe, because no other role could add an index or a table of that name.
+ * @returns OIDs
  */
 export async function listPlannable(session: Session, tables: { oid: number }[]): Promise<Set<number>> {
   if (tables.length === 0) return new Set();

@@ -1,8 +1,7 @@
-import { Column, CreateDateColumn, Entity, JoinColumn, OneToMany, OneToOne, PrimaryColumn } from 'typeorm';
-import { AccessGrant } from './access-grant.entity.js';
+import { Column, CreateDateColumn, Entity, JoinColumn, OneToOne, PrimaryColumn } from 'typeorm';
 import { Node } from './node.entity.js';
 
-/** Who may do what with a node, and with all nodes that have it as their benefactor. */
+/** The permissions on a node, and on all nodes that have it as their benefactor. */
 @Entity({ schema: 'repository', name: 'access_control_list' })
 export class AccessControlList {
   @PrimaryColumn('bigint', { name: 'node_id' })
@@ -17,7 +16,4 @@ export class AccessControlList {
 
   @CreateDateColumn({ type: 'timestamptz', name: 'created_on' })
   createdOn!: Date;
-
-  @OneToMany(() => AccessGrant, (grant) => grant.list)
-  grants!: AccessGrant[];
 }

@@ -1,46 +1,42 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
-import { quoteIdentifier } from '../connection/identifiers.js';
-import { setSearchPath } from '../connection/search-path.js';
+import { quoteIdentifier, setSearchPath } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
 /** The search_path under which a relation's code runs, such as functions that its checks call. */
 export interface TrustedPath {
-  /** Behind pg_catalog, in this order. */
+  /** The schemas after pg_catalog, in this order. */
   schemas: string[];
-  /** Schemas of the default path that are not in it. */
+  /** Schemas of the default path that are not trusted. */
   dropped: DroppedSchema[];
 }
 
 interface DroppedSchema {
   schema: string;
-  /** Why it is not trusted, and the statement that changes that. */
+  /** Why it is not trusted. */
   reason: string;
+  /** The next step. */
   remedy: string;
 }
 
-interface Relation {
-  oid: number;
-}
-
 /**
- * Gives for each relation the trusted part of its owner's default search_path: the schemas in which only its owner,
+ * Lists for each relation the trusted part of its owner's default search_path: the schemas in which only its owner,
  * the tables' owners, superusers and this session's role may create, and in which no object belongs to another role.
  * A function in any other schema, such as public.lower(varchar), could replace the one that a check's author meant,
  * and run with the rights of this session.
  *
- * The default path is the one that ALTER ROLE sets for the owner, otherwise the one that this session began with, which
- * its role, the database or the server sets. "$user" means the owner.
+ * The default path is the owner's setting (ALTER ROLE), or else the path that this session began with, which its role,
+ * the database or the server sets. "$user" means the owner.
  * @param tables the tables to be loaded
  * @param others relations that are only validated or refreshed
  * @returns paths by OID
  */
 export async function listTrustedPaths(
   session: Session,
-  tables: Relation[],
-  others: Relation[] = [],
+  tables: { oid: number }[],
+  others: { oid: number }[] = [],
 ): Promise<Map<number, TrustedPath>> {
-  const oids = (relations: Relation[]) => relations.map(({ oid }) => oid);
+  const oids = (relations: { oid: number }[]) => relations.map(({ oid }) => oid);
   const relations = await session.query<{ oid: number; owner: string; path: string }>(
     `SELECT c.oid::int8::float8 AS oid, r.rolname AS owner,
             coalesce((SELECT substr(setting, strpos(setting, '=') + 1)
@@ -60,14 +56,14 @@ export async function listTrustedPaths(
     ]),
   );
   const named = [...new Set([...wanted.values()].flat())];
-  // A schema that is created later, such as one for "$user", was not examined.
-  const there = await session.query<{ name: string }>(
+  // A schema that is created later, such as one for "$user", is not trusted.
+  const existing = await session.query<{ name: string }>(
     'SELECT nspname AS name FROM pg_namespace WHERE nspname = ANY ($1)',
     [named],
   );
   const strangers = await listStrangers(session, named, oids(tables));
   const isTrusted = (schema: string, dropped: Stranger[]) =>
-    there.some(({ name }) => name === schema) && !dropped.some((one) => one.schema === schema);
+    existing.some(({ name }) => name === schema) && !dropped.some((one) => one.schema === schema);
   const paths = new Map(
     [...wanted].map(([owner, schemas]) => {
       const dropped = strangers.filter(({ schema, role }) => schemas.includes(schema) && role !== owner);
@@ -82,8 +78,8 @@ export async function listTrustedPaths(
 }
 
 /**
- * Runs a statement that runs a relation's code under the relation's path. Later statements run under the safe path.
- * @throws the statement's failure; if PostgreSQL did not find a name, the hint names the schemas that were left out
+ * Runs a statement under the trusted path of the relation whose code it runs. Later statements run under the safe path.
+ * @throws the statement's failure; if PostgreSQL did not find a name, the hint names the schemas that are not trusted
  */
 export async function underPath<Result>(
   session: Session,
@@ -96,7 +92,7 @@ export async function underPath<Result>(
   try {
     result = await statement();
   } catch (error) {
-    // An aborted transaction refuses this; its rollback restores the safe path.
+    // A failed transaction refuses this, and its rollback restores the safe path.
     await session.query(setSearchPath()).catch(() => undefined);
     throw withDroppedSchemas(error, path);
   }
@@ -108,7 +104,7 @@ function withDroppedSchemas(error: unknown, path: TrustedPath | undefined): unkn
   if (!(error instanceof Failure) || !UNDEFINED.has(sqlState(error) ?? '')) return error;
   const hints = (path?.dropped ?? []).map(
     ({ schema, reason, remedy }) =>
-      `The schema ${schema} was left out of search_path because ${reason}. ${remedy}`,
+      `The schema ${schema} was omitted from search_path because ${reason}. ${remedy}`,
   );
   if (hints.length === 0) return error;
   const { code, persistence, message, confidential } = error;
@@ -118,18 +114,18 @@ function withDroppedSchemas(error: unknown, path: TrustedPath | undefined): unkn
 /** undefined_function (operators too), undefined_object (types), undefined_table */
 const UNDEFINED = new Set(['42883', '42704', '42P01']);
 
-/** A role that is not trusted, and its rights in a schema: to create in it, or an object that belongs to it. */
+/** A role that is not trusted and may create in a schema, or owns an object in it. */
 interface Stranger {
   schema: string;
   /** The role's name; null for PUBLIC. */
   role: string | null;
-  /** Why the role may create in the schema; null if it only has an object there. */
+  /** Why the role may create in the schema; null if it only owns an object there. */
   by: 'ownership' | 'grant' | null;
   /** Such as "function public.lower(character varying)". */
   object: string | null;
 }
 
-/** Lists the roles with rights in these schemas, without the tables' owners, superusers and this session's role. */
+/** Lists the roles with rights in these schemas, except the tables' owners, superusers and this session's role. */
 function listStrangers(session: Session, schemas: string[], tables: number[]): Promise<Stranger[]> {
   return session.query<Stranger>(
     `WITH asked AS (SELECT * FROM pg_namespace WHERE nspname = ANY ($1)),

@@ -1,17 +1,8 @@
-import {
-  Column,
-  CreateDateColumn,
-  Entity,
-  Index,
-  JoinColumn,
-  ManyToOne,
-  PrimaryColumn,
-  type Relation,
-} from 'typeorm';
+import { Column, CreateDateColumn, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn } from 'typeorm';
 import { Node } from './node.entity.js';
 import { Principal } from './principal.entity.js';
 
-/** Annotations by type; each name has a list of values. Longs are texts: they do not fit JSON's numbers. */
+/** Annotations by type; each name has a list of values. Longs are strings, because they do not fit JSON numbers. */
 export interface Annotations {
   string: Record<string, string[]>;
   long: Record<string, string[]>;
@@ -30,9 +21,9 @@ export class Revision {
   @PrimaryColumn('integer')
   number!: number;
 
-  @ManyToOne(() => Node, (node) => node.revisions, { onDelete: 'CASCADE' })
+  @ManyToOne(() => Node, { onDelete: 'CASCADE' })
   @JoinColumn({ name: 'node_id' })
-  node!: Relation<Node>;
+  node!: Node;
 
   @Column('text', { nullable: true })
   comment!: string | null;

@@ -1,8 +1,8 @@
-import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn, type Relation } from 'typeorm';
+import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn } from 'typeorm';
 import { AccessControlList } from './access-control-list.entity.js';
 import { Principal } from './principal.entity.js';
 
-/** What one principal may do, as part of an access control list. */
+/** The permissions of one principal in an access control list. */
 @Entity({ schema: 'repository', name: 'access_grant' })
 export class AccessGrant {
   @PrimaryColumn('bigint', { name: 'node_id' })
@@ -11,9 +11,9 @@ export class AccessGrant {
   @PrimaryColumn('bigint', { name: 'principal_id' })
   principalId!: string;
 
-  @ManyToOne(() => AccessControlList, (list) => list.grants, { onDelete: 'CASCADE' })
+  @ManyToOne(() => AccessControlList, { onDelete: 'CASCADE' })
   @JoinColumn({ name: 'node_id' })
-  list!: Relation<AccessControlList>;
+  list!: AccessControlList;
 
   @ManyToOne(() => Principal, { onDelete: 'CASCADE' })
   @JoinColumn({ name: 'principal_id' })

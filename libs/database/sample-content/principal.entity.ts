@@ -1,6 +1,6 @@
 import { Column, CreateDateColumn, Entity, PrimaryGeneratedColumn } from 'typeorm';
 
-/** Someone, or a group, that content belongs to and that access is granted to. */
+/** A person or a group that owns content and is granted access. */
 @Entity({ schema: 'repository', name: 'principal' })
 export class Principal {
   @PrimaryGeneratedColumn('identity', { type: 'bigint', generatedIdentity: 'BY DEFAULT' })
@@ -9,7 +9,7 @@ export class Principal {
   @Column('text', { unique: true })
   name!: string;
 
-  /** A person, as opposed to a group. */
+  /** True for a person, false for a group. */
   @Column('boolean', { default: true })
   individual!: boolean;
 

@@ -1,18 +1,18 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
 import { quoteLiteral, quoteTable } from '../connection/identifiers.js';
-import { listReadableTables, listTables, type NamedTable, type Table } from './tables.js';
+import { listReadableTables, listTables, type NamedTable, type Table } from '../catalog/tables.js';
 import type { Session } from '../connection/session.js';
 
-/** One instant of the repository, held by an open transaction: everything the session reads is as of then. */
+/** One instant of the repository, held by an open transaction: all queries of the session see this instant. */
 export interface Snapshot {
   /** The tables, locked against being dropped, truncated or altered. */
   tables: Table[];
-  /** The name under which other sessions can read the same instant (SET TRANSACTION SNAPSHOT). */
+  /** The name by which other sessions join it (SET TRANSACTION SNAPSHOT). */
   exportedName: string;
-  /** When the instant was, by the server's clock. */
+  /** The time of the instant, by the server's clock. */
   takenAt: Date;
-  /** The write-ahead log's position: a place in time for who keeps the log too. */
+  /** The position in the write-ahead log, for users who also archive the log. */
   walPosition: string;
   /** Such as "15.18 (Debian 15.18-0+deb12u1)". */
   serverVersion: string;
@@ -20,21 +20,21 @@ export interface Snapshot {
   database: string;
 }
 
-/** How often tables may appear or vanish between listing and locking before this is given up. */
+/** The most attempts, each of which fails if a table is created or dropped between listing and locking. */
 const MAX_TRIES = 20;
 
-/** Where tests can step in between; nobody else passes it. */
+/** The steps at which tests can intervene. */
 export type SnapshotStep = 'listed' | 'locked' | 'exported';
 
 /**
- * Begins a transaction that sees the repository as it is at one instant, and in which nobody can take a
- * table away.
+ * Begins a transaction that sees the repository at one instant and locks its tables.
  *
- * The order is what makes it right. BEGIN and LOCK TABLE take no snapshot; it is taken by the first query
- * after them. Were it taken first, a TRUNCATE that commits before the lock would show an empty table: it is
- * not MVCC-safe (https://www.postgresql.org/docs/current/mvcc-caveats.html). And since the list of tables had
- * to be read before, it is read again inside, with all that can no longer change: if it names others, all starts over.
- * @throws Failure REPOSITORY_CHANGING when the tables change faster than they can be locked
+ * The order matters. BEGIN and LOCK TABLE take no snapshot; the first query after them does. If the snapshot came first,
+ * a TRUNCATE that commits before the lock would show an empty table, because it is not MVCC-safe
+ * (https://www.postgresql.org/docs/current/mvcc-caveats.html). The list of tables, which is read before the transaction,
+ * is read again inside it. If the two differ, this starts over.
+ * @param pause called at each step, by tests only
+ * @throws Failure REPOSITORY_CHANGING if the tables change faster than they can be locked
  */
 export async function takeSnapshot(
   session: Session,
@@ -62,24 +62,24 @@ export async function takeSnapshot(
   throw new Failure(
     'REPOSITORY_CHANGING',
     'transient',
-    `Tables of ${schemas.join(', ')} were created or dropped each of the ${MAX_TRIES} times that they were to be locked.`,
-    { hint: 'Start the backup again when the migration that does it is over.' },
+    `Cannot lock the tables of ${schemas.join(', ')}: others created or dropped tables during each of ${MAX_TRIES} attempts.`,
+    { hint: 'Start the backup again when the migration has finished.' },
   );
 }
 
-/** While a lane waits for a lock, the snapshot's own locks may be what the one before it in the queue waits for. */
-const LANE_LOCK_TIMEOUT = '1s';
+/** A session in the queue before this one may wait for the snapshot's own locks, and so for the backup's end. */
+const JOIN_LOCK_TIMEOUT = '1s';
 
 /**
- * Begins a transaction on another session that sees the same instant. It takes locks of its own: without them it
- * would meet those that wait for an exclusive lock, one table after the other.
+ * Begins a transaction on another session that sees the same instant. It locks all tables at once; otherwise it could
+ * queue behind a waiting exclusive lock at each table that it reads.
  * https://www.postgresql.org/docs/current/sql-set-transaction.html
- * @returns false when the locks cannot be had soon: the session is then of no use
- * @throws Failure REPOSITORY_CHANGING when they are locks of other tables
+ * @returns false if it did not get the locks in time: then the session is unusable
+ * @throws Failure REPOSITORY_CHANGING if it locked other tables
  */
 export async function joinSnapshot(session: Session, snapshot: Snapshot): Promise<boolean> {
   await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-  await session.query(`SET LOCAL lock_timeout = '${LANE_LOCK_TIMEOUT}'`);
+  await session.query(`SET LOCAL lock_timeout = '${JOIN_LOCK_TIMEOUT}'`);
   try {
     await lockTables(session, snapshot.tables);
   } catch (error) {
@@ -93,9 +93,9 @@ export async function joinSnapshot(session: Session, snapshot: Snapshot): Promis
 }
 
 /**
- * Makes sure that the tables' names still mean the locked tables. A lock keeps a table's name, but not its schema's: where
- * one schema has taken the name of another, other tables were read or written.
- * @param session one that has just locked them, or that has no transaction: others may hear late of a new name
+ * Checks that the tables' names still mean the locked tables. A lock on a table does not prevent renaming its schema: if
+ * schemas have exchanged their names, other tables were read or written.
+ * @param session one that has just locked the tables, or that has no transaction: others may use outdated names
  * @throws Failure REPOSITORY_CHANGING
  */
 export async function expectSameTables(session: Session, tables: NamedTable[]): Promise<void> {
@@ -108,17 +108,17 @@ export async function expectSameTables(session: Session, tables: NamedTable[]): 
     throw new Failure(
       'REPOSITORY_CHANGING',
       'transient',
-      `A schema was renamed meanwhile: ${moved[0]?.name} is another table now, or none.`,
-      { hint: 'Start again when the migration that does it is over.' },
+      `The schema of ${moved[0]?.name} was renamed during the job: the name now means another table or none.`,
+      { hint: 'Start again when the migration has finished.' },
     );
 }
 
-/** lock_not_available, out_of_memory: somebody is before us, or the server has no room for more locks. */
+/** lock_not_available, out_of_memory: another session comes first, or the server's lock table is full. */
 function isLockShortage(error: unknown): boolean {
   return ['55P03', '53200'].includes(sqlState(error) ?? '');
 }
 
-/** @returns false when a table of the list is gone */
+/** Locks tables against being dropped, truncated or altered. @returns false if one of them does not exist */
 async function lockTables(session: Session, tables: NamedTable[]): Promise<boolean> {
   if (tables.length === 0) return true;
   try {

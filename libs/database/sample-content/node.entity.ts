@@ -5,13 +5,11 @@ import {
   Index,
   JoinColumn,
   ManyToOne,
-  OneToMany,
   PrimaryGeneratedColumn,
 } from 'typeorm';
 import { Principal } from './principal.entity.js';
-import { Revision } from './revision.entity.js';
 
-/** One item of the content tree: a project, a folder, a file. What changes over time is in its revisions. */
+/** One item of the content tree: a project, a folder, a file. Its revisions hold the fields that change over time. */
 @Entity({ schema: 'repository', name: 'node' })
 @Index(['parent', 'name'], { unique: true })
 export class Node {
@@ -24,7 +22,7 @@ export class Node {
   @Column('text', { nullable: true })
   description!: string | null;
 
-  /** Missing at the root of a tree. */
+  /** Null at the root of a tree. */
   @ManyToOne(() => Node, { nullable: true, onDelete: 'CASCADE' })
   @JoinColumn({ name: 'parent_id' })
   parent!: Node | null;
@@ -41,16 +39,13 @@ export class Node {
   @CreateDateColumn({ type: 'timestamptz', name: 'created_on' })
   createdOn!: Date;
 
-  /** Changes with every change of the node: for optimistic locking. */
+  /** Changes with every change of the node, for optimistic locking. */
   @Column('uuid')
   etag!: string;
 
-  /** The node whose access control list applies here; its own, or one further up. */
+  /** The node whose access control list applies here: this one, or an ancestor. */
   @ManyToOne(() => Node, { nullable: true, deferrable: 'INITIALLY DEFERRED' })
   @JoinColumn({ name: 'benefactor_id' })
   @Index()
   benefactor!: Node | null;
-
-  @OneToMany(() => Revision, (revision) => revision.node)
-  revisions!: Revision[];
 }

@@ -1,33 +1,32 @@
-import { type CodeUse, FunctionBodies } from './code-uses.js';
-import { displayTable, quoteTable } from '../connection/identifiers.js';
-import { afterNeeds } from './ordering.js';
-import { attempt } from '../connection/savepoint.js';
+import { type CodeUse, FunctionBodies } from '../catalog/code-uses.js';
+import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
+import { afterNeeds } from '../catalog/ordering.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import type { NamedTable } from './tables.js';
-import { type TrustedPath, underPath } from './trusted-path.js';
+import type { NamedTable } from '../catalog/tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
-/** An index whose functions may read tables: it must be built again once all rows are there. */
-export interface LateIndex {
+/** An index whose functions may read tables: it must be rebuilt when all rows are loaded. */
+export interface LateIndex extends Relation {
   oid: number;
-  schema: string;
-  name: string;
+  /** The table's OID. */
   relation: number;
 }
 
 export interface LoadOrder<Table> {
-  /** The tables to be loaded after all others, in this order: their rows pass through functions that may read those. */
+  /** The tables to load after all others, in this order, because loading them calls functions that may read others. */
   late: Table[];
   indexes: LateIndex[];
   /** Generated columns whose functions may read tables. */
   columns: { relation: number; name: string }[];
-  /** What cannot be made exact by any order, by name. */
+  /** Generated columns that no order makes exact, for messages. */
   inexact: string[];
 }
 
-/** What runs while rows are loaded. Checks of tables are suspended, and most of domains. */
+/** The kinds of expressions that run while rows are loaded. Checks of tables and most checks of domains are suspended. */
 const AT_LOAD = ['generated', 'partition', 'index', 'domain'];
 
-/** Puts the tables whose loading calls functions of users after those that the functions may read. */
+/** Orders tables so that a table whose loading calls functions of users comes after those that the functions may read. */
 export async function loadOrder<Table extends NamedTable>(
   session: Session,
   tables: Table[],
@@ -59,7 +58,7 @@ export async function loadOrder<Table extends NamedTable>(
     return later.length === 0
       ? []
       : [
-          `generated columns of ${displayTable(table)} (computed before all rows of ${later.map(displayTable).join(', ')} were there, which their functions may read)`,
+          `generated columns of ${displayTable(table)} (computed before all rows of ${later.map(displayTable).join(', ')} were loaded, which their functions may read)`,
         ];
   });
   const reading = uses.filter(({ functions }) => bodies.mayRead(functions));
@@ -83,9 +82,8 @@ function listIndexes(session: Session, uses: CodeUse[]): Promise<LateIndex[]> {
 }
 
 /**
- * Builds indexes again. PostgreSQL takes their expressions as they are, parsed, so that the path matters for the bodies
- * of functions only.
- * @returns those that PostgreSQL does not build again, each with the reason
+ * Rebuilds indexes. Their expressions are stored parsed, so that the path matters for the bodies of functions only.
+ * @returns the indexes that PostgreSQL refused to rebuild, each with the reason, for messages
  */
 export async function rebuildIndexes(
   session: Session,
@@ -98,7 +96,7 @@ export async function rebuildIndexes(
     const failure = await attempt(session, () => underPath(session, paths.get(index.relation), rebuild));
     if (failure !== undefined)
       stale.push(
-        `the index ${displayTable(index)} (filled before all rows were there, and not built again: ${failure.sentence})`,
+        `the index ${displayTable(index)} (filled before all rows were loaded, and not rebuilt: ${failure.sentence})`,
       );
   }
   return stale;
