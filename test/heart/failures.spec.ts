@@ -340,7 +340,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       return UploadId ?? '';
     }
 
-    test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
+    test('removes the multipart uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
       const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map(
         (name) => `${keyPrefix}BackupDaemonJob1-${name}`,

@@ -472,7 +472,7 @@ describe('of the safety archives that attempts of one restore make', () => {
     const failing = () => {
       const stop = new AbortController();
       journal.onReport = ({ message }) =>
-        message.startsWith('Waiting for the locks') &&
+        message.startsWith('Waiting for table locks') &&
         stop.abort(new Failure('TABLE_LOCKED', 'transient', ''));
       return attempt({ signal: stop.signal });
     };
