@@ -9,7 +9,7 @@ import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, servers, sql } from '../support/servers.js';
+import { newDatabase, newOwnedDatabase, openStore, servers, sql } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 let store: ObjectStore;
@@ -50,7 +50,7 @@ onDebians('where pg_dump can read the server', () => {
       },
     );
 
-  test('a lost database is made anew from the archive alone', async () => {
+  test('a lost database is rebuilt from the archive alone', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);
@@ -150,7 +150,7 @@ onDebians('where pg_dump can read the server', () => {
       const [first, second, role] = await Promise.all([
         newDatabase(server),
         newDatabase(server),
-        databaseOfRole(server),
+        newOwnedDatabase(server),
       ]);
       await Promise.all([sql(first, SCHEMAS), sql(second, SCHEMAS), sql(role.url, 'CREATE SCHEMA s')]);
       await sql(
@@ -222,7 +222,7 @@ onDebians('where pg_dump can read the server', () => {
   });
 
   test('more unreadable schemas than fit into arguments', async () => {
-    const { admin, url } = await databaseOfRole(server);
+    const { admin, url } = await newOwnedDatabase(server);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
     for (let thousand = 0; thousand < 26; thousand++)
       await sql(
@@ -261,17 +261,6 @@ onDebians('where pg_dump can read the server', () => {
     }
   });
 });
-
-/** A database in which a role without any rights elsewhere may make schemas. */
-async function databaseOfRole(server: string): Promise<{ admin: string; url: string }> {
-  const admin = await newDatabase(server);
-  const role = `owner_${randomBytes(4).toString('hex')}`;
-  await sql(
-    admin,
-    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
-  );
-  return { admin, url: admin.replace(/\/\/[^@]+@/, `//${role}:pw@`) };
-}
 
 test('a server that is newer than pg_dump: the archive says that it holds none', async () => {
   const url = await newDatabase();
