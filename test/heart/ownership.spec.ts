@@ -40,7 +40,7 @@ test.each(postgresMajors)(
     const journal = new MemoryJournal();
     const verified = await failureOf(runVerify(store, url, ['s'], key, { restoreDrill: true, journal }));
     expect(verified?.sentence).toBe(
-      `${lacks} The archive itself was read: it is whole, and fits the tables here. ${remedy}`,
+      `${lacks} The archive itself was read: it is complete and fits the tables here. ${remedy}`,
     );
     expect(journal.messages).toContain('Checking data/s.a/000001.csv');
 
