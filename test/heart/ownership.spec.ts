@@ -54,7 +54,7 @@ test.each(postgresMajors)(
       server === servers.postgres
         ? `GRANT "${one}" TO "${reader}" WITH INHERIT TRUE; GRANT "${two}" TO "${reader}" WITH INHERIT TRUE;`
         : `ALTER ROLE "${reader}" INHERIT;`;
-    expect(inherit?.hint).toContain(`Run ${statements} or let`);
+    expect(inherit?.hint).toContain(`Run ${statements} Or let`);
     await sql(admin, statements);
     await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key);
