@@ -38,7 +38,7 @@ const ARROWS = {
   'libs/config': [],
   'libs/common': ['contracts'],
   'libs/contracts': [],
-  dev: [],
+  dev: ['common', 'contracts'],
 };
 
 /** Packages that only some places may import: a place is a part, a folder or a file. */

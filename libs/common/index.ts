@@ -1,5 +1,6 @@
 export * from './database-identity.js';
 export * from './errors.js';
+export * from './format.js';
 export * from './job-status.js';
 export * from './poll.js';
 export * from './retry.js';

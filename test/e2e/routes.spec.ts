@@ -50,7 +50,7 @@ test('none but the open ones answer to an account that is no administrator', asy
     const { status } = await stack.call(method, pathOf(url), undefined, { sessionToken });
     if (status !== 403) everyones.push(`${method} ${url}: ${status}`);
   }
-  // Add to these deliberately only.
+  // Every addition to this list needs a reason.
   expect(everyones).toEqual(['PUT /auth/v1/password: 400']);
   tried('a call of each other route, as no administrator', closed().length - everyones.length, 'all 403');
 });

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { EmbeddedS3, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { OwnServer, ownQueues } from '../support/own-server.js';
@@ -73,9 +72,7 @@ test.each(orders)(
       S3_BUCKET: 'archives',
       ...EmbeddedS3.credentials(s3Folder),
     };
-    const says = async (process: ServerProcess, text: string) => {
-      while (!process.logTail(50).includes(text)) await sleep(50);
-    };
+    const says = (process: ServerProcess, text: string) => process.logs(text);
     const startWorker = async () => {
       const worker = await startApp({ app: 'worker', dist: 'dist', folder: servers.folder, env });
       await says(worker, 'Waiting for the queue at QUEUE_URL');

@@ -1,24 +1,11 @@
-import { randomBytes } from 'node:crypto';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 // The versions differ in what may be done.
 test.each(postgresMajors)('on %s, event triggers fire only if they may', async (_title, server) => {
-  const admin = await newDatabase(server);
-  const role = `owner_${randomBytes(4).toString('hex')}`;
-  const database = new URL(admin).pathname.slice(1);
-  await sql(
-    admin,
-    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
-  );
-  const url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
+  const { admin, url, role } = await newOwnedDatabase(server);
   await sql(
     url,
     `CREATE SCHEMA s; CREATE TABLE s.p (a serial PRIMARY KEY); CREATE TABLE s.c (a int REFERENCES s.p); CREATE TABLE s.fired (tag text);

@@ -1,15 +1,10 @@
 import { buffer } from 'node:stream/consumers';
 import { expectRoomForLocks, Session, warnOfLocks } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
   test('bytes that the encoding does not allow are told by the backup, and come back', async () => {
@@ -30,7 +25,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const before = await bytes();
     const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'off' });
     expect(warnings).toEqual([
-      's.bad hold bytes that are not valid UTF8. A restore brings them back; pg_dump and psql do not.',
+      's.bad hold bytes that are not valid UTF8. snapshotd restores them; pg_dump and psql do not.',
     ]);
     await sql(url, 'TRUNCATE s.bad');
     await runVerify(store, url, ['s'], key, { restoreDrill: true });
@@ -49,8 +44,8 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(warnings).toEqual([
       'A restore may fail: values of s.t.f have the type regproc or regoper, which PostgreSQL cannot read back if functions or operators share their name. Use regprocedure or regoperator.',
     ]);
-    const record = async (key: string) => {
-      const object = await store.open(`${key}.verified.json`, new AbortController().signal);
+    const record = async (of: string) => {
+      const object = await store.open(`${of}.verified.json`, new AbortController().signal);
       if (object === undefined) throw new Error('there is no record');
       return (await buffer(object.read(0, object.length))).toString();
     };

@@ -1,9 +1,9 @@
 import { Queue, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
+import { eventually } from '../support/eventually.js';
 import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
@@ -58,7 +58,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   }
 
   async function untilStatusSays(id: string, message: string): Promise<void> {
-    while ((await reader.status(id))?.progresssMessage !== message) await sleep(20);
+    await eventually(async () => (await reader.status(id))?.progresssMessage === message);
   }
 
   test('an attempt that was overtaken stops writing, and learns of it', async () => {
@@ -68,7 +68,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     await first.job.moveToWait('1');
     const second = await attempt('2');
     first.journal.report({ message: 'from the dead', current: 0, total: 0 });
-    while (first.lost.length === 0) await sleep(20);
+    await eventually(() => first.lost.length > 0);
     expect(first.lost).toEqual([expect.objectContaining({ code: 'WORKER_LOST_LOCK' })]);
     await expect(first.journal.note({})).rejects.toMatchObject({ code: 'WORKER_LOST_LOCK' });
     expect(await first.journal.isOvertaken()).toBe(true);
@@ -105,7 +105,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     await writing;
     expect(written.mock.calls).toEqual([[expect.objectContaining({ message: 'stale' })]]);
     await untilStatusSays(id, 'true');
-    while (first.lost.length === 0) await sleep(20);
+    await eventually(() => first.lost.length > 0);
     await second.job.moveToFailed(new Error('done'), '2');
   });
 });

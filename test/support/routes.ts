@@ -22,7 +22,7 @@ export function isOpen(method: string, url: string): boolean {
   return OPEN_ROUTES.has(`${method === 'HEAD' ? 'GET' : method} ${url}`);
 }
 
-/** Has an API that is started with these settings write down its routes. */
+/** Settings that make an API write its routes to a file, and a function that reads them. */
 export function routesFile(): { env: Record<string, string>; routes(): [method: string, url: string][] } {
   const file = join(servers.folder, `routes-${randomBytes(4).toString('hex')}`);
   return {
@@ -35,7 +35,7 @@ export function routesFile(): { env: Record<string, string>; routes(): [method: 
   };
 }
 
-/** A path that a route answers. */
+/** A path of a route. */
 export function pathOf(url: string, parameter = 'daemons'): string {
   return url.replace(/:\w+/g, parameter).replace('*', parameter);
 }

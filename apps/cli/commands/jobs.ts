@@ -1,30 +1,31 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { Failure, hasEnded } from '#common';
+import { Failure, formatDuration, hasEnded } from '#common';
 import type { DaemonStatus } from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
-import { formatDuration, formatTable, formatTime } from '../format.js';
+import { formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
-import { expectCompleted, showStatus, tellingTrouble, watched } from '../watch.js';
+import { expectCompleted, showStatus, reportingTrouble, watched } from '../watch.js';
 
-/** For how long a start is sent again when its answer was lost. */
+/** How long to send a start again whose reply was lost. */
 const START_RETRY_MS = 30_000;
 
-const WAIT = ['--wait', 'show how it gets on until it has ended; the exit code tells how'] as const;
+const WAIT = ['--wait', 'show progress until the job ends; the exit code tells the result'] as const;
 const ALLOW_EXTRA_TABLES = [
   '--allow-extra-tables',
-  'leave tables alone that the archive does not hold, instead of refusing',
+  'ignore tables that the archive does not hold, instead of refusing',
 ] as const;
 const FIRE_EVENT_TRIGGERS = [
   '--fire-event-triggers',
-  'let event triggers fire, instead of refusing where the role cannot keep them from it',
+  'let event triggers fire, instead of refusing if the role cannot suspend them',
 ] as const;
 const OTHER_DATABASE = [
   '--other-database',
-  'take an archive of another database, instead of refusing',
+  'accept an archive of another database, instead of refusing',
 ] as const;
-const ARCHIVE = ['<archive>', 'its name, as list shows it, or its backupUrl'] as const;
+const ARCHIVE = ['<archive>', "the archive's name, from snapshotd list, or its backupUrl"] as const;
+const ID = "the job's id, printed by backup, restore and verify";
 
 interface WaitOption {
   wait?: true;
@@ -49,10 +50,10 @@ interface VerifyOptions extends WaitOption {
   otherDatabase?: true;
 }
 
-export function addDaemonCommands(program: Command): void {
+export function addJobCommands(program: Command): void {
   program
     .command('backup')
-    .description('start a backup, and print its id')
+    .description('start a backup and print its id')
     .option(...WAIT)
     .action(async (options: WaitOption, command: Command) => {
       await start(new Context(command), 'Backup', {}, options.wait);
@@ -67,24 +68,24 @@ Examples:
     );
   program
     .command('restore')
-    .description('replace the rows of the tables by those of an archive, and print the id')
+    .description('replace the rows of the tables by those of an archive and print the id')
     .argument(...ARCHIVE)
-    .option('--backup-first', 'make an archive of what is there first')
+    .option('--backup-first', 'back up the present rows first')
     .option(...ALLOW_EXTRA_TABLES)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
-    .option('--keep-violations', 'let rows violate keys and checks, which then come back as NOT VALID')
-    .option('--table <schema.table>', 'restore this table only; give it again for more', collected)
-    .option('--into <schema=other>', 'load beside the live tables, into another schema', collectedPair)
-    .option('--create', 'with --into: make the tables there like the live ones')
-    .option('--yes', 'do not ask')
+    .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
+    .option('--table <schema.table>', 'restore only this table; repeat it for more', collected)
+    .option('--into <schema=other>', 'restore into another schema, beside the live tables', collectedPair)
+    .option('--create', 'with --into: create the tables there like the live ones')
+    .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)
     .addHelpText(
       'after',
       `
-At a terminal you are asked for the archive's name; elsewhere --yes is needed. With --into nothing is replaced,
-and nothing asked.
+At a terminal, restore asks you to type the archive's name; without a terminal it needs --yes. With --into it
+replaces nothing and does not ask.
 
 Examples:
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
@@ -93,9 +94,9 @@ Examples:
     );
   program
     .command('verify')
-    .description('read a whole archive, check all that a restore would check, and print the id')
+    .description('read a whole archive, check everything that a restore checks, and print the id')
     .argument(...ARCHIVE)
-    .option('--restore-drill', 'also restore the rows into copies of the tables, which are gone afterwards')
+    .option('--restore-drill', 'also restore the rows into temporary copies of the tables')
     .option(...ALLOW_EXTRA_TABLES)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
@@ -106,7 +107,7 @@ Examples:
     .addHelpText(
       'after',
       `
-An API key needs the scope everything for --restore-drill, and the scope start otherwise.
+With an API key, --restore-drill needs the scope "everything"; without it, the scope "start" suffices.
 
 Examples:
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
@@ -114,10 +115,10 @@ Examples:
     );
   program
     .command('status')
-    .description('show a backup, restore or verification; without an id, all that wait and run')
-    .argument('[id]', 'as backup, restore and verify print it')
+    .description('show a backup, restore or verification; without an id, all that wait or run')
+    .argument('[id]', ID)
     .option(...WAIT)
-    .action(status)
+    .action(printStatus)
     .addHelpText(
       'after',
       `
@@ -128,9 +129,9 @@ Examples:
     );
   program
     .command('terminate')
-    .description('end a backup, restore or verification: what waits never starts, what runs is rolled back')
-    .argument('<id>', 'as backup, restore and verify print it')
-    .option('--wait', 'wait until it has ended')
+    .description('terminate a backup, restore or verification: a running one is rolled back')
+    .argument('<id>', ID)
+    .option('--wait', 'wait until the job ends')
     .action(terminate)
     .addHelpText(
       'after',
@@ -149,56 +150,56 @@ async function restore(archive: string, options: RestoreOptions, command: Comman
   await start(context, 'Restore', body, wait);
 }
 
-/** @throws Failure USAGE_WRONG where nobody can be asked, NOT_CONFIRMED, INTERRUPTED */
+/** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
 async function confirm({ server }: Api, archive: string): Promise<void> {
   if (!canAsk())
     throw new Failure('USAGE_WRONG', 'permanent', 'A restore replaces the rows of the live tables.', {
-      hint: 'There is no terminal to ask at: give --yes if you mean it.',
+      hint: 'Without a terminal to confirm at, it needs --yes.',
     });
   const name = basename(archive);
-  process.stderr.write(`At ${server.url} all rows of the archive's tables will be replaced.\n`);
+  process.stderr.write(`This replaces all rows of the archive's tables at ${server.url}.\n`);
   const answer = await ask(`Type the archive's name to confirm (${name}): `);
   if (answer.trim() !== name)
-    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the archive's name: nothing was restored.");
+    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the archive's name. Nothing was restored.");
 }
 
-/** Says which daemon it is as soon as it is known; the result is its id, or with --wait how it ended. */
+/** Starts a job and prints its id at once; the result is the id, or with --wait the last status. */
 async function start(context: Context, kind: DaemonKind, body: object, wait = false): Promise<void> {
   const api = context.api();
   const started = await api.start(
     kind,
     body,
-    tellingTrouble((text) => context.note(text), START_RETRY_MS),
+    reportingTrouble((text) => context.note(text), START_RETRY_MS),
   );
   const { id, type } = started;
   if (wait) {
-    context.note(`${type} ${id} is started.`);
+    context.note(`${type} ${id} started.`);
     await showEnd(context, api, id);
   } else {
-    context.note(`${type} ${id} is started: snapshotd status ${id} --wait shows how it gets on.`);
+    context.note(`${type} ${id} started. To follow it: snapshotd status ${id} --wait`);
     context.result(started, id);
   }
 }
 
-async function status(id: string | undefined, { wait }: WaitOption, command: Command): Promise<void> {
+async function printStatus(id: string | undefined, { wait }: WaitOption, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
   if (id !== undefined && wait) await showEnd(context, api, id);
   else if (id !== undefined) showStatus(context, await api.status(id));
   else if (wait)
-    throw new Failure('USAGE_WRONG', 'permanent', 'Say which one to wait for: snapshotd status 7 --wait.');
-  else await showWhatRuns(context, api);
+    throw new Failure('USAGE_WRONG', 'permanent', '--wait needs an id, such as: snapshotd status 7 --wait');
+  else await showUnended(context, api);
 }
 
-async function showWhatRuns(context: Context, api: Api): Promise<void> {
+async function showUnended(context: Context, api: Api): Promise<void> {
   const all = { limit: 100, offset: 0 };
-  // In this order, or one that begins in between would be missing.
+  // In this order, so that a job that begins between the calls is in one of them.
   const waiting = (await api.daemons(all, 'STARTED')).daemons;
   const running = (await api.daemons(all, 'IN_PROGRESS')).daemons;
   const daemons = new Map([...waiting, ...running].map((status) => [status.id, status]));
   const { url, email = null } = context.server;
   const who = `${url}, ${email === null ? 'with SNAPSHOTD_TOKEN' : `logged in as ${email}`}`;
-  const what = daemons.size === 0 ? 'Nothing waits or runs.' : daemonTable([...daemons.values()]);
+  const what = daemons.size === 0 ? 'No jobs wait or run.' : jobTable([...daemons.values()]);
   context.result({ url, email, daemons: [...daemons.values()] }, `${who}\n${what}`);
 }
 
@@ -207,7 +208,7 @@ async function terminate(id: string, { wait }: WaitOption, command: Command): Pr
   const api = context.api();
   await api.terminate(id);
   const status = wait ? await watched(api, id) : await api.status(id);
-  if (!context.json && !hasEnded(status)) context.result(status, `${status.type} ${id} is told to end.`);
+  if (!context.json && !hasEnded(status)) context.result(status, `${status.type} ${id} is terminating.`);
   else showStatus(context, status);
 }
 
@@ -217,8 +218,8 @@ async function showEnd(context: Context, api: Api, id: string): Promise<void> {
   expectCompleted(status);
 }
 
-/** Daemons as a list shows them. */
-export function daemonTable(daemons: DaemonStatus[]): string {
+/** Formats jobs as a table. */
+export function jobTable(daemons: DaemonStatus[]): string {
   return formatTable(
     ['ID', 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
     daemons.map((status) => [

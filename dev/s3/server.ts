@@ -4,18 +4,18 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { Requests } from './s3/requests.js';
-import type { Account } from './s3/signature.js';
+import { Requests } from './requests.js';
+import type { Account } from './signature.js';
 
 export interface S3Options {
-  /** Where the objects are kept, and the keys of the accounts. */
+  /** The folder for the objects and the accounts' keys. */
   folder: string;
   bucket: string;
-  /** A free one when missing. */
+  /** A free port if missing. */
   port?: number;
 }
 
-/** What an account of the API may do, and one of a worker; the owner may do everything. */
+/** The rights of the API's and the workers' accounts; the owner has all. */
 const ACTIONS = {
   owner: undefined,
   api: ['s3:GetObject', 's3:DeleteObject', 's3:ListBucket'],
@@ -34,8 +34,8 @@ type AccountName = keyof typeof ACTIONS;
 type S3Credentials = Record<'AWS_ACCESS_KEY_ID' | 'AWS_SECRET_ACCESS_KEY', string>;
 
 /**
- * A small S3 server in this process, for development and tests, on this machine alone. It has what snapshotd uses of
- * S3, checks signatures, rights and checksums, and refuses with NotImplemented what it does not know.
+ * A small S3 server in this process, for development and tests on this machine. It implements the part of S3 that
+ * snapshotd uses, checks signatures, rights and checksums, and answers NotImplemented to everything else.
  */
 export class EmbeddedS3 {
   private constructor(
@@ -47,13 +47,13 @@ export class EmbeddedS3 {
     const requests = new Requests(join(folder, 'buckets'), Object.values(accountsOf(folder)));
     requests.createBucket(bucket);
     const server = createServer((request, response) => void requests.answer(request, response));
-    server.requestTimeout = 0; // A part may take as long as it likes.
+    server.requestTimeout = 0; // An upload of a part has no time limit.
     server.listen(port, '127.0.0.1');
     await once(server, 'listening');
     return new EmbeddedS3(server, `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
   }
 
-  /** The variables that an S3 client takes its account from, of the server on this folder. */
+  /** The credentials of an account as environment variables of an S3 client. */
   static credentials(folder: string, account: AccountName = 'owner'): S3Credentials {
     const { accessKeyId, secretAccessKey } = accountsOf(folder)[account];
     return { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
@@ -66,7 +66,7 @@ export class EmbeddedS3 {
   }
 }
 
-/** Generated once and kept for later starts, for the present user's eyes only. */
+/** Generates the accounts once and keeps them in a file that only the present user can read. */
 function accountsOf(folder: string): Record<AccountName, Account> {
   const file = join(folder, 'accounts.json');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
