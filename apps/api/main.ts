@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     bodyParser: false,
   });
   const fastify = adapter.getInstance();
-  const policies = requirePolicies(fastify);
+  requirePolicies(fastify);
   sendSafeHeaders(fastify);
   redirectBelowBasePath(fastify, settings.basePath);
   logRequests(fastify);
@@ -61,12 +61,7 @@ async function main(): Promise<void> {
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);
-  registerDocs(app, {
-    path: DOCS_PATH,
-    documentPath: DOCUMENT_PATH,
-    basePath: settings.basePath,
-    policies,
-  });
+  registerDocs(app, { path: DOCS_PATH, documentPath: DOCUMENT_PATH, basePath: settings.basePath });
   app.enableShutdownHooks();
 
   const { firstAdministrator } = settings;

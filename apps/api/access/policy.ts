@@ -19,6 +19,9 @@ export interface RoutePolicy {
   subject?: (request: FastifyRequest) => string | undefined;
 }
 
+/** The property of an operation by which the OpenAPI document learns the policy. It is not part of the document. */
+export const POLICY_EXTENSION = 'x-policy';
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: RoutePolicy;
@@ -44,26 +47,18 @@ export function covers(scope: KeyScope, needed: RoutePolicy['needs']): boolean {
   return needed === 'nothing' || KEY_SCOPES.indexOf(scope) >= KEY_SCOPES.indexOf(needed);
 }
 
-/**
- * Stops the start of a server that has a route without a policy. Call it before the first route is added.
- * @returns the policies, by method and path such as "GET /repo/v1/daemons", as soon as the server is ready
- */
-export function requirePolicies(fastify: FastifyInstance): ReadonlyMap<string, RoutePolicy> {
+/** Stops the start of a server that has a route without a policy. Call it before the first route is added. */
+export function requirePolicies(fastify: FastifyInstance): void {
   const routes = new Map<string, RouteOptions>();
-  const policies = new Map<string, RoutePolicy>();
   fastify.addHook('onRoute', (route) => {
     for (const method of [route.method].flat()) routes.set(`${method} ${route.url}`, route);
   });
   fastify.addHook('onReady', (done) => {
-    const missing: string[] = [];
     // Only now, because other hooks set policies too.
-    for (const [name, { config }] of routes)
-      if (config?.access === undefined) missing.push(name);
-      else policies.set(name, config.access);
+    const missing = [...routes].filter(([, { config }]) => config?.access === undefined).map(([name]) => name);
     if (missing.length === 0) return done();
     done(
       new Error(`Routes without an access policy: ${missing.join(', ')}. Add @Access(…) to their methods.`),
     );
   });
-  return policies;
 }

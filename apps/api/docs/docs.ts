@@ -1,6 +1,6 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { type RoutePolicy, setAccessBelow } from '../access/policy.js';
+import { setAccessBelow } from '../access/policy.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 import { openApiDocument } from './document.js';
 
@@ -9,14 +9,12 @@ export interface DocsOptions {
   path: string;
   documentPath: string;
   basePath: string;
-  /** The policies of the routes, by method and path. */
-  policies: ReadonlyMap<string, RoutePolicy>;
 }
 
 /** Serves the OpenAPI document and a page that shows it. */
 export function registerDocs(
   app: NestFastifyApplication,
-  { path, documentPath, basePath, policies }: DocsOptions,
+  { path, documentPath, basePath }: DocsOptions,
 ): void {
   const fastify = app.getHttpAdapter().getInstance();
   for (const page of [path, documentPath]) setAccessBelow(fastify, page, { needs: 'read', page: true });
@@ -26,7 +24,7 @@ export function registerDocs(
     return payload;
   });
   let document: OpenAPIObject | undefined;
-  SwaggerModule.setup(path, app, () => (document ??= openApiDocument(app, basePath, policies)), {
+  SwaggerModule.setup(path, app, () => (document ??= openApiDocument(app, basePath)), {
     raw: ['json'],
     jsonDocumentUrl: documentPath,
     customSiteTitle: 'snapshotd: the API',

@@ -1,7 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { PRODUCT } from '#common';
-import type { RoutePolicy } from '../access/policy.js';
+import { POLICY_EXTENSION, type RoutePolicy } from '../access/policy.js';
 import { answerSchemas } from './answers.js';
 import { errorResponse } from './documented.js';
 
@@ -14,11 +14,7 @@ const INTRODUCTION = `Backups of a PostgreSQL repository to S3, and back.
 Log in with \`POST /auth/v1/session\`, or make an API key, and send either in the header \`sessionToken\` or as \`Authorization: Bearer\`. Every error is \`{"reason": "…"}\`. Times are milliseconds since 1970.`;
 
 /** Makes the document of all routes of controllers, from their descriptions and their policies. */
-export function openApiDocument(
-  app: INestApplication,
-  basePath: string,
-  policies: ReadonlyMap<string, RoutePolicy>,
-): OpenAPIObject {
+export function openApiDocument(app: INestApplication, basePath: string): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
     .setTitle('snapshotd')
@@ -32,14 +28,15 @@ export function openApiDocument(
   for (const [path, item] of Object.entries(document.paths))
     for (const method of METHODS) {
       const operation = item[method];
-      const route = `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`;
-      if (operation !== undefined) complete(operation, path, policies.get(route));
+      if (operation !== undefined) complete(operation, path);
     }
   return document;
 }
 
 /** Adds the sentences and answers that follow from a route's policy, and the answers of every route. */
-function complete(operation: Operation, path: string, policy: RoutePolicy | undefined): void {
+function complete(operation: Operation & { [POLICY_EXTENSION]?: RoutePolicy }, path: string): void {
+  const { [POLICY_EXTENSION]: policy } = operation;
+  delete operation[POLICY_EXTENSION];
   const closed = policy === undefined || policy.needs === 'nothing' ? undefined : policy;
   operation.security = closed === undefined ? [] : [{ sessionToken: [] }, { bearer: [] }];
   operation.description = [operation.description, closed && whoMay(closed)].filter(Boolean).join('\n\n');
