@@ -194,10 +194,10 @@ export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */
 export function schemaFingerprint(tables: Pick<ManifestTable, 'schema' | 'name' | 'columns'>[]): string {
-  const definitions = tables.map(({ schema, name, columns }) => [
-    schema,
-    name,
-    columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
+  const definitions = tables.map((table) => [
+    table.schema,
+    table.name,
+    table.columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
   ]);
   return createHash('sha256').update(JSON.stringify(definitions)).digest('hex');
 }

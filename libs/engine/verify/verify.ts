@@ -85,7 +85,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   // Shared, as in a backup: a restore meanwhile waits and reports it.
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
-  return withRepositorySession(sessionOptions, async (session, signal) => {
+  return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
@@ -98,11 +98,11 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
       lacking = error;
     }
-    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
-    else await readRows(archive, progress, signal);
+    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, ended);
+    else await readRows(archive, progress, ended);
     // Restores do not read the schema definitions. They are for recovering a lost database.
     if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], signal);
+      await readToEnd(archive, [archive.manifest.definitions], ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
@@ -153,9 +153,9 @@ async function drill(
     const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
     if (violated !== undefined) throw danglingKey(violated);
     progress.allRows('Checking check constraints');
-    const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined) {
-      const { what, isBounds, failure } = check;
+    const violated = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
+    if (violated !== undefined) {
+      const { what, isBounds, failure } = violated;
       if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
       throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
     }
