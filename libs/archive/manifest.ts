@@ -64,6 +64,8 @@ const tableSchema = z.object({
   /** The partitioned tables above it, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
+  /** What PostgreSQL had proven of the rows, as it prints it; missing in archives of before. */
+  conditions: list(z.string()).optional(),
   /** Whether its texts hold bytes that the encoding does not allow. */
   invalidText: z.literal(true).optional(),
 });

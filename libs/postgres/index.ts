@@ -25,6 +25,7 @@ export * from './catalog/plannable-tables.js';
 export * from './connection/pooler.js';
 export * from './locks/repository-lock.js';
 export * from './catalog/role-rights.js';
+export * from './catalog/row-conditions.js';
 export * from './connection/safe-start.js';
 export * from './connection/search-path.js';
 export * from './catalog/sequences.js';

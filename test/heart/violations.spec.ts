@@ -131,25 +131,28 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({ leftOut: [] });
   });
 
-  test('a load names what refuses its rows, and what to do', async () => {
+  test('a verification warns of what is newer than the archive; a load names what refuses its rows, and what to do', async () => {
     const url = await newDatabase(server);
     await sql(
       url,
       `CREATE SCHEMA s; SET search_path TO s; CREATE FUNCTION up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
        CREATE DOMAIN d AS int; CREATE DOMAIN e AS int CONSTRAINT up CHECK (s.up(VALUE)); CREATE TABLE t (a int, b d, c e[]);
        INSERT INTO t VALUES (1, 1, '{1}'), (1, NULL, '{-1}'), (NULL, 1, '{1}');
-       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5)`,
+       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE rest PARTITION OF p DEFAULT; INSERT INTO p VALUES (5)`,
     );
     const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
     await sql(url, 'TRUNCATE s.t, s.p');
+    const warnings = async () => (await runVerify(store, url, ['s'], key)).warnings;
+    expect(await warnings()).toEqual([]);
     const kept = '"keepViolations": true';
-    for (const [change, undo, keepViolations, message, hint] of [
+    for (const [change, undo, keepViolations, message, hint, newer] of [
       [
         'ALTER TABLE s.t ALTER a SET NOT NULL',
         'ALTER TABLE s.t ALTER a DROP NOT NULL',
         true,
         'Rows violate NOT NULL of s.t.a.',
         'ALTER TABLE "s"."t" ALTER "a" DROP NOT NULL;',
+        ['NOT NULL of s.t.a'],
       ],
       [
         'ALTER DOMAIN s.d SET NOT NULL',
@@ -157,6 +160,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate NOT NULL of the domain s.d.',
         'ALTER DOMAIN "s"."d" DROP NOT NULL;',
+        ['NOT NULL of the domain s.d'],
       ],
       [
         "CREATE OR REPLACE FUNCTION s.up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'",
@@ -164,6 +168,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate the check up of the domain s.e.',
         'cannot be suspended: run first: ALTER DOMAIN "s"."e" DROP CONSTRAINT "up";',
+        [],
       ],
       [
         'ALTER TABLE s.t ADD CONSTRAINT "Up" CHECK (a > 1)',
@@ -171,6 +176,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         false,
         'Rows violate the check Up of s.t.',
         kept,
+        ['The check Up of s.t'],
       ],
       [
         'ALTER TABLE s.p DETACH PARTITION s.p1; ALTER TABLE s.p ATTACH PARTITION s.p1 FOR VALUES FROM (6) TO (10)',
@@ -178,9 +184,16 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate the bounds of s.p1.',
         'the bounds that it had',
+        ['The bound of s.p1', 'The bound of s.rest'],
       ],
     ] as const) {
       await sql(url, change);
+      expect(await warnings()).toEqual(
+        newer.map(
+          (what) =>
+            `${what} is not in the archive. Only a drill (restoreDrill) proves that the archived rows satisfy it.`,
+        ),
+      );
       await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
         code: 'CHECK_VIOLATED',
         message,
@@ -188,6 +201,13 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       });
       await sql(url, undo);
     }
+    const checks = Array.from({ length: 22 }, (_, n) => `ADD CHECK (a <> ${n + 5})`);
+    await sql(url, `ALTER TABLE s.t ${checks.join(', ')}`);
+    const many = await warnings();
+    expect(many).toHaveLength(21);
+    expect(many.at(-1)).toBe(
+      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (restoreDrill) proves that the archived rows satisfy them.',
+    );
     await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       message: expect.stringContaining('23505') as string,

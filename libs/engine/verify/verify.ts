@@ -24,6 +24,7 @@ import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-row
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 import { expectSameDatabase, type Provenance } from '../shared/same-database.js';
+import { warnOfNewConditions } from './new-conditions.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
@@ -95,8 +96,9 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { tables, sequences } = await planRestore(session, archive.manifest, options);
+      const { archived, tables, sequences } = await planRestore(session, archive.manifest, options);
       warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
+      if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
       lacking = error;
