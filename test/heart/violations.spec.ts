@@ -269,7 +269,9 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       admin,
       `CREATE ROLE ${owner} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${url.pathname.slice(1)} TO ${owner}; SET ROLE ${owner};
        CREATE SCHEMA s; SET search_path TO s; CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int REFERENCES p); INSERT INTO p VALUES (1); INSERT INTO c VALUES (1);
-       RESET ROLE; ALTER TABLE s.c DISABLE TRIGGER ALL; CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM s.c;`,
+       RESET ROLE; CREATE SCHEMA closed; CREATE FUNCTION closed.small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10';
+       CREATE ROLE ${owner}_far; CREATE TABLE closed.far (id int PRIMARY KEY); INSERT INTO closed.far VALUES (1); ALTER TABLE closed.far OWNER TO ${owner}_far;
+       ALTER TABLE s.c ADD CONSTRAINT small CHECK (closed.small(id)), ADD CONSTRAINT far FOREIGN KEY (id) REFERENCES closed.far; ALTER TABLE s.c DISABLE TRIGGER ALL; CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM s.c;`,
     );
     await sql(
       url.href,
@@ -282,6 +284,15 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
        INSERT INTO s.g1 VALUES (1); INSERT INTO s.g2 VALUES (1)`,
     );
     const { key } = await runBackup(store, url.href, ['s']);
+    expect(await runVerify(store, url.href, ['s'], key, { restoreDrill: true })).toMatchObject({
+      warnings: [
+        "The drill did not hold the archived rows against the foreign key far of s.c: the owner of closed.far could run code with the rights of the worker's role.",
+        expect.stringMatching(
+          /^The drill did not hold the archived rows against the check small of s\.c: .*permission denied for schema closed/,
+        ),
+      ],
+    });
+    await sql(admin, 'ALTER TABLE s.c DROP CONSTRAINT small, DROP CONSTRAINT far');
     const { leftOut } = await runRestore(store, url.href, ['s'], key);
     expect(leftOut).toEqual([
       'generated columns of s.g2 (computed before all rows of s.g1 were there, which their functions may read)',

@@ -24,6 +24,7 @@ import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-row
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 import { expectSameDatabase, type Provenance } from '../shared/same-database.js';
+import { firstWarnings } from './first-warnings.js';
 import { warnOfNewConditions } from './new-conditions.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
@@ -103,7 +104,8 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
       if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
       lacking = error;
     }
-    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
+    if (restoreDrill && lacking === undefined)
+      warnings.push(...(await drill(session, archive, options, progress, signal)));
     else await readRows(archive, progress, signal);
     // No restore reads them: they are for people, on the day when the database is gone.
     if (archive.manifest.definitions !== undefined)
@@ -128,6 +130,7 @@ async function readRows(archive: OpenArchive, progress: RowProgress, signal: Abo
 /**
  * Restores everything into copies of the live tables, in schemas that no other session ever sees: all is one
  * transaction that is rolled back, by us or by a crash.
+ * @returns warnings
  */
 async function drill(
   session: Session,
@@ -135,7 +138,7 @@ async function drill(
   planOptions: RestorePlanOptions,
   progress: RowProgress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
     archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
@@ -155,15 +158,21 @@ async function drill(
     const advise = await adviseOnLocks(session, touchedTables(plan), 0);
     await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
     progress.allRows('Looking for violated foreign keys');
-    const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
-    if (violated !== undefined) throw danglingKey(violated);
+    const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
+    if (keys.violated !== undefined) throw danglingKey(keys.violated);
     progress.allRows('Looking for violated checks');
-    const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined) {
-      const { what, isBounds, failure } = check;
+    const checks = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
+    if (checks.violated !== undefined) {
+      const { what, isBounds, failure } = checks.violated;
       if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
       throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
     }
+    return firstWarnings(
+      [...keys.untried, ...checks.untried].map(
+        (what) => `The drill did not hold the archived rows against ${what}`,
+      ),
+      (more) => `Nor did it against ${more} more keys, checks or bounds.`,
+    );
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

@@ -45,18 +45,24 @@ const columnsOf = (relation: string, numbers: string) => `ARRAY(
   SELECT a.attname::text FROM unnest(${numbers}) WITH ORDINALITY AS one (number, place)
     JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = one.number ORDER BY one.place)`;
 
+export interface ComparedKeys {
+  /** The first that is violated, by name. */
+  violated?: string;
+  /** Those that were not compared, for people, each with the reason. */
+  untried: string[];
+}
+
 /**
  * Looks for valid foreign keys that would refuse the rows of copies, with one anti-join for each key. Tables that the
  * copies do not replace are asked as they are, if their owners gain nothing by it (see {@link listPlannable}). Keys over
  * columns that the copies do not compute are left out.
- * @returns the first key that is violated, by name
  */
 export async function findViolatedKey(
   session: Session,
   copies: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns: empty }: Without,
-): Promise<string | undefined> {
+): Promise<ComparedKeys> {
   const isEmpty = (leaves: Leaf[], names: string[]) =>
     empty.some(({ relation, name }) => names.includes(name) && leaves.some(({ oid }) => oid === relation));
   const all = await listKeys(
@@ -72,18 +78,25 @@ export async function findViolatedKey(
     .flatMap(({ referring, referred }) => [...referring, ...referred])
     .filter(({ oid }) => !copyOf.has(oid));
   const plannable = await listPlannable(session, live);
+  const untried: string[] = [];
   for (const key of keys) {
+    const name = `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
     const leaves = [...key.referring, ...key.referred];
-    if (leaves.some(({ oid }) => !copyOf.has(oid) && !plannable.has(oid))) continue;
+    const closed = leaves.find(({ oid }) => !copyOf.has(oid) && !plannable.has(oid));
+    if (closed !== undefined) {
+      untried.push(
+        `${name}: the owner of ${displayTable(closed)} could run code with the rights of the worker's role.`,
+      );
+      continue;
+    }
     const place = (leaf: Leaf) => quoteTable(copyOf.get(leaf.oid) ?? leaf);
     const [first] = leaves;
     const [answer] = await underPath(session, paths.get(first?.oid ?? 0), () =>
       session.query<{ violated: boolean }>(violation(key, place)),
     );
-    if (answer?.violated === true)
-      return `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
+    if (answer?.violated === true) return { violated: name, untried };
   }
-  return undefined;
+  return { untried };
 }
 
 function listKeys(session: Session, oids: number[]): Promise<Key[]> {
