@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import pg from 'pg';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
@@ -88,5 +89,18 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
     await runRestore(store, url, ['s'], key, { tables: ['s.p', 's.c'] });
   }
   expect(await fired()).toEqual([]);
+  expect(await states()).toEqual(before);
+
+  // Two that must disable it take turns, also if both wait.
+  if (isNew) return;
+  const holder = new pg.Client(admin);
+  await holder.connect();
+  await holder.query('BEGIN; LOCK TABLE pg_event_trigger IN SHARE ROW EXCLUSIVE MODE');
+  const drills = [1, 2].map(() => runVerify(store, admin, ['s'], key, { restoreDrill: true }));
+  const ended = Promise.allSettled(drills);
+  const waiting = `SELECT FROM pg_locks WHERE NOT granted AND relation = 'pg_event_trigger'::regclass`;
+  while ((await holder.query(waiting)).rowCount !== 2);
+  await holder.end();
+  expect(await ended).toMatchObject([{ status: 'fulfilled' }, { status: 'fulfilled' }]);
   expect(await states()).toEqual(before);
 });
