@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
 import { Failure, retry, runTaskGroup } from '#common';
 import { type DatabaseIdentity } from '#contracts';
-import { expectOwnBackends, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
+import { expectOwnBackend, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
 import type { RowProgress } from './row-progress.js';
 import { expectDatabase } from './same-database.js';
 
@@ -129,7 +129,7 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
       async (signal) => {
         try {
           return await stopping(session, observer, signal, async () => {
-            await expectOwnBackends(session, observer);
+            await expectOwnBackend(session.client, repository.url.reveal(), 'REPOSITORY_URL');
             return work(session, signal, observer);
           });
         } finally {

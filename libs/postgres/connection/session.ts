@@ -221,7 +221,7 @@ function destroySocket(client: pg.Client): void {
 }
 
 /** What the URL says of the session would go before what is said here: a takeover relies on the session's name. */
-function withoutSessionParameters(url: string): string {
+export function withoutSessionParameters(url: string): string {
   const address = new URL(url);
   for (const name of ['options', 'application_name', 'fallback_application_name'])
     address.searchParams.delete(name);
