@@ -4,7 +4,7 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#common';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
+import { DaemonReader, NotificationQueue, ScheduleQueue } from '#queue';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, settings.basePath, [
-    app.get(DaemonQueue).queue,
+    app.get(DaemonReader).queue,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
-import { DEFINITIONS_NAME } from './entry-names.js';
+import { DEFINITIONS_NAME } from './entries.js';
 
 /** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -18,11 +18,11 @@ const name = z
   .min(1)
   .max(63 * 4)
   .refine((text) => !/[\0\p{Cs}]/u.test(text), 'PostgreSQL has no such names');
-const count = z.number().int().nonnegative();
+export const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 
 /** A list that is refused at its first wrong element: of a hostile one every fault would be remembered, by millions. */
-function list<Element extends z.ZodType>(element: Element) {
+export function list<Element extends z.ZodType>(element: Element) {
   return z.array(z.unknown()).transform((items, context): z.output<Element>[] => {
     const elements: z.output<Element>[] = [];
     for (const [index, item] of items.entries()) {
@@ -56,7 +56,7 @@ const fileSchema = z.object({
 
 const entrySchema = fileSchema.extend({ rows: count });
 
-const tableSchema = z.object({
+export const tableSchema = z.object({
   schema: name,
   name,
   rows: count,
@@ -88,9 +88,9 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
-const leftOutSchema = z.object({ what: z.string(), why: z.string() });
+export const leftOutSchema = z.object({ what: z.string(), why: z.string() });
 
-const manifestSchema = z.object({
+export const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
   formatVersion: z.literal([1, FORMAT_VERSION]),
   product: z.object({ name: z.string(), version: z.string() }),
@@ -127,40 +127,6 @@ const manifestSchema = z.object({
   leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 
-/** As much of it as says what an archive is, without what only a restore needs. */
-const summarySchema = manifestSchema
-  .pick({
-    formatVersion: true,
-    product: true,
-    daemonId: true,
-    takenAt: true,
-    server: true,
-    schemas: true,
-    extensions: true,
-    warnings: true,
-    totals: true,
-  })
-  .extend({
-    leftOut: list(leftOutSchema),
-    tables: z.array(
-      tableSchema
-        .pick({ schema: true, name: true, rows: true })
-        .extend({ entries: z.array(z.object({ length: count })) })
-        .transform(({ entries, ...table }) => ({
-          ...table,
-          bytes: sum(entries.map(({ length }) => length)),
-        })),
-    ),
-    /** How many. */
-    sequences: z.array(z.unknown()).transform(({ length }) => length),
-    /** Whether it holds `schema.sql`. */
-    definitions: z
-      .unknown()
-      .optional()
-      .transform((definitions) => definitions !== undefined),
-  });
-
-export type ManifestSummary = z.infer<typeof summarySchema>;
 export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestTable = z.infer<typeof tableSchema>;
 /** An entry of the zip as the manifest describes it. */
@@ -192,21 +158,20 @@ export function createManifest(facts: ManifestFacts): Manifest {
  * @throws Failure ARCHIVE_INVALID that says what is wrong with it
  */
 export function parseManifest(text: string): Manifest {
-  return parse(text, manifestSchema);
-}
-
-/** The same, for who only wants to know what the archive is. @throws Failure ARCHIVE_INVALID */
-export function parseSummary(text: string): ManifestSummary {
-  return parse(text, summarySchema);
-}
-
-function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
     throw invalid('its manifest.json is no JSON', cause);
   }
+  return checkManifest(json, manifestSchema);
+}
+
+/**
+ * Checks a manifest, or some of its members, against a schema.
+ * @throws Failure ARCHIVE_INVALID that says what is wrong with it
+ */
+export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>): Checked {
   const { format, formatVersion } = (json ?? {}) as { format?: unknown; formatVersion?: unknown };
   if (format !== FORMAT_NAME) throw invalid(`its manifest.json is not that of a ${FORMAT_NAME}`);
   if (typeof formatVersion === 'number' && formatVersion > FORMAT_VERSION)
@@ -216,9 +181,9 @@ function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
       `The archive has format version ${formatVersion}; this snapshotd reads versions up to ${FORMAT_VERSION}.`,
       { hint: 'Use a newer snapshotd.' },
     );
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  const checked = schema.safeParse(json);
+  if (checked.success) return checked.data;
+  const [issue] = checked.error.issues;
   throw invalid(
     `its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`,
   );
@@ -246,6 +211,6 @@ export function invalid(reason: string, cause?: unknown): Failure {
   });
 }
 
-function sum(numbers: number[]): number {
+export function sum(numbers: number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }

@@ -115,7 +115,7 @@ describe('the archives below a prefix', () => {
     expect((await stack.call('DELETE', path('hostile.zip'))).status).toBe(204);
   });
 
-  test('are read once: what was read is remembered', async () => {
+  test('are read once and cached', async () => {
     await list();
     const before = network.count('GetObject');
     await list();
@@ -304,7 +304,7 @@ describe('the archives below a prefix', () => {
     body: { reason: `The archive is needed by the daemon ${id}. Wait for its end, or terminate it.` },
   });
 
-  test('are not deleted while a daemon is at work with them', async () => {
+  test('are not deleted while a job uses them', async () => {
     const holder = new pg.Client(stack.env['DATABASE_URL']);
     await holder.connect();
     await holder.query('BEGIN; LOCK TABLE repository.node IN ACCESS EXCLUSIVE MODE');
@@ -317,7 +317,7 @@ describe('the archives below a prefix', () => {
     await holder.end();
   });
 
-  test('are not deleted while a daemon waits for them, and then with their verification', async () => {
+  test('are not deleted while a waiting job needs them, and later with their verification record', async () => {
     await stack.workers.pop()?.stop();
     const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
     expect(await stack.call('DELETE', path(name))).toMatchObject(neededBy(body.id));
@@ -454,7 +454,7 @@ describeOnSwift('credentials that may not', () => {
     await owner.stop();
   });
 
-  test('list get an answer that says what to grant', async () => {
+  test('list get an answer that names the right to grant', async () => {
     expect(await reader.call('GET', '/repo/v1/backups')).toMatchObject({
       status: 502,
       body: {

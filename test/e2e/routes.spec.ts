@@ -57,7 +57,7 @@ test('none but the open ones answer to an account that is no administrator', asy
     const { status } = await stack.call(method, pathOf(url), undefined, { sessionToken });
     expect({ method, url, status }).toEqual({ method, url, status: 403 });
   }
-  // Whoever adds to these has thought about it.
+  // Every addition to this list needs a reason.
   expect(everyones).toEqual(['PUT /auth/v1/password']);
   tried('a call of each other route, as no administrator', closed().length - everyones.length, 'all 403');
 });

@@ -3,17 +3,12 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { openArchive, type RangeSource } from '#archive';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
+import { newDatabase, putBytes, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const KiB = 1024;
 const fixture = (name: string) => readFileSync(join(__dirname, '..', 'fixtures', name));

@@ -9,7 +9,7 @@ import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, servers, sql } from '../support/servers.js';
+import { newDatabase, newOwnedDatabase, openStore, servers, sql } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 let store: ObjectStore;
@@ -50,7 +50,7 @@ onDebians('where pg_dump can read the server', () => {
       },
     );
 
-  test('a lost database is made anew from the archive alone', async () => {
+  test('a lost database is rebuilt from the archive alone', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);
@@ -150,7 +150,7 @@ onDebians('where pg_dump can read the server', () => {
       const [first, second, role] = await Promise.all([
         newDatabase(server),
         newDatabase(server),
-        databaseOfRole(server),
+        newOwnedDatabase(server),
       ]);
       await Promise.all([sql(first, SCHEMAS), sql(second, SCHEMAS), sql(role.url, 'CREATE SCHEMA s')]);
       await sql(
@@ -212,17 +212,17 @@ onDebians('where pg_dump can read the server', () => {
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.entries()).not.toContain('schema.sql');
     expect(archive.manifest().leftOut[0]?.why).toBe(
-      'tables, indexes and functions are not included: pg_dump could not read the definitions: out of luck.',
+      'tables, indexes and functions are not included: pg_dump failed to read the schema definitions: out of luck.',
     );
     await expect(runBackup(store, url, ['s'], { definitions: 'required' })).rejects.toMatchObject({
       code: 'DEFINITIONS_FAILED',
-      message: 'pg_dump could not read the definitions: out of luck.',
+      message: 'pg_dump failed to read the schema definitions: out of luck.',
     });
     rmSync(folder, { recursive: true });
   });
 
   test('more unreadable schemas than fit into arguments', async () => {
-    const { admin, url } = await databaseOfRole(server);
+    const { admin, url } = await newOwnedDatabase(server);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
     for (let thousand = 0; thousand < 26; thousand++)
       await sql(
@@ -234,7 +234,7 @@ onDebians('where pg_dump can read the server', () => {
     const { key, leftOut } = await runBackup(store, url, ['s']);
     expect(leftOut).toEqual(['definitions']);
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
-      /pg_dump could not be started: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
+      /Cannot start pg_dump: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
     );
   });
 
@@ -262,17 +262,6 @@ onDebians('where pg_dump can read the server', () => {
   });
 });
 
-/** A database in which a role without any rights elsewhere may make schemas. */
-async function databaseOfRole(server: string): Promise<{ admin: string; url: string }> {
-  const admin = await newDatabase(server);
-  const role = `owner_${randomBytes(4).toString('hex')}`;
-  await sql(
-    admin,
-    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
-  );
-  return { admin, url: admin.replace(/\/\/[^@]+@/, `//${role}:pw@`) };
-}
-
 test('a server that is newer than pg_dump: the archive says that it holds none', async () => {
   const url = await newDatabase();
   await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
@@ -283,7 +272,7 @@ test('a server that is newer than pg_dump: the archive says that it holds none',
     {
       what: 'definitions',
       why: expect.stringMatching(
-        /^tables, indexes and functions are not included: pg_dump on PATH is of version 15\.\S+, and the server is 18\.\S+$/,
+        /^tables, indexes and functions are not included: pg_dump on PATH has the version 15\.\S+, and the server is 18\.\S+$/,
       ) as unknown,
     },
   ]);

@@ -199,9 +199,9 @@ test.each(['goes on and tells its progress', 'can still be stopped'])(
     const observers = `FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup % observer' AND datname = current_database()`;
     const [broken] = await sql<{ pid: number }>(url, `SELECT pid, pg_terminate_backend(pid) ${observers}`);
     await waitsAgain();
-    const [anew] = await sql<{ pid: number }>(url, `SELECT pid ${observers}`);
-    expect(anew?.pid).toBeGreaterThan(0);
-    expect(anew?.pid).not.toBe(broken?.pid);
+    const [restarted] = await sql<{ pid: number }>(url, `SELECT pid ${observers}`);
+    expect(restarted?.pid).toBeGreaterThan(0);
+    expect(restarted?.pid).not.toBe(broken?.pid);
     if (what === 'can still be stopped') {
       stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
       await expect(running).rejects.toMatchObject({ code: 'TERMINATED' });
@@ -259,7 +259,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
     expect(failure).toMatchObject({ code: 'STORE_BUCKET_MISSING', persistence: 'permanent' });
     expect(failure.sentence).toBe(
-      'There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
+      'The bucket no-such-bucket does not exist (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
     );
     expect(failure.preface).toMatch(
       /^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/,
@@ -324,7 +324,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
   });
 
   describe('a later attempt', () => {
-    /** What a worker leaves that dies in the middle of an upload. */
+    /** Leaves a multipart upload like a worker that dies in the middle of it. */
     async function unfinishedUpload(key: string): Promise<string> {
       const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }));
       await client.send(
@@ -365,7 +365,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       expect(await whatIsThere(keyPrefix)).toEqual({ objects: [first.key], uploads: [] });
     });
 
-    test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
+    test.each(['cut short', "another job's"])('replaces an archive that is %s', async (fault) => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
       const daemonId = fault === 'cut short' ? '1' : '2';
@@ -408,7 +408,7 @@ test('an S3 server that does not answer is waited for, and then named', async ()
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
   expect(failure.sentence).toMatch(
-    /^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
+    /^Cannot reach the object store for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
   );
   store.close();
   await sleep(0);

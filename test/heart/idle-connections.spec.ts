@@ -8,7 +8,7 @@ import { newDatabase, openStore, servers, sql } from '../support/servers.js';
 
 const IDLE_MS = 5_000;
 
-test('a proxy that cuts idle connections cuts none of a job, whatever it waits for', async () => {
+test("a proxy that cuts idle connections does not cut a waiting job's", async () => {
   const url = await newDatabase();
   await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a');
   const store = openStore(servers.s3);

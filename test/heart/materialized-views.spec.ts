@@ -1,12 +1,7 @@
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
   test('views that read one which cannot be refreshed are named, also through views and functions', async () => {

@@ -3,16 +3,11 @@ import { Readable } from 'node:stream';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { quoteIdentifier, quoteTable } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 /** Loads every table of the archive beside the live one and compares row by row, both ways. */
 async function expectEqualRows(url: string, archive: DownloadedArchive): Promise<void> {
@@ -70,7 +65,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
-    // Where pg_dump can read the server, the definitions are there too.
+    // If pg_dump can read the server, the archive has schema definitions.
     const names = archive.entries().filter((name) => name !== 'schema.sql');
     expect(names.at(-1)).toBe('manifest.json');
     expect(new Set(names.slice(0, -1))).toEqual(
@@ -116,7 +111,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     await expectEqualRows(url, archive);
   });
 
-  test('is not changed by what the database or the role set', async () => {
+  test('is not changed by settings of the database or the role', async () => {
     const url = await newDatabase(server);
     const database = new URL(url).pathname.slice(1);
     await sql(
@@ -141,7 +136,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
   });
 });
 
-test('what cannot be in an archive is named in its manifest', async () => {
+test('the manifest names everything that the archive omits', async () => {
   const url = await newDatabase();
   await sql(
     url,

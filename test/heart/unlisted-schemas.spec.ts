@@ -1,15 +1,10 @@
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
-  test('what belongs to the tables and lies in an unlisted schema is named by backups and restores', async () => {
+  test('backups and restores name dependent objects in unlisted schemas', async () => {
     const url = await newDatabase(server);
     await sql(
       url,

@@ -1,14 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(postgresMajors)('on %s', (_title, server) => {
   test('rows that violate valid keys and checks are refused, or come back with these as NOT VALID', async () => {
@@ -260,7 +255,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       });
   });
 
-  test('what an ordinary owner cannot make as it was is named', async () => {
+  test('names the objects that an ordinary owner cannot restore exactly', async () => {
     const admin = await newDatabase(server);
     const owner = `owner_${randomBytes(4).toString('hex')}`;
     const url = new URL(admin);
@@ -295,8 +290,8 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     await sql(admin, 'ALTER TABLE s.c DROP CONSTRAINT small, DROP CONSTRAINT far');
     const { leftOut } = await runRestore(store, url.href, ['s'], key);
     expect(leftOut).toEqual([
-      'generated columns of s.g2 (computed before all rows of s.g1 were there, which their functions may read)',
-      'the foreign key c_id_fkey of s.c (its triggers were disabled and are enabled now: only a superuser may disable them)',
+      'generated columns of s.g2 (computed before all rows of s.g1 were loaded, which their functions may read)',
+      'the foreign key c_id_fkey of s.c (its triggers were disabled and are now enabled: only a superuser may disable them)',
       expect.stringMatching(/^the materialized view public\.m \(not refreshed: it belongs to /),
     ]);
   });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { servers } from './servers.js';
 
-/** Has an API that is started with these settings write down its routes. */
+/** Settings that make an API write its routes to a file, and a function that reads them. */
 export function routesFile(): { env: Record<string, string>; routes(): [method: string, url: string][] } {
   const file = join(servers.folder, `routes-${randomBytes(4).toString('hex')}`);
   return {
@@ -16,7 +16,7 @@ export function routesFile(): { env: Record<string, string>; routes(): [method: 
   };
 }
 
-/** A path that a route answers. */
+/** A path of a route. */
 export function pathOf(url: string, parameter = 'daemons'): string {
   return url.replace(/:\w+/g, parameter).replace('*', parameter);
 }

@@ -6,7 +6,7 @@ import type { Settings } from '#config';
 import { Failure } from '#common';
 import { type Archive, type ArchiveVerification } from '#contracts';
 import { ScheduleArchive } from '#database';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 import { deleteArchive, verificationKey } from '#engine';
 import { archiveKey, isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { SETTINGS } from '../settings.js';
@@ -45,7 +45,7 @@ export class Archives {
   constructor(
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     @InjectRepository(ScheduleArchive) private readonly scheduled: Repository<ScheduleArchive>,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}

@@ -1,7 +1,8 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus } from '#contracts';
 import { Archives } from '../archives/archives.js';
 import { mayStill } from '../auth/access.js';
 import { Callers } from '../auth/callers.js';

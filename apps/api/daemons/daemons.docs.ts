@@ -69,8 +69,8 @@ const IDEMPOTENT = {
       '1 to 255 visible characters. However often the call is sent with the same key, there is one daemon.',
   },
   errors: {
-    409: 'Whether an earlier call with this Idempotency-Key has started its daemon is not decided yet. Try again in a moment.',
-    422: 'This Idempotency-Key has started the daemon 1, by another call or with another body. Give each start a key of its own.',
+    409: 'An earlier call with this Idempotency-Key is still starting its job. Try again in a moment.',
+    422: 'This Idempotency-Key has already started job 1, by another call or with another body. Use a different key for each start.',
   },
 };
 

@@ -2,7 +2,7 @@ import { BadRequestException, Inject, Injectable, NotFoundException } from '@nes
 import type { Settings } from '#config';
 import { Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
-import { type ArchiveRequest, type DaemonFilter, DaemonQueue } from '#queue';
+import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { isId } from '../http/ids.js';
 import { SETTINGS } from '../settings.js';
@@ -21,6 +21,7 @@ export interface Start {
 export class Daemons {
   constructor(
     private readonly queue: DaemonQueue,
+    private readonly reader: DaemonReader,
     private readonly store: ObjectStore,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -42,13 +43,13 @@ export class Daemons {
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.queue.list(filter);
+    return this.reader.list(filter);
   }
 
   /** The backups that have ended since a time, in no order, with how long they took. Milliseconds. */
   async backupsSince(since: number): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
     const backups = new Map<string, { endedOn: number; duration: number; failed: boolean }>();
-    for await (const { endedOn, status } of this.queue.endedSince(since))
+    for await (const { endedOn, status } of this.reader.endedSince(since))
       if (status.type === 'BACKUP')
         backups.set(status.id, {
           endedOn,
@@ -60,7 +61,7 @@ export class Daemons {
 
   /** @throws NotFoundException */
   async status(id: string): Promise<DaemonStatus> {
-    const status = isId(id) ? await this.queue.status(id) : undefined;
+    const status = isId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
     return status;
   }

@@ -1,10 +1,10 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { errorSentence } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { errorSentence, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 
 const LOOK_EVERY_MS = 500;
 /** Proxies end connections that are silent. */
@@ -52,7 +52,7 @@ export class StatusStreams implements OnModuleDestroy {
   private stopping = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 

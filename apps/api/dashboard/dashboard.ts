@@ -4,7 +4,7 @@ import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { Job, JobType, Queue } from 'bullmq';
-import { type DaemonQueue, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
+import { type DaemonReader, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
 import { sendReason } from '../http/reason.js';
 import { DASHBOARD_PATH } from './dashboard-path.js';
 
@@ -37,7 +37,7 @@ class ReadableJobs extends BullMQAdapter {
 export async function registerDashboard(
   fastify: FastifyInstance,
   basePath: string,
-  queues: (DaemonQueue | NotificationQueue | ScheduleQueue)['queue'][],
+  queues: (DaemonReader | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   const serverAdapter = new FastifyAdapter();
   serverAdapter.setBasePath(basePath + DASHBOARD_PATH);

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonFiguresReader, DaemonQueue } from '#queue';
+import { DaemonFiguresReader, DaemonQueue, DaemonReader } from '#queue';
 import { gauges } from './gauges.js';
 import { scheduleFigures } from './schedule-figures.js';
 
@@ -23,10 +23,11 @@ export class Metrics {
 
   constructor(
     private readonly queue: DaemonQueue,
+    reader: DaemonReader,
     private readonly database: DataSource,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.daemons = new DaemonFiguresReader(queue);
+    this.daemons = new DaemonFiguresReader(reader);
     collectDefaultMetrics({ register: this.own });
     for (const name of MISNAMED) this.own.removeSingleMetric(name);
   }

@@ -8,7 +8,7 @@ import { DataSource } from 'typeorm';
 import { errorSentence } from '#common';
 import { databaseNow } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue, NotificationQueue } from '#queue';
+import { DaemonReader, NotificationQueue } from '#queue';
 import { Notifications } from './notifications.js';
 
 /** What no event told of is noticed after so long. */
@@ -31,7 +31,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
   private lookAgain = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly notifications: Notifications,
     // Missing where the settings name nobody who is to be told.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,

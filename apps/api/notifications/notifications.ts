@@ -6,9 +6,9 @@ import {
   type OnApplicationBootstrap,
 } from '@nestjs/common';
 import type { Secret, Settings } from '#config';
-import { Failure } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
-import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
+import { Failure, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
+import { DaemonReader, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { SETTINGS } from '../settings.js';
 import { request } from './http-request.js';
 import { signature } from './signature.js';
@@ -27,7 +27,7 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     // Missing where the settings name nobody who is to be told.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
   ) {

@@ -6,7 +6,7 @@ import type { Settings } from '#config';
 import { errorSentence, Failure } from '#common';
 import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 import { deleteArchive } from '#engine';
 import { isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
@@ -45,7 +45,7 @@ export class Pruning {
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly audit: ScheduleAudit,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,

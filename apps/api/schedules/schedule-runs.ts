@@ -6,7 +6,7 @@ import { errorSentence, Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { type ArchiveRequest, DaemonQueue, type ScheduledRun } from '#queue';
+import { type ArchiveRequest, DaemonQueue, DaemonReader, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
 import { Notifications } from '../notifications/notifications.js';
 import { SETTINGS } from '../settings.js';
@@ -35,6 +35,7 @@ export class ScheduleRuns {
     @InjectRepository(ScheduleRun) private readonly runs: Repository<ScheduleRun>,
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly daemons: DaemonQueue,
+    private readonly reader: DaemonReader,
     private readonly pruning: Pruning,
     private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
@@ -169,7 +170,7 @@ export class ScheduleRuns {
     const column = type === 'BACKUP' ? 'backupDaemon' : 'verifyDaemon';
     const mark = `${type} of schedule ${schedule} at ${dueOn.toISOString()}`;
     const known = run[column];
-    if (known !== null) return this.daemons.statusOfMarked(known, mark);
+    if (known !== null) return this.reader.statusOfMarked(known, mark);
     const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
     const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
       this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive),

@@ -4,9 +4,13 @@ import { promisify } from 'node:util';
 import { crc32, createInflateRaw, inflateRaw, type ZlibOptions } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { Failure } from '#common';
-import { Checksums, checksumsOf, type ContentChecksums } from '../checksums.js';
-import { MANIFEST_NAME } from '../entry-names.js';
-import { ENTRY_MEMORY_BYTES } from '../write/entry-writer.js';
+import {
+  Checksums,
+  checksumsOf,
+  type ContentChecksums,
+  ENTRY_MEMORY_BYTES,
+  MANIFEST_NAME,
+} from '../entries.js';
 import {
   filesOf,
   invalid,

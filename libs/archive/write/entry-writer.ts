@@ -1,10 +1,7 @@
 import type { PassThrough } from 'node:stream';
-import { Checksums, checksumsOf, type ContentChecksums } from '../checksums.js';
+import { Checksums, checksumsOf, type ContentChecksums, ENTRY_MEMORY_BYTES } from '../entries.js';
 import type { ManifestFile } from '../manifest.js';
 import type { ZipStream } from './zip-stream.js';
-
-/** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
-export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 
 /** Entries smaller than this are held in memory of their own, so that a buffer of full size is free for others. */
 const SMALL_BYTES = 32 * 1024;

@@ -1,5 +1,5 @@
 import { Failure } from '#common';
-import { MANIFEST_NAME } from '../entry-names.js';
+import { MANIFEST_NAME } from '../entries.js';
 import { BufferPool, EntryWriter } from './entry-writer.js';
 import { createManifest, type Manifest, type ManifestFacts, MAX_MANIFEST_BYTES } from '../manifest.js';
 import { type ZipSink, ZipStream, type ZipStreamOptions } from './zip-stream.js';

@@ -1,7 +1,7 @@
 import { Column, CreateDateColumn, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn } from 'typeorm';
 import { Account } from './account.entity.js';
 
-/** A login. The token itself is known to the client only. */
+/** A login. Only the client knows the token itself. */
 @Entity({ schema: 'snapshotd', name: 'session' })
 export class Session {
   /** SHA-256 of the token. */

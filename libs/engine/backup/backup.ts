@@ -125,7 +125,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.
-    const { sequences, leftOut: unread } = await readSequences(session, observer, repository.schemas);
+    const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
     // pg_dump reads while the rows are counted and copied, and is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([signal, failed.signal]);

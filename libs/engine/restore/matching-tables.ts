@@ -5,7 +5,7 @@ import {
   listColumnTypes,
   listSequences,
   listTables,
-  type Sequence,
+  type Relation,
   serverFacts,
   type Session,
   type Table,
@@ -23,7 +23,7 @@ export interface Expected {
   /** Tables of the archive. */
   tables: ManifestTable[];
   /** Sequences of the archive that must be there. */
-  sequences: Sequence[];
+  sequences: Relation[];
   mapping: TableMapping;
   /** Whether the schemas may hold tables that are not expected. */
   allowExtraTables: boolean;
@@ -124,13 +124,11 @@ function columnDifferences(archived: ManifestTable, live: Table, types: TypeComp
   return differences;
 }
 
-function named<Relation extends { schema: string; name: string }>(
-  relations: Relation[],
-): Map<string, Relation> {
+function named<Named extends Relation>(relations: Named[]): Map<string, Named> {
   return new Map(relations.map((relation) => [key(relation), relation]));
 }
 
 /** Unlike the name that people read, this is different for different tables whatever they are called. */
-function key({ schema, name }: { schema: string; name: string }): string {
+function key({ schema, name }: Relation): string {
   return JSON.stringify([schema, name]);
 }

@@ -2,7 +2,7 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
-  createCopies,
+  createScratchTables,
   displayTable,
   hasRows,
   isCheckViolation,
@@ -37,7 +37,7 @@ export async function replaceRows(
   signal: AbortSignal,
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
-  await createCopies(session, plan.scratchTables, plan.paths, plan.without);
+  await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
     progress.say(`Putting ${what} out of the way`);
     await session.query(suspend);

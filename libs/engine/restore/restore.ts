@@ -6,6 +6,7 @@ import {
   endSessions,
   expectSameTables,
   quoteTable,
+  type Relation,
   type Session,
   transactionId,
   transactionOutcome,
@@ -142,7 +143,7 @@ function partsMissing({ leftOut }: Manifest, tables: ManifestTable[] | undefined
 }
 
 /** The tables to be loaded, and those outside whose foreign keys point to them. */
-function lockedTables({ tables, suspensions }: RestorePlan): { schema: string; name: string }[] {
+function lockedTables({ tables, suspensions }: RestorePlan): Relation[] {
   const all = [...tables, ...suspensions.flatMap(({ table }) => table ?? [])];
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }

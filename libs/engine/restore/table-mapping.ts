@@ -1,6 +1,6 @@
 import type { Manifest, ManifestTable } from '#archive';
 import { Failure } from '#common';
-import { displayTable, quoteIdentifier } from '#postgres';
+import { displayTable, quoteIdentifier, type Relation } from '#postgres';
 
 /** What of an archive is to be restored, and where to. Everything, in its own place, when all is missing. */
 export interface Destination {
@@ -10,11 +10,6 @@ export interface Destination {
   intoSchemas?: Record<string, string> | undefined;
   /** Make the tables there, like those that the archive came from. */
   create?: boolean | undefined;
-}
-
-interface Relation {
-  schema: string;
-  name: string;
 }
 
 /** Gives for a relation of the archive the one that its contents go to. */

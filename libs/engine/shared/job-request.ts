@@ -1,6 +1,6 @@
 import type { Failure } from '#common';
+import type { Journal } from '#contracts';
 import type { ObjectStore } from '#storage';
-import type { Journal } from './journal.js';
 import type { Repository } from './repository-session.js';
 
 /** The part of a request that every job has. */

@@ -1,17 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Failure } from '#common';
-import { type AttemptNotes, type OpenedSession, type ReportProgress, type StartedArchive } from '#contracts';
-
-/** What of a daemon's run outlives the process that runs it. */
-export interface Journal {
-  report: ReportProgress;
-  /** Of this attempt and of earlier ones. */
-  readonly notes: Readonly<AttemptNotes>;
-  /** Replaces some of the notes; durable once it resolves. Fails when a later attempt has begun. */
-  note(change: Partial<AttemptNotes>): Promise<void>;
-  /** Whether a later attempt has begun, because this one seemed dead: what it may have found is no longer ours. */
-  isOvertaken(): Promise<boolean>;
-}
+import type { Journal, OpenedSession, StartedArchive } from '#contracts';
 
 /**
  * The archives that attempts of a daemon began. What they noted may have passed through other hands: it names what is

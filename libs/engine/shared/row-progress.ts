@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure } from '#common';
-import { progressTotal, type ReportProgress } from '#contracts';
+import { Failure, progressTotal } from '#common';
+import type { ReportProgress } from '#contracts';
 import type { Observer } from '#postgres';
 
 const LOOK_EVERY_MS = 500;

@@ -1,6 +1,6 @@
 import type { Manifest } from '#archive';
-import { Failure } from '#common';
-import { type DatabaseIdentity, displayDatabase, isSameDatabase } from '#contracts';
+import { displayDatabase, Failure, isSameDatabase } from '#common';
+import type { DatabaseIdentity } from '#contracts';
 import { databaseIdentity, type Session } from '#postgres';
 
 /** Which archives a restore or a verification takes. */

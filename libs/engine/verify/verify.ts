@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
-import { type ErrorCode, errorSentence, Failure } from '#common';
-import { progressTotal } from '#contracts';
+import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
   adviseOnLocks,

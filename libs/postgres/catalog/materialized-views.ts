@@ -1,9 +1,9 @@
 import { FunctionBodies } from './code-uses.js';
 import { displayTable, quoteTable } from '../connection/identifiers.js';
 import { afterNeeds, reached } from './ordering.js';
-import { attempt } from '../connection/savepoint.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import { type TrustedPath, underPath } from './trusted-path.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Relation {
   schema: string;

@@ -1,4 +1,4 @@
-import { COLUMN_TYPES } from './code-uses.js';
+import { COLUMN_TYPES } from './column-types.js';
 import { displayTable } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 

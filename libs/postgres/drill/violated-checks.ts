@@ -1,10 +1,10 @@
 import type { Failure } from '#common';
 import { listCodeUses, usesThatRead } from '../catalog/code-uses.js';
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import { attempt } from '../connection/savepoint.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import type { ScratchTable, Without } from './table-copies.js';
-import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+import type { ScratchTable, Without } from './scratch-tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Condition {
   /** The live table, by its OID. */

@@ -1,9 +1,9 @@
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import { SCOPE } from '../suspend/foreign-keys.js';
-import { listPlannable } from '../catalog/plannable-tables.js';
+import { TABLES_AND_ROOTS } from '../catalog/tables.js';
+import { listPlannable } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';
-import type { ScratchTable, Without } from './table-copies.js';
-import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
+import type { ScratchTable, Without } from './scratch-tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Leaf {
   oid: number;
@@ -114,7 +114,7 @@ function listKeys(session: Session, oids: number[]): Promise<Key[]> {
                JOIN pg_attribute other ON other.attrelid = k.confrelid AND other.attnum = one.other
                JOIN pg_operator o ON o.oid = one.oid JOIN pg_namespace o_n ON o_n.oid = o.oprnamespace) AS comparisons
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${TABLES_AND_ROOTS} OR k.confrelid IN ${TABLES_AND_ROOTS})
         AND to_jsonb(k) ->> 'conperiod' IS DISTINCT FROM 'true' AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
       ORDER BY k.oid`,
     [oids],

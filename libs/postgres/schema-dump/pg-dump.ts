@@ -2,23 +2,23 @@ import { execFile, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { ConnectionOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { programEnvironment } from '#config';
 import { Failure } from '#common';
 import { quoteIdentifier } from '../connection/identifiers.js';
+import { resolvedSettings } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
 const PROGRAM = 'pg_dump';
-/** pg_dump writes at its end, when it may not be its turn yet. Longer text waits in its pipe. */
+/** Bytes of pg_dump's output that wait here until the archive takes them. More output waits in its pipe. */
 const BUFFERED_BYTES = 16 * 1024 * 1024;
 const STDERR_KEPT = 4_000;
 const CONNECT_TIMEOUT_SECONDS = 10;
 
 /**
- * The first release of each major version that keeps names in a database from adding psql commands to its output.
- * Later majors began without that fault, but for the first previews of 18.
+ * The first minor release of each major version in which names in a database cannot add psql commands to the output.
+ * Later major versions never had that fault, except the first previews of 18.
  * https://www.postgresql.org/support/security/CVE-2025-8714/ and CVE-2025-8715
  */
 const SAFE_SINCE = new Map([
@@ -27,7 +27,7 @@ const SAFE_SINCE = new Map([
   [16, 10],
   [17, 6],
 ]);
-/** The first major version whose libpq takes `sslrootcert=system`. */
+/** The first major version whose libpq knows `sslrootcert=system`. */
 const KNOWS_SYSTEM_AUTHORITIES = 16;
 const UNSAFE_PREVIEW = /^18(devel|beta[12])/;
 
@@ -38,8 +38,8 @@ export interface PgDump {
 }
 
 /**
- * Looks for pg_dump on PATH. Debian's is a wrapper, which chooses among versions by the host that it is to connect to.
- * @returns undefined when there is none
+ * Finds pg_dump on PATH. Debian's is a wrapper, which chooses a version by the host in the environment.
+ * @returns undefined if there is none
  */
 export async function findPgDump(url: string, client: pg.Client): Promise<PgDump | undefined> {
   const env = { ...programEnvironment(), ...libpqEnvironment(url, client) };
@@ -54,9 +54,10 @@ export async function findPgDump(url: string, client: pg.Client): Promise<PgDump
 }
 
 /**
- * Why a pg_dump must not read a server; undefined when it may. It must be of the server's major version or newer, its
- * output must be safe to run, and its connection must be as strict as the worker's own.
+ * Returns why a pg_dump cannot be used. It must have the server's major version or a newer one, its output must be safe to
+ * run, and its connection must verify as much as the worker's own.
  * https://www.postgresql.org/docs/current/app-pgdump.html
+ * @returns undefined if it can be used
  */
 export function whyUnusable(
   program: PgDump | undefined,
@@ -64,16 +65,16 @@ export function whyUnusable(
   tls: ConnectionTls,
 ): string | undefined {
   if (program === undefined) return 'there is no pg_dump on PATH';
-  const found = `pg_dump on PATH is of version ${program.version}`;
+  const found = `pg_dump on PATH has the version ${program.version}`;
   if (program.major < parseInt(serverVersion)) return `${found}, and the server is ${serverVersion}`;
   if (!isSafe(program))
-    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer ones are safe`;
+    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer versions are safe`;
   if (
     tls.mode.startsWith('verify') &&
     tls.authority === undefined &&
     program.major < KNOWS_SYSTEM_AUTHORITIES
   )
-    return `${found}, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer`;
+    return `${found}, which cannot verify the server's certificate as the worker does; set sslrootcert in REPOSITORY_URL to the authority's file, or install pg_dump 16 or newer`;
   return undefined;
 }
 
@@ -83,44 +84,33 @@ function isSafe({ version, major }: PgDump): boolean {
   return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
 }
 
-/** How strict a connection is, in libpq's terms. */
+/** What a connection verifies, in libpq's terms. */
 export interface ConnectionTls {
   /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
   mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
-  /** The file of the authority that alone is trusted; missing where those of the system are. */
+  /** The file of the only trusted authority; missing if the system's authorities are trusted. */
   authority?: string;
 }
 
-/** What node-postgres made of the URL and its own environment; its types do not show all of it. */
-interface Connected {
-  ssl: boolean | ConnectionOptions;
-  host: string;
-  port: number;
-  user?: string | null;
-  database?: string | null;
-  password?: string | null;
-  connection: { stream: { remoteAddress?: string } };
-}
-
 /**
- * How strict a session is, judged by what node-postgres does and not by what the URL says: for it `prefer`, `require`
- * and even unknown modes verify the certificate, unless `uselibpqcompat` is set.
+ * Returns what node-postgres verifies, which differs from libpq: unless `uselibpqcompat` is set, `prefer`, `require` and
+ * even unknown modes verify the certificate.
  */
 export function connectionTls(url: string, client: pg.Client): ConnectionTls {
-  const { ssl } = client as unknown as Connected;
+  const { ssl } = resolvedSettings(client);
   if (ssl === false) return { mode: 'disable' };
   const options = ssl === true ? {} : ssl;
   if (options.rejectUnauthorized === false) return { mode: 'require' };
   const mode = options.checkServerIdentity === undefined ? 'verify-full' : 'verify-ca';
   const authority = parameterOf(url, 'sslrootcert');
   if (options.ca === undefined || authority === undefined) return { mode };
-  // libpq would take the plain word "system" for all authorities of the system.
+  // For libpq the plain word "system" means the system's authorities.
   return { mode, authority: resolve(authority) };
 }
 
 /**
- * Schemas whose definitions this role cannot read as pg_dump does, which locks their tables: those that it may not
- * use, and those with a table that it may not read.
+ * Lists the schemas that this role cannot dump: those that it may not use, and those with a table that it may not read,
+ * because pg_dump locks all tables.
  */
 export async function listClosedSchemas(session: Session): Promise<string[]> {
   const rows = await session.query<{ name: string }>(
@@ -134,7 +124,7 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */
+/** Whether the role or the database limits the time of statements. A {@link Session} removes the limit for itself only. */
 export async function limitsStatements(session: Session): Promise<boolean> {
   const [limit] = await session.query<{ limited: boolean }>(
     `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
@@ -142,41 +132,41 @@ export async function limitsStatements(session: Session): Promise<boolean> {
   return limit?.limited ?? false;
 }
 
-export interface DefinitionsOptions {
-  /** The session that exported the snapshot, and the URL that it was opened with: pg_dump connects as it did. */
+export interface SchemaDumpOptions {
+  /** The session that exported the snapshot and its URL: pg_dump connects in the same way. */
   session: Session;
   url: string;
   /** Shown in pg_stat_activity. */
   applicationName: string;
   /** An exported snapshot, whose transaction stays open. */
   snapshot: string;
-  /** Schemas that are none of the repository's business, or that the role may not read. */
+  /** Schemas outside the repository, or that the role may not read. */
   exclude: string[];
-  /** Whether the role's and the database's own limit for statements must be lifted: see {@link limitsStatements}. */
+  /** Whether to remove the statement timeout of the role and the database: see {@link limitsStatements}. */
   limited: boolean;
   signal: AbortSignal;
 }
 
 export interface SchemaDump {
-  /** SQL that makes the database's objects anew, without their rows. */
+  /** SQL that creates the database's objects, without rows. */
   sql: Readable;
   /**
-   * Resolves when the SQL is complete, or too long to be held back: pg_dump writes after it has read everything, so
-   * only its own death can still fail it. Rejects as `ended` does.
+   * Resolves when the SQL is complete or the buffer is full. pg_dump begins to write when it has read the whole catalog,
+   * so that only its own death can fail it later. Rejects like `ended`.
    */
   read: Promise<void>;
-  /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that has its own words. */
+  /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that quotes its error. */
   ended: Promise<void>;
   /** Ends pg_dump: `ended` rejects with the reason. */
   stop: (reason: Failure) => void;
 }
 
 /** Starts `pg_dump --schema-only` on an exported snapshot. */
-export function dumpSchema({ signal, ...options }: DefinitionsOptions): SchemaDump {
+export function dumpSchema({ signal, ...options }: SchemaDumpOptions): SchemaDump {
   const stopped = new AbortController();
   const either = AbortSignal.any([signal, stopped.signal]);
   const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
-  sql.on('error', () => undefined); // Also told by `ended`, if nobody has begun to read.
+  sql.on('error', () => undefined); // Without a reader, `ended` alone reports it.
   let full = () => {};
   const filled = new Promise<void>((resolve) => (full = resolve));
   const ended = runPgDump(options, sql, full, either).catch((error: unknown) => {
@@ -185,13 +175,13 @@ export function dumpSchema({ signal, ...options }: DefinitionsOptions): SchemaDu
     throw reason;
   });
   const read = Promise.race([ended, filled]);
-  for (const promise of [ended, read]) promise.catch(() => undefined); // Readers of the stream may hear of it first.
+  for (const promise of [ended, read]) promise.catch(() => undefined); // The stream may report the error first.
   return { sql, read, ended, stop: (reason) => stopped.abort(reason) };
 }
 
-/** Resolves when pg_dump has ended well and all that it wrote is in `sql`. @throws Failure DEFINITIONS_FAILED */
+/** Runs pg_dump until all of its output is in `sql`. @throws Failure DEFINITIONS_FAILED */
 async function runPgDump(
-  { session, url, applicationName, snapshot, exclude, limited }: Omit<DefinitionsOptions, 'signal'>,
+  { session, url, applicationName, snapshot, exclude, limited }: Omit<SchemaDumpOptions, 'signal'>,
   sql: PassThrough,
   full: () => void,
   signal: AbortSignal,
@@ -201,14 +191,14 @@ async function runPgDump(
       '--schema-only',
       '--no-password',
       `--snapshot=${snapshot}`,
-      // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.
+      // One pattern for each schema uses an index; a pattern that lists many names takes minutes.
       ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
     ],
     {
       ...programEnvironment(),
       ...libpqEnvironment(url, session.client),
       PGAPPNAME: applicationName,
-      // pg_dump lifts such a limit itself, but by a statement that it may cut off already. Poolers refuse options.
+      // pg_dump removes the limit by a statement that the limit can cancel. Only set if needed: poolers refuse options.
       ...(limited && { PGOPTIONS: '-c statement_timeout=0' }),
     },
     signal,
@@ -228,7 +218,7 @@ async function runPgDump(
     length += bytes.length;
     if (length >= BUFFERED_BYTES) full();
   });
-  // What it wrote is whole only if it ended well: until then the stream must not end either.
+  // The stream may end only after pg_dump has succeeded: until then its output may be incomplete.
   await Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]);
   sql.end();
 }
@@ -242,17 +232,17 @@ function start(args: string[], env: Record<string, string>, signal: AbortSignal)
 }
 
 /**
- * A session's own connection in libpq's variables, so that pg_dump reaches the same server with the same strictness.
- * They need no quoting, and unlike arguments they are not public.
+ * Returns a session's connection as libpq's variables, so that pg_dump reaches the same server and verifies as much.
+ * Variables need no quoting, and unlike arguments other users cannot read them.
  * https://www.postgresql.org/docs/current/libpq-envars.html
  */
 function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
-  const { host, port, user, database, password, connection } = client as unknown as Connected;
+  const { host, port, user, database, password, connection } = resolvedSettings(client);
   const { mode, authority } = connectionTls(url, client);
   const verifies = mode.startsWith('verify');
   const variables = {
     PGHOST: host,
-    // A name may have several addresses. Missing for a Unix socket.
+    // The session's own address, because a name may have several. Missing for a Unix socket.
     PGHOSTADDR: connection.stream.remoteAddress,
     PGPORT: String(port),
     PGUSER: user,
@@ -272,7 +262,7 @@ function libpqEnvironment(url: string, client: pg.Client): Record<string, string
   );
 }
 
-/** As node-postgres takes it: the last one counts. */
+/** Returns a parameter of the URL. As in node-postgres the last one counts. */
 function parameterOf(url: string, name: string): string | undefined {
   return new URL(url).searchParams.getAll(name).at(-1);
 }
@@ -282,13 +272,14 @@ function notStarted(error: Error, args = 0): Failure {
     (error as NodeJS.ErrnoException).code === 'E2BIG'
       ? `the names of ${args} schemas that the role may not read are too long for its arguments`
       : error.message;
-  return new Failure('DEFINITIONS_FAILED', 'permanent', `pg_dump could not be started: ${reason}.`, {
+  return new Failure('DEFINITIONS_FAILED', 'permanent', `Cannot start pg_dump: ${reason}.`, {
     hint: HINT,
     cause: error,
   });
 }
 
-const HINT = 'Mend that, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.';
+const HINT =
+  'Fix that, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.';
 
 function failed(stderr: string, end: number | string | null): Failure {
   const said = stderr.replace(/^pg_dump: (error: )?/gm, '').trim();
@@ -296,7 +287,7 @@ function failed(stderr: string, end: number | string | null): Failure {
   return new Failure(
     'DEFINITIONS_FAILED',
     permanent ? 'permanent' : 'transient',
-    `pg_dump could not read the definitions: ${said === '' ? `it ended with ${end}` : said}.`,
+    `pg_dump failed to read the schema definitions: ${said === '' ? `it ended with ${end}` : said}.`,
     { hint: HINT },
   );
 }
