@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import { expectRoomForLocks, Session, warnOfLocks } from '#postgres';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
-import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
 const store = storeOfTests();
 
