@@ -53,8 +53,8 @@ export class DaemonRunner {
       ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
-      const { key, ...result } = await backup(request);
-      return { backupUrl: this.urlOf(key), ...result };
+      const { key, omissions, ...result } = await backup(request);
+      return { backupUrl: this.urlOf(key), ...result, leftOut: omissions };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`Job ${request.daemonId} names no archive`);
@@ -88,13 +88,13 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, leftOut = [] } = await restore(restoreRequest);
+    const { entities, bytes, omissions = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
       bytes,
-      leftOut,
+      leftOut: omissions,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

@@ -14,10 +14,11 @@ export * from './trust/plannable-tables.js';
 export * from './trust/trusted-path.js';
 
 // The catalog
+export { listChildrenNotChosen } from './catalog/belongings.js';
 export * from './catalog/code-uses.js';
 export * from './catalog/column-types.js';
 export * from './catalog/materialized-views.js';
-export { listChildrenNotChosen } from './catalog/belongings.js';
+export type { Omission } from './catalog/omission.js';
 export * from './catalog/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';

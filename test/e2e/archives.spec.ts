@@ -83,7 +83,7 @@ describe('the archives below a prefix', () => {
       expect(byName.get(other)).toMatchObject({
         takenOn: null,
         entities: null,
-        problem: expect.stringMatching(/^This is no whole snapshotd archive: /),
+        problem: expect.stringMatching(/^This is not a complete snapshotd archive: /),
       });
     expect(byName.get('a name.zip')?.problem).toMatch(/^No restore takes this name: rename it/);
     const times = backups.map(({ createdOn }) => createdOn);
@@ -111,7 +111,7 @@ describe('the archives below a prefix', () => {
     zip.end();
     await putBytes(`${prefix}hostile.zip`, await buffer(zip.outputStream as Readable));
     const { body } = await stack.call<Archive>('GET', path('hostile.zip'));
-    expect(body.problem).toMatch(/^This is no whole snapshotd archive: its manifest\.json/);
+    expect(body.problem).toMatch(/^This is not a complete snapshotd archive: its manifest\.json/);
     expect((await stack.call('DELETE', path('hostile.zip'))).status).toBe(204);
   });
 
@@ -138,7 +138,7 @@ describe('the archives below a prefix', () => {
         definitions: expect.any(Boolean),
       });
     expect((await stack.call('GET', path('half.zip'))).body).toMatchObject({
-      problem: expect.stringContaining('This is no whole snapshotd archive'),
+      problem: expect.stringContaining('This is not a complete snapshotd archive'),
       tables: null,
       product: null,
     });

@@ -210,7 +210,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       expect(last).toMatchObject({
         status: 'FAILED',
         errorMessage: expect.stringMatching(
-          /^This is no whole snapshotd archive: the entry data\/repository\.\w+\/000001\.csv is damaged\./,
+          /^This is not a complete snapshotd archive: the entry data\/repository\.\w+\/000001\.csv is damaged\./,
         ) as unknown,
       });
       expect(last.errorDetails).toMatch(/^Failure \[ARCHIVE_INVALID\]/);

@@ -176,7 +176,7 @@ describeOnSwift('a worker that is frozen past its lock', () => {
           const holder = what === 'goes on after that' ? await holdUpNextAttempt(rig) : undefined;
           const daemon = await rig.start('Backup');
           if (holder === undefined) await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
-          else await daemon.until(/^Waiting for table/);
+          else await daemon.until(/^Waiting for table repository/);
           proxy.stall();
           await sleep(LONGER_THAN_A_LOCK_MS);
           proxy.resume();

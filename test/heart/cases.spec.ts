@@ -74,7 +74,7 @@ async function tryCase(
   where: 'in place' | 'on an empty database',
   withDump: boolean,
 ): Promise<void> {
-  const { live, before, key, leftOut, warnings } = await backedUp(one, server, withDump);
+  const { live, before, key, omissions, warnings } = await backedUp(one, server, withDump);
   let target = live;
   if (where === 'in place') await spoil(one, live);
   else {
@@ -82,14 +82,14 @@ async function tryCase(
     await buildFromDump(live.admin, target.admin);
   }
   const outcomes = await tryAll(target, key);
-  judge(one, where, { ...outcomes, leftOut, warnings, before, after: await target.state(withDump) });
+  judge(one, where, { ...outcomes, omissions, warnings, before, after: await target.state(withDump) });
 }
 
 interface BackedUp {
   live: Live;
   before: State;
   key: string;
-  leftOut: string[];
+  omissions: string[];
   warnings: string[];
 }
 
@@ -106,8 +106,8 @@ function backedUp(one: DatabaseCase, server: string, withDump: boolean): Promise
 async function makeAndBackUp(one: DatabaseCase, server: string, withDump: boolean): Promise<BackedUp> {
   const live = await make(one, server);
   const before = await live.state(withDump);
-  const { key, leftOut, warnings } = await runBackup(store, live.url, live.schemas);
-  return { live, before, key, leftOut, warnings };
+  const { key, omissions, warnings } = await runBackup(store, live.url, live.schemas);
+  return { live, before, key, omissions, warnings };
 }
 
 /** A database of a case. */
@@ -186,7 +186,7 @@ async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
   const named: string[] = [];
   const failureOf = (job: (options: { signal: AbortSignal }) => Promise<object>) =>
     job({ signal: AbortSignal.timeout(TIMEOUT_MS) }).then(
-      (result) => void named.push(...('leftOut' in result ? (result.leftOut as string[]) : [])),
+      (result) => void named.push(...('omissions' in result ? (result.omissions as string[]) : [])),
       (error: unknown) => {
         if (error instanceof Failure) return error;
         throw error;
@@ -206,15 +206,15 @@ async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
 const TOLD_BY_ROWS = ['FOREIGN_KEY_DANGLING'];
 
 interface Facts extends Outcomes {
-  leftOut: string[];
+  omissions: string[];
   warnings: string[];
   before: State;
   after: State;
 }
 
 function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void {
-  const { verify, drill, restore, named, leftOut, warnings, before, after } = facts;
-  if (want === 'told' && leftOut.some((what) => told.test(what))) return;
+  const { verify, drill, restore, named, omissions, warnings, before, after } = facts;
+  if (want === 'told' && omissions.some((what) => told.test(what))) return;
   if (want === 'refused') {
     if (verify === undefined || restore === undefined) expect(after.contents).toEqual(before.contents);
     return;

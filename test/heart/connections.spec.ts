@@ -40,6 +40,6 @@ test('a full disk of the server is no reason to try again, and the advice says h
   await sql(url, 'DELETE FROM s.t; ALTER TABLE s.t ADD CHECK (s.fills(a))');
   await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
     persistence: 'permanent',
-    hint: expect.stringMatching(/^Free space.* A restore or a drill needs room for/) as string,
+    hint: expect.stringMatching(/^Free space.* A restore or a drill needs space for/) as string,
   });
 });

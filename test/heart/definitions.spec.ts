@@ -55,8 +55,8 @@ onDebians('where pg_dump can read the server', () => {
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);
     const dump = await pgDump(url, ['s', 'other']);
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual([]);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual([]);
     await runVerify(store, url, ['s'], key);
     const archive = await DownloadedArchive.of(store, key);
     archive.test();
@@ -112,8 +112,8 @@ onDebians('where pg_dump can read the server', () => {
     );
     const url = admin.replace(/\/\/[^@]+@/, `//${role}:${encodeURIComponent('p@ss:w/rd')}@`);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual(['definitions of the schema clo"sed']);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual(['definitions of the schema clo"sed']);
     const definitions = (await DownloadedArchive.of(store, key)).read('schema.sql').toString();
     expect(definitions).toContain('CREATE TABLE s.t');
     expect(definitions).not.toMatch(/clo|account/);
@@ -170,7 +170,7 @@ onDebians('where pg_dump can read the server', () => {
     });
 
     test('costs the archive its definitions, and not more', async () => {
-      expect(costly).toMatchObject({ leftOut: ['definitions'], entities: 1 });
+      expect(costly).toMatchObject({ omissions: ['definitions'], entities: 1 });
       const archive = await DownloadedArchive.of(store, costly.key);
       archive.test();
       expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
@@ -180,7 +180,7 @@ onDebians('where pg_dump can read the server', () => {
     });
 
     test('does not hold a backup up by a view over a table that its role may not lock', async () => {
-      expect(ofRole.leftOut).toEqual(['definitions']);
+      expect(ofRole.omissions).toEqual(['definitions']);
       expect((await DownloadedArchive.of(store, ofRole.key)).manifest().leftOut[0]?.why).toContain(
         'pg_dump waited 5 seconds for table junk.t, which is locked by ',
       );
@@ -207,8 +207,8 @@ onDebians('where pg_dump can read the server', () => {
     process.env['PATH'] = `${folder}:${path}`;
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut[0]).toBe('definitions');
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions[0]).toBe('definitions');
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.entries()).not.toContain('schema.sql');
     expect(archive.manifest().leftOut[0]?.why).toBe(
@@ -231,8 +231,8 @@ onDebians('where pg_dump can read the server', () => {
            EXECUTE format('CREATE SCHEMA %I', 'the "tenants" of this company, number ' || lpad((${thousand} * 1000 + i)::text, 25, '0'));
          END LOOP; END $$`,
       );
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual(['definitions']);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual(['definitions']);
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
       /Cannot start pg_dump: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
     );
@@ -251,8 +251,8 @@ onDebians('where pg_dump can read the server', () => {
     };
     Object.assign(process.env, variables);
     try {
-      const { key, leftOut } = await runBackup(store, url, ['s'], { definitions: 'required' });
-      expect(leftOut).toEqual([]);
+      const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'required' });
+      expect(omissions).toEqual([]);
       expect((await DownloadedArchive.of(store, key)).read('schema.sql').toString()).toContain(
         "SET client_encoding = 'UTF8'",
       );
@@ -265,8 +265,8 @@ onDebians('where pg_dump can read the server', () => {
 test('a server that is newer than pg_dump: the archive says that it holds none', async () => {
   const url = await newDatabase();
   await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
-  const { key, leftOut } = await runBackup(store, url, ['s']);
-  expect(leftOut).toEqual(['definitions']);
+  const { key, omissions } = await runBackup(store, url, ['s']);
+  expect(omissions).toEqual(['definitions']);
   const { leftOut: told } = (await DownloadedArchive.of(store, key)).manifest();
   expect(told).toEqual([
     {
@@ -299,6 +299,6 @@ test('where they are required and cannot be read, nothing is backed up', async (
   )) as Failure;
   expect(failure).toMatchObject({ code: 'DEFINITIONS_FAILED', persistence: 'permanent' });
   expect(failure.sentence).toBe(
-    "Definitions cannot be read: there is no pg_dump on PATH. Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+    "Cannot read schema definitions: there is no pg_dump on PATH. Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
   );
 });

@@ -85,7 +85,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       const failure = await failureOf(runRestore(store, url, ['s'], key, { tables: ['s.parent'] }));
       expect(failure).toMatchObject({ code: 'FOREIGN_KEY_DANGLING', persistence: 'permanent' });
       expect(failure.sentence).toBe(
-        'Rows would refer to others that are not there: the foreign key child_parent_fkey of s.child is violated. Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
+        'Rows refer to missing rows: the foreign key child_parent_fkey of s.child is violated. Nothing was changed. Restore both of its tables, delete those rows first, or restore with "keepViolations": true to reinstate the key as NOT VALID.',
       );
       expect(await stateOf(admin, ['s'])).toEqual(before);
       await runRestore(store, url, ['s'], key, { tables: ['s.parent', 's.child'] });

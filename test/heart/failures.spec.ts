@@ -65,7 +65,7 @@ describe('PostgreSQL fails a backup', () => {
     const repository = { url, schemas: ['s'], retryForMs: 2_500, lockTimeoutMs: 0 };
     const failure = await failureOf(runBackup(store, url.reveal(), ['s'], { journal, repository }));
     expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'permanent' });
-    expect(failure.message).toMatch(/ It was tried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
+    expect(failure.message).toMatch(/ snapshotd retried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
     expect(journal.messages).toContainEqual(
       expect.stringMatching(
         /^Waiting for PostgreSQL \(try \d, gives up at \d\d:\d\d:\d\d UTC\): PostgreSQL at/,
@@ -143,7 +143,7 @@ describe('locks that others hold', () => {
     await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
     const journal = new MemoryJournal();
     const waiting = new Promise<void>((resolve) => {
-      journal.onReport = ({ message }) => message.startsWith('Waiting for table') && resolve();
+      journal.onReport = ({ message }) => message.startsWith('Waiting for table s.') && resolve();
     });
     const running = runBackup(store, url, ['s'], { journal });
     await waiting;
@@ -165,7 +165,8 @@ describe('locks that others hold', () => {
     const journal = new MemoryJournal();
     const stop = new AbortController();
     journal.onReport = ({ message }) =>
-      message.startsWith('Waiting for table') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+      message.startsWith('Waiting for table s.') &&
+      stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
     await expect(runBackup(store, url, ['s'], { journal, signal: stop.signal })).rejects.toMatchObject({
       code: 'TERMINATED',
     });
@@ -339,7 +340,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       return UploadId ?? '';
     }
 
-    test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
+    test('removes the multipart uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
       const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map(
         (name) => `${keyPrefix}BackupDaemonJob1-${name}`,

@@ -25,7 +25,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const before = await bytes();
     const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'off' });
     expect(warnings).toEqual([
-      's.bad hold bytes that are not valid UTF8. A restore brings them back; pg_dump and psql do not.',
+      's.bad hold bytes that are not valid UTF8. snapshotd restores them; pg_dump and psql do not.',
     ]);
     await sql(url, 'TRUNCATE s.bad');
     await runVerify(store, url, ['s'], key, { restoreDrill: true });

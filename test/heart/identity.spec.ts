@@ -90,7 +90,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const { key: other } = await runBackup(store, there.url, ['s']);
     await runRestore(store, here.url, ['s'], other, { otherDatabase: false });
     expect(await remarks(here.url)).toEqual([
-      `information IDENTITY_UNKNOWN: This database cannot be told from others. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${here.role};`,
+      `information IDENTITY_UNKNOWN: snapshotd cannot identify this database. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${here.role};`,
     ]);
   });
 

@@ -53,7 +53,7 @@ test('a session that is cut while it waits for the repository lock is opened aga
   await holder.connect();
   await holder.query('SELECT pg_advisory_lock(8317692697400340340)');
   const journal = new MemoryJournal();
-  const again = 'Connecting again, to wait for the repository lock';
+  const again = 'Reconnecting to wait for the repository lock';
   let [sessions, cuts] = [1, 0];
   journal.onReport = ({ message }) => {
     if (message.startsWith(again)) sessions++;

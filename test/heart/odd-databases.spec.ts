@@ -152,7 +152,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
         (error: unknown) => error,
       )) as Failure;
       expect(failure.sentence).toMatch(
-        /the column s\.t\.c is missing here\. .* It is of PostgreSQL 18\.\S+, and this server is 15\..*: types that it does not know cannot be restored\.$/,
+        /the column s\.t\.c is missing here\. .* The archive comes from PostgreSQL 18\.\S+, this server is 15\..*: it cannot restore types that it does not know\.$/,
       );
     }
   });

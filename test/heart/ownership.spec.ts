@@ -40,7 +40,7 @@ test.each(postgresMajors)(
     const journal = new MemoryJournal();
     const verified = await failureOf(runVerify(store, url, ['s'], key, { restoreDrill: true, journal }));
     expect(verified?.sentence).toBe(
-      `${lacks} The archive itself was read: it is whole, and fits the tables here. ${remedy}`,
+      `${lacks} The archive itself was read: it is complete and fits the tables here. ${remedy}`,
     );
     expect(journal.messages).toContain('Checking data/s.a/000001.csv');
 
@@ -54,7 +54,7 @@ test.each(postgresMajors)(
       server === servers.postgres
         ? `GRANT "${one}" TO "${reader}" WITH INHERIT TRUE; GRANT "${two}" TO "${reader}" WITH INHERIT TRUE;`
         : `ALTER ROLE "${reader}" INHERIT;`;
-    expect(inherit?.hint).toContain(`Run ${statements} or let`);
+    expect(inherit?.hint).toContain(`Run ${statements} Or let`);
     await sql(admin, statements);
     await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key);

@@ -213,10 +213,10 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
 
   test('sequences are read that were used, set, or neither, and named where that cannot be told', async () => {
     const backedUp = async (url: string) => {
-      const { key, leftOut } = await runBackup(store, url, ['s']);
+      const { key, omissions } = await runBackup(store, url, ['s']);
       const { sequences } = (await DownloadedArchive.of(store, key)).manifest();
       const states = sequences.map(({ name, lastValue, isCalled }) => [name, lastValue, isCalled]);
-      return { states, leftOut: leftOut.filter((what) => what.includes('sequence')) };
+      return { states, omissions: omissions.filter((what) => what.includes('sequence')) };
     };
     const suffix = randomBytes(4).toString('hex');
     const url = await newDatabase(server);
@@ -230,7 +230,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
       ['set', '42', false],
       ['used', '1', true],
     ];
-    expect(await backedUp(url)).toEqual({ states: all, leftOut: [] });
+    expect(await backedUp(url)).toEqual({ states: all, omissions: [] });
     await sql(url, `CREATE ROLE owner_${suffix}; ALTER SEQUENCE s.set OWNER TO owner_${suffix}`);
     const [{ tells } = { tells: false }] = await sql<{ tells: boolean }>(
       url,
@@ -238,8 +238,8 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
     );
     expect(await backedUp(url)).toEqual(
       tells
-        ? { states: all, leftOut: [] }
-        : { states: all.with(1, ['set', '1', false]), leftOut: ['the state of the sequence s.set'] },
+        ? { states: all, omissions: [] }
+        : { states: all.with(1, ['set', '1', false]), omissions: ['the state of the sequence s.set'] },
     );
   });
 

@@ -206,8 +206,8 @@ const tables = fc.uniqueArray(table, { maxLength: 5, selector: quoteTable });
 function createTable(one: Table, index: number): string {
   const { schema, kind, columns, withId } = one;
   const definitions = columns.map(
-    ({ name: column, type, notNull, unique }) =>
-      `${quoteIdentifier(column)} ${type.type} ${notNull ? 'NOT NULL' : ''} ${unique && type.ordered && withId?.partitioned !== true ? 'UNIQUE' : ''}`,
+    ({ name: label, type, notNull, unique }) =>
+      `${quoteIdentifier(label)} ${type.type} ${notNull ? 'NOT NULL' : ''} ${unique && type.ordered && withId?.partitioned !== true ? 'UNIQUE' : ''}`,
   );
   if (withId === null) return `CREATE ${kind} TABLE ${quoteTable(one)} (${definitions.join()})`;
   definitions.push(`${ID} ${withId.id} PRIMARY KEY`, `${REFERENCE} bigint`);

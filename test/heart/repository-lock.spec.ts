@@ -183,7 +183,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   });
 
   test("a takeover ends an earlier attempt's sessions, and looks at no other role's of that name", async () => {
-    const earlier = await connect(owner, `${JOB} lane 2`);
+    const earlier = await connect(owner, `${JOB} session 2`);
     const foreign = await connect(stranger, JOB);
     const gone = new Promise((resolve) => earlier.once('end', resolve));
     const { journal, options } = waiting(owner);

@@ -55,7 +55,7 @@ describe('never twice', () => {
     expect(await sql(url, 'SELECT a FROM s.t')).toEqual([{ a: 1 }]);
   });
 
-  test.each(['psql', 'snapshotd', 'snapshotd backup 12 0badc0de', 'snapshotd restore 1 0badc0de lane'])(
+  test.each(['psql', 'snapshotd', 'snapshotd backup 12 0badc0de', 'snapshotd restore 1 0badc0de session'])(
     'a session called %j on record is not ended',
     async (name) => {
       const { url, key } = await restoredOnce();
@@ -110,7 +110,7 @@ describe('of the safety archives that attempts of one restore make', () => {
     const failing = () => {
       const stop = new AbortController();
       journal.onReport = ({ message }) =>
-        message.startsWith('Waiting for the locks') &&
+        message.startsWith('Waiting for table locks') &&
         stop.abort(new Failure('TABLE_LOCKED', 'transient', ''));
       return attempt({ signal: stop.signal });
     };

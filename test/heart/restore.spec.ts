@@ -152,7 +152,7 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     await sql(url, LARGE_AND_SMALL);
     const { key } = await runBackup(store, url, ['s']);
     expect(await withoutStatistics(url)).toHaveLength(3);
-    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 220_010, leftOut: [] });
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 220_010, omissions: [] });
     expect(await withoutStatistics(url)).toEqual([]);
   });
 
@@ -168,7 +168,7 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     const { key } = await runBackup(store, url, ['s']);
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({
       entities: 220_010,
-      leftOut: [expect.stringMatching(/^statistics of s\.small \(.*raise_exception.*\)$/)],
+      omissions: [expect.stringMatching(/^statistics of s\.small \(.*raise_exception.*\)$/)],
     });
     expect(await withoutStatistics(url)).toEqual([{ name: 'small' }]);
   });
@@ -202,10 +202,10 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     const stop = new AbortController();
     const journal = new MemoryJournal();
     journal.onReport = ({ message }) => {
-      if (message.startsWith('Making statistics')) stop.abort(new Error('Stop'));
+      if (message.startsWith('Collecting planner statistics')) stop.abort(new Error('Stop'));
     };
     const restored = await runRestore(store, url, ['s'], key, { journal, signal: stop.signal });
-    expect(restored).toMatchObject({ entities: 220_010, leftOut: ['statistics (Stop)'] });
+    expect(restored).toMatchObject({ entities: 220_010, omissions: ['statistics (Stop)'] });
     expect(await sql(url, 'SELECT count(*)::int AS rows FROM s.large_1')).toEqual([{ rows: 100_000 }]);
   });
 

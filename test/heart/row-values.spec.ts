@@ -123,7 +123,7 @@ describe.each(postgresMajors)(
       const { key } = await runBackup(store, url, ['s']);
       await sql(url, `TRUNCATE s.t; ${change}`);
       const failure = await runRestore(store, url, ['s'], key).then(
-        ({ leftOut }) => leftOut,
+        ({ omissions }) => omissions,
         (error: unknown) => error,
       );
       if (stale) {

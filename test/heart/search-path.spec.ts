@@ -52,8 +52,8 @@ describe.each(postgresMajors)('%s', (_, server) => {
       const journal = new MemoryJournal();
       const { key } = await runBackup(store, pooler.url, ['s'], { journal });
       await runVerify(store, pooler.url, ['s'], key, { restoreDrill: true });
-      const { leftOut } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
-      expect(leftOut).toEqual([]);
+      const { omissions } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
+      expect(omissions).toEqual([]);
     } finally {
       await pooler.close();
     }
@@ -64,12 +64,12 @@ describe.each(postgresMajors)('%s', (_, server) => {
     expect(ours.map(([session]) => session.replace(/^snapshotd (\w+) 1 \w+/, '$1'))).toEqual([
       'backup',
       'backup observer',
-      'backup lane 2',
+      'backup session 2',
       'verify',
       'verify observer',
       'restore',
       'restore observer',
-      'restore lane 2',
+      'restore session 2',
     ]);
   });
 
@@ -133,7 +133,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
         `Run: REVOKE CREATE ON SCHEMA "public" FROM "other_${owner}";`,
     });
     await sql(url, `REVOKE CREATE ON SCHEMA public FROM PUBLIC, other_${owner}`);
-    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 1, leftOut: [] });
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 1, omissions: [] });
     // Somebody else's function is named, too.
     await sql(
       url,
@@ -201,7 +201,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
       );
     const indexes = await oids();
     const result = await runRestore(store, url, ['s'], key);
-    expect(result).toMatchObject({ entities: 2506, ...(old && { leftOut: [] }) });
+    expect(result).toMatchObject({ entities: 2506, ...(old && { omissions: [] }) });
     expect(await stateOf(url, ['s'])).toEqual(before);
     // The index that needs the owner's path is kept; the others are rebuilt.
     const kept = (await oids()).filter(({ oid }) => indexes.some((index) => index.oid === oid));

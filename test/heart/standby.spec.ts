@@ -65,9 +65,9 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
   test('is backed up without unlogged tables, which are named, and the primary restores the archive', async () => {
     await sql(primary.url(), "INSERT INTO s.t (v) VALUES ('newest')");
     await hasCaughtUp();
-    const { key, leftOut, entities } = await runBackup(store, standby.url(), ['s']);
+    const { key, omissions, entities } = await runBackup(store, standby.url(), ['s']);
     expect(entities).toBe(5001);
-    expect(leftOut.filter((what) => what.startsWith('s.'))).toEqual(['s.scratch', 's.scratch_id_seq']);
+    expect(omissions.filter((what) => what.startsWith('s.'))).toEqual(['s.scratch', 's.scratch_id_seq']);
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.manifest().tables.map(({ name }) => name)).toEqual(['t']);
 

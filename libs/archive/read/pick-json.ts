@@ -48,11 +48,7 @@ class PickingReader {
 
   private *value(shape: Shape): Generator<void, unknown> {
     if (++this.values > ALWAYS_ALLOWED_VALUES + this.text.length / MIN_BYTES_PER_VALUE)
-      throw invalid('its manifest.json holds more values than one of its length can');
-    if (this.at - this.pausedAt > PAUSE_AFTER_BYTES) {
-      this.pausedAt = this.at;
-      yield;
-    }
+      throw invalid('its manifest.json holds too many values for its length');
     const first = this.next();
     if (Array.isArray(shape) && first === BRACKET) return yield* this.elements(shape[0]);
     if (typeof shape === 'object' && shape !== null && !Array.isArray(shape) && first === BRACE)
@@ -64,14 +60,13 @@ class PickingReader {
 
   private *elements(shape: Shape): Generator<void, unknown[]> {
     const elements: unknown[] = [];
-    for (let more = this.opens(BRACKET_END); more; more = this.goesOn(BRACKET_END))
-      elements.push(yield* this.value(shape));
+    while (this.hasNext(BRACKET_END, elements.length === 0)) elements.push(yield* this.value(shape));
     return elements;
   }
 
   private *members(shape: { [member: string]: Shape }): Generator<void, Record<string, unknown>> {
     const members: Record<string, unknown> = {};
-    for (let more = this.opens(BRACE_END); more; more = this.goesOn(BRACE_END)) {
+    for (let isFirst = true; this.hasNext(BRACE_END, isFirst); isFirst = false) {
       if (this.next() !== QUOTE) throw notJson();
       const start = this.at;
       this.skipString();
@@ -85,22 +80,17 @@ class PickingReader {
     return members;
   }
 
-  /** Goes into an array or an object. @returns whether it has anything in it */
-  private opens(end: number): boolean {
-    this.at++;
-    if (this.next() !== end) return true;
-    this.at++;
-    return false;
-  }
-
-  private goesOn(end: number): boolean {
+  /** Whether an element or member follows. @param isFirst whether the opening bracket comes first */
+  private hasNext(end: number, isFirst: boolean): boolean {
+    if (isFirst) this.at++;
     const byte = this.next();
+    if (isFirst && byte !== end) return true;
     if (byte !== COMMA && byte !== end) throw notJson();
     this.at++;
     return byte === COMMA;
   }
 
-  /** The first byte that is no white space. */
+  /** Skips white space. @returns the next byte */
   private next(): number | undefined {
     for (;;) {
       const byte = this.text[this.at];
@@ -109,7 +99,7 @@ class PickingReader {
     }
   }
 
-  /** Passes over the next value, whatever it holds. */
+  /** Skips the next value. */
   private *skip(): Generator<void, void> {
     let depth = 0;
     const start = this.at;
@@ -154,5 +144,5 @@ class PickingReader {
 }
 
 function notJson(cause?: unknown): ReturnType<typeof invalid> {
-  return invalid('its manifest.json is no JSON', cause);
+  return invalid('its manifest.json is not JSON', cause);
 }

@@ -82,14 +82,14 @@ const SUMMARY_SHAPE: Shape = {
 export interface FoundManifest {
   /** Bytes, uncompressed. Reading it takes up to twice this memory. */
   length: number;
-  /** @throws Failure ARCHIVE_INVALID, or what the source fails with */
+  /** @throws Failure ARCHIVE_INVALID, or the source's error */
   read(): Promise<ManifestSummary>;
 }
 
 /**
  * Finds the manifest of an archive by one read of its end. Reading the manifest takes one more, however many entries
  * there are. Neither checks the rest of the archive: verifications do.
- * @throws Failure ARCHIVE_INVALID, or what the source fails with
+ * @throws Failure ARCHIVE_INVALID, or the source's error
  */
 export async function findManifest(source: RangeSource): Promise<FoundManifest> {
   const tail = await buffer(source.read(Math.max(0, source.length - LAST_RECORD_BYTES), source.length));
@@ -103,17 +103,17 @@ export async function findManifest(source: RangeSource): Promise<FoundManifest> 
 
 async function readManifest(source: RangeSource, record: EntryRecord): Promise<ManifestSummary> {
   const start = record.offset + 30 + Buffer.byteLength(record.name);
-  const packed = await buffer(source.read(start, start + record.compressedLength));
-  const text = record.method === 0 ? packed : await unpacked(packed, record.length);
+  const compressed = await buffer(source.read(start, start + record.compressedLength));
+  const text = record.method === 0 ? compressed : await decompressed(compressed, record.length);
   if (text.length !== record.length || crc32(text) !== record.crc32)
     throw invalid(`its ${MANIFEST_NAME} is damaged`);
   return checkManifest(await pickJson(text, SUMMARY_SHAPE), summarySchema);
 }
 
 /** Inflates at most `length` bytes. */
-async function unpacked(packed: Buffer, length: number): Promise<Buffer> {
+async function decompressed(compressed: Buffer, length: number): Promise<Buffer> {
   try {
-    return await inflate(packed, { maxOutputLength: Math.max(length, 1) });
+    return await inflate(compressed, { maxOutputLength: Math.max(length, 1) });
   } catch (error) {
     throw invalid(`its ${MANIFEST_NAME} is damaged`, error);
   }

@@ -1,7 +1,7 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
 import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
-import type { Omission } from './omissions.js';
+import type { Omission } from './omission.js';
 import type { Observer } from '../connection/observer.js';
 import { SCHEMA_OWNER, trustedRoles } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';
@@ -42,7 +42,7 @@ export async function readSequences(
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
   const listed = await listReadableSequences(session, schemas);
   const states = await observer
-    .ask((session) => readStates(session, listed))
+    .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });

@@ -130,7 +130,7 @@ class StatementError extends Error {
   constructor(
     readonly code: string,
     message: string,
-    /** Undefined if others than the server itself may have raised it. */
+    /** Undefined unless the server itself raised the error. */
     readonly names?: NamedInError,
   ) {
     super(message);
@@ -149,11 +149,11 @@ function statementFailure(error: pg.DatabaseError, server: string, connecting = 
 }
 
 const ON_STANDBY =
-  'On the standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.';
+  'On the standby, set hot_standby_feedback = on, raise max_standby_streaming_delay, and do not back up while tables are truncated, altered or restored.';
 
 /**
- * Whether a standby cancelled the statement because the log that it replays needs the rows or the tables that are read.
- * Its message is translated; conflicts of transactions have the same SQLSTATE and are raised elsewhere.
+ * Whether a standby cancelled the statement because the log that it replays removes rows or tables that it reads. The
+ * source file decides: messages are translated, and conflicts of transactions have the same SQLSTATE.
  */
 function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
   return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
@@ -236,7 +236,7 @@ export function lockShortage(server: string, options: FailureOptions): Failure {
   );
 }
 
-/** Whether a transaction had too little room for its locks. */
+/** Whether a transaction needed more locks than the server has memory for. */
 export function isLockShortage(failure: Failure): boolean {
   return sqlState(failure) === '53200' && failure.persistence === 'permanent';
 }
@@ -247,7 +247,7 @@ export function sqlState(error: unknown): string | undefined {
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
 }
 
-/** The names that PostgreSQL itself gave with what it said. */
+/** Returns the names that PostgreSQL itself gave with an error. */
 export function namedInError(error: unknown): NamedInError | undefined {
   const cause = innermost(error);
   return cause instanceof StatementError ? cause.names : undefined;

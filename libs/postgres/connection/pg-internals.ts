@@ -1,7 +1,7 @@
 /**
  * All uses of pg that rely on its undocumented sides, so that a new version of pg is checked in one place. They are
- * needed because pg copies the bytes of each COPY row into an object, tells nobody that a connection is idle, and keeps
- * the settings that it resolved from the URL and the environment to itself.
+ * needed because pg makes an object of each COPY row, does not report whether a connection is idle, and does not expose
+ * the settings that it resolved from the URL and the environment.
  */
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';

@@ -29,14 +29,14 @@ export async function expectOwnBackend(
     throw connectionFailure(error, displayServer(url));
   });
   if (backend === greetedBy(client) || (await breaksWithItsBackend(url))) return;
-  // What was set on connections that others will be given.
+  // The pooled connections must not keep this connection's settings.
   await client.query('RESET ALL').catch(() => undefined);
   throw new Failure(
     'POOLED_TRANSACTIONS',
     'permanent',
-    `${displayServer(url)} is a pooler that gives out connections by the transaction, on which no lock and no setting stays.`,
+    `${displayServer(url)} is a pooler in transaction mode, which keeps no locks and no settings for a session.`,
     {
-      hint: `Let ${setting} lead to PostgreSQL itself, or to a database of the pooler with pool_mode=session.`,
+      hint: `Set ${setting} to PostgreSQL itself, or to a database of the pooler with pool_mode=session.`,
     },
   );
 }

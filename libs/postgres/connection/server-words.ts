@@ -48,6 +48,7 @@ export function openText(error: pg.DatabaseError, connecting: boolean): string {
   return `${[conditionName(code), ...names].join(', ')}; the scope everything shows the full text`;
 }
 
+/** Whether the server itself raised an error, and not a function or another server. */
 function isServersOwn({ where, file = '' }: pg.DatabaseError): boolean {
   return !RELAYS.test(file) && (where === undefined || OWN_CONTEXT.test(where));
 }
@@ -55,7 +56,7 @@ function isServersOwn({ where, file = '' }: pg.DatabaseError): boolean {
 /** Names that PostgreSQL gave with an error. */
 export type NamedInError = Partial<Record<'constraint' | 'column' | 'schema' | 'dataType', string>>;
 
-/** Those that everybody may read. @returns undefined if others than the server itself may have raised it */
+/** Returns the names that everybody may read. @returns undefined unless the server itself raised the error */
 export function openNames(error: pg.DatabaseError): NamedInError | undefined {
   if (!isServersOwn(error)) return undefined;
   const { constraint, column, schema, dataType } = error;

@@ -138,7 +138,7 @@ function isUndefinedTable(error: unknown): boolean {
 }
 
 function sameTables(locked: NamedTable[], tables: NamedTable[]): boolean {
-  const identities = (tables: NamedTable[]) =>
-    JSON.stringify(tables.map(({ oid, schema, name }) => [oid, schema, name]));
+  const identities = (list: NamedTable[]) =>
+    JSON.stringify(list.map(({ oid, schema, name }) => [oid, schema, name]));
   return identities(locked) === identities(tables);
 }

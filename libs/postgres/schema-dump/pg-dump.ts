@@ -84,7 +84,7 @@ function isSafe({ version, major }: PgDump): boolean {
   return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
 }
 
-/** What a connection verifies, in libpq's terms. */
+/** How strictly a connection verifies the server, in libpq's terms. */
 export interface ConnectionTls {
   /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
   mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
@@ -168,7 +168,7 @@ export function dumpSchema({ signal, ...options }: SchemaDumpOptions): SchemaDum
   const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
   sql.on('error', () => undefined); // Without a reader, `ended` alone reports it.
   let full = () => {};
-  const filled = new Promise<void>((resolve) => (full = resolve));
+  const filled = new Promise<void>((settle) => (full = settle));
   const ended = runPgDump(options, sql, full, either).catch((error: unknown) => {
     const reason: unknown = either.aborted ? either.reason : error;
     sql.destroy(reason as Error);
@@ -207,10 +207,10 @@ async function runPgDump(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(0, STDERR_KEPT);
   });
-  const exit = new Promise<void>((resolve, reject) => {
+  const exit = new Promise<void>((settle, reject) => {
     child.once('error', (error) => reject(notStarted(error)));
     child.once('close', (code, killedBy) =>
-      code === 0 ? resolve() : reject(failed(stderr, killedBy ?? code)),
+      code === 0 ? settle() : reject(failed(stderr, killedBy ?? code)),
     );
   });
   let length = 0;

@@ -61,7 +61,7 @@ export async function listRivals(session: Session, oids: number[]): Promise<Riva
         AND (rival.indkey::int2[])[0:rival.indnkeyatts - 1] @> (used.indkey::int2[])[0:used.indnkeyatts - 1]`,
     [oids],
   );
-  const kept = new Set(rows.map(({ kept }) => kept));
+  const kept = new Set(rows.map((row) => row.kept));
   const rebuilt = rows.filter(({ rival, isOlder }) => isOlder && !kept.has(rival)).map(({ rival }) => rival);
   return { kept: [...kept], rebuilt: [...new Set(rebuilt)] };
 }

@@ -158,6 +158,7 @@ function listStrangers(session: Session, schemas: string[], tables: number[]): P
   );
 }
 
+/** Says why a schema is not trusted. */
 function explain({ schema, role, by, object }: Stranger, owner: string): DroppedSchema {
   const name = quoteIdentifier(schema);
   if (by === 'ownership')

@@ -2,16 +2,29 @@ import type { Manifest } from '#archive';
 import { displayDatabase, Failure, isSameDatabase } from '#common';
 import type { DatabaseIdentity } from '#contracts';
 import { databaseIdentity, type Session } from '#postgres';
+import type { ListedObject, ObjectStore } from '#storage';
 
-/** Which archives a restore or a verification takes. */
+/** Finds an archive in the store. @throws Failure STORE_OBJECT_MISSING */
+export async function findStored(
+  store: ObjectStore,
+  key: string,
+  signal: AbortSignal,
+): Promise<ListedObject> {
+  const object = await store.find(key, signal);
+  if (object !== undefined) return object;
+  const message = `There is no archive ${key} in the bucket ${store.bucket}.`;
+  throw new Failure('STORE_OBJECT_MISSING', 'permanent', message, { hint: 'Check its name.' });
+}
+
+/** The databases whose archives a restore or a verification accepts. */
 export interface Provenance {
-  /** Take an archive of any database. */
+  /** Accept an archive of any database. */
   otherDatabase?: boolean;
-  /** Databases that the repository has moved away from. */
+  /** Databases that were the repository before. */
   predecessors?: DatabaseIdentity[];
 }
 
-/** The database that an archive was taken from; undefined for one that does not say so. */
+/** The database that an archive was taken from; undefined if the archive does not name it. */
 function archivedDatabase({ server }: Manifest): DatabaseIdentity | undefined {
   const { systemIdentifier, databaseOid, database } = server;
   if (systemIdentifier === undefined || databaseOid === undefined) return undefined;
@@ -19,7 +32,7 @@ function archivedDatabase({ server }: Manifest): DatabaseIdentity | undefined {
 }
 
 /**
- * Refuses an archive of another database. Where either side is unknown nothing is compared.
+ * Refuses an archive of another database. If either database is unknown, it accepts the archive.
  * @throws Failure OTHER_DATABASE
  */
 export async function expectSameDatabase(
@@ -35,18 +48,6 @@ export async function expectSameDatabase(
     'OTHER_DATABASE',
     'permanent',
     `The archive was taken from another database: ${displayDatabase(archived)}. REPOSITORY_URL leads to ${displayDatabase(here)}.`,
-    { hint: 'Nothing was changed. To use it all the same, set "otherDatabase": true (--other-database).' },
-  );
-}
-
-/** Refuses a connection that leads to another database than was expected. @throws Failure REPOSITORY_ELSEWHERE */
-export async function expectDatabase(session: Session, expected: DatabaseIdentity): Promise<void> {
-  const here = await databaseIdentity(session);
-  if (isSameDatabase(here, expected) !== false) return;
-  throw new Failure(
-    'REPOSITORY_ELSEWHERE',
-    'permanent',
-    `REPOSITORY_URL leads to ${displayDatabase(here)}, and the repository is ${displayDatabase(expected)}.`,
-    { hint: 'Correct REPOSITORY_URL, or accept the database as the new place of the repository.' },
+    { hint: 'Nothing was changed. To use it nevertheless, set "otherDatabase": true (--other-database).' },
   );
 }
