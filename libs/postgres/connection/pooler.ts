@@ -1,22 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { randomInt } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
 import { connectionFailure } from './errors.js';
 import { displayServer, withoutSessionParameters } from './session.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;
-/** The server ends the probe's backend at once. Between two looks it has the time for it. */
-const LOOK_EVERY_MS = 20;
-const MOST_LOOKS = 100;
+/** Other clients of the pooler can hide it from a few checks, but not from all. */
+const CHECKS = 30;
+const MOST_TURNS = 3;
 
 const BACKEND = 'SELECT pg_catalog.pg_backend_pid() AS pid';
 
 /**
- * Makes sure that a connection keeps its backend. A pooler that gives out connections by the transaction or the
- * statement would leave locks and settings on one of them for other clients, and pass on no notifications. A pooler
- * shows by the process id of its greeting, which is not the backend's. How it gives out connections shows on a second
- * connection whose backend the server ends: it breaks if the backend was its own, and is given another one if not.
- * Other clients of the pooler cannot change that.
+ * Checks that a connection has a backend of its own and keeps it. A pooler in transaction or statement mode would leave
+ * locks and settings on a pooled connection for other clients, and pass on no notifications. The process id of a pooler's
+ * greeting is not the backend's. How the pooler gives out connections shows beside a second client: both share a backend,
+ * or one of them has several.
+ * https://www.pgbouncer.org/features.html
  * @param setting the setting that has the URL
  * @throws Failure POOLED_TRANSACTIONS
  */
@@ -28,9 +28,9 @@ export async function expectOwnBackend(
   const backend = await backendOf(client).catch((error: unknown) => {
     throw connectionFailure(error, displayServer(url));
   });
-  if (backend === greetedBy(client) || (await breaksWithItsBackend(url))) return;
-  // The pooled connections must not keep this connection's settings.
-  await client.query('RESET ALL').catch(() => undefined);
+  if (backend === greetedBy(client) || (await keepsItsBackend(client, url))) return;
+  // Each may go to another pooled connection, and none must keep this client's settings.
+  for (let check = 0; check < CHECKS; check++) await client.query('RESET ALL').catch(() => undefined);
   throw new Failure(
     'POOLED_TRANSACTIONS',
     'permanent',
@@ -41,29 +41,29 @@ export async function expectOwnBackend(
   );
 }
 
-async function breaksWithItsBackend(url: string): Promise<boolean> {
-  const probe = new pg.Client({
+async function keepsItsBackend(client: pg.ClientBase, url: string): Promise<boolean> {
+  const other = new pg.Client({
     connectionString: withoutSessionParameters(url),
     connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
   });
-  probe.on('error', () => undefined); // The next query tells.
+  other.on('error', () => undefined); // The next query tells.
   try {
-    await probe.connect();
-    // One message, so that all of it is for one backend.
-    const results: unknown = await probe.query(`SET idle_session_timeout TO 1; ${BACKEND}`);
-    const [own] = (results as pg.QueryResult<{ pid: number }>[]).at(-1)?.rows ?? [];
-    for (let look = 0; look < MOST_LOOKS; look++) {
-      await sleep(LOOK_EVERY_MS);
-      const backend = await backendOf(probe).catch(() => undefined);
-      if (backend === undefined) return true;
-      if (backend !== own?.pid) return false;
+    await other.connect();
+    const own = await backendOf(client);
+    const others = await backendOf(other);
+    if (own === others) return false;
+    for (let check = 0; check < CHECKS; check++) {
+      // Pooled connections that take turns would come back to the same clients if these always took turns as well.
+      for (let turns = randomInt(MOST_TURNS) + 1; turns > 0; turns--)
+        if ((await backendOf(other)) !== others) return false;
+      if ((await backendOf(client)) !== own) return false;
     }
-    return false;
+    return true;
   } catch (error) {
     throw connectionFailure(error, displayServer(url));
   } finally {
-    await probe.end().catch(() => undefined);
+    await other.end().catch(() => undefined);
   }
 }
 
