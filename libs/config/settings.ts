@@ -217,6 +217,8 @@ const PAIRS = [
 const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
+/** The token by which Nest injects the settings. */
+export const SETTINGS = Symbol('SETTINGS');
 export type LogLevel = Settings['logLevel'];
 
 /** Lists every fault of the settings, one per line. */

@@ -4,7 +4,7 @@ import { OWN_SCHEMAS, type Secret } from '#config';
 import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
-import { Session } from './accounts/session.entity.js';
+import { LoginSession } from './accounts/login-session.entity.js';
 import { AuditEvent, AuditOutcome } from './audit/audit-event.entity.js';
 import { CreateAccounts1795000000000 } from './migrations/1795000000000-create-accounts.js';
 import { CreateRepository1795000000001 } from './migrations/1795000000001-create-repository.js';
@@ -40,7 +40,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
     schema: OWN_SCHEMAS.accounts,
     entities: [
       Account,
-      Session,
+      LoginSession,
       ApiKey,
       AuditEvent,
       AuditOutcome,

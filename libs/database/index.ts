@@ -1,6 +1,6 @@
 export * from './accounts/account.entity.js';
 export * from './accounts/api-key.entity.js';
-export * from './accounts/session.entity.js';
+export * from './accounts/login-session.entity.js';
 export * from './audit/audit-event.entity.js';
 export * from './data-source.js';
 export * from './sample-content/access-control-list.entity.js';

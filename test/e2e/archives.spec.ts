@@ -85,7 +85,7 @@ describe('the archives below a prefix', () => {
         entities: null,
         problem: expect.stringMatching(/^This is not a complete snapshotd archive: /),
       });
-    expect(byName.get('a name.zip')?.problem).toMatch(/^No restore takes this name: rename it/);
+    expect(byName.get('a name.zip')?.problem).toMatch(/^No restore accepts this name\. Rename/);
     const times = backups.map(({ createdOn }) => createdOn);
     expect(times).toEqual([...times].sort((one, other) => other - one));
   });
@@ -301,7 +301,7 @@ describe('the archives below a prefix', () => {
 
   const neededBy = (id: string) => ({
     status: 409,
-    body: { reason: `The archive is needed by the daemon ${id}. Wait for its end, or terminate it.` },
+    body: { reason: `Job ${id} needs the archive. Wait for its end, or terminate it.` },
   });
 
   test('are not deleted while a job uses them', async () => {

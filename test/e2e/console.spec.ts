@@ -122,7 +122,7 @@ describeInBrowser('the console', () => {
     await page.keyboard.type(password);
     await page.keyboard.press('Enter');
     await page.waitForURL(/\/admin\/daemons\?type=BACKUP$/);
-    expect(await text('h1')).toBe('Daemons');
+    expect(await text('h1')).toBe('Jobs');
 
     await page.keyboard.press('Tab');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');
@@ -222,7 +222,7 @@ describeInBrowser('the console', () => {
     await sql(repository, 'DELETE FROM s.t WHERE id % 2 = 0');
     const name = await openNewestArchive();
     await page.getByRole('link', { name: 'Restore' }).click();
-    expect(await text()).toMatch(/PostgreSQL needs about 1\d\d MB of free disk for it/);
+    expect(await text()).toMatch(/PostgreSQL needs about 1\d\d MB of free disk space/);
     const daemons = await total();
     await page.getByLabel('To confirm').fill('BackupDaemonJob1.zip');
     await page.getByLabel('Only these tables').fill('s.t');
@@ -249,7 +249,7 @@ describeInBrowser('the console', () => {
       const id = await started('Start a backup');
       expect(await faultsOf(['/admin', `/admin/daemons/${id}`])).toEqual([]);
       await page.goto('/admin');
-      await page.getByRole('link', { name: `Terminate daemon ${id}` }).click();
+      await page.getByRole('link', { name: `Terminate backup ${id}` }).click();
       await page.getByRole('button', { name: 'Terminate' }).click();
       await shows('Failed');
       expect(await text()).toContain('Backup terminated by the user');
@@ -282,13 +282,13 @@ describeInBrowser('the console', () => {
     await page.goto('/admin/schedules');
     await page.getByRole('link', { name: 'New schedule' }).click();
     await page.getByLabel('Name').fill('nightly');
-    await page.getByLabel('Times').fill('every night');
+    await page.getByLabel('Cron pattern').fill('every night');
     await page.getByLabel('Monthly').fill('');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     expect(await text('[role=alert]')).toMatch(/^pattern: the pattern must have five fields/);
     expect(await page.getByLabel('Name').inputValue()).toBe('nightly');
-    await page.getByLabel('Times').fill('30 2 * * *');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByLabel('Cron pattern').fill('30 2 * * *');
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     await page.getByText('The schedule is saved.').waitFor();
     expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours|minutes)/);
     expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
@@ -300,11 +300,11 @@ describeInBrowser('the console', () => {
 
     await page.goto('/admin/new-schedule');
     await page.getByLabel('Name').fill('nightly');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     expect(await text('[role=alert]')).toMatch(/^There is a schedule of this name\./);
 
     await page.goto('/admin/schedules/nightly');
-    await page.getByLabel('It runs').uncheck();
+    await page.getByLabel('Enabled').uncheck();
     for (const count of ['Last', 'Daily', 'Weekly']) await page.getByLabel(count, { exact: true }).fill('');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('The schedule is saved.').waitFor();
@@ -313,12 +313,12 @@ describeInBrowser('the console', () => {
       retention: null,
     });
     await page.getByRole('link', { name: 'nightly' }).click();
-    await page.getByRole('link', { name: 'What would be deleted now' }).click();
+    await page.getByRole('link', { name: 'Pruning plan' }).click();
     expect(await text()).toContain('Nothing would be deleted.');
 
     await page.goto('/admin/schedules/nightly/delete');
     await page.getByRole('button', { name: 'Delete the schedule' }).click();
-    await page.getByText('No backup is made by the clock yet.').waitFor();
+    await page.getByText('There is no schedule yet.').waitFor();
   });
 
   test('unfolds the errors of jobs, and deletes an archive when its name is typed', async () => {

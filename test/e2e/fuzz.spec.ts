@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { formToken } from '../../apps/api/console/form-token.js';
+import { formToken } from '../../apps/api/auth/tokens.js';
 import { RawConnection, type RawAnswer } from '../support/raw-http.js';
 import { routesFile } from '../support/routes.js';
 import { oneOf, queues, thorough } from '../support/servers.js';

@@ -385,7 +385,7 @@ describe('every answer', () => {
     const https = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'backup.example.org' };
     const first = await cookieOf(https);
     expect(first).toMatch(
-      /^__Host-snapshotd_session_443=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict; Secure$/,
+      /^__Host-snapshotd_session_443=[\w-]{43}; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
     );
     expect(await asks(first, https)).toBe(200);
     const second = await cookieOf({ ...https, cookie: first.split(';')[0] ?? '' });

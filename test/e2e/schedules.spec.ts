@@ -157,7 +157,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       url: older,
     });
     expect(await pruning('steady')).toMatchObject({
-      keep: [{ name: newer }, { name: older, because: [`daemon ${reader.id} needs it`] }],
+      keep: [{ name: newer }, { name: older, because: [`job ${reader.id} needs it`] }],
       delete: [],
     });
     await rest('steady', {});
@@ -236,7 +236,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     expect(lastRun).toMatchObject({
       status: 'COMPLETED',
       errorMessage: expect.stringMatching(
-        /^Old archives could not be deleted: Access Denied: the credentials lack s3:DeleteObject on the bucket archives\. /,
+        /^Cannot delete old archives: Access Denied: the credentials lack s3:DeleteObject on the bucket archives\. /,
       ),
     });
     expect(await archivesOf('refused')).toHaveLength(2);
@@ -262,7 +262,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
 
   test.each([
     [{}, /^pattern: the pattern must be a text\.$/],
-    [{ pattern: '61 * * * *' }, /^pattern: the pattern is none of cron's: .*0-59/],
+    [{ pattern: '61 * * * *' }, /^pattern: the pattern is no cron pattern: .*0-59/],
     [{ pattern: '5' }, /^pattern: the pattern must have five fields/],
     [{ pattern: '@daily', timeZone: 'Mars/Olympus' }, /^timeZone: there is no time zone Mars\/Olympus/],
     [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, verify, restoreDrill\.$/],

@@ -1,7 +1,7 @@
 import { formatBytes as bytes, formatCount as count, formatDuration as duration } from '#common';
 import type { DaemonState, DaemonType } from '#contracts';
 
-/** How the pages say numbers and times. What returns HTML says so. */
+/** Formats numbers and times for the pages. Functions that return HTML say so. */
 
 export { bytes, count, duration };
 
@@ -37,12 +37,12 @@ export function utc(on: number): string {
   return `${new Date(on).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
-/** HTML: an age that machines can read, and that tells the time when it is pointed at. */
+/** HTML: an age with its exact time, for machines and as a tooltip. */
 export function time(on: number): string {
   return `<time datetime="${new Date(on).toISOString()}" title="${utc(on)}">${age(on)}</time>`;
 }
 
-/** An archive's name as a part of an address. */
+/** Encodes an archive's name as a part of a URL. */
 export const part = encodeURIComponent;
 
 const TYPES: Record<DaemonType, string> = { BACKUP: 'Backup', RESTORE: 'Restore', VERIFY: 'Verification' };
@@ -61,7 +61,7 @@ export function stateName(state: DaemonState): string {
   return STATES[state];
 }
 
-/** The entities of a total, which has a tenth on top: see progressTotal. */
+/** The entities of a total, which is a tenth larger: see progressTotal. */
 export function entitiesOf(progressTotal: number): number {
   return Math.ceil((progressTotal * 10) / 11);
 }

@@ -3,7 +3,7 @@ import { Account } from './account.entity.js';
 
 /** A login. Only the client knows the token itself. */
 @Entity({ schema: 'snapshotd', name: 'session' })
-export class Session {
+export class LoginSession {
   /** SHA-256 of the token. */
   @PrimaryColumn('bytea', { name: 'token_hash' })
   tokenHash!: Buffer;

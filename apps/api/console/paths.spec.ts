@@ -1,10 +1,10 @@
-import { pageAfterLogin } from './page-after-login.js';
+import { pageAfterLogin } from './paths.js';
 
 test.each([
   ['/admin/daemons?type=BACKUP&offset=20', '/admin/daemons?type=BACKUP&offset=20'],
   ['/admin/archives/a%2Fb.zip', '/admin/archives/a%2Fb.zip'],
   ['/docs', '/docs'],
-])('after the login comes the page that was wanted: %s', (wanted, page) => {
+])('a login leads to the wanted page: %s', (wanted, page) => {
   expect(pageAfterLogin(wanted)).toBe(page);
 });
 
@@ -22,6 +22,6 @@ test.each([
   ['http://['],
   [undefined],
   [['/admin/daemons', '/admin']],
-])('anything else leads to the overview: %s', (wanted) => {
+])('a login leads to the overview instead of %s', (wanted) => {
   expect(pageAfterLogin(wanted)).toBe('/admin');
 });

@@ -1,28 +1,29 @@
 import { Injectable, UnauthorizedException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { type Account, Session } from '#database';
-import type { Caller } from './callers.js';
+import { type Account, LoginSession } from '#database';
+import type { Caller } from '../access/caller.js';
 import { hashToken, newToken } from './tokens.js';
 
-/** A session ends so long after it was last used. */
+/** The lifetime of a session after its last use. */
 const LASTS = `interval '24 hours'`;
-/** A session that is in use is prolonged this often at most, so that polling does not write at every call. */
+/** How often use prolongs a session, so that polling does not cause a write at every call. */
 const PROLONG_EVERY = `interval '1 minute'`;
 
-/** The logins that have not ended. All times are the database's. */
+/** The sessions of people who have logged in. All times are the database's. */
 @Injectable()
-export class Sessions {
-  constructor(@InjectRepository(Session) private readonly sessions: Repository<Session>) {}
+export class LoginSessions {
+  constructor(@InjectRepository(LoginSession) private readonly sessions: Repository<LoginSession>) {}
 
   /**
-   * Opens a session and gives its token, which is stored nowhere.
-   * @throws UnauthorizedException when the account was deactivated, or its password changed, since it was looked up
+   * Opens a session.
+   * @returns its token, of which only a hash is stored
+   * @throws UnauthorizedException if the account was deactivated, or its password changed, since it was looked up
    */
   async open({ id, passwordHash }: Account): Promise<string> {
     const token = newToken();
     await this.sessions.query('DELETE FROM snapshotd.session WHERE expires_on < now()');
-    // The lock makes this wait for a change of the account, or that change wait for this and then end it.
+    // The lock serializes this with changes of the account, which then end the session.
     const opened = await this.sessions.query<object[]>(
       `INSERT INTO snapshotd.session (token_hash, account_id, expires_on)
        SELECT $1, id, now() + ${LASTS} FROM snapshotd.account
@@ -35,11 +36,11 @@ export class Sessions {
   }
 
   /**
-   * Looks a token up by its hash: a lookup that takes longer for a nearly right hash tells nothing of the token.
-   * @returns whose it is; undefined when there is no such session, or not any more
+   * Looks a token up by its hash, whose timing reveals nothing of the token.
+   * @returns undefined if there is no such session
    */
   async accountOf(token: string): Promise<Caller | undefined> {
-    // By hand, because every request asks this, and the query builder took longer than PostgreSQL.
+    // Plain SQL, because every request runs this and the query builder takes longer than PostgreSQL.
     const [session] = await this.sessions.query<(Caller & { aged: boolean })[]>(
       `SELECT a.id, a.email, a.administrator, s.expires_on < now() + ${LASTS} - ${PROLONG_EVERY} AS aged
          FROM snapshotd.session s JOIN snapshotd.account a ON a.id = s.account_id
@@ -52,7 +53,7 @@ export class Sessions {
     return { id, email, administrator };
   }
 
-  /** @returns false when there is no such session */
+  /** @returns false if there is no such session */
   async prolong(token: string): Promise<boolean> {
     const { affected } = await this.sessions
       .createQueryBuilder()

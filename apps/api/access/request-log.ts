@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Asked again and again by machines: what went well of it says little, and is for debugging. */
+/** Machines poll these routes. Their successes are logged for debugging only. */
 const POLLED = /^\/(metrics$|health\/|repo\/v1\/daemonStatus\/)/;
 
-/** One line a request, when it is answered. */
+/** Logs one line for each request, after its answer. */
 export function logRequests(fastify: FastifyInstance): void {
   fastify.addHook('onResponse', async (request, reply) => {
     const level = POLLED.test(request.url) && reply.statusCode < 500 ? 'debug' : 'info';
