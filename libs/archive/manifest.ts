@@ -64,6 +64,8 @@ export const tableSchema = z.object({
   /** Its partitioned parents, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
+  /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
+  conditions: list(z.string()).optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });

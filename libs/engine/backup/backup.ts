@@ -18,6 +18,7 @@ import {
   listOmissions,
   listPlannable,
   listPopulatedViews,
+  listRowConditions,
   planChunks,
   readSequences,
   type Session,
@@ -177,11 +178,16 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  { tables, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
+  { tables: copied, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
+  const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
+  const tables = copied.map((table, index) => ({
+    ...table,
+    conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
+  }));
   return {
     product: { name: 'snapshotd', version },
     daemonId,

@@ -5,7 +5,7 @@ import { displayDatabase, Failure, isSameDatabase, retry, runTaskGroup } from '#
 import type { DatabaseIdentity } from '#contracts';
 import {
   databaseIdentity,
-  expectOwnBackends,
+  expectOwnBackend,
   type LockMode,
   Observer,
   Session,
@@ -148,7 +148,7 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
       async (stopped) => {
         try {
           return await stopping(session, observer, stopped, async () => {
-            await expectOwnBackends(session, observer);
+            await expectOwnBackend(session.client, repository.url.reveal(), 'REPOSITORY_URL');
             return work(session, stopped, observer);
           });
         } finally {
