@@ -64,6 +64,8 @@ export const tableSchema = z.object({
   /** Its partitioned parents, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
+  /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
+  conditions: list(z.string()).optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });
@@ -194,10 +196,10 @@ export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */
 export function schemaFingerprint(tables: Pick<ManifestTable, 'schema' | 'name' | 'columns'>[]): string {
-  const definitions = tables.map(({ schema, name, columns }) => [
-    schema,
-    name,
-    columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
+  const definitions = tables.map((table) => [
+    table.schema,
+    table.name,
+    table.columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
   ]);
   return createHash('sha256').update(JSON.stringify(definitions)).digest('hex');
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
+import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { LoginSession } from './accounts/login-session.entity.js';
@@ -91,12 +91,14 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
  * only the schema's owner can hold it. Every role that may connect could hold an advisory lock.
  */
 async function migrate(options: DataSourceOptions): Promise<void> {
+  const { url = '' } = options as { url?: string };
   const database = await new DataSource(options).initialize().catch((error: unknown) => {
-    throw tlsFailure(error, displayServer((options as { url?: string }).url ?? '')) ?? error;
+    throw tlsFailure(error, displayServer(url)) ?? error;
   });
   try {
     const locker = database.createQueryRunner();
     try {
+      await expectOwnBackend((await locker.connect()) as pg.PoolClient, url, 'DATABASE_URL');
       await makeOwnSchema((sql, values) => locker.query(sql, values), OWN_SCHEMAS.accounts);
       await locker.startTransaction();
       await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS 'The state of snapshotd itself'`);

@@ -21,6 +21,7 @@ export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
 export * from './catalog/omissions.js';
 export * from './catalog/role-rights.js';
+export * from './catalog/row-conditions.js';
 export * from './catalog/sequences.js';
 export * from './catalog/tables.js';
 

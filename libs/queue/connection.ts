@@ -5,7 +5,7 @@ import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import { errorSentence, Failure } from '#common';
 import type { Logger } from '#logging';
-import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
+import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
 import { isReadOnly } from './queue-unavailable.js';
 
@@ -116,6 +116,7 @@ async function askPostgres(url: Secret): Promise<void> {
       throw tlsFailure(error, displayServer(url.reveal())) ?? error;
     });
     await startSafely(client);
+    await expectOwnBackend(client, url.reveal(), 'QUEUE_URL');
     await makeOwnSchema(
       async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
       OWN_SCHEMAS.queue,

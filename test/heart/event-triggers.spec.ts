@@ -1,3 +1,10 @@
+import {
+  type EventTriggerPlan,
+  planEventTriggers,
+  reinstateEventTriggers,
+  Session,
+  suspendEventTriggers,
+} from '#postgres';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { newOwnedDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
@@ -75,5 +82,28 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
     await runRestore(store, url, ['s'], key, { tables: ['s.p', 's.c'] });
   }
   expect(await fired()).toEqual([]);
+  expect(await states()).toEqual(before);
+
+  // Two that must disable it take turns.
+  if (isNew) return;
+  const open = () => Session.open(admin, { applicationName: 'test' });
+  const [first, second] = [await open(), await open()];
+  const suspend = async (session: Session) => {
+    await session.query('BEGIN');
+    const plan = await planEventTriggers(session, ['ALTER TABLE'], false);
+    await suspendEventTriggers(session, plan);
+    return plan;
+  };
+  const end = async (session: Session, plan: EventTriggerPlan) => {
+    await reinstateEventTriggers(session, plan);
+    await session.commit();
+    await session.close();
+  };
+  const plan = await suspend(first);
+  const later = suspend(second);
+  const waiting = `SELECT FROM pg_locks WHERE NOT granted AND pid = ${second.pid}`;
+  while ((await first.query(waiting)).length === 0);
+  await end(first, plan);
+  await end(second, await later);
   expect(await states()).toEqual(before);
 });

@@ -126,25 +126,28 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({ omissions: [] });
   });
 
-  test('a load names what refuses its rows, and what to do', async () => {
+  test('a verification warns of what is newer than the archive; a load names what refuses its rows, and what to do', async () => {
     const url = await newDatabase(server);
     await sql(
       url,
       `CREATE SCHEMA s; SET search_path TO s; CREATE FUNCTION up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
        CREATE DOMAIN d AS int; CREATE DOMAIN e AS int CONSTRAINT up CHECK (s.up(VALUE)); CREATE TABLE t (a int, b d, c e[]);
        INSERT INTO t VALUES (1, 1, '{1}'), (1, NULL, '{-1}'), (NULL, 1, '{1}');
-       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5)`,
+       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE rest PARTITION OF p DEFAULT; INSERT INTO p VALUES (5)`,
     );
     const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
     await sql(url, 'TRUNCATE s.t, s.p');
+    const warnings = async () => (await runVerify(store, url, ['s'], key)).warnings;
+    expect(await warnings()).toEqual([]);
     const kept = '"keepViolations": true';
-    for (const [change, undo, keepViolations, message, hint] of [
+    for (const [change, undo, keepViolations, message, hint, newer] of [
       [
         'ALTER TABLE s.t ALTER a SET NOT NULL',
         'ALTER TABLE s.t ALTER a DROP NOT NULL',
         true,
         'Rows violate NOT NULL of s.t.a.',
         'ALTER TABLE "s"."t" ALTER "a" DROP NOT NULL;',
+        ['NOT NULL of s.t.a'],
       ],
       [
         'ALTER DOMAIN s.d SET NOT NULL',
@@ -152,6 +155,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate NOT NULL of the domain s.d.',
         'ALTER DOMAIN "s"."d" DROP NOT NULL;',
+        ['NOT NULL of the domain s.d'],
       ],
       [
         "CREATE OR REPLACE FUNCTION s.up(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 > 0'",
@@ -159,6 +163,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate the check up of the domain s.e.',
         'cannot be suspended: run first: ALTER DOMAIN "s"."e" DROP CONSTRAINT "up";',
+        [],
       ],
       [
         'ALTER TABLE s.t ADD CONSTRAINT "Up" CHECK (a > 1)',
@@ -166,6 +171,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         false,
         'Rows violate the check Up of s.t.',
         kept,
+        ['The check Up of s.t'],
       ],
       [
         'ALTER TABLE s.p DETACH PARTITION s.p1; ALTER TABLE s.p ATTACH PARTITION s.p1 FOR VALUES FROM (6) TO (10)',
@@ -173,9 +179,16 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         true,
         'Rows violate the bounds of s.p1.',
         'bounds of the time of the backup',
+        ['The bound of s.p1', 'The bound of s.rest'],
       ],
     ] as const) {
       await sql(url, change);
+      expect(await warnings()).toEqual(
+        newer.map(
+          (what) =>
+            `${what} is not in the archive. Only a drill (restoreDrill) proves that the archived rows satisfy it.`,
+        ),
+      );
       await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
         code: 'CHECK_VIOLATED',
         message,
@@ -183,6 +196,13 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       });
       await sql(url, undo);
     }
+    const checks = Array.from({ length: 22 }, (_, n) => `ADD CHECK (a <> ${n + 5})`);
+    await sql(url, `ALTER TABLE s.t ${checks.join(', ')}`);
+    const many = await warnings();
+    expect(many).toHaveLength(21);
+    expect(many.at(-1)).toBe(
+      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (restoreDrill) proves that the archived rows satisfy them.',
+    );
     await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       message: expect.stringContaining('23505') as string,
@@ -244,7 +264,9 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       admin,
       `CREATE ROLE ${owner} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${url.pathname.slice(1)} TO ${owner}; SET ROLE ${owner};
        CREATE SCHEMA s; SET search_path TO s; CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE c (id int REFERENCES p); INSERT INTO p VALUES (1); INSERT INTO c VALUES (1);
-       RESET ROLE; ALTER TABLE s.c DISABLE TRIGGER ALL; CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM s.c;`,
+       RESET ROLE; CREATE SCHEMA closed; CREATE FUNCTION closed.small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10';
+       CREATE ROLE ${owner}_far; CREATE TABLE closed.far (id int PRIMARY KEY); INSERT INTO closed.far VALUES (1); ALTER TABLE closed.far OWNER TO ${owner}_far;
+       ALTER TABLE s.c ADD CONSTRAINT small CHECK (closed.small(id)), ADD CONSTRAINT far FOREIGN KEY (id) REFERENCES closed.far; ALTER TABLE s.c DISABLE TRIGGER ALL; CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM s.c;`,
     );
     await sql(
       url.href,
@@ -257,6 +279,15 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
        INSERT INTO s.g1 VALUES (1); INSERT INTO s.g2 VALUES (1)`,
     );
     const { key } = await runBackup(store, url.href, ['s']);
+    expect(await runVerify(store, url.href, ['s'], key, { restoreDrill: true })).toMatchObject({
+      warnings: [
+        "The drill did not hold the archived rows against the foreign key far of s.c: the owner of closed.far could run code with the rights of the worker's role.",
+        expect.stringMatching(
+          /^The drill did not hold the archived rows against the check small of s\.c: .*permission denied for schema closed/,
+        ),
+      ],
+    });
+    await sql(admin, 'ALTER TABLE s.c DROP CONSTRAINT small, DROP CONSTRAINT far');
     const { omissions } = await runRestore(store, url.href, ['s'], key);
     expect(omissions).toEqual([
       'generated columns of s.g2 (computed before all rows of s.g1 were loaded, which their functions may read)',

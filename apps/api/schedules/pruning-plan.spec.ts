@@ -112,7 +112,7 @@ test('if nothing is verified today, the newest verified archive stays', () => {
 describe('for any archives and rules', () => {
   const FROM = new Date('2019-12-20T00:00:00Z').getTime();
   const count = fc.option(fc.integer({ min: 0, max: 8 }), { nil: undefined });
-  const archive = fc.record({
+  const anyArchive = fc.record({
     // Few different hours, so that there are ties and full days.
     createdOn: fc
       .oneof(fc.integer({ min: 0, max: 24 * 14 }), fc.integer({ min: 0, max: 24 * 1_500 }))
@@ -120,7 +120,7 @@ describe('for any archives and rules', () => {
     verified: fc.boolean(),
   });
   const archives = fc
-    .array(archive, { maxLength: 60 })
+    .array(anyArchive, { maxLength: 60 })
     .map((all) => all.map((one, index): PlannedArchive => ({ ...one, key: `key-${index}` })));
   const anyRules = fc.record({
     retention: fc.record({ last: count, daily: count, weekly: count, monthly: count, yearly: count }),
@@ -152,8 +152,8 @@ describe('for any archives and rules', () => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);
         const newest = (list: PlannedArchive[]) => Math.max(...list.map(({ createdOn }) => createdOn));
         expect(newest(stay)).toBe(newest(all));
-        const verified = ({ verified }: PlannedArchive) => verified;
-        expect(newest(stay.filter(verified))).toBe(newest(all.filter(verified)));
+        const isVerified = (one: PlannedArchive) => one.verified;
+        expect(newest(stay.filter(isVerified))).toBe(newest(all.filter(isVerified)));
       }),
     );
   });

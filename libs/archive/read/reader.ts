@@ -169,8 +169,9 @@ function readEnds(records: (EntryRecord | undefined)[]): number[] {
   return ends.toReversed();
 }
 
-function expectChecksums(entry: ManifestFile, { length, crc32, sha256 }: ContentChecksums): void {
-  if (length !== entry.length || crc32 !== entry.crc32 || sha256 !== entry.sha256) throw damaged(entry);
+function expectChecksums(entry: ManifestFile, read: ContentChecksums): void {
+  if (read.length !== entry.length || read.crc32 !== entry.crc32 || read.sha256 !== entry.sha256)
+    throw damaged(entry);
 }
 
 interface Inflated {

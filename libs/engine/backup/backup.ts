@@ -18,6 +18,7 @@ import {
   listOmissions,
   listPlannable,
   listPopulatedViews,
+  listRowConditions,
   planChunks,
   readSequences,
   type Session,
@@ -113,7 +114,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
   // before the restore.
   const lock = request.lockIsHeld === true ? undefined : 'shared';
   const sessionOptions = { repository, applicationName, progress, signal, lock } as const;
-  return withRepositorySession(sessionOptions, async (session, signal, observer) => {
+  return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.schemas);
@@ -122,7 +123,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
+    const either = AbortSignal.any([ended, failed.signal]);
     const dump = await startSchemaDump(
       { ...request, applicationName, program: await findingPgDump, signal: either },
       session,
@@ -140,12 +141,20 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
       modifiedAt: snapshot.takenAt,
       waitingBytes: ENTRIES_WAITING * ENTRY_MEMORY_BYTES,
     });
-    const [manifest] = await runTaskGroup(signal, [
-      async (signal) => {
+    const [manifest] = await runTaskGroup(ended, [
+      async (stopped) => {
         const { parallelJobs } = request;
-        const options = { url, applicationName, leader: session, snapshot, parallelJobs, chunks, signal };
+        const options = {
+          url,
+          applicationName,
+          leader: session,
+          snapshot,
+          parallelJobs,
+          chunks,
+          signal: stopped,
+        };
         const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, writer, progress, signal),
+          copyTables(sessions, snapshot, chunks, writer, progress, stopped),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
@@ -155,8 +164,8 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
-      async (signal) => {
-        using _listener = addAbortListener(signal, () => failed.abort(signal.reason));
+      async (stopped) => {
+        using _listener = addAbortListener(stopped, () => failed.abort(stopped.reason));
         await schemaDumpEnded(dump);
       },
     ]);
@@ -169,11 +178,16 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  { tables, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
+  { tables: copied, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
+  const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
+  const tables = copied.map((table, index) => ({
+    ...table,
+    conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
+  }));
   return {
     product: { name: 'snapshotd', version },
     daemonId,

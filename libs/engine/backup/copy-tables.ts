@@ -47,11 +47,11 @@ export async function copyTables(
   };
   await runTaskGroup(
     signal,
-    sessions.map((session) => async (signal: AbortSignal) => {
+    sessions.map((session) => async (stopped: AbortSignal) => {
       // If another session fails, the rows of this one are of no use.
-      using _listener = addAbortListener(signal, () => session.destroy());
+      using _listener = addAbortListener(stopped, () => session.destroy());
       for (const group of remaining) {
-        signal.throwIfAborted();
+        stopped.throwIfAborted();
         await writer.room();
         const [first] = group;
         if (first !== undefined) announce(first);

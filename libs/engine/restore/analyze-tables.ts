@@ -32,11 +32,11 @@ export async function analyzeTables(
   const largest = archived.toSorted((a, b) => b.rows - a.rows);
   const remaining = largest.values();
   const failed: string[] = [];
-  const analyze = async (session: Session, signal: AbortSignal) => {
+  const analyze = async (session: Session, stopped: AbortSignal) => {
     // Statistics may be lost in a crash: no need to wait for the disk after each table.
     await session.query('SET synchronous_commit = off');
     for (const table of remaining) {
-      signal.throwIfAborted();
+      stopped.throwIfAborted();
       try {
         const statement = `ANALYZE (SKIP_LOCKED) ${quoteTable(mapping(table))}`;
         // Up to PostgreSQL 16 index expressions may call functions by unqualified names.
@@ -48,27 +48,27 @@ export async function analyzeTables(
       }
     }
   };
-  const analyzeOnOther = async (number: number, signal: AbortSignal) => {
+  const analyzeOnOther = async (number: number, stopped: AbortSignal) => {
     const session = await openParallelSession(
-      { url: repository.url.reveal(), applicationName, leader, signal },
+      { url: repository.url.reveal(), applicationName, leader, signal: stopped },
       number,
     );
     if (session === undefined) return;
-    using _listener = addAbortListener(signal, () => session.destroy());
+    using _listener = addAbortListener(stopped, () => session.destroy());
     try {
-      await analyze(session, signal);
+      await analyze(session, stopped);
     } finally {
       await session.close();
     }
   };
   const useful = Math.min(parallelJobs, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
   await runTaskGroup(signal, [
-    (signal) => analyze(leader, signal),
+    (stopped) => analyze(leader, stopped),
     ...Array.from(
       { length: Math.max(0, useful - 1) },
       (_, index): Task<void> =>
-        (signal) =>
-          analyzeOnOther(index + 2, signal),
+        (stopped) =>
+          analyzeOnOther(index + 2, stopped),
     ),
   ]);
   return failed;

@@ -83,14 +83,14 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal, lock },
-      async (session, signal, observer) => {
+      async (session, ended, observer) => {
         await expectSameDatabase(session, manifest, request);
         const options = { ...request, schemas: repository.schemas };
         const plan = await planRestore(session, manifest, options);
         entities = plan.archived.reduce((total, { rows }) => total + rows, 0);
         progress.expect(entities);
 
-        if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, signal));
+        if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, ended));
 
         const advise = await adviseOnLocks(session, touchedTables(plan), plan.sequences.length);
         progress.say('Waiting for table locks');
@@ -103,16 +103,16 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const transaction = await transactionId(session);
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
-        signal.throwIfAborted();
+        ended.throwIfAborted();
         omissions = [
           ...omissionsOf(manifest, request.tables && plan.archived),
-          ...(await replaceRows(session, archive, locked, progress, signal).catch(advise)),
+          ...(await replaceRows(session, archive, locked, progress, ended).catch(advise)),
         ];
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
-        signal.throwIfAborted();
+        ended.throwIfAborted();
         progress.allRows('Committing');
-        await commit(session, transaction, { repository, applicationName, progress, signal });
+        await commit(session, transaction, { repository, applicationName, progress, signal: ended });
         committed = true;
         // Other sessions may use the tables again. If this fails, autovacuum does it.
         progress.allRows('Collecting planner statistics');
@@ -120,7 +120,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           ...request,
           leader: session,
           applicationName,
-          signal,
+          signal: ended,
         });
         omissions.push(...failed.map((table) => `statistics of ${table}`));
         return { entities, bytes, omissions };

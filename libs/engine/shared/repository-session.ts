@@ -5,7 +5,7 @@ import { displayDatabase, Failure, isSameDatabase, retry, runTaskGroup } from '#
 import type { DatabaseIdentity } from '#contracts';
 import {
   databaseIdentity,
-  expectOwnBackends,
+  expectOwnBackend,
   type LockMode,
   Observer,
   Session,
@@ -145,11 +145,11 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
     });
     const watching = new AbortController();
     const [result] = await runTaskGroup(signal, [
-      async (signal) => {
+      async (stopped) => {
         try {
-          return await stopping(session, observer, signal, async () => {
-            await expectOwnBackends(session, observer);
-            return work(session, signal, observer);
+          return await stopping(session, observer, stopped, async () => {
+            await expectOwnBackend(session.client, repository.url.reveal(), 'REPOSITORY_URL');
+            return work(session, stopped, observer);
           });
         } finally {
           watching.abort();
@@ -157,7 +157,7 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
           await observer.close();
         }
       },
-      (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
+      (stopped) => progress.watch(observer, session.pid, AbortSignal.any([stopped, watching.signal])),
     ]);
     return result;
   } finally {

@@ -22,6 +22,8 @@ import { expectSameDatabase, findStored, type Provenance } from '../shared/archi
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
+import { firstWarnings } from './first-warnings.js';
+import { warnOfNewConditions } from './new-conditions.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
@@ -85,24 +87,26 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
   // Shared, as in a backup: a restore meanwhile waits and reports it.
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
-  return withRepositorySession(sessionOptions, async (session, signal) => {
+  return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { tables, sequences } = await planRestore(session, archive.manifest, options);
+      const { archived, tables, sequences } = await planRestore(session, archive.manifest, options);
       warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
+      if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
       lacking = error;
     }
-    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
-    else await readRows(archive, progress, signal);
+    if (restoreDrill && lacking === undefined)
+      warnings.push(...(await drill(session, archive, options, progress, ended)));
+    else await readRows(archive, progress, ended);
     // Restores do not read the schema definitions. They are for recovering a lost database.
     if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], signal);
+      await readToEnd(archive, [archive.manifest.definitions], ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
@@ -123,6 +127,7 @@ async function readRows(archive: OpenArchive, progress: RowProgress, signal: Abo
 /**
  * Restores everything into scratch tables in one transaction that is always rolled back, so that no other session ever
  * sees them.
+ * @returns warnings
  */
 async function drill(
   session: Session,
@@ -130,7 +135,7 @@ async function drill(
   planOptions: RestorePlanOptions,
   progress: RowProgress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
     archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
@@ -150,15 +155,21 @@ async function drill(
     const advise = await adviseOnLocks(session, touchedTables(plan), 0);
     await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
     progress.allRows('Checking foreign keys');
-    const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
-    if (violated !== undefined) throw danglingKey(violated);
+    const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
+    if (keys.violated !== undefined) throw danglingKey(keys.violated);
     progress.allRows('Checking check constraints');
-    const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined) {
-      const { what, isBounds, failure } = check;
+    const checks = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
+    if (checks.violated !== undefined) {
+      const { what, isBounds, failure } = checks.violated;
       if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
       throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
     }
+    return firstWarnings(
+      [...keys.untried, ...checks.untried].map(
+        (what) => `The drill did not hold the archived rows against ${what}`,
+      ),
+      (more) => `Nor did it against ${more} more keys, checks or bounds.`,
+    );
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }

@@ -141,11 +141,11 @@ class StatementError extends Error {
 function statementFailure(error: pg.DatabaseError, server: string, connecting = false): Failure {
   const { code = '' } = error;
   const said = openText(error, connecting);
-  const { message } = failureOf(code, shortened(error.message), server, {});
+  const { message } = failureOf(error, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
   const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
   const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
-  return failureOf(code, said, server, { ...hint, cause, confidential });
+  return failureOf(error, said, server, { ...hint, cause, confidential });
 }
 
 const ON_STANDBY =
@@ -159,7 +159,13 @@ function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
   return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
 }
 
-function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
+/** PostgreSQL translates its messages: the code, and the source file that raised it, tell what happened. */
+function failureOf(
+  { code = '', file }: pg.DatabaseError,
+  message: string,
+  server: string,
+  options: FailureOptions,
+): Failure {
   if (code === '28P01' || code === '28000')
     return new Failure(
       'DATABASE_LOGIN_REFUSED',
@@ -176,7 +182,7 @@ function failureOf(code: string, message: string, server: string, options: Failu
       ...options,
     });
   if (code === '42501')
-    return /row-level security/.test(message)
+    return file === 'rls.c'
       ? new Failure('ROW_SECURITY', 'permanent', `A policy hides rows from this role: ${message}.`, {
           hint: 'Back up as a role with BYPASSRLS: an archive without the hidden rows would be incomplete.',
           ...options,
@@ -185,7 +191,7 @@ function failureOf(code: string, message: string, server: string, options: Failu
           hint: 'Grant the missing privilege to the role in REPOSITORY_URL, and start again.',
           ...options,
         });
-  if (code === '53200' && /out of shared memory/.test(message))
+  if (code === '53200' && (file === 'lock.c' || file === 'predicate.c'))
     return lockShortage(server, {
       hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
       ...options,

@@ -206,7 +206,7 @@ async function firstStatement(client: pg.Client): Promise<void> {
 }
 
 /** Removes parameters that would override this file's settings: a takeover relies on the session's name. */
-function withoutSessionParameters(url: string): string {
+export function withoutSessionParameters(url: string): string {
   const address = new URL(url);
   for (const name of ['options', 'application_name', 'fallback_application_name'])
     address.searchParams.delete(name);

@@ -14,6 +14,13 @@ interface Condition {
   definition: string;
 }
 
+export interface CheckedConditions {
+  /** The first that is violated. */
+  violated?: ViolatedCondition;
+  /** Those that PostgreSQL did not let the copies have, for people, each with the reason. */
+  untried: string[];
+}
+
 interface ViolatedCondition {
   /** For messages. */
   what: string;
@@ -26,29 +33,28 @@ interface ViolatedCondition {
  * Finds a valid check, or the bounds of a partition, that would refuse the rows of scratch tables, by adding the same
  * conditions to them. Omits conditions that call functions which may read tables, because they would read the live ones,
  * and conditions over columns that the scratch tables do not compute, whole rows or system columns, such as tableoid.
- * @returns the first violated condition
  */
 export async function findViolatedCheck(
   session: Session,
   tables: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns }: Without,
-): Promise<ViolatedCondition | undefined> {
+): Promise<CheckedConditions> {
   const conditionsOf = new Map<number, Condition[]>();
   for (const condition of await listConditions(session, tables, columns))
     conditionsOf.set(condition.relation, [...(conditionsOf.get(condition.relation) ?? []), condition]);
+  const untried: string[] = [];
   for (const { like, scratch } of tables) {
     const alter = `ALTER TABLE ${quoteTable(scratch)}`;
     const added: (Omit<ViolatedCondition, 'failure'> & { validate: string })[] = [];
     for (const [index, { name, definition }] of (conditionsOf.get(like.oid) ?? []).entries()) {
       const constraint = quoteIdentifier(`snapshotd ${index}`);
       const add = `${alter} ADD CONSTRAINT ${constraint} ${definition} NOT VALID`;
-      if ((await attempt(session, () => session.query(add))) !== undefined) continue;
-      added.push({
-        validate: `VALIDATE CONSTRAINT ${constraint}`,
-        what: `${name === null ? 'the bounds' : `the check ${name}`} of ${displayTable(like)}`,
-        isBounds: name === null,
-      });
+      const what = `${name === null ? 'the bounds' : `the check ${name}`} of ${displayTable(like)}`;
+      const refusal = await attempt(session, () => session.query(add));
+      if (refusal === undefined)
+        added.push({ validate: `VALIDATE CONSTRAINT ${constraint}`, what, isBounds: name === null });
+      else untried.push(`${what}: ${refusal.sentence}`);
     }
     const fails = (some: typeof added) =>
       attempt(session, () =>
@@ -60,10 +66,10 @@ export async function findViolatedCheck(
     if (added.length === 0 || (await fails(added)) === undefined) continue;
     for (const one of added) {
       const failure = await fails([one]);
-      if (failure !== undefined) return { ...one, failure };
+      if (failure !== undefined) return { violated: { ...one, failure }, untried };
     }
   }
-  return undefined;
+  return { untried };
 }
 
 async function listConditions(

@@ -39,18 +39,24 @@ const columnsOf = (relation: string, numbers: string) => `ARRAY(
   SELECT a.attname::text FROM unnest(${numbers}) WITH ORDINALITY AS one (number, position)
     JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = one.number ORDER BY one.position)`;
 
+export interface ComparedKeys {
+  /** The first that is violated, by name. */
+  violated?: string;
+  /** Those that were not compared, for people, each with the reason. */
+  untried: string[];
+}
+
 /**
  * Finds a valid foreign key that would refuse the rows of scratch tables, by one anti-join for each key. It reads other
  * tables live, if their owners gain nothing by a query (see {@link listPlannable}). Omits keys over columns that the
  * scratch tables do not compute.
- * @returns the first violated key, for messages
  */
 export async function findViolatedKey(
   session: Session,
   tables: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns: empty }: Without,
-): Promise<string | undefined> {
+): Promise<ComparedKeys> {
   const isEmpty = (leaves: NamedTable[], names: string[]) =>
     empty.some(({ relation, name }) => names.includes(name) && leaves.some(({ oid }) => oid === relation));
   const all = await listKeys(
@@ -66,18 +72,25 @@ export async function findViolatedKey(
     .flatMap(({ referring, referred }) => [...referring, ...referred])
     .filter(({ oid }) => !scratchOf.has(oid));
   const plannable = await listPlannable(session, live);
+  const untried: string[] = [];
   for (const key of keys) {
+    const name = `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
     const leaves = [...key.referring, ...key.referred];
-    if (leaves.some(({ oid }) => !scratchOf.has(oid) && !plannable.has(oid))) continue;
+    const closed = leaves.find(({ oid }) => !scratchOf.has(oid) && !plannable.has(oid));
+    if (closed !== undefined) {
+      untried.push(
+        `${name}: the owner of ${displayTable(closed)} could run code with the rights of the worker's role.`,
+      );
+      continue;
+    }
     const actual = (leaf: NamedTable) => quoteTable(scratchOf.get(leaf.oid) ?? leaf);
     const [first] = leaves;
     const [answer] = await underPath(session, paths.get(first?.oid ?? 0), () =>
       session.query<{ violated: boolean }>(violation(key, actual)),
     );
-    if (answer?.violated === true)
-      return `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
+    if (answer?.violated === true) return { violated: name, untried };
   }
-  return undefined;
+  return { untried };
 }
 
 function listKeys(session: Session, oids: number[]): Promise<Key[]> {
