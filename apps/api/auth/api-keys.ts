@@ -73,7 +73,7 @@ export class ApiKeys {
         .orIgnore()
         .execute();
       if ((inserted.raw as unknown[]).length === 0)
-        throw new ConflictException('There is a created of this name. Revoke it, or choose another name.');
+        throw new ConflictException('There is a key of this name. Revoke it, or choose another name.');
       return created;
     });
     return { key, text };
