@@ -32,7 +32,7 @@ test.each(postgresMajors)(
       ...('abef'.includes(name) ? [`"s"."${name}_id_seq"`] : []),
     ]);
     const lacks = `The role ${reader} must own ${names.join(', ')}, or be a member of the owners, to restore them.`;
-    const remedy = `Nothing was changed. Run GRANT "${one}" TO "${reader}"; GRANT "${two}" TO "${reader}"; Or let REPOSITORY_URL name a role that has these rights. A superuser should not own objects that a restore changes. Have one run ALTER DOMAIN "s"."d" OWNER TO "${reader}"; ALTER TABLE "s"."f" OWNER TO "${reader}";`;
+    const remedy = `Nothing was changed. Run: GRANT "${one}" TO "${reader}"; GRANT "${two}" TO "${reader}"; Or let REPOSITORY_URL name a role that has these rights. A superuser should not own objects that a restore changes. Have one run ALTER DOMAIN "s"."d" OWNER TO "${reader}"; ALTER TABLE "s"."f" OWNER TO "${reader}";`;
     expect(await failureOf(runRestore(store, url, ['s'], key))).toMatchObject({
       code: 'OWNERSHIP_MISSING',
       sentence: `${lacks} ${remedy}`,
@@ -54,7 +54,7 @@ test.each(postgresMajors)(
       server === servers.postgres
         ? `GRANT "${one}" TO "${reader}" WITH INHERIT TRUE; GRANT "${two}" TO "${reader}" WITH INHERIT TRUE;`
         : `ALTER ROLE "${reader}" INHERIT;`;
-    expect(inherit?.hint).toContain(`Run ${statements} Or let`);
+    expect(inherit?.hint).toContain(`Run: ${statements} Or let`);
     await sql(admin, statements);
     await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key);

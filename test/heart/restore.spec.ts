@@ -240,7 +240,7 @@ describe.each(oneOf(postgresMajors, 1))('a restore into %s, by an ordinary owner
     );
     expect(failure).toMatchObject({ code: 'OWNERSHIP_MISSING', persistence: 'permanent' });
     expect((failure as Failure).sentence).toMatch(
-      /must own "Other one"\..* and \d+ more, or be a member .* Nothing was changed\. Run GRANT "[^"]+" TO "[^"]+"; or let REPOSITORY_URL/,
+      /must own "Other one"\..* and \d+ more, or be a member .* Nothing was changed\. Run: GRANT "[^"]+" TO "[^"]+"; Or let REPOSITORY_URL/,
     );
     expect(await stateOf(admin, SCHEMAS)).toEqual(before);
   });

@@ -90,7 +90,7 @@ function remedies(missing: Missing[]): string {
   return [
     'Nothing was changed.',
     ...(grants.length > 0
-      ? [`Run ${[...new Set(grants)].join(' ')} Or let REPOSITORY_URL name a role that has these rights.`]
+      ? [`Run: ${[...new Set(grants)].join(' ')} Or let REPOSITORY_URL name a role that has these rights.`]
       : []),
     ...(changes.length > 0
       ? [`A superuser should not own objects that a restore changes. Have one run ${some(changes, ' ')}`]
