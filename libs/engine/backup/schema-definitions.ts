@@ -5,15 +5,15 @@ import { Failure } from '#common';
 import {
   connectionTls,
   type SchemaDump,
+  type SchemaText,
   dumpSchema,
   type Omission,
-  limitsStatements,
   listClosedSchemas,
   type Observer,
   type PgDump,
   type Session,
   type Snapshot,
-  whyUnusable,
+  whyUnreadable,
 } from '#postgres';
 import type { Repository } from '../shared/repository-session.js';
 
@@ -31,7 +31,7 @@ export interface SchemaDumpRequest {
   program: PgDump | undefined;
 }
 
-/** `auto`: where pg_dump can read them; otherwise the archive names them as omitted. `required`: or there is no backup. */
+/** `required`: without them there is no backup. `auto`: if they cannot be read, the archive names them as omitted. */
 export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
 
 export interface RunningSchemaDump {
@@ -56,22 +56,23 @@ export async function startSchemaDump(
   const dump = { mode, applicationName: `${applicationName} definitions` };
   if (mode === 'off') return { ...dump, leftOut: [without('BACKUP_DEFINITIONS is off')] };
   const url = repository.url.reveal();
-  const reason = whyUnusable(program, snapshot.serverVersion, connectionTls(url, session.client));
+  const reason = whyUnreadable(program, snapshot.serverVersion, connectionTls(url, session.client));
   if (reason !== undefined && mode === 'required')
     throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${reason}.`, {
-      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.",
     });
   if (reason !== undefined) return { ...dump, leftOut: [without(reason)] };
 
   const closed = await listClosedSchemas(session);
   const own = Object.values<string>(OWN_SCHEMAS);
   const definitions = dumpSchema({
+    program,
+    serverVersion: snapshot.serverVersion,
     session,
     url,
     applicationName: dump.applicationName,
     snapshot: snapshot.exportedName,
     exclude: [...new Set([...own, ...closed])],
-    limited: await limitsStatements(session),
     signal,
   });
   return {
@@ -88,14 +89,13 @@ export async function startSchemaDump(
 
 /** Settles when pg_dump has ended. @throws Failure DEFINITIONS_FAILED where the archive must hold definitions */
 export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
-  await definitions?.ended.catch((error: unknown) => {
+  await definitions?.text.catch((error: unknown) => {
     if (!mayLack(mode, error)) throw error;
   });
 }
 
 /**
- * Writes the definitions as an entry of their own. An entry that was begun cannot be taken back: it is begun when
- * pg_dump has read everything.
+ * Writes the definitions as an entry of their own, once pg_dump has ended well.
  * @returns what the manifest says of them
  * @throws Failure DEFINITIONS_FAILED where the archive must hold definitions
  */
@@ -105,32 +105,32 @@ export async function addSchemaDefinitions(
   observer: Observer,
 ): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
   if (definitions === undefined) return { leftOut };
+  let text: SchemaText;
   try {
-    await readBeforeLong(definitions, applicationName, observer);
+    text = await readBeforeLong(definitions, applicationName, observer);
   } catch (error) {
     if (mayLack(mode, error)) return { leftOut: [without(error.message.replace(/\s+/g, ' '))] };
     throw error;
   }
   const entry = writer.entry(DEFINITIONS_NAME);
   try {
-    for await (const bytes of definitions.sql as AsyncIterable<Buffer>) await entry.write(bytes);
-    await definitions.ended;
+    await entry.write(text.sql);
   } catch (error) {
     entry.fail(error);
     throw error;
   }
-  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut };
+  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut: [...leftOut, ...text.leftOut] };
 }
 
-/** Waits until pg_dump has read everything, and stops it if it only waits for others' locks. */
+/** Waits until pg_dump has ended, and stops it if it only waits for others' locks. */
 async function readBeforeLong(
-  { read, stop }: SchemaDump,
+  { text, stop }: SchemaDump,
   applicationName: string,
   observer: Observer,
-): Promise<void> {
+): Promise<SchemaText> {
   let waitingSince: number | undefined;
   let done = false;
-  const settled = read.finally(() => (done = true));
+  const settled = text.finally(() => (done = true));
   settled.catch(() => undefined);
   for (;;) {
     await Promise.race([settled, sleep(LOOK_EVERY_MS, undefined, { ref: false })]);
