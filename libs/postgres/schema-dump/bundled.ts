@@ -82,13 +82,15 @@ function wordsOf(failed: string): string {
     .replace(/(?<!^)pg_dump: (?=(error|warning|detail|hint): )/g, '\n$&');
 }
 
-/** The parameters that libpq and pg_dump look at. */
+/** The parameters that libpq and pg_dump look at. Without is_superuser there would be no subscriptions. */
 const REPORTED = [
   'server_version',
   'server_encoding',
   'client_encoding',
   'standard_conforming_strings',
   'integer_datetimes',
+  'session_authorization',
+  'is_superuser',
 ];
 
 /** What a server says to a new connection: https://www.postgresql.org/docs/current/protocol-flow.html */

@@ -12,6 +12,7 @@ export interface SchemaText {
 
 const PAUSE_AFTER_STATEMENTS = 2_000;
 const KNOWS_TRANSACTION_TIMEOUT = 17;
+const KNOWS_RUN_AS_OWNER = 16;
 
 const NAME = String.raw`(?:"(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
 const LITERAL = String.raw`(?:'(?:[^']|'')*'|E'(?:[^'\\]|\\[^]|'')*')`;
@@ -47,7 +48,7 @@ function cleanStatement(statement: string, serverMajor: number, leftOut: Omissio
   if (statement === 'SET transaction_timeout = 0;' && serverMajor < KNOWS_TRANSACTION_TIMEOUT) return '';
   if (statement.startsWith('ALTER ')) return withoutVersions(statement);
   if (statement.startsWith('CREATE USER MAPPING ')) return withoutMappingSecrets(statement, leftOut);
-  if (statement.startsWith('CREATE SUBSCRIPTION ')) return withoutConnection(statement, leftOut);
+  if (statement.startsWith('CREATE SUBSCRIPTION ')) return withoutConnection(statement, serverMajor, leftOut);
   return statement;
 }
 
@@ -96,15 +97,20 @@ function optionsOf(clause: string): string[] | undefined {
   return options;
 }
 
-/** Its password may stand in it in several ways. */
-function withoutConnection(statement: string, leftOut: Omission[]): string {
+/**
+ * Its password may stand in it in several ways. Newer versions of pg_dump add an option that older servers behave as if
+ * they had, and refuse.
+ */
+function withoutConnection(statement: string, serverMajor: number, leftOut: Omission[]): string {
   const [, start = '', name = '', , end] = SUBSCRIPTION.exec(statement) ?? [];
   if (end === undefined) throw unknownForm(statement);
   leftOut.push({
     what: named`the connection of the subscription ${name}`,
     why: named`archives hold no passwords; set it again: ALTER SUBSCRIPTION ${name} CONNECTION '…'`,
   });
-  return `${start}''${end}`;
+  const options =
+    serverMajor < KNOWS_RUN_AS_OWNER ? end.replace(/, run_as_owner = true(?=[^'"]*\);$)/, '') : end;
+  return `${start}''${options}`;
 }
 
 /** Names of the text, for people. */

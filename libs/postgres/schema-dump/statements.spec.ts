@@ -4,10 +4,10 @@ const texts = (sql: string) => [...splitStatements(sql)].map(({ text }) => text)
 
 test.each([
   ['a string', "SELECT 'a;''b;', U&'\\;', 'a\\';"],
-  ['a string with escapes', String.raw`SELECT E'a\';b\\', e'';';`],
+  ['a string with escapes', String.raw`SELECT E'a\';b\\', e''';';`],
   ['a word that ends in e before a quote', String.raw`SELECT date'\';`],
   ['a quoted identifier', 'CREATE TABLE "a;""b;$$ -- /* \'" ("(" int);'],
-  ['dollar quotes', 'DO $a;$ $a$ ;; $b$ ; $$ ; $a$;'],
+  ['dollar quotes', 'DO $a$ ;; $b$ ; $$ ; $a$;'],
   ['a dollar quote with letters beyond ASCII', 'DO $\xc3\xa4$ ; $a$ ; $\xc3\xa4$;'],
   ['an identifier with dollars', 'SELECT a$b$ FROM c$$;'],
   ['a parameter', 'CREATE FUNCTION f(int, int) RETURN ($1$2);'],
