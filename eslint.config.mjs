@@ -36,9 +36,9 @@ const ARROWS = {
   'libs/keys': ['config'],
   'libs/logging': ['config'],
   'libs/config': [],
-  'libs/common': [],
+  'libs/common': ['contracts'],
   'libs/contracts': [],
-  dev: [],
+  dev: ['common', 'contracts'],
 };
 
 /** Packages that only some places may import: a place is a part, a folder or a file. */
@@ -119,6 +119,9 @@ const arrows = [
         'no-restricted-syntax': [
           'error',
           { selector: 'ImportExpression, TSImportType', message: 'Import at the top of the file.' },
+          ...(part === 'libs/contracts'
+            ? [{ selector: ':function', message: 'libs/contracts holds types only.' }]
+            : []),
         ],
         'no-restricted-properties': [
           readsEnvironment(part) ? 'off' : 'error',
@@ -154,6 +157,8 @@ export default defineConfig([
     rules: {
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/no-non-null-assertion': 'error',
+      // A `using` declaration has its effect at the end of its block.
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreUsingDeclarations: true }],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],

@@ -7,7 +7,7 @@ module.exports = {
   testMatch: [
     '<rootDir>/test/heart/**/*.spec.ts',
     '<rootDir>/apps/api/schedules/zones.spec.ts',
-    '<rootDir>/test/e2e/{backup,clocks,daemon-list,dashboard,fuzz,monitoring,restore,schedules,workers}.spec.ts',
+    '<rootDir>/test/e2e/{backup,clocks,daemon-list,dashboard,fuzz,http,monitoring,restore,schedules,workers}.spec.ts',
   ],
   testTimeout: 600_000,
 };

@@ -1,10 +1,10 @@
--- The roles of the API and of the workers, in the database that this runs in, which holds the accounts and the default
--- repository. Run it as a superuser; it may run again. Their passwords are settings of the session:
+-- Creates the roles of the API and of the workers in this database, which holds the accounts and the default
+-- repository. Run it as a superuser; you may run it again. Pass the passwords as settings of the session:
 --   PGOPTIONS='-c snapshotd.api_password=… -c snapshotd.worker_password=…' psql -d snapshotd -f postgres-roles.sql
 --
 -- snapshotd_api     owns the accounts, the sessions and the audit. It may act as snapshotd_worker (SET ROLE), because
 --                   its migrations make the tables of the default repository.
--- snapshotd_worker  owns the default repository, which a restore needs. It reaches nothing of the accounts.
+-- snapshotd_worker  owns the default repository, as restores need. It has no right on the accounts.
 DO $$
 DECLARE
   one record;

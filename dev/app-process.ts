@@ -3,24 +3,24 @@ import { join } from 'node:path';
 import { ServerProcess } from './server-process.js';
 
 /**
- * Node frees large buffers when it looks for garbage among small objects, of which a worker makes few: it is to look
- * after every megabyte of them, in place of sixteen.
+ * Node frees large buffers only when it collects small objects, of which a worker makes few. This collects after each
+ * megabyte of them instead of after 16.
  */
 const OPTIONS_OF_NODE = { api: [], worker: ['--max-semi-space-size=1'] };
 
 export interface AppOptions {
   app: 'api' | 'worker';
-  /** Tells several of one app apart; the app's own name when missing. */
+  /** Distinguishes several processes of one app; the app's name if missing. */
   name?: string;
-  /** The folder that the build wrote. */
+  /** The folder of the build. */
   dist: string;
-  /** Where its log goes. */
+  /** The folder for its log. */
   folder: string;
-  /** All of its settings: nothing else is inherited, so that no variable of a shell leads it astray. */
+  /** All of its settings: it inherits no others from the shell. */
   env: NodeJS.ProcessEnv;
 }
 
-/** Starts the API or a worker as it runs in production: a process of its own. */
+/** Starts the API or a worker as a separate process, as in production. */
 export async function startApp({ app, name = app, dist, folder, env }: AppOptions): Promise<ServerProcess> {
   mkdirSync(folder, { recursive: true });
   return ServerProcess.start({
@@ -34,7 +34,7 @@ export async function startApp({ app, name = app, dist, folder, env }: AppOption
   });
 }
 
-/** What a program needs to run at all. */
+/** The variables that every program needs. */
 function bareEnvironment(): NodeJS.ProcessEnv {
   const names = ['PATH', 'HOME', 'TMPDIR', 'LANG', 'TZ', 'SystemRoot'];
   return Object.fromEntries(
@@ -42,7 +42,7 @@ function bareEnvironment(): NodeJS.ProcessEnv {
   );
 }
 
-/** Waits until an API at this address is ready for work. */
+/** Waits until the API at this URL is ready. */
 export async function apiReady(api: ServerProcess, url: string): Promise<void> {
   await api.ready(async () => {
     const { status } = await fetch(`${url}/health/ready`);

@@ -15,17 +15,16 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { freePort } from './ports.js';
-import { ServerProcess } from './server-process.js';
+import { freePort, ServerProcess } from './server-process.js';
 
 export interface PostgresOptions {
-  /** Where the cluster lives; made when it does not exist. */
+  /** The folder of the cluster; created if missing. */
   folder: string;
-  /** Where initdb and postgres are; the ones from npm when missing. */
+  /** The folder of initdb and postgres; the ones from npm if missing. */
   binaries?: string;
-  /** Whether what is committed must survive a crash of the machine. Throw-away clusters need not wait for disks. */
+  /** Whether commits must survive a crash of the machine. Throw-away clusters need not wait for the disk. */
   durable: boolean;
-  /** A free one when missing. */
+  /** A free port if missing. */
   port?: number;
   /** Further settings, as postgres -c takes them. */
   settings?: Record<string, string>;
@@ -53,12 +52,12 @@ export class EmbeddedPostgres {
       chmodSync(folder, 0o755);
       if (!reachable(folder, owner))
         throw new Error(
-          `PostgreSQL does not run as root, and the user it runs as instead cannot reach ${folder}. ` +
+          `PostgreSQL does not run as root, and its user cannot enter ${folder}. ` +
             'Move the checkout to a folder that every user may enter, or do not run this as root.',
         );
     }
     if (!existsSync(data)) {
-      // Made aside and then renamed: what a crash leaves of it is no cluster.
+      // Created under another name and renamed, so that a crash leaves no partial cluster.
       const unfinished = `${data}.new`;
       rmSync(unfinished, { recursive: true, force: true });
       writeFileSync(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
@@ -105,8 +104,8 @@ export class EmbeddedPostgres {
   }
 
   /**
-   * Makes a role that logs in with this password, and a database that only it may use.
-   * @returns the URL by which it gets there
+   * Creates a role with this password and a database that only it may use.
+   * @returns the role's URL of the database
    */
   async createOwner(name: string, password: string): Promise<string> {
     await this.createDatabase(name);
@@ -121,7 +120,7 @@ export class EmbeddedPostgres {
     return this.urlOf(name, password, name);
   }
 
-  /** Runs a script with settings of its session, which may hold secrets. */
+  /** Runs a script with settings in its session, which may hold secrets. */
   async runScript(sql: string, settings: Record<string, string>): Promise<void> {
     await this.asSuperuser(DATABASE, async (client) => {
       for (const [name, value] of Object.entries(settings))
@@ -171,7 +170,7 @@ async function initialise(
   ];
   await promisify(execFile)(join(binaries, 'initdb'), [...args, '--no-sync'], owner).catch(
     (error: unknown) => {
-      // With what initdb wrote, if it could be run.
+      // The message contains initdb's output.
       throw new Error(`initdb failed: ${(error as Error).message}`, { cause: error });
     },
   );
@@ -183,7 +182,7 @@ function npmBinaries(): string {
     return join(dirname(require.resolve(name)), '..', 'native', 'bin');
   } catch (cause) {
     throw new Error(
-      `There is no embedded PostgreSQL for this machine (${name}). Set DATABASE_URL to one of your own.`,
+      `There is no embedded PostgreSQL for this machine (${name}). Set DATABASE_URL to your own.`,
       { cause },
     );
   }
@@ -194,7 +193,7 @@ interface Owner {
   gid: number;
 }
 
-/** PostgreSQL refuses to run as root: then whom to run it as. */
+/** The user to run PostgreSQL as if this process is root, which PostgreSQL refuses. */
 function unprivilegedOwner(): Owner | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const users = readFileSync('/etc/passwd', 'utf8')
@@ -204,10 +203,10 @@ function unprivilegedOwner(): Owner | undefined {
     const [, , uid, gid] = users.find((user) => user[0] === name) ?? [];
     if (uid !== undefined && gid !== undefined) return { uid: Number(uid), gid: Number(gid) };
   }
-  throw new Error('PostgreSQL does not run as root, and there is no user postgres or nobody to run it as.');
+  throw new Error('PostgreSQL does not run as root, and there is no user named postgres or nobody.');
 }
 
-/** A checkout below root's home is closed to others; the programs are then run from a copy. */
+/** Copies the programs if other users cannot enter the checkout, for example in root's home. */
 function reachableBinaries(binaries: string, owner: Owner | undefined): string {
   if (owner === undefined || reachable(binaries, owner)) return binaries;
   const native = dirname(binaries);

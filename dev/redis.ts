@@ -2,29 +2,28 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { keptPassword } from './kept-password.js';
-import { freePort } from './ports.js';
-import { ServerProcess } from './server-process.js';
+import { keptPassword } from './folders.js';
+import { freePort, ServerProcess } from './server-process.js';
 
 export interface RedisOptions {
-  /** Where its data live, and its password, for a later start. */
+  /** The folder for its data and its passwords. */
   folder: string;
-  /** A free one when missing. */
+  /** A free port if missing. */
   port?: number;
 }
 
-/** What the API and the workers may do: no command that reaches beyond their keys, and no key of other queues. */
+/** The rights of the API and the workers: only their queues' keys, and no dangerous commands. */
 export const REDIS_RIGHTS = {
   api: '~snapshotd:* +@all -@dangerous +info',
   worker: '~snapshotd:daemons:* ~snapshotd:workers:* +@all -@dangerous +info',
 };
 export type RedisUser = keyof typeof REDIS_RIGHTS;
 
-/** A private redis-server on the loopback address, set up as a queue needs it. */
+/** A private redis-server on the loopback address, configured for a queue. */
 export class EmbeddedRedis {
   private constructor(
     readonly process: ServerProcess,
-    /** As a user who may do everything. */
+    /** The URL of the user with all rights. */
     readonly url: string,
     private readonly passwords: Record<RedisUser, string>,
   ) {}
@@ -73,7 +72,7 @@ export class EmbeddedRedis {
 
 async function ping(url: string): Promise<void> {
   const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, maxRetriesPerRequest: 0 });
-  client.on('error', () => undefined); // The rejected promise tells.
+  client.on('error', () => undefined); // The promise is rejected, too.
   try {
     await client.connect();
     await client.ping();

@@ -1,22 +1,23 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pollUntil, withTimeout } from '#common';
 
 export interface ServerProcessOptions {
-  /** For messages: "PostgreSQL". */
+  /** The name for messages, such as "PostgreSQL". */
   name: string;
   command: string;
   args: string[];
   env?: NodeJS.ProcessEnv;
-  /** What to write to its standard input, such as a configuration that must not show in a list of processes. */
+  /** Its standard input, for example a configuration with secrets that must not be in its arguments. */
   input?: string;
-  /** Takes what it prints. */
+  /** The file for its output. */
   logFile: string;
-  /** Remembers the process, so that a later run can end what a crashed one left. */
+  /** Records the process, so that a later run can end it after a crash. */
   pidFile: string;
-  /** As whom to run; as the present user when missing. */
+  /** The user to run as; the present user if missing. */
   owner?: { uid: number; gid: number };
   stopSignal: NodeJS.Signals;
 }
@@ -25,8 +26,8 @@ const STOP_WITHIN_MS = 15_000;
 const KILL_WITHIN_MS = 5_000;
 
 /**
- * A server that runs beside this process. It has a process group of its own, so that a Ctrl-C at the terminal
- * does not reach it: its starter stops it, in the right order.
+ * A server as a child process. It has a separate process group, so that Ctrl-C at the terminal does not reach it: its
+ * starter stops it in the right order.
  */
 export class ServerProcess {
   private constructor(
@@ -48,7 +49,7 @@ export class ServerProcess {
     child.stdin?.end(options.input);
     writeFileSync(options.pidFile, JSON.stringify({ pid: child.pid, began: beginningOf(child.pid ?? 0) }));
     const server = new ServerProcess(options, child);
-    // A program that ends without having stopped its servers must not leave them behind.
+    // Stops the server if this program ends without having stopped it.
     process.once('exit', server.orphan);
     return server;
   }
@@ -63,51 +64,55 @@ export class ServerProcess {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
-  /** Resolves once the process has ended, whatever the reason. */
-  async ended(): Promise<void> {
-    if (this.running) await once(this.child, 'exit');
+  /** Resolves when the process has ended. @throws AbortError if the signal is aborted first */
+  async ended(signal?: AbortSignal): Promise<void> {
+    if (this.running) await once(this.child, 'exit', { signal });
   }
 
   /**
    * Waits until the probe succeeds.
-   * @throws Error with the end of the log when the server ends or stays away
+   * @throws Error with the end of the log if the process ends or does not answer in time
    */
   async ready(probe: () => Promise<unknown>, withinMs = 30_000): Promise<void> {
-    const deadline = Date.now() + withinMs;
-    let reason: unknown;
-    while (this.running && Date.now() < deadline) {
+    let cause: unknown;
+    const look = async () => {
+      if (!this.running) return 'ended at once';
       try {
         await probe();
-        return;
+        return 'ready';
       } catch (error) {
-        reason = error;
-        await sleep(50);
+        cause = error;
+        return undefined;
       }
-    }
-    const state = this.running ? `did not answer within ${withinMs / 1000} s` : 'ended at once';
+    };
+    const state = await pollUntil(look, { everyMs: 50, timeoutMs: withinMs });
+    if (state === 'ready') return;
     await this.stop();
-    throw new Error(`${this.options.name} ${state}. ${this.options.logFile} ends with:\n${this.logTail()}`, {
-      cause: reason,
-    });
+    throw this.failure(state ?? `did not answer within ${withinMs / 1000} s`, cause);
+  }
+
+  /** Waits until the log contains this. @throws Error with the end of the log if it does not in time */
+  async logs(expected: string | RegExp, withinMs = 60_000): Promise<void> {
+    const look = () => {
+      const log = this.logTail(Infinity);
+      return (typeof expected === 'string' ? log.includes(expected) : expected.test(log)) || undefined;
+    };
+    if ((await pollUntil(look, { everyMs: 20, timeoutMs: withinMs })) === undefined)
+      throw this.failure(`did not log ${expected} within ${withinMs / 1000} s`);
   }
 
   signal(signal: NodeJS.Signals): void {
     if (this.running) this.child.kill(signal);
   }
 
-  /** Asks the process to end, kills it when it does not, and resolves when it is gone. */
+  /** Sends the stop signal, kills the process if it does not end in time, and resolves when it is gone. */
   async stop(): Promise<void> {
-    if (this.running) {
-      this.signal(this.options.stopSignal);
-      const late = new AbortController();
-      await Promise.race([
-        this.ended(),
-        sleep(STOP_WITHIN_MS, undefined, { signal: late.signal }).catch(() => undefined),
-      ]);
-      late.abort();
-      this.signal('SIGKILL');
-      await this.ended();
-    }
+    this.signal(this.options.stopSignal);
+    const late = () => new Error('it does not end');
+    await withTimeout(STOP_WITHIN_MS, undefined, late, (signal) => this.ended(signal)).catch(() =>
+      this.signal('SIGKILL'),
+    );
+    await this.ended();
     process.removeListener('exit', this.orphan);
     rmSync(this.options.pidFile, { force: true });
   }
@@ -115,43 +120,46 @@ export class ServerProcess {
   logTail(lines = 15): string {
     return readFileSync(this.options.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
   }
+
+  private failure(what: string, cause?: unknown): Error {
+    const { name, logFile } = this.options;
+    return new Error(`${name} ${what}. ${logFile} ends with:\n${this.logTail()}`, { cause });
+  }
 }
 
-/** Ends the process of a run that crashed, if it still lives and is really that one. */
+/** Ends the process that a crashed run left behind. */
 async function endLeftover({ name, pidFile, stopSignal }: ServerProcessOptions): Promise<void> {
   let left: { pid: number; began: string };
   try {
     left = JSON.parse(readFileSync(pidFile, 'utf8')) as typeof left;
   } catch {
-    return; // No file, or one that the crash cut short: nothing to go by.
+    return; // The file is missing, or the crash truncated it.
   }
-  // A process id may have gone to another process since; its beginning tells them apart.
+  // Another process may have the same id by now, but not the same start time.
   const lives = () => left.began !== '' && beginningOf(left.pid) === left.began;
   for (const signal of [stopSignal, 'SIGKILL'] as const) {
     if (!lives()) return;
     process.kill(left.pid, signal);
-    for (const deadline = Date.now() + KILL_WITHIN_MS; lives() && Date.now() < deadline;) await sleep(50);
+    await pollUntil(() => !lives() || undefined, { everyMs: 50, timeoutMs: KILL_WITHIN_MS });
   }
   if (lives())
     throw new Error(`${name} of an earlier run (process ${left.pid}) does not end. End it, then try again.`);
 }
 
 /**
- * Makes a folder this process's own for as long as it lives.
- * @returns what gives it free again
- * @throws Error when another process has it that still lives
+ * Locks a folder for this process.
+ * @returns a function that unlocks it
+ * @throws Error if another running process has locked it
  */
 export function claimFolder(folder: string): () => void {
   const file = join(folder, 'owner.json');
   try {
     const owner = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; began: string };
     if (owner.began !== '' && beginningOf(owner.pid) === owner.began)
-      throw new FolderTaken(
-        `${folder} is in use by process ${owner.pid}, which runs already. Stop it first.`,
-      );
+      throw new FolderTaken(`${folder} is in use by process ${owner.pid}. Stop that process first.`);
   } catch (error) {
     if (error instanceof FolderTaken) throw error;
-    // No file, or one that a crash cut short: nobody has it.
+    // The file is missing, or a crash truncated it.
   }
   writeFileSync(file, JSON.stringify({ pid: process.pid, began: beginningOf(process.pid) }));
   return () => rmSync(file, { force: true });
@@ -159,7 +167,7 @@ export function claimFolder(folder: string): () => void {
 
 class FolderTaken extends Error {}
 
-/** When a process began, in whatever unit the system tells it, or '' when there is none. */
+/** The start time of a process in the system's format; '' if it does not exist. */
 function beginningOf(pid: number): string {
   try {
     if (process.platform !== 'linux')
@@ -173,4 +181,14 @@ function beginningOf(pid: number): string {
   } catch {
     return '';
   }
+}
+
+/** Finds a port of the loopback address that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }

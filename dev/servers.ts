@@ -1,30 +1,30 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { keptPassword } from './kept-password.js';
+import { keptPassword } from './folders.js';
 import { EmbeddedPostgres } from './postgres.js';
 import { EmbeddedRedis } from './redis.js';
-import { EmbeddedS3 } from './s3.js';
+import { EmbeddedS3 } from './s3/server.js';
 
 export interface ServersOptions {
-  /** Where they keep what they hold. */
+  /** The folder for their data. */
   folder: string;
-  /** Variables that are set already: what they name is used instead of an embedded server. */
+  /** The present settings: a server that they name replaces an embedded one. */
   env: NodeJS.ProcessEnv;
-  /** Whether what they hold must survive a crash of the machine. */
+  /** Whether their data must survive a crash of the machine. */
   durable: boolean;
-  /** The script that makes the roles of the API and the workers in PostgreSQL; without it both are superusers. */
+  /** The script that creates the PostgreSQL roles of the API and the workers; without it both are superusers. */
   rolesScript?: string;
-  /** Which queue to run; a private redis-server where there is one when missing. */
+  /** The kind of queue; if missing, a private redis-server if one is installed. */
   queue?: 'redis' | 'postgres';
   ports?: { postgres?: number | undefined; redis?: number | undefined; s3?: number | undefined };
 }
 
-/** The servers that the API and the workers need, as far as they are not there already. */
+/** The embedded servers that the API and the workers need. */
 export interface Servers {
-  /** The variables that lead the API and the workers to them. */
+  /** The settings of the API and the workers for these servers. */
   env: Record<string, string>;
-  /** Those that differ: each has accounts of its own, with the rights that it needs. */
+  /** The settings that differ: each has separate accounts with only the rights that it needs. */
   accounts: { api: Record<string, string>; worker: Record<string, string> };
   postgres?: EmbeddedPostgres;
   redis?: EmbeddedRedis;
@@ -34,7 +34,7 @@ export interface Servers {
 
 const BUCKET = 'snapshotd-archives';
 
-/** Starts what is missing. @throws Error when one does not start; those that did are stopped again */
+/** Starts the missing servers. @throws Error if one does not start, after stopping the others */
 export async function startServers(options: ServersOptions): Promise<Servers> {
   const { folder, env: given, durable, ports = {} } = options;
   const env: Record<string, string> = {};
@@ -87,7 +87,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
   }
 }
 
-/** Gives the API and the workers what each of them needs of the servers that were started, and no more. */
+/** Creates accounts for the API and the workers, each with only the rights that it needs. */
 async function giveRoles(
   { env, accounts, postgres, redis }: Servers,
   folder: string,
@@ -101,7 +101,7 @@ async function giveRoles(
       'snapshotd.worker_password': worker,
     });
     accounts.api['DATABASE_URL'] = postgres.urlOf('snapshotd_api', api);
-    // A worker knows no database but the repository.
+    // A worker uses no database but the repository.
     accounts.worker['DATABASE_URL'] = postgres.urlOf('snapshotd_worker', worker);
     if (env['QUEUE_URL'] === env['DATABASE_URL'])
       env['QUEUE_URL'] = await postgres.createOwner('snapshotd_queue', passwordOf('queue'));
@@ -110,7 +110,7 @@ async function giveRoles(
     for (const app of ['api', 'worker'] as const) accounts[app]['QUEUE_URL'] = redis.urlOf(app);
 }
 
-/** Generated once and kept, for the present user's eyes only. @returns the file that holds it */
+/** Generates a key once and keeps it in a file that only the present user can read. @returns the file */
 function keptSecretKey(folder: string): string {
   const file = join(folder, 'secret-key');
   mkdirSync(folder, { recursive: true });

@@ -1,12 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from './ports.js';
-import { ServerProcess } from './server-process.js';
+import { freePort, ServerProcess } from './server-process.js';
 
 const CONF = '/etc/swift/swift.conf';
 
-/** An S3 server that checks signatures and rights, and that can abort and list uploads: OpenStack Swift. */
+/** OpenStack Swift: an S3 server that checks signatures and rights, and can abort and list uploads. */
 export class Swift {
   private constructor(
     readonly endpoint: string,
@@ -14,10 +13,10 @@ export class Swift {
   ) {}
 
   static readonly owner = { AWS_ACCESS_KEY_ID: 'test:tester', AWS_SECRET_ACCESS_KEY: 'testing' };
-  /** May log in, and may write nothing. */
+  /** May log in but not write. */
   static readonly reader = { AWS_ACCESS_KEY_ID: 'test:reader', AWS_SECRET_ACCESS_KEY: 'reading' };
 
-  /** It needs Debian's packages and, for its file below /etc, root. */
+  /** Whether Debian's packages are installed and this process is root, which the file in /etc needs. */
   static available(): boolean {
     const installed = spawnSync('sh', ['-c', 'command -v swift-proxy-server swift-object-server memcached'], {
       stdio: 'ignore',
@@ -28,7 +27,7 @@ export class Swift {
   static async start(folder: string, buckets: string[]): Promise<Swift> {
     mkdirSync(join(folder, 'devices', 'd1'), { recursive: true });
     mkdirSync('/etc/swift', { recursive: true });
-    // The one file that Swift reads from nowhere else. An installation's own will do as well.
+    // Swift reads this file only from /etc. An existing one works, too.
     if (!existsSync(CONF))
       writeFileSync(
         CONF,
@@ -63,7 +62,7 @@ export class Swift {
           `[pipeline:main]\npipeline = ${kind}-server\n[app:${kind}-server]\nuse = egg:swift#${kind}\n`,
       );
       await run(`swift-${kind}`, `swift-${kind}-server`, [file]);
-      // The proxy shuns a server for a minute that failed it a few times: all must be up before it.
+      // The proxy avoids a server for a minute after a few errors, so all must run before it.
       await processes.at(-1)?.ready(() => fetch(`http://127.0.0.1:${port}/`));
     }
     const cachePort = await freePort();
@@ -101,7 +100,7 @@ export class Swift {
     return swift;
   }
 
-  /** By Swift's own protocol, which needs no S3 client. */
+  /** Creates a bucket by Swift's protocol, which needs no S3 client. */
   private async createBucket(name: string): Promise<void> {
     const { AWS_ACCESS_KEY_ID: user, AWS_SECRET_ACCESS_KEY: key } = Swift.owner;
     const login = await fetch(`${this.endpoint}/auth/v1.0`, {

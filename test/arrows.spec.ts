@@ -23,7 +23,8 @@ const FORBIDDEN: Case[] = [
   ['libs/contracts/new.ts', "import { readFileSync } from 'node:fs';"],
   ['libs/contracts/new.ts', "import { z } from 'zod';"],
   ['libs/contracts/new.ts', "import { Secret } from '#config';"],
-  ['dev/new.ts', "import { Failure } from '#common';"],
+  ['libs/contracts/new.ts', 'export const double = (rows: number) => 2 * rows;'],
+  ['dev/new.ts', "import { ObjectStore } from '#storage';"],
   ['libs/common/new.ts', "import { Injectable } from '@nestjs/common';"],
   ['libs/logging/new.ts', "import { startServers } from '../../dev/index.js';"],
   ['libs/logging/new.ts', "const level = process.env['LOG_LEVEL'];"],
@@ -61,6 +62,7 @@ const ALLOWED: Case[] = [
   ['apps/cli/environment.ts', 'const { SNAPSHOTD_TOKEN } = process.env;'],
   ['apps/worker/daemon.processor.ts', "import { WorkerHost } from '@nestjs/bullmq';"],
   ['libs/archive/new.spec.ts', "import { DaemonQueue } from '#queue';"],
+  ['dev/new.ts', "import { pollUntil } from '#common';"],
   ['tools/new.ts', "import { startServers } from '../dev/index.js';"],
   ['test/new.ts', "import { S3Client } from '@aws-sdk/client-s3';"],
 ];
@@ -73,7 +75,7 @@ const NOWHERE: Case[] = PARTS.map((part) => [`${part}/new.ts`, "import { thing }
 
 /**
  * Lints every case with the rules that hold the arrows, and gives what they say. ESLint loads its configuration
- * with import(), which Jest's sandbox does not have: hence a process of its own. These rules need no types, so
+ * with import(), which Jest's sandbox does not have: hence a separate process. These rules need no types, so
  * that the files need not exist.
  */
 function lint(cases: Case[]): string[][] {

@@ -37,7 +37,7 @@ const compose = parse(read('docker-compose.yml'), { merge: true }) as {
 const { services } = compose;
 const dockerfile = read('Dockerfile').split('\n');
 
-/** What the command in .env.example makes of it. */
+/** The output of the command in .env.example. */
 const dotEnv: Record<string, string> = (() => {
   const [command = ''] = /while[^]*?> \.env$/m.exec(read('.env.example').replace(/^# ?/gm, '')) ?? [];
   const made = execFileSync('bash', ['-c', command.replace(/> \.env$/, '')], { cwd: ROOT, encoding: 'utf8' });
@@ -114,7 +114,7 @@ describe.each(['api', 'worker'])('the environment of the %s', (name) => {
     expect(settings.store).toMatchObject({ endpoint: 'http://s3:8333', forcePathStyle: true });
   });
 
-  test('names no variable that nobody reads', () => {
+  test('names only variables that are read', () => {
     const [, schema = ''] = /z\.object\(\{\n(.*?)\n\s*\}\);/s.exec(read('libs/config/settings.ts')) ?? [];
     const settings = [...schema.matchAll(/^ +([A-Z][A-Z0-9_]+):/gm)].map(([, key]) => key);
     expect(settings).toContain('DATABASE_URL');
@@ -157,7 +157,7 @@ test('there are two workers, which write nothing to disk', () => {
   expect(service('worker')).toMatchObject({ deploy: { replicas: 2 }, read_only: true });
 });
 
-test('what is waited for exists, and can become what it is waited for to be', () => {
+test('every dependency exists and can reach the state that its dependents wait for', () => {
   for (const [name, { depends_on = {} }] of Object.entries(services))
     for (const [other, { condition }] of Object.entries(depends_on)) {
       expect(Object.keys(services)).toContain(other);
@@ -360,7 +360,7 @@ function moved(url: string | undefined, host: string, database?: string): string
     await expect(sql(apiUrl(), statement)).rejects.toMatchObject({ code: '42501' });
   });
 
-  test('nobody else comes in', async () => {
+  test('refuses all other credentials', async () => {
     await sql(postgres.url(), "CREATE ROLE stranger LOGIN PASSWORD 'x'");
     await expect(sql(postgres.urlOf('stranger', 'x'), 'SELECT')).rejects.toMatchObject({ code: '42501' });
     const socket = connect(Number(redisHost.split(':')[1]), '127.0.0.1');

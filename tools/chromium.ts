@@ -3,14 +3,14 @@ import { type Browser, chromium } from 'playwright-core';
 
 const PATHS = [process.env['CHROMIUM_PATH'] ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser'];
 
-/** The Chromium of this machine; undefined where there is none. */
+/** The path of Chromium on this machine; undefined if it is not installed. */
 export const chromiumPath = PATHS.find((path) => path !== '' && existsSync(path));
 
-/** @throws Error where there is no Chromium */
+/** Starts Chromium. @throws Error if it is not installed */
 export function launchChromium(): Promise<Browser> {
   if (chromiumPath === undefined)
-    throw new Error('There is no Chromium here. Install the package chromium, or set CHROMIUM_PATH.');
-  // Chromium has no sandbox for root, and its shared memory is small in containers.
+    throw new Error('Chromium is not installed. Install the package chromium, or set CHROMIUM_PATH.');
+  // Chromium's sandbox does not work for root, and containers have little shared memory.
   return chromium.launch({
     executablePath: chromiumPath,
     args: ['--no-sandbox', '--disable-dev-shm-usage', '--font-render-hinting=none'],

@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+
+import { openArchive } from '#archive';
+import { formatBytes, formatCount } from '#common';
 import { readSettings, Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
 import { databaseOptions, openDatabase } from '#database';
 import {
   apiReady,
+  Client,
   freePort,
   type ServerProcess,
   startApp,
@@ -14,12 +17,11 @@ import {
   throwAwayFolder,
 } from '../dev/index.js';
 import { ObjectStore } from '#storage';
-import { Client } from './client.js';
+
 import { countEntities, emptyRepository, fillRepository } from './fill-repository.js';
-import { listEntries } from './list-entries.js';
-import { ProgressBar } from './progress-bar.js';
 
 const DIST = join(__dirname, '..');
+const BAR_WIDTH = 30;
 const interrupted = new AbortController();
 
 function say(text: string): void {
@@ -27,21 +29,45 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Draws a daemon's progress until it has ended. */
-async function watched(client: Client, started: DaemonStatus): Promise<DaemonStatus> {
-  const bar = new ProgressBar(process.stdout);
-  let status = started;
-  while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
-    bar.draw(status);
-    await sleep(100, undefined, { signal: interrupted.signal });
-    status = await client.status(status.id);
-  }
-  bar.draw(status);
-  bar.end();
+/** Draws a job's progress until it ends: a moving bar on a terminal, a line for each change elsewhere. */
+async function watched(client: Client, { id }: DaemonStatus): Promise<DaemonStatus> {
+  const out = process.stdout;
+  let last = '';
+  const draw = ({ progresssMessage, progresssCurrent, progresssTotal, status }: DaemonStatus) => {
+    const share = status === 'COMPLETED' ? 1 : progresssTotal === 0 ? 0 : progresssCurrent / progresssTotal;
+    const full = Math.round(share * BAR_WIDTH);
+    const percent = `${Math.floor(share * 100)}%`.padStart(4);
+    const line = `${percent} ${progresssCurrent}/${progresssTotal} ${progresssMessage}`;
+    if (out.isTTY) out.write(`\r\x1b[K[${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}]${line}`);
+    else if (line !== last) out.write(`${line.trimStart()}\n`);
+    last = line;
+    return false;
+  };
+  const seen = await client.watch(id, draw, { everyMs: 100, signal: interrupted.signal });
+  if (out.isTTY) out.write('\n');
+  const status = seen.at(-1);
+  if (status === undefined) throw new Error(`There is no status of job ${id}`);
   return status;
 }
 
-/** Does the main job once, from nothing: everything is started, used and stopped again. */
+/** Lists an archive's entries from its manifest, one a line: name, rows, size. */
+async function entriesOf(store: ObjectStore, url: string): Promise<string[]> {
+  const key = decodeURIComponent(url.slice(store.url('').length));
+  const object = await store.open(key, interrupted.signal);
+  if (object === undefined) throw new Error(`There is no object ${key}`);
+  const { manifest } = await openArchive(object);
+  const entries = manifest.tables.flatMap((table) => table.entries);
+  const width = Math.max(...entries.map(({ name }) => name.length));
+  return [
+    ...entries.map(
+      ({ name, rows, length }) =>
+        `${name.padEnd(width)} ${formatCount(rows).padStart(6)} rows ${formatBytes(length).padStart(7)}`,
+    ),
+    'manifest.json',
+  ];
+}
+
+/** Backs up, deletes and restores a repository once, on servers that it starts and stops. */
 async function demo(): Promise<void> {
   const folder = throwAwayFolder();
   const running: { stop(): Promise<void> }[] = [];
@@ -78,7 +104,7 @@ async function demo(): Promise<void> {
 
     say('Logging in as an administrator and starting a backup ...');
     const client = new Client(url);
-    await client.login(administrator.email, administrator.password);
+    await client.login(administrator);
     const status = await watched(client, await client.startBackup());
     say(JSON.stringify(status, null, 2));
     if (status.status !== 'COMPLETED' || status.backupUrl === null) throw new Error('The backup failed.');
@@ -86,7 +112,7 @@ async function demo(): Promise<void> {
     say('\nThe archive holds:');
     Object.assign(process.env, servers.env);
     const store = new ObjectStore(readSettings(env).store);
-    for (const line of await listEntries(store, status.backupUrl)) say(`  ${line}`);
+    for (const line of await entriesOf(store, status.backupUrl)) say(`  ${line}`);
     store.close();
 
     say('\nDeleting everything ...');
@@ -98,7 +124,7 @@ async function demo(): Promise<void> {
     if (back !== 785) throw new Error(`${back} entities are back instead of 785.`);
     say(`  ${back} entities are back.`);
 
-    say('\nTo look further: `npm start` runs all this to stay, and prints where. README.md has the calls.');
+    say('\nTo try it yourself, run `npm start`: it keeps everything running and prints the addresses.');
   } finally {
     for (const part of running.toReversed()) await part.stop();
     await rm(folder, { recursive: true, force: true });

@@ -5,8 +5,8 @@ import { AccessControlList, AccessGrant, Node, Principal, Revision } from '#data
 const TYPES = ['project', 'folder', 'dataset', 'file'] as const;
 
 /**
- * Fills an empty default repository with exactly 785 rows: 4 principals, 380 nodes in a tree, 391 revisions,
- * 4 access control lists and their 6 grants.
+ * Fills an empty default repository with exactly 785 rows: 4 principals, 380 nodes in a tree, 391 revisions, 4 access
+ * control lists and their 6 grants.
  */
 export async function fillRepository(database: DataSource): Promise<void> {
   await database.transaction(async (manager) => {
@@ -72,7 +72,7 @@ export async function fillRepository(database: DataSource): Promise<void> {
         accessTypes: principal === 4 ? ['READ'] : ['READ', 'UPDATE', 'DELETE', 'CHANGE_PERMISSIONS'],
       })),
     );
-    // The rows came with ids of their own; the next ones must not meet them.
+    // The rows have explicit ids; the sequences must continue after them.
     for (const table of ['principal', 'node'])
       await manager.query(
         `SELECT setval(pg_get_serial_sequence($1, 'id'), (SELECT max(id) FROM repository.${table}))`,

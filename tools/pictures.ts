@@ -9,7 +9,7 @@ const DESKTOP = { width: 1200, height: 940 };
 const PHONE = { width: 390, height: 1040 };
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
-/** Takes the README's pictures of the console from the running product. */
+/** Takes the README's pictures of the console. */
 async function takePictures(): Promise<void> {
   say('Starting the product and making two weeks of backups ...');
   const product = await startProduct();
@@ -41,8 +41,8 @@ async function takePictures(): Promise<void> {
     await take(desktop, 'overview');
     await take(desktop, 'overview-dark', 'dark');
     await take(phone, 'phone-overview');
-    await product.finished(started);
-    say(`They are in ${FOLDER}.`);
+    await product.client.finished(started.id);
+    say(`The pictures are in ${FOLDER}.`);
   } finally {
     await browser.close();
     await product.stop();

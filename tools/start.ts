@@ -20,13 +20,13 @@ const withWorker = !process.argv.includes('--no-worker');
 const watches = process.argv.includes('--watch');
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
-/** Runs everything on a folder that stays, until it is told to stop. */
+/** Runs everything with data in ./.data until a signal stops it. */
 async function start(): Promise<void> {
   const stopped = new Promise<string>((tell) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => tell(signal));
   });
   mkdirSync(FOLDER, { recursive: true });
-  // PostgreSQL may have to run as another user, who must be able to enter but not to look around.
+  // PostgreSQL may run as another user, who must be able to enter the folder.
   chmodSync(FOLDER, 0o711);
 
   const release = claimFolder(FOLDER);
@@ -62,7 +62,7 @@ async function start(): Promise<void> {
       },
       worker: { ...env, ...servers.accounts.worker },
     };
-    // No API connects to a repository, and no worker logs anybody in or tells anybody of what has ended.
+    // The API does not connect to a repository. The worker serves no logins and sends no notifications.
     delete envOf.api['REPOSITORY_URL'];
     for (const name of SECRETS_OF_THE_API) delete envOf.worker[name];
     const scheme = process.env['TLS_CERT_FILE'] ? 'https' : 'http';
@@ -76,9 +76,9 @@ async function start(): Promise<void> {
     say(`administrator        ${administrator.email}`);
     say(`password             ${administrator.password}`);
     say(`data and logs        ${FOLDER}`);
-    say(`in use               ${described(servers)}`);
+    say(`servers              ${described(servers)}`);
     if (!withWorker) {
-      say('No worker was started. One of your own needs:');
+      say('No worker was started. Your own worker needs:');
       for (const [name, value] of Object.entries({ ...servers.env, ...servers.accounts.worker }))
         say(`  export ${name}='${value}'`);
     }
@@ -98,7 +98,7 @@ async function start(): Promise<void> {
   say('Stopped.');
 }
 
-/** The API and the worker, as processes of their own. */
+/** The API and the worker as separate processes. */
 class Apps {
   private running: ServerProcess[] = [];
 
@@ -115,7 +115,7 @@ class Apps {
     if (api !== undefined && this.url !== undefined) await apiReady(api, this.url);
   }
 
-  /** Restarts both. If one does not start, the next change may mend it. */
+  /** Restarts both. If one does not start, the next change may fix it. */
   async restart(): Promise<void> {
     await this.stop();
     await this.start().then(
@@ -128,25 +128,25 @@ class Apps {
     for (const app of this.running.splice(0).toReversed()) await app.stop();
   }
 
-  /** Resolves when one of them ends by itself, and says so. */
+  /** Resolves when one of them ends unexpectedly, with the end of its log. */
   ended(): Promise<string> {
     return Promise.race(
       this.running.map(async (app, index) => {
         await app.ended();
         const name = index === 0 ? 'API' : 'worker';
-        return `The ${name} ended by itself; its log ends with:\n${app.logTail()}\n`;
+        return `The ${name} ended unexpectedly. Its log ends with:\n${app.logTail()}\n`;
       }),
     );
   }
 }
 
-/** The S3 server's address is part of every backupUrl, so that it must stay. */
+/** The port of the last start: every backupUrl contains it. */
 function rememberedS3Port(): number | undefined {
   const file = join(FOLDER, 's3-port');
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
 }
 
-/** Generated once and kept for later starts, for the present user's eyes only. */
+/** Generates the administrator once and keeps it in a file that only the present user can read. */
 function rememberedAdministrator(): { email: string; password: string } {
   const { ADMIN_EMAIL: email, ADMIN_PASSWORD: password } = process.env;
   if (email && password) return { email, password };
@@ -163,7 +163,7 @@ function port(name: string): number | undefined {
 }
 
 function described({ postgres, redis, s3 }: Awaited<ReturnType<typeof startServers>>): string {
-  const own = (name: string) => `${name} as set`;
+  const own = (name: string) => `your ${name}`;
   return [
     postgres ? 'embedded PostgreSQL' : own('DATABASE_URL'),
     s3 ? 'embedded S3' : own('S3_ENDPOINT'),

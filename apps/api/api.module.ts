@@ -1,7 +1,8 @@
 import { type DynamicModule, Module } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
-import type { Settings } from '#config';
+import { SETTINGS, type Settings } from '#config';
 import { errorSentence } from '#common';
 import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { Keys } from '#keys';
@@ -13,9 +14,7 @@ import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
 import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
-import { PageLogin } from './auth/page-login.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
-import { AssetsController } from './console/assets.controller.js';
 import { DaemonPagesController } from './console/daemon-pages.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
@@ -26,6 +25,7 @@ import { Daemons } from './daemons/daemons.js';
 import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
 import { HealthController } from './health/health.controller.js';
+import { ReasonFilter } from './http/reason.js';
 import { Metrics } from './metrics/metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
 import { EndedDaemons } from './notifications/ended-daemons.js';
@@ -37,14 +37,13 @@ import { ScheduleClock } from './schedules/schedule-clock.js';
 import { ScheduleRuns } from './schedules/schedule-runs.js';
 import { SchedulesController } from './schedules/schedules.controller.js';
 import { Schedules } from './schedules/schedules.js';
-import { SETTINGS } from './settings.js';
 import { Workers } from './workers/workers.js';
 import { WorkersController } from './workers/workers.controller.js';
 
 const RETRY_EVERY_MS = 2_000;
-/** Within two seconds a client is to be told that the database is away. */
+/** Clients learn within two seconds that the database is down. */
 const DATABASE_ANSWERS_WITHIN_MS = 1_500;
-/** Requests to the object store are tried again while a client waits, but not for long. */
+/** The retries of requests to the object store are short, because a client is waiting. */
 const STORE_RETRY_MS = 5_000;
 
 @Module({})
@@ -56,7 +55,7 @@ export class ApiModule {
         TypeOrmModule.forRootAsync({
           useFactory: () => ({
             ...databaseOptions(settings.databaseUrl),
-            // The database may start after the API: keep trying, and say so.
+            // The database may start after the API.
             retryAttempts: Number.MAX_SAFE_INTEGER,
             retryDelay: RETRY_EVERY_MS,
             toRetry: (error: Error) => {
@@ -75,7 +74,6 @@ export class ApiModule {
       controllers: [
         ArchivePagesController,
         ArchivesController,
-        AssetsController,
         DaemonPagesController,
         DaemonsController,
         HealthController,
@@ -94,7 +92,6 @@ export class ApiModule {
         History,
         Metrics,
         Notifications,
-        PageLogin,
         Pages,
         Pruning,
         ScheduleAudit,
@@ -108,8 +105,9 @@ export class ApiModule {
           provide: NotificationQueue,
           inject: [Keys],
           useFactory: (keys: Keys) =>
-            somebodyIsTold(settings) ? NotificationQueue.open(settings.queueUrl, keys, logger) : undefined,
+            hasAddresses(settings) ? NotificationQueue.open(settings.queueUrl, keys, logger) : undefined,
         },
+        { provide: APP_FILTER, useClass: ReasonFilter },
         { provide: SETTINGS, useValue: settings },
         { provide: Keys, useValue: new Keys(settings.secretKeys) },
         { provide: LOGGER, useValue: logger },
@@ -122,6 +120,6 @@ export class ApiModule {
   }
 }
 
-function somebodyIsTold({ notifications: { webhooks, deadman } }: Settings): boolean {
+function hasAddresses({ notifications: { webhooks, deadman } }: Settings): boolean {
   return webhooks.length > 0 || deadman !== undefined;
 }

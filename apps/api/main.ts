@@ -1,30 +1,32 @@
 import 'reflect-metadata';
+import cookies from '@fastify/cookie';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { readSettings, SettingsError } from '#config';
 import { PRODUCT } from '#common';
 import { createLogger, NestLogger } from '#logging';
-import { DaemonQueue, NotificationQueue, ScheduleQueue } from '#queue';
+import { DaemonReader, NotificationQueue, ScheduleQueue } from '#queue';
+import { requirePolicies } from './access/policy.js';
+import { logRequests } from './access/request-log.js';
 import { ApiModule } from './api.module.js';
 import { Audit } from './audit/audit.js';
 import { recordAuditedCalls } from './audit/audited-calls.js';
 import { Refusals } from './audit/refusals.js';
 import { Accounts } from './auth/accounts.js';
-import { guardAllRoutes } from './auth/access.js';
 import { Callers } from './auth/callers.js';
-import { PageLogin } from './auth/page-login.js';
+import { guardAllRoutes } from './auth/guard.js';
+import { LoginSessions } from './auth/login-sessions.js';
+import { Login } from './auth/login.js';
 import { registerConsole } from './console/console.js';
 import { Pages } from './console/pages.js';
+import { DASHBOARD_PATH, DOCS_PATH, DOCUMENT_PATH, isConsole, LOGIN_PATH } from './console/paths.js';
 import { registerDashboard } from './dashboard/dashboard.js';
 import { registerDocs } from './docs/docs.js';
-import { leadBelowBasePath } from './http/base-path.js';
+import { redirectBelowBasePath } from './http/base-path.js';
 import { acceptBodies } from './http/bodies.js';
-import { ReasonFilter } from './http/reason.filter.js';
-import { logRequests } from './http/request-log.js';
 import { sendSafeHeaders } from './http/safe-answers.js';
 import { serverOptions } from './http/server-options.js';
-import { measureRequests } from './metrics/http-latency.js';
-import { Metrics } from './metrics/metrics.js';
+import { measureRequests, Metrics } from './metrics/metrics.js';
 
 async function main(): Promise<void> {
   const settings = readSettings();
@@ -37,28 +39,35 @@ async function main(): Promise<void> {
     bodyParser: false,
   });
   const fastify = adapter.getInstance();
+  requirePolicies(fastify);
   sendSafeHeaders(fastify);
-  leadBelowBasePath(fastify, settings.basePath);
+  redirectBelowBasePath(fastify, settings.basePath);
   logRequests(fastify);
-  acceptBodies(fastify);
+  acceptBodies(fastify, isConsole);
   measureRequests(fastify, app.get(Metrics).own);
-  guardAllRoutes(fastify, app.get(Callers), app.get(PageLogin), settings.metricsToken);
-  registerConsole(fastify, app.get(Pages));
+  await fastify.register(cookies);
+  guardAllRoutes(fastify, {
+    callers: app.get(Callers),
+    login: app.get(Login),
+    sessions: app.get(LoginSessions),
+    metricsToken: settings.metricsToken,
+    loginPath: LOGIN_PATH,
+  });
+  await registerConsole(fastify, app.get(Pages));
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
-  await registerDashboard(fastify, settings.basePath, [
-    app.get(DaemonQueue).queue,
+  await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath: settings.basePath }, [
+    app.get(DaemonReader).queue,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);
-  registerDocs(app, settings.basePath);
-  app.useGlobalFilters(new ReasonFilter());
+  registerDocs(app, { path: DOCS_PATH, documentPath: DOCUMENT_PATH, basePath: settings.basePath });
   app.enableShutdownHooks();
 
   const { firstAdministrator } = settings;
   if (firstAdministrator !== undefined) await app.get(Accounts).ensureAdministrator(firstAdministrator);
   await app.listen(settings.port, settings.host);
-  logger.info({ version: PRODUCT.version, url: await app.getUrl() }, 'The API listens');
+  logger.info({ version: PRODUCT.version, url: await app.getUrl() }, 'The API is listening');
 }
 
 main().catch((error: unknown) => {

@@ -11,11 +11,11 @@ import {
 import { ServerSentEvents } from './server-sent-events.js';
 import type { ServerChoice } from './server-choice.js';
 
-/** The API asks its store for up to 30 seconds. */
+/** Longer than the API waits for its object store: 30 seconds. */
 const ANSWER_WITHIN_MS = 45_000;
-/** The API sends something every 15 seconds at least. */
+/** The API sends something at least every 15 seconds. */
 const SILENCE_MS = 40_000;
-/** What fetch says where a connection was made, and broke. */
+/** The codes that fetch gives a connection that was made and then broke. */
 const LOST = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'];
 const UNTRUSTED = [
   'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -42,8 +42,8 @@ interface Call {
 }
 
 /**
- * The server's calls. All of them throw Failure: SERVER_UNREACHABLE, CONNECTION_LOST and SERVER_FAILED, which may
- * pass, and SESSION_MISSING, NOT_FOUND and REQUEST_REFUSED with the server's own reason.
+ * The server's calls. All of them throw Failure: the transient SERVER_UNREACHABLE, CONNECTION_LOST and SERVER_FAILED,
+ * and SESSION_MISSING, NOT_FOUND and REQUEST_REFUSED with the server's own reason.
  */
 export class Api {
   constructor(readonly server: ServerChoice) {}
@@ -57,8 +57,8 @@ export class Api {
   }
 
   /**
-   * Starts one daemon, however often the connection breaks: whether a start whose answer was lost has come through
-   * is not known, so that it is sent again, with the same key.
+   * Starts one job, however often the connection breaks. If the reply is lost, it sends the request again with the same
+   * idempotency key.
    */
   async start(
     kind: DaemonKind,
@@ -76,20 +76,20 @@ export class Api {
       return await retry(send, retries);
     } catch (error) {
       if (error instanceof Failure && error.persistence === 'transient')
-        throw error.and('Whether it was started is not known: snapshotd list --daemons shows it.');
+        throw error.and('The server may have started the job. Check with: snapshotd list --daemons');
       throw error;
     }
   }
 
-  /** @param signal ends it before its time */
+  /** @param signal ends the call early */
   status(id: string, signal?: AbortSignal): Promise<DaemonStatus> {
     return this.json('GET', `/repo/v1/daemonStatus/${encodeURIComponent(id)}`, { signal });
   }
 
-  /** The statuses as they come; ends after the last one, and also when the server stops. @throws the signal's reason */
+  /** Yields each status as it arrives, until the job ends or the server stops. @throws the signal's reason */
   async *statuses(id: string, signal: AbortSignal): AsyncGenerator<DaemonStatus> {
     const silent = new AbortController();
-    const timer = setTimeout(() => silent.abort(new Error('it is silent')), SILENCE_MS);
+    const timer = setTimeout(() => silent.abort(new Error('the server sends nothing')), SILENCE_MS);
     const stop = AbortSignal.any([signal, silent.signal]);
     try {
       const response = await this.fetch(
@@ -129,7 +129,7 @@ export class Api {
     return this.json('GET', `/repo/v1/backups?limit=${limit}&offset=${offset}`);
   }
 
-  /** An address of the object store that is good for some minutes, and needs no token. */
+  /** Gives a presigned URL of the object store, which needs no token. */
   async downloadUrl(name: string): Promise<string> {
     const response = await this.send('GET', `/repo/v1/backups/${encodeURIComponent(name)}/download`);
     return response.headers.get('location') ?? '';
@@ -165,7 +165,7 @@ export class Api {
     try {
       return JSON.parse(text) as Answer;
     } catch {
-      throw this.stranger(`answers with something else than JSON`);
+      throw this.stranger('does not answer with JSON');
     }
   }
 
@@ -186,7 +186,7 @@ export class Api {
     try {
       response = await fetch(url + path, {
         method,
-        // The token is this server's: wherever an answer points to, it does not go there.
+        // A redirect must not take this server's token to another one.
         redirect: 'manual',
         headers: {
           ...(token !== undefined && { sessionToken: token }),
@@ -202,7 +202,7 @@ export class Api {
     if (response.ok) return response;
     if (response.status >= 300 && response.status < 400) {
       if (path.endsWith('/download')) return response;
-      throw this.stranger('points somewhere else');
+      throw this.stranger('redirects to another address');
     }
     throw this.refusal(response.status, reasonIn(await this.textOf(response)));
   }
@@ -217,21 +217,26 @@ export class Api {
 
   private refusal(status: number, reason: string | undefined): Failure {
     const { url, token, tokenFrom } = this.server;
-    const said = reason ?? `${url} answers with the status ${status}.`;
+    const said = reason ?? `${url} answers with status ${status}.`;
     if (status === 401 && token === undefined && reason !== undefined)
       return new Failure('SESSION_MISSING', 'permanent', said);
     if (status === 401)
       return tokenFrom === 'environment'
-        ? new Failure('SESSION_MISSING', 'permanent', `${url} does not take the token in SNAPSHOTD_TOKEN.`, {
-            hint: "It has ended, was revoked, or is another server's: set a new one.",
-          })
-        : new Failure('SESSION_MISSING', 'permanent', `The session at ${url} has ended.`, {
+        ? new Failure(
+            'SESSION_MISSING',
+            'permanent',
+            `${url} does not accept the token in SNAPSHOTD_TOKEN.`,
+            {
+              hint: 'It has expired, was revoked, or belongs to another server. Set a new one.',
+            },
+          )
+        : new Failure('SESSION_MISSING', 'permanent', `The session at ${url} has expired.`, {
             hint: `Log in again: snapshotd login --url ${url}`,
           });
     if (status === 403) return new Failure('SESSION_MISSING', 'permanent', said);
     if (status === 404) return new Failure('NOT_FOUND', 'permanent', said);
     if (status >= 500) return new Failure('SERVER_FAILED', 'transient', said);
-    // 409: an earlier try of the same start may not be decided yet.
+    // 409: the server may not have decided an earlier try of the same start.
     return new Failure('REQUEST_REFUSED', status === 409 ? 'transient' : 'permanent', said);
   }
 
@@ -249,27 +254,22 @@ export class Api {
           cause: error,
         },
       );
-    return new Failure(
-      'SERVER_UNREACHABLE',
-      'transient',
-      `${url} cannot be reached: ${errorSentence(cause)}.`,
-      {
-        hint: UNTRUSTED.includes(code)
-          ? 'Let NODE_EXTRA_CA_CERTS name a file with the certificate of its authority.'
-          : 'Is snapshotd running there? Another address goes into --url or SNAPSHOTD_URL.',
-        cause: error,
-      },
-    );
+    return new Failure('SERVER_UNREACHABLE', 'transient', `Cannot reach ${url}: ${errorSentence(cause)}.`, {
+      hint: UNTRUSTED.includes(code)
+        ? "Set NODE_EXTRA_CA_CERTS to a file with the certificate of the server's authority."
+        : 'Check that snapshotd runs there, or set another address with --url or SNAPSHOTD_URL.',
+      cause: error,
+    });
   }
 
   private stranger(what: string): Failure {
-    return new Failure('SERVER_FAILED', 'permanent', `${this.server.url} ${what}, as snapshotd never does.`, {
-      hint: 'Is this its address? Another one goes into --url or SNAPSHOTD_URL.',
+    return new Failure('SERVER_FAILED', 'permanent', `${this.server.url} ${what}: it is not snapshotd.`, {
+      hint: 'Check the address, or set another one with --url or SNAPSHOTD_URL.',
     });
   }
 }
 
-/** @returns undefined where the text is not of snapshotd's form, such as a proxy's page */
+/** @returns undefined if the text is not an error of snapshotd, but for example a proxy's page */
 function reasonIn(text: string): string | undefined {
   try {
     const { reason } = JSON.parse(text) as { reason?: unknown };

@@ -3,29 +3,29 @@ import type { Command, Option } from 'commander';
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** A command, and what may follow it. */
-interface Place {
+/** A command and the words that may follow it. */
+interface Node {
   /** The words that lead to it, such as `snapshotd schedule set`. */
   path: string;
-  /** The commands below it, or what its argument may be where that is one of a few. */
+  /** Its subcommands, or the choices for its argument. */
   words: { name: string; description: string }[];
   options: Option[];
 }
 
-/** A script that completes commands, options, and those values that are among a few. */
+/** Prints a script that completes commands, options, and values with a fixed set of choices. */
 export function completionScript(shell: Shell, program: Command): string {
-  const places = placesBelow(program, program.name());
+  const nodes = nodesBelow(program, program.name());
   switch (shell) {
     case 'bash':
-      return bash(places);
+      return bash(nodes);
     case 'zsh':
-      return zsh(places);
+      return zsh(nodes);
     case 'fish':
-      return fish(places);
+      return fish(nodes);
   }
 }
 
-function placesBelow(command: Command, path: string): Place[] {
+function nodesBelow(command: Command, path: string): Node[] {
   const help = command.createHelp();
   const values = command.registeredArguments.flatMap(({ argChoices = [], description }) =>
     argChoices.map((name) => ({ name, description })),
@@ -39,24 +39,24 @@ function placesBelow(command: Command, path: string): Place[] {
       words: [...values, ...commands],
       options: [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)],
     },
-    ...command.commands.flatMap((one) => placesBelow(one, `${path} ${one.name()}`)),
+    ...command.commands.flatMap((one) => nodesBelow(one, `${path} ${one.name()}`)),
   ];
 }
 
-function bash(places: Place[]): string {
+function bash(nodes: Node[]): string {
   return `# Completion of snapshotd for bash. In ~/.bashrc: source <(snapshotd completion bash)
 _snapshotd() {
   local at=snapshotd words= index
   for ((index = 1; index < COMP_CWORD; index++)); do
     case "$at \${COMP_WORDS[index]}" in
-      ${knownPaths(places)}) at="$at \${COMP_WORDS[index]}" ;;
+      ${knownPaths(nodes)}) at="$at \${COMP_WORDS[index]}" ;;
     esac
   done
   case "$at \${COMP_WORDS[COMP_CWORD - 1]}" in
-${valueCases(places, (values) => `words=${quoted(values.join(' '))}`)}
+${valueCases(nodes, (values) => `words=${quoted(values.join(' '))}`)}
     *)
       case "$at" in
-${lines(places, ({ path, words, options }) => [
+${lines(nodes, ({ path, words, options }) => [
   `        ${quoted(path)}) words=${quoted([...words.map(({ name }) => name), ...options.flatMap(flagsOf)].join(' '))} ;;`,
 ])}
       esac
@@ -67,7 +67,7 @@ ${lines(places, ({ path, words, options }) => [
 complete -o default -F _snapshotd snapshotd`;
 }
 
-function zsh(places: Place[]): string {
+function zsh(nodes: Node[]): string {
   const described = (name: string, description: string) =>
     quoted(`${name.replaceAll(':', '\\:')}:${description}`);
   return `#compdef snapshotd
@@ -77,14 +77,14 @@ _snapshotd() {
   local -a found
   for word in "\${(@)words[2,CURRENT-1]}"; do
     case "$at $word" in
-      ${knownPaths(places)}) at="$at $word" ;;
+      ${knownPaths(nodes)}) at="$at $word" ;;
     esac
   done
   case "$at $words[CURRENT-1]" in
-${valueCases(places, (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`)}
+${valueCases(nodes, (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`)}
     *)
       case "$at" in
-${lines(places, ({ path, words, options }) => [
+${lines(nodes, ({ path, words, options }) => [
   `        ${quoted(path)}) found=(`,
   ...words.map(({ name, description }) => `          ${described(name, description)}`),
   ...options.flatMap((option) =>
@@ -100,25 +100,25 @@ ${lines(places, ({ path, words, options }) => [
 compdef _snapshotd snapshotd`;
 }
 
-function fish(places: Place[]): string {
-  const when = ({ path }: Place) => `complete -c snapshotd -n ${quoted(`__snapshotd_at ${path}`)}`;
+function fish(nodes: Node[]): string {
+  const when = ({ path }: Node) => `complete -c snapshotd -n ${quoted(`__snapshotd_at ${path}`)}`;
   return `# Completion of snapshotd for fish. Once: snapshotd completion fish > ~/.config/fish/completions/snapshotd.fish
 function __snapshotd_at
   set -l at snapshotd
   for word in (commandline -opc)[2..]
     switch "$at $word"
-      case ${knownPaths(places).replaceAll(' | ', ' ')}
+      case ${knownPaths(nodes).replaceAll(' | ', ' ')}
         set at "$at $word"
     end
   end
   test "$at" = "$argv"
 end
 complete -c snapshotd -f
-${lines(places, (place) => [
-  ...place.words.map(({ name, description }) => `${when(place)} -a ${name} -d ${quoted(description)}`),
-  ...place.options.map((option) =>
+${lines(nodes, (node) => [
+  ...node.words.map(({ name, description }) => `${when(node)} -a ${name} -d ${quoted(description)}`),
+  ...node.options.map((option) =>
     [
-      when(place),
+      when(node),
       ...(option.short ? ['-s', option.short.slice(1)] : []),
       ...(option.long ? ['-l', option.long.slice(2)] : []),
       ...(option.argChoices
@@ -133,17 +133,17 @@ ${lines(places, (place) => [
 ])}`;
 }
 
-/** All commands, as alternatives of a shell's pattern. */
-function knownPaths(places: Place[]): string {
-  return places
+/** All commands as alternatives of a shell pattern. */
+function knownPaths(nodes: Node[]): string {
+  return nodes
     .slice(1)
     .map(({ path }) => quoted(path))
     .join(' | ');
 }
 
-/** What follows an option that takes a value: one of a few, or what nobody here can know. */
-function valueCases(places: Place[], offer: (values: string[]) => string): string {
-  return lines(places, ({ path, options }) =>
+/** Completes the value of an option: its choices, or nothing. */
+function valueCases(nodes: Node[], offer: (values: string[]) => string): string {
+  return lines(nodes, ({ path, options }) =>
     options
       .filter(({ required }) => required)
       .map((option) => {
@@ -159,11 +159,11 @@ function flagsOf({ short, long }: Option): string[] {
   return [short, long].filter((flag) => flag !== undefined);
 }
 
-function lines(places: Place[], of: (place: Place) => string[]): string {
-  return places.flatMap(of).join('\n');
+function lines(nodes: Node[], of: (node: Node) => string[]): string {
+  return nodes.flatMap(of).join('\n');
 }
 
-/** For all three shells: bash and zsh end the quotes for it, fish does as well. */
+/** Quotes text for bash, zsh and fish. */
 function quoted(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }

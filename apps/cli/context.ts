@@ -12,7 +12,7 @@ export interface GlobalOptions {
   json?: boolean;
 }
 
-/** What a command has at hand: the server, the sessions, and the ways to say something. */
+/** The server, the sessions and the output of a command. */
 export class Context {
   readonly sessions: SessionFile;
   /** @throws Failure USAGE_WRONG, SESSION_MISSING, FILE_REFUSED */
@@ -31,24 +31,24 @@ export class Context {
   api(): Api {
     if (this.server.token === undefined)
       throw new Failure('SESSION_MISSING', 'permanent', `There is no session at ${this.server.url}.`, {
-        hint: `Log in with snapshotd login --url ${this.server.url}, or put an API key into SNAPSHOTD_TOKEN.`,
+        hint: `Log in with snapshotd login --url ${this.server.url}, or set SNAPSHOTD_TOKEN to an API key.`,
       });
     return new Api(this.server);
   }
 
-  /** Says what came of the command: the one thing that goes to stdout. */
+  /** Prints the result: the only thing that goes to stdout. */
   result(answer: unknown, text: string): void {
-    process.stdout.write(`${this.json ? json(answer) : text}\n`);
+    process.stdout.write(`${this.json ? toJson(answer) : text}\n`);
   }
 
-  /** Says something beside the result. */
+  /** Prints a note to stderr. */
   note(text: string): void {
     process.stderr.write(`${printable(text)}\n`);
   }
 }
 
-/** JSON escapes the control characters of ASCII but for DEL, and not those that follow it, which terminals obey too. */
-function json(answer: unknown): string {
+/** Escapes DEL and the C1 control characters too, which JSON.stringify does not and terminals obey. */
+function toJson(answer: unknown): string {
   return JSON.stringify(answer, null, 2).replace(
     /[\x7f-\x9f]/g,
     (character) => `\\u00${character.charCodeAt(0).toString(16)}`,

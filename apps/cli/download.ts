@@ -7,25 +7,26 @@ import { pipeline } from 'node:stream/promises';
 import { errorSentence, Failure } from '#common';
 
 export interface DownloadOptions {
-  /** Is told how many bytes have come, of how many. */
+  /** Called with the bytes received so far and the total. */
   onProgress: (done: number, total: number) => void;
   signal: AbortSignal;
 }
 
-/** @throws Failure FILE_REFUSED where there is a file already */
+/** @throws Failure FILE_REFUSED if the file exists */
 export function refuseExisting(file: string): void {
   if (existsSync(file))
-    throw new Failure('FILE_REFUSED', 'permanent', `${file} is there already.`, {
-      hint: 'Give another name with --output, or --force to replace it.',
+    throw new Failure('FILE_REFUSED', 'permanent', `${file} already exists.`, {
+      hint: 'Choose another name with --output, or replace it with --force.',
     });
 }
 
 /**
- * Loads an archive into a file that is there whole or not at all, and that its owner alone may read: it has all rows.
+ * Downloads an archive into a file that appears only when it is complete. Only its owner may read it, because it holds
+ * all rows.
  * @returns its bytes. @throws Failure FILE_REFUSED, OBJECT_INCOMPLETE, and the store's; the signal's reason
  */
 export async function downloadFile(address: string, file: string, options: DownloadOptions): Promise<number> {
-  // Not called like the file, whose name may be as long as the file system takes.
+  // Not derived from the file's name, which may be as long as the file system allows.
   const draft = join(dirname(file), `.snapshotd-${randomBytes(4).toString('hex')}.part`);
   try {
     const target = createWriteStream(draft, { flags: 'wx', mode: 0o600, flush: true });
@@ -37,8 +38,8 @@ export async function downloadFile(address: string, file: string, options: Downl
     options.signal.throwIfAborted();
     const { code, syscall } = error as NodeJS.ErrnoException;
     if (error instanceof Failure || code === undefined || syscall === undefined) throw error;
-    throw new Failure('FILE_REFUSED', 'permanent', `${file} cannot be written: ${errorSentence(error)}.`, {
-      hint: 'Give another place with --output.',
+    throw new Failure('FILE_REFUSED', 'permanent', `Cannot write ${file}: ${errorSentence(error)}.`, {
+      hint: 'Choose another file with --output.',
       cause: error,
     });
   }
@@ -65,14 +66,14 @@ export async function downloadTo(
     await pipeline(body, counted, target, { signal, end: target !== process.stdout });
   } catch (error) {
     signal.throwIfAborted();
-    // This is how fetch says that the connection broke.
+    // fetch throws a TypeError if the connection breaks.
     throw error instanceof TypeError ? incomplete(done, total, error) : error;
   }
   if (done !== total) throw incomplete(done, total);
   return done;
 }
 
-/** The address itself lets one in: no token goes along. */
+/** Opens a presigned URL, without a token. */
 async function open(address: string, signal: AbortSignal): Promise<Response> {
   let response: Response;
   try {
@@ -84,8 +85,8 @@ async function open(address: string, signal: AbortSignal): Promise<Response> {
     throw new Failure(
       'SERVER_UNREACHABLE',
       'transient',
-      `The object store at ${host} cannot be reached from here: ${errorSentence(cause)}.`,
-      { hint: "It is the server's S3_ENDPOINT, which this machine must reach too.", cause: error },
+      `Cannot reach the object store at ${host}: ${errorSentence(cause)}.`,
+      { hint: "This machine must reach the server's S3_ENDPOINT.", cause: error },
     );
   }
   if (response.ok) return response;
@@ -93,7 +94,7 @@ async function open(address: string, signal: AbortSignal): Promise<Response> {
   throw new Failure(
     'SERVER_FAILED',
     'transient',
-    `The object store at ${new URL(address).host} answers with the status ${response.status}.`,
+    `The object store at ${new URL(address).host} answers with status ${response.status}.`,
     { hint: 'Try again in a moment.' },
   );
 }

@@ -1,12 +1,12 @@
 import { isAbsolute, join } from 'node:path';
 
-/** What the command line reads from the environment. What is empty counts as missing. */
+/** The command line's environment variables. An empty one counts as missing. */
 export interface Environment {
-  /** Where the server is, unless --url says it. */
+  /** The server, unless --url names one. */
   url: string | undefined;
-  /** A session's token or an API key, instead of what `login` keeps. */
+  /** A session token or an API key, instead of the session that `login` keeps. */
   token: string | undefined;
-  /** Where programs of this user keep what they are told to remember. */
+  /** The user's folder for configuration. */
   configFolder: string | undefined;
 }
 
@@ -16,7 +16,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     url: env['SNAPSHOTD_URL'] || undefined,
     token: env['SNAPSHOTD_TOKEN']?.trim() || undefined,
     configFolder:
-      // The XDG specification says to ignore what is relative.
+      // The XDG specification says to ignore a relative path.
       configHome && isAbsolute(configHome) ? configHome : home ? join(home, '.config') : undefined,
   };
 }

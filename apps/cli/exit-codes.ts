@@ -2,7 +2,7 @@ import { type ErrorCode, Failure } from '#common';
 
 const REFUSED = 1;
 
-/** For scripts: these stay as they are. What is not listed is 1. */
+/** Exit codes for scripts: they never change. Every other error is 1. */
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
   USAGE_WRONG: 2,
   SESSION_MISSING: 3,
@@ -14,12 +14,12 @@ const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
 };
 
 export const EXIT_CODES_HELP = `Exit codes:
-  0    done
-  1    the daemon has FAILED, or the server or this machine refused
-  2    the command is not written as it must be
-  3    no session, or not allowed
-  4    the server cannot be reached, or has failed itself
-  5    there is no such daemon, archive or schedule
+  0    success
+  1    the job FAILED, or the server or this machine refused the command
+  2    wrong command, argument or option
+  3    no session, or no permission
+  4    the server cannot be reached, or failed
+  5    no such job, archive or schedule
   130  interrupted by Ctrl-C`;
 
 export function exitCodeOf(error: unknown): number {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure, retry, type RetryOptions } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { Failure, hasEnded, retry, type RetryOptions } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 
-/** The first status comes at once, unless something on the way keeps the stream for itself. */
+/** The server sends the first status at once; a proxy that buffers the stream withholds it. */
 const FIRST_EVENT_MS = 3_000;
 const POLL_EVERY_MS = 1_000;
 
@@ -13,9 +13,9 @@ export interface FollowOptions extends Pick<RetryOptions, 'retryForMs' | 'onTrou
 }
 
 /**
- * Follows a daemon until it has ended: by its events, over broken connections and restarts of the server, and by
- * asking again and again where no events come through.
- * @throws Failure when the server has not answered for all of the patience, or refuses; the signal's reason
+ * Follows a job until it ends, over broken connections and restarts of the server. It listens to the job's events, and
+ * polls if no events come through.
+ * @throws Failure if the server refuses, or does not answer within `retryForMs`; the signal's reason
  */
 export async function follow(
   api: Api,
@@ -36,7 +36,7 @@ export async function follow(
   }
 }
 
-/** Tells of the events until the stream ends or breaks. @throws the signal's reason */
+/** Reports the events until the stream ends or breaks. @throws the signal's reason */
 async function listen(
   api: Api,
   id: string,
@@ -54,7 +54,7 @@ async function listen(
     }
   } catch (error) {
     signal.throwIfAborted();
-    // Asking for the status tells what is the matter, if it still is.
+    // The next status call reports the problem if it persists.
     if (!(error instanceof Failure) && !nothing.signal.aborted) throw error;
   } finally {
     clearTimeout(timer);

@@ -1,34 +1,6 @@
-import { formatBytes, formatDuration, formatFields, formatTable, printable } from './format.js';
+import { formatFields, formatTable, printable } from './format.js';
 
-test('bytes are told in the unit that fits', () => {
-  const amounts = [0, 999, 1_000, 9_940, 9_960, 999_499, 999_500, 5_600_000_000];
-  expect(amounts.map(formatBytes)).toEqual([
-    '0 B',
-    '999 B',
-    '1.0 kB',
-    '9.9 kB',
-    '10 kB',
-    '999 kB',
-    '1.0 MB',
-    '5.6 GB',
-  ]);
-});
-
-test('durations are told in two units', () => {
-  const durations = [170, 1_000, 59_499, 59_500, 3_599_400, 3_600_000, 47 * 3_600_000, 50 * 3_600_000];
-  expect(durations.map(formatDuration)).toEqual([
-    '170 ms',
-    '1 s',
-    '59 s',
-    '1 min 0 s',
-    '59 min 59 s',
-    '1 h 0 min',
-    '47 h 0 min',
-    '2 d 2 h',
-  ]);
-});
-
-test('a table has its columns below their titles, and numbers on the right', () => {
+test('aligns the columns of a table, numbers to the right', () => {
   expect(
     formatTable(
       ['NAME', 'ENTITIES'],
@@ -40,7 +12,7 @@ test('a table has its columns below their titles, and numbers on the right', () 
   ).toBe(['NAME         ENTITIES', 'a.zip       1,234,567', 'longer.zip          -'].join('\n'));
 });
 
-test('fields that have no value are left out', () => {
+test('omits fields without a value', () => {
   expect(
     formatFields([
       ['id', '7'],
@@ -50,6 +22,6 @@ test('fields that have no value are left out', () => {
   ).toBe('id      7\nstatus  FAILED');
 });
 
-test('what came from elsewhere moves no cursor, and stays on its line', () => {
+test('removes control characters and line breaks from foreign text', () => {
   expect(printable('table\x1b[2J\x9b1m\u202ename \r\n two')).toBe('table\ufffd[2J\ufffd1m\ufffdname two');
 });

@@ -4,13 +4,13 @@ import { exitCodeOf } from './exit-codes.js';
 import { printable } from './format.js';
 import { snapshotd } from './program.js';
 
-/** @returns the exit code; what went wrong is said in one sentence */
+/** Runs the command and prints an error as one sentence. @returns the exit code */
 async function run(): Promise<number> {
   try {
     await snapshotd().parseAsync();
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    // It has been said already: help, the version, or what is wrong with the command.
+    // Commander has printed the help, the version or the error.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     process.stderr.write(`snapshotd: ${printable(errorSentence(error))}\n`);
     return exitCodeOf(error);
@@ -19,13 +19,13 @@ async function run(): Promise<number> {
 
 let outputFailed = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // The reader of the output has read enough, as head does; how the command ends is told all the same.
+  // EPIPE: the reader has closed the pipe, as head does. The exit code stays that of the command.
   if (error.code === 'EPIPE' || outputFailed) return;
   outputFailed = true;
-  process.stderr.write(`snapshotd: The output cannot be written: ${printable(errorSentence(error))}\n`);
+  process.stderr.write(`snapshotd: Cannot write the output: ${printable(errorSentence(error))}\n`);
   process.exitCode = 1;
 });
-process.stderr.on('error', () => undefined); // There is nobody to be told.
+process.stderr.on('error', () => undefined); // An error of stderr cannot be printed anywhere.
 
 void run().then((code) => {
   process.exitCode = outputFailed ? 1 : code;

@@ -6,7 +6,7 @@ function metered(samples: [at: number, done: number][]): Meter {
   return meter;
 }
 
-test('says nothing before a second has passed', () => {
+test('gives no rate in the first second', () => {
   expect(
     metered([
       [0, 0],
@@ -21,7 +21,7 @@ test('says nothing before a second has passed', () => {
   ).toBeUndefined();
 });
 
-test('tells the rate a second, and the time that is left', () => {
+test('gives the rate per second and the time left', () => {
   const meter = metered([
     [0, 100],
     [2_000, 300],
@@ -31,7 +31,7 @@ test('tells the rate a second, and the time that is left', () => {
   expect(meter.left(300)).toBe(0);
 });
 
-test('forgets what is more than fifteen seconds ago', () => {
+test('forgets samples older than fifteen seconds', () => {
   const slowThenFast = Array.from({ length: 31 }, (_, second): [number, number] => [
     second * 1_000,
     second <= 15 ? second : 15 + (second - 15) * 100,
@@ -39,7 +39,7 @@ test('forgets what is more than fifteen seconds ago', () => {
   expect(metered(slowThenFast).rate).toBe(100);
 });
 
-test('has no end in sight where nothing moves', () => {
+test('gives no time left without progress', () => {
   const meter = metered([
     [0, 50],
     [10_000, 50],
@@ -48,7 +48,7 @@ test('has no end in sight where nothing moves', () => {
   expect(meter.left(100)).toBeUndefined();
 });
 
-test('begins anew with another attempt', () => {
+test('starts over with another attempt', () => {
   expect(
     metered([
       [0, 0],

@@ -1,22 +1,22 @@
-/** How far the rate looks back: milliseconds. */
+/** The rate covers this many milliseconds. */
 const WINDOW_MS = 15_000;
-/** In less nothing can be said of it. */
+/** A shorter time gives no rate. */
 const SHORTEST_MS = 1_000;
 
-/** How fast something goes, by what was done of it lately. */
+/** Measures the rate of progress over the last seconds. */
 export class Meter {
   private readonly samples: { at: number; done: number }[] = [];
 
-  /** @param at milliseconds of a clock that only goes forward */
+  /** @param at milliseconds of a monotonic clock */
   add(done: number, at: number): void {
-    // Another attempt begins anew, and at a rate of its own.
+    // Another attempt starts from 0 at another rate.
     if (done < (this.samples.at(-1)?.done ?? 0)) this.samples.length = 0;
     this.samples.push({ at, done });
-    // The first one that stays is the last one that is as old as the window.
+    // Keeps one sample that is as old as the window.
     while ((this.samples[1]?.at ?? Infinity) <= at - WINDOW_MS) this.samples.shift();
   }
 
-  /** So many a second; undefined until it can be told. */
+  /** The rate per second; undefined during the first second. */
   get rate(): number | undefined {
     const first = this.samples[0];
     const last = this.samples.at(-1);
@@ -24,7 +24,7 @@ export class Meter {
     return ((last.done - first.done) / (last.at - first.at)) * 1_000;
   }
 
-  /** Milliseconds until `total` is done at this rate; undefined where it stands still, or cannot be told. */
+  /** Milliseconds until `total` is done at this rate; undefined if there is no rate or no progress. */
   left(total: number): number | undefined {
     const { rate } = this;
     const done = this.samples.at(-1)?.done ?? 0;

@@ -1,17 +1,18 @@
+import { Failure } from '#common';
 import { Meter } from './meter.js';
 import { progressBar, type Progressing, progressText } from './progress-line.js';
 
 const DRAW_EVERY_MS = 500;
 const LINE_EVERY_MS = 10_000;
 
-/** Shows how something gets on: a bar that moves at a terminal, a line now and then elsewhere. */
+/** Shows progress: a moving bar on a terminal, a line every 10 seconds elsewhere. */
 export class ProgressDisplay {
   private readonly meter = new Meter();
   private readonly timer: NodeJS.Timeout;
   private progress: Progressing | undefined;
   private lastLineAt = -Infinity;
 
-  /** @param format what is counted, and its rate, in words */
+  /** @param format formats an amount and a rate */
   constructor(
     private readonly out: NodeJS.WriteStream,
     private readonly format: (amount: number) => string,
@@ -25,13 +26,13 @@ export class ProgressDisplay {
     if (first) this.draw();
   }
 
-  /** Says something that stays, above the bar. */
+  /** Prints a line above the bar. */
   say(text: string): void {
     this.out.write(this.out.isTTY ? `\r\x1b[K${text}\n` : `${text}\n`);
     if (this.out.isTTY) this.draw();
   }
 
-  /** Draws what it came to, and no more. */
+  /** Draws the last state and stops. */
   end(): void {
     clearInterval(this.timer);
     if (this.progress === undefined) return;
@@ -51,5 +52,29 @@ export class ProgressDisplay {
       this.out.write(`${progressText(this.progress, pace, this.format).trimStart()}\n`);
       this.lastLineAt = now;
     }
+  }
+}
+
+/**
+ * Runs work under a progress display until it ends or a signal of the process interrupts it.
+ * @throws Failure INTERRUPTED with this message; what the work throws
+ */
+export async function showingProgress<Result>(
+  format: (amount: number) => string,
+  interruption: { signals: NodeJS.Signals[]; message: string },
+  work: (display: ProgressDisplay, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const display = new ProgressDisplay(process.stderr, format);
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort(new Failure('INTERRUPTED', 'permanent', interruption.message));
+  for (const signal of interruption.signals) process.once(signal, interrupt);
+  try {
+    return await work(display, interrupted.signal);
+  } catch (error) {
+    interrupted.signal.throwIfAborted();
+    throw error;
+  } finally {
+    for (const signal of interruption.signals) process.off(signal, interrupt);
+    display.end();
   }
 }

@@ -1,25 +1,25 @@
-import { formatDuration, printable } from './format.js';
+import { formatDuration } from '#common';
+import { printable } from './format.js';
 
 const BAR_WIDTH = 24;
 
 export interface Progressing {
   done: number;
-  /** 0 until it is known. */
+  /** 0 if unknown. */
   total: number;
-  /** What is being done. */
   message: string;
-  /** Whether all is done, also where there was nothing to do. */
+  /** Whether all is done, even if there was nothing to do. */
   finished: boolean;
 }
 
 export interface Pace {
-  /** So many a second. */
+  /** Amount per second. */
   rate: number | undefined;
-  /** Milliseconds. */
+  /** Milliseconds until the end. */
   left: number | undefined;
 }
 
-/** How far it is, in words: for a file or a pipe. */
+/** Formats progress as text, for a file or a pipe. */
 export function progressText(
   { done, total, message, finished }: Progressing,
   { rate, left }: Pace,
@@ -34,7 +34,7 @@ export function progressText(
   return [[percent, figures.join(', ')].filter(Boolean).join(' '), printable(message)].join(' - ');
 }
 
-/** The same with a bar, no longer than a terminal is wide. */
+/** Formats progress with a bar, cut to the width of the terminal. */
 export function progressBar(
   progress: Progressing,
   pace: Pace,
@@ -43,7 +43,7 @@ export function progressBar(
 ): string {
   const full = Math.floor(shareOf(progress) * BAR_WIDTH);
   const bar = `[${'#'.repeat(full)}${'-'.repeat(BAR_WIDTH - full)}] `;
-  // The last column would wrap the line, and what is wrapped cannot be written over.
+  // A character in the last column may wrap the line, and a wrapped line cannot be overwritten.
   return (bar + progressText(progress, pace, format)).slice(0, Math.max(0, columns - 1));
 }
 

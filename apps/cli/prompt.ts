@@ -3,19 +3,19 @@ import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { Failure } from '#common';
 
-/** Whether somebody sits there who can be asked. */
+/** Whether there is a terminal to ask at. */
 export function canAsk(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY;
 }
 
-/** Asks at the terminal; stdout stays for results. @throws Failure INTERRUPTED */
+/** Asks at the terminal, through stderr: stdout is for results. @throws Failure INTERRUPTED */
 export function ask(question: string): Promise<string> {
   return readLine(question, process.stderr);
 }
 
-/** Asks without showing what is typed. @throws Failure INTERRUPTED */
+/** Asks without showing the answer. @throws Failure INTERRUPTED */
 export async function askHidden(question: string): Promise<string> {
-  // The terminal's own echo is off from here on, and readline's goes nowhere.
+  // readline turns the terminal's echo off; its own output is discarded.
   const answer = readLine('', new Writable({ write: (_chunk, _encoding, done) => done() }));
   process.stderr.write(question);
   try {
@@ -25,7 +25,7 @@ export async function askHidden(question: string): Promise<string> {
   }
 }
 
-/** All of the standard input, without the line break at its end. */
+/** Reads stdin to its end, without the last line break. */
 export async function readInput(): Promise<string> {
   return (await text(process.stdin)).replace(/\r?\n$/, '');
 }
@@ -34,14 +34,13 @@ async function readLine(question: string, output: NodeJS.WritableStream): Promis
   const line = createInterface({ input: process.stdin, output, terminal: true });
   const interrupted = new AbortController();
   line.once('SIGINT', () => interrupted.abort());
-  // Ctrl-D
-  line.once('close', () => interrupted.abort());
+  line.once('close', () => interrupted.abort()); // Ctrl-D
   try {
     return await line.question(question, { signal: interrupted.signal });
   } catch (cause) {
     if (!interrupted.signal.aborted) throw cause;
     if (output === process.stderr) process.stderr.write('\n');
-    throw new Failure('INTERRUPTED', 'permanent', 'Nothing was done.', { cause });
+    throw new Failure('INTERRUPTED', 'permanent', 'Interrupted. Nothing was done.', { cause });
   } finally {
     line.close();
   }

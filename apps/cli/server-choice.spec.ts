@@ -10,7 +10,7 @@ sessions.keep('https://two.example.org', { email: 'two@example.org', token: 'tok
 const environment = { url: undefined, token: undefined, configFolder: undefined };
 const nobody = new SessionFile(undefined);
 
-test('the option goes before the environment, and that before the last login', () => {
+test('prefers --url to the environment, and the environment to the last login', () => {
   const choose = (option?: string, url?: string) => chooseServer(option, { ...environment, url }, sessions);
   expect(choose('https://one.example.org/', 'https://three.example.org')).toMatchObject({
     url: 'https://one.example.org',
@@ -24,7 +24,7 @@ test('the option goes before the environment, and that before the last login', (
   expect(chooseServer(undefined, environment, nobody).url).toBe('http://127.0.0.1:8080');
 });
 
-test("the environment's token never goes to a server only because somebody logged in there", () => {
+test("never sends the environment's token to the server of the last login by default", () => {
   const withToken = { ...environment, token: 'snapshotd_key' };
   expect(chooseServer(undefined, withToken, sessions)).toMatchObject({
     url: 'http://127.0.0.1:8080',
@@ -35,19 +35,19 @@ test("the environment's token never goes to a server only because somebody logge
   });
 });
 
-test('what is no address, or no token, is refused without showing a token', () => {
+test('rejects invalid addresses and tokens without showing a token', () => {
   for (const text of ['backup.example.org', 'ftp://example.org', '', 'https://me:secret@example.org'])
     expect(() => serverUrl(text)).toThrow(/address/);
   expect(() => chooseServer(undefined, { ...environment, token: 'sec\nret' }, sessions)).toThrow(
-    /^SNAPSHOTD_TOKEN holds no token\.$/,
+    /^SNAPSHOTD_TOKEN is not a valid token\.$/,
   );
 });
 
-test('one server has one address, with the path that a proxy gave it', () => {
+test('normalizes an address and keeps its path', () => {
   expect(serverUrl('HTTPS://Example.org:443/backup//?x=1')).toBe('https://example.org/backup');
 });
 
-test('only what stays on this machine may go unencrypted without a word', () => {
+test('warns of unencrypted connections, except to this machine', () => {
   const clear = ['http://example.org', 'http://127.example.org', 'http://10.0.0.1:8080'];
   const fine = ['http://127.0.0.1:8080', 'http://[::1]:8080', 'http://localhost', 'https://example.org'];
   expect(clear.filter((url) => !isInTheClear(url))).toEqual([]);

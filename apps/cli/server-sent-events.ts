@@ -3,13 +3,13 @@ interface ServerSentEvent {
   data: string;
 }
 
-/** Takes the text of a stream of server-sent events in whatever pieces it comes. */
+/** Parses a stream of server-sent events from pieces of any length. */
 export class ServerSentEvents {
   private rest = '';
 
-  /** @returns the events that are complete now */
+  /** @returns the events that this piece completes */
   push(piece: string): ServerSentEvent[] {
-    // A line break that comes in two halves waits for the other one.
+    // The rest may end between \r and \n, so it is normalized with the next piece.
     const blocks = (this.rest + piece).replace(/\r\n/g, '\n').split('\n\n');
     this.rest = blocks.pop() ?? '';
     return blocks.map(eventOf).filter(({ data }) => data !== '');

@@ -18,18 +18,18 @@ export interface StoredSession {
 }
 
 interface Content {
-  /** The server that was logged in to last. */
+  /** The server of the last login. */
   last: string | null;
-  /** By the server's URL: a token is never sent to another one. */
+  /** By the server's URL, so that a token never goes to another server. */
   sessions: Record<string, StoredSession>;
 }
 
-/** The sessions that `login` keeps, in a file that its owner alone may read. */
+/** The file in which `login` keeps sessions. Only its owner may read it. */
 export class SessionFile {
-  /** @param configFolder missing where the user has no home */
+  /** @param configFolder missing if the user has no home */
   constructor(private readonly configFolder: string | undefined) {}
 
-  /** The server that was logged in to last. @throws Failure FILE_REFUSED, SESSION_MISSING */
+  /** The server of the last login. @throws Failure FILE_REFUSED, SESSION_MISSING */
   get last(): string | undefined {
     return this.read().last ?? undefined;
   }
@@ -44,7 +44,7 @@ export class SessionFile {
     this.write({ last: url, sessions: { ...this.read().sessions, [url]: session } });
   }
 
-  /** The server stays the last one, which the next login means too. @throws Failure FILE_REFUSED, SESSION_MISSING */
+  /** Removes a session. The server stays the default of the next login. @throws Failure FILE_REFUSED, SESSION_MISSING */
   forget(url: string): void {
     const { last, sessions } = this.read();
     this.write({
@@ -53,15 +53,15 @@ export class SessionFile {
     });
   }
 
-  /** @throws Failure SESSION_MISSING where there is no home to keep it in */
+  /** @throws Failure SESSION_MISSING if there is no home folder */
   get path(): string {
     return join(this.folder, 'sessions.json');
   }
 
   private get folder(): string {
     if (this.configFolder === undefined)
-      throw new Failure('SESSION_MISSING', 'permanent', 'There is no home to keep a session in.', {
-        hint: 'Set HOME or XDG_CONFIG_HOME, or put a token into SNAPSHOTD_TOKEN.',
+      throw new Failure('SESSION_MISSING', 'permanent', 'There is no home folder to keep a session in.', {
+        hint: 'Set HOME or XDG_CONFIG_HOME, or set SNAPSHOTD_TOKEN to a token.',
       });
     return join(this.configFolder, 'snapshotd');
   }
@@ -72,9 +72,9 @@ export class SessionFile {
     try {
       return JSON.parse(text) as Content;
     } catch (cause) {
-      // What JSON.parse says would quote the text.
+      // A SyntaxError would quote the text, which holds tokens.
       throw new Failure('FILE_REFUSED', 'permanent', `${this.path} is damaged.`, {
-        hint: 'Delete it, and log in again.',
+        hint: 'Delete it and log in again.',
         cause: cause instanceof SyntaxError ? undefined : cause,
       });
     }
@@ -90,10 +90,10 @@ export class SessionFile {
       throw this.refused('read', error);
     }
     try {
-      // Of the file that is open, not of one that may be put in its place.
+      // Checks the open file, not its path, which may point to another file by now.
       if ((fstatSync(file).mode & 0o077) !== 0)
-        throw new Failure('SESSION_MISSING', 'permanent', `Others than you may read ${this.path}.`, {
-          hint: `Run chmod 600 '${this.path}', and log in again if somebody may have done so.`,
+        throw new Failure('SESSION_MISSING', 'permanent', `Other users can read ${this.path}.`, {
+          hint: `Run chmod 600 '${this.path}', and log in again if somebody may have read it.`,
         });
       return readFileSync(file, 'utf8');
     } finally {
@@ -101,7 +101,7 @@ export class SessionFile {
     }
   }
 
-  /** A reader meanwhile finds the old one or the new one. */
+  /** Replaces the file atomically. */
   private write(content: Content): void {
     const { path, folder } = this;
     const draft = `${path}.${randomBytes(4).toString('hex')}`;
@@ -116,14 +116,9 @@ export class SessionFile {
   }
 
   private refused(what: 'read' | 'write', error: unknown): Failure {
-    return new Failure(
-      'FILE_REFUSED',
-      'permanent',
-      `${this.path} cannot be ${what === 'read' ? 'read' : 'written'}: ${errorSentence(error)}.`,
-      {
-        hint: 'Put a token into SNAPSHOTD_TOKEN, or let XDG_CONFIG_HOME name a folder of yours.',
-        cause: error,
-      },
-    );
+    return new Failure('FILE_REFUSED', 'permanent', `Cannot ${what} ${this.path}: ${errorSentence(error)}.`, {
+      hint: 'Set SNAPSHOTD_TOKEN to a token, or XDG_CONFIG_HOME to a folder that you own.',
+      cause: error,
+    });
   }
 }

@@ -1,16 +1,16 @@
-import { Failure, type RetryOptions } from '#common';
+import { Failure, formatCount, formatDuration, type RetryOptions } from '#common';
 import { type DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 import type { Context } from './context.js';
 import { follow } from './follow.js';
-import { formatCount, formatDuration, formatFields, formatTime, printable } from './format.js';
-import { ProgressDisplay } from './progress-display.js';
+import { formatFields, formatTime, printable } from './format.js';
+import { showingProgress } from './progress-display.js';
 
-/** For how long a server may be away while somebody waits. */
+/** How long --wait retries while the server does not answer. */
 const RETRY_MS = 5 * 60_000;
 
-/** What is said while the server does not answer. */
-export function tellingTrouble(
+/** Reports once that the server does not answer, and once that it answers again. */
+export function reportingTrouble(
   say: (text: string) => void,
   retryForMs: number,
 ): Pick<RetryOptions, 'retryForMs' | 'onTrouble'> {
@@ -19,10 +19,10 @@ export function tellingTrouble(
     retryForMs,
     onTrouble: (trouble) => {
       if (trouble === undefined) {
-        if (told) say('It answers again.');
+        if (told) say('The server answers again.');
         told = false;
       } else if (!told) {
-        say(`${printable(trouble.failure.message)} Trying again ...`);
+        say(`${printable(trouble.failure.message)} Retrying ...`);
         told = true;
       }
     },
@@ -30,37 +30,31 @@ export function tellingTrouble(
 }
 
 /**
- * Shows how a daemon gets on until it has ended. Ctrl-C ends the showing only.
+ * Shows a job's progress until it ends. Ctrl-C ends only the display.
  * @throws Failure INTERRUPTED, and those of {@link follow}
  */
 export async function watched(api: Api, id: string): Promise<DaemonStatus> {
-  const display = new ProgressDisplay(process.stderr, formatCount);
-  const interrupted = new AbortController();
-  const goesOn = `The daemon ${id} goes on: snapshotd status ${id} --wait shows it again, snapshotd terminate ${id} ends it.`;
-  const interrupt = () => interrupted.abort(new Failure('INTERRUPTED', 'permanent', goesOn));
-  process.once('SIGINT', interrupt);
-  try {
-    return await follow(api, id, {
-      ...tellingTrouble((text) => display.say(text), RETRY_MS),
-      onStatus: (status) =>
-        display.update({
-          done: status.progresssCurrent,
-          total: status.progresssTotal,
-          message: status.progresssMessage,
-          finished: status.status === 'COMPLETED',
-        }),
-      signal: interrupted.signal,
-    });
-  } catch (error) {
-    if (interrupted.signal.aborted) throw interrupted.signal.reason;
-    throw error instanceof Failure && error.persistence === 'transient' ? error.and(goesOn) : error;
-  } finally {
-    process.off('SIGINT', interrupt);
-    display.end();
-  }
+  const message = `Job ${id} continues. To follow it: snapshotd status ${id} --wait. To end it: snapshotd terminate ${id}`;
+  return showingProgress(formatCount, { signals: ['SIGINT'], message }, async (display, signal) => {
+    try {
+      return await follow(api, id, {
+        ...reportingTrouble((text) => display.say(text), RETRY_MS),
+        onStatus: (status) =>
+          display.update({
+            done: status.progresssCurrent,
+            total: status.progresssTotal,
+            message: status.progresssMessage,
+            finished: status.status === 'COMPLETED',
+          }),
+        signal,
+      });
+    } catch (error) {
+      throw error instanceof Failure && error.persistence === 'transient' ? error.and(message) : error;
+    }
+  });
 }
 
-/** Says how a daemon is. */
+/** Prints a job's status. */
 export function showStatus(context: Context, status: DaemonStatus): void {
   const { progresssCurrent: done, progresssTotal: total, safetyBackupUrl = null } = status;
   context.result(
@@ -82,9 +76,5 @@ export function showStatus(context: Context, status: DaemonStatus): void {
 /** @throws Failure DAEMON_FAILED */
 export function expectCompleted({ id, type, status, errorMessage }: DaemonStatus): void {
   if (status === 'FAILED')
-    throw new Failure(
-      'DAEMON_FAILED',
-      'permanent',
-      `${type} ${id} has failed: ${printable(errorMessage ?? '')}`,
-    );
+    throw new Failure('DAEMON_FAILED', 'permanent', `${type} ${id} failed: ${printable(errorMessage ?? '')}`);
 }

@@ -8,7 +8,7 @@ import { backup, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
 
-/** Hands a daemon to the procedure that does its work. */
+/** Runs a job with the engine. */
 export class DaemonRunner {
   private readonly unfinished = new Set<Promise<void>>();
 
@@ -24,9 +24,9 @@ export class DaemonRunner {
   }
 
   /**
-   * @param admission the database that it must find, and those that the repository was in before
-   * @param endAfterSettling set for a daemon that was ended between its attempts: what they left is settled, and
-   * this thrown unless one of them had finished
+   * @param admission the database that the job must find, and those that the repository was in before
+   * @param endAfterSettling set for a job that ended between its attempts: their remains are removed, and this is thrown
+   * unless one of them had finished
    * @throws Failure, or the signal's reason
    */
   async run(
@@ -53,11 +53,11 @@ export class DaemonRunner {
       ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
-      const { key, ...result } = await backup(request);
-      return { backupUrl: this.urlOf(key), ...result };
+      const { key, omissions, ...result } = await backup(request);
+      return { backupUrl: this.urlOf(key), ...result, leftOut: omissions };
     }
     const { archive } = job.data;
-    if (archive === undefined) throw new Error(`The daemon ${request.daemonId} names no archive`);
+    if (archive === undefined) throw new Error(`Job ${request.daemonId} names no archive`);
     const { key, url, ...options } = archive;
     if (!isBelowPrefix(key, storeSettings)) throw notOurs(key, storeSettings.prefix);
     const {
@@ -88,28 +88,28 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, leftOut = [] } = await restore(restoreRequest);
+    const { entities, bytes, omissions = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
       bytes,
-      leftOut,
+      leftOut: omissions,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }
 
-  /** Waits for what goes on after its daemon has failed, but not for long. */
+  /** Waits for the clean-up of failed jobs, at most for the given time. */
   async finish(withinMs: number): Promise<void> {
     const late = sleep(withinMs, undefined, { ref: false });
     await Promise.race([Promise.allSettled(this.unfinished), late]);
   }
 
   private finishLater(what: string, work: Promise<void>): void {
-    this.logger.warn(`${what} goes on by itself`);
+    this.logger.warn(`${what} continues in the background`);
     const told = work
       .then(
-        () => this.logger.info(`${what} is done`),
+        () => this.logger.info(`${what} finished`),
         (error: unknown) => this.logger.error({ err: error }, `${what} failed: ${errorSentence(error)}`),
       )
       .finally(() => this.unfinished.delete(told));
@@ -117,12 +117,12 @@ export class DaemonRunner {
   }
 }
 
-/** The API of another installation, which has the same SECRET_KEY, may have signed it. */
+/** The failure of a job that another installation with the same SECRET_KEY has signed. */
 function notOurs(key: string, prefix: string): Failure {
   return new Failure(
     'ARCHIVE_URL_REFUSED',
     'permanent',
-    `The archive ${key} does not lie below this worker's S3_PREFIX, which is "${prefix}".`,
-    { hint: 'Give each installation a SECRET_KEY of its own, and its API and workers the same S3_PREFIX.' },
+    `The archive ${key} is not below this worker's S3_PREFIX "${prefix}".`,
+    { hint: 'Use a different SECRET_KEY for each installation, and one S3_PREFIX for its API and workers.' },
   );
 }

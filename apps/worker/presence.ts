@@ -1,33 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { errorSentence, Failure, PRODUCT } from '#common';
-import {
-  type DatabaseIdentity,
-  displayDatabase,
-  isSameDatabase,
-  type ReportProgress,
-  type WorkerRemark,
-} from '#contracts';
+import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT, withTimeout } from '#common';
+import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
 import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';
 
 const BEAT_EVERY_MS = 5_000;
-/** How long what was found out about the repository is believed while nothing is wrong. */
+/** How long facts about the repository are cached while it is available. */
 const LOOK_AGAIN_AFTER_MS = 60_000;
-/** PostgreSQL may hang: nobody waits longer than this to be told so. */
+/** When a PostgreSQL that does not answer counts as unavailable. */
 const LOOK_WITHIN_MS = 10_000;
-/** A queue that is away is not waited for when the worker ends. */
+/** How long a stopping worker waits for the queue. */
 const LEAVE_WITHIN_MS = 300;
 
-/** What a job must know before it begins. */
+/** The database that a job must find. */
 export type Admission = Pick<IdentityRecord, 'identity' | 'predecessors'>;
 
 /**
- * This worker as others see it, and whether it may take jobs: not while REPOSITORY_URL leads to another database than
- * the one that the queue has recorded. While PostgreSQL cannot be asked, the worker takes jobs, whose errors say so;
- * every job compares the database again on the connection that it uses.
+ * Writes this worker's heartbeat, and decides whether it may take jobs: not while REPOSITORY_URL leads to another database
+ * than the one recorded in the queue. While PostgreSQL does not answer, the worker takes jobs, which fail with the reason.
+ * Every job compares the database again on its own connection.
  */
 export class Presence {
   private readonly id = randomUUID();
@@ -41,7 +35,7 @@ export class Presence {
   private told = '';
   private looking: Promise<void> = Promise.resolve();
 
-  /** @param onChange told whether jobs may be taken, whenever that was looked at */
+  /** @param onChange called after each check with whether the worker may take jobs */
   constructor(
     private readonly registry: WorkerRegistry,
     private readonly repository: Repository,
@@ -49,7 +43,7 @@ export class Presence {
     private readonly logger: Logger,
   ) {}
 
-  /** Looks once, and from then on again and again. */
+  /** Checks once, and then every five seconds. */
   async begin(): Promise<void> {
     await this.registry.renewIdentity().catch((error: unknown) => this.warn(error));
     await this.look();
@@ -64,8 +58,8 @@ export class Presence {
     return isSameDatabase(facts.identity, record.identity) === false;
   }
 
-  /** Asks PostgreSQL and the queue now: a job has found another database. */
-  lookAnew(): Promise<void> {
+  /** Checks PostgreSQL and the queue now, because a job has found another database. */
+  lookNow(): Promise<void> {
     this.lookedOn = -Infinity;
     return this.look();
   }
@@ -76,8 +70,7 @@ export class Presence {
   }
 
   /**
-   * The database that a job must find. Of a queue that has none recorded, it becomes the one that this worker is
-   * connected to.
+   * The database that a job must find. If the queue has none recorded, this records the database of this worker.
    * @throws Failure REPOSITORY_ELSEWHERE, DATABASE_*, QUEUE_UNAVAILABLE, or the signal's reason
    */
   async admit(report: ReportProgress, signal: AbortSignal): Promise<Admission> {
@@ -91,7 +84,7 @@ export class Presence {
     throw new Failure('REPOSITORY_ELSEWHERE', 'permanent', FORGED);
   }
 
-  /** Takes this worker off the list. */
+  /** Removes this worker from the list. */
   async stop(): Promise<void> {
     this.stopped.abort(new Error('The worker stops'));
     const leaving = this.looking.then(() => this.registry.remove(this.id)).catch(() => undefined);
@@ -112,7 +105,7 @@ export class Presence {
     if (this.facts === undefined || this.trouble !== undefined || this.elsewhere || old)
       await this.askPostgres();
     const recorded = await this.registry.identity();
-    // A record that was lost is for the workers of its database to make anew.
+    // Only the workers of the recorded database replace a lost record.
     if (recorded !== undefined || !this.elsewhere) this.record = recorded;
     if (this.record === undefined && this.facts !== undefined && this.trouble === undefined) {
       await this.registry.recordFirst(this.facts.identity);
@@ -137,21 +130,17 @@ export class Presence {
   }
 
   private async askPostgres(): Promise<void> {
-    const late = new Failure('DATABASE_UNREACHABLE', 'transient', 'PostgreSQL does not answer.');
-    const inTime = new AbortController();
-    const timer = setTimeout(() => inTime.abort(late), LOOK_WITHIN_MS);
+    const late = () => new Failure('DATABASE_UNREACHABLE', 'transient', 'PostgreSQL does not answer.');
+    const repository = { ...this.repository, retryForMs: 0 };
     try {
-      this.facts = await examineRepository({
-        repository: { ...this.repository, retryForMs: 0 },
-        signal: AbortSignal.any([inTime.signal, this.stopped.signal]),
-      });
+      this.facts = await withTimeout(LOOK_WITHIN_MS, this.stopped.signal, late, (signal) =>
+        examineRepository({ repository, signal }),
+      );
       this.lookedOn = performance.now();
       this.trouble = undefined;
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       this.trouble = error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -176,7 +165,7 @@ export class Presence {
     return facts === undefined ? remarks : [...remarks, ...remarksOn(facts)];
   }
 
-  /** Logs what is to be known of this worker, once. */
+  /** Logs the remarks when they change. */
   private tell(remarks: WorkerRemark[]): void {
     const said = JSON.stringify(remarks);
     if (said === this.told) return;
@@ -187,12 +176,12 @@ export class Presence {
 
   private warn(error: unknown): void {
     if (!this.stopped.signal.aborted)
-      this.logger.warn({ reason: errorSentence(error) }, 'The heartbeat could not be written');
+      this.logger.warn({ reason: errorSentence(error) }, 'Cannot write the heartbeat');
   }
 }
 
 const FORGED =
-  'Takes no jobs: which database this queue is for was not recorded with this SECRET_KEY. Set the same SECRET_KEY everywhere, or accept the database again.';
+  'Takes no jobs: the record of the database in the queue was not signed with this SECRET_KEY. Set the same SECRET_KEY everywhere, or accept the database again.';
 
 function otherDatabase(here: DatabaseIdentity, recorded: DatabaseIdentity): string {
   return `Takes no jobs: REPOSITORY_URL leads to ${displayDatabase(here)}, and the queue is for ${displayDatabase(recorded)}. Correct REPOSITORY_URL, or accept this database if the repository has moved there.`;

@@ -1,7 +1,8 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
+import { Keys } from '#keys';
 import type { Logger } from '#logging';
-import { DaemonQueue, QueueModule, WorkerRegistry } from '#queue';
+import { QueueModule, TakenJobs, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { DaemonProcessor } from './daemon.processor.js';
 import { DaemonRunner } from './daemon-runner.js';
@@ -16,11 +17,11 @@ export class WorkerModule {
       providers: [
         {
           provide: DaemonProcessor,
-          inject: [DaemonQueue, WorkerRegistry],
-          useFactory: (daemons: DaemonQueue, registry: WorkerRegistry) =>
+          inject: [TakenJobs, WorkerRegistry],
+          useFactory: (jobs: TakenJobs, registry: WorkerRegistry) =>
             new DaemonProcessor(
-              new DaemonRunner(settings, store, daemons.keys, logger),
-              daemons,
+              new DaemonRunner(settings, store, new Keys(settings.secretKeys), logger),
+              jobs,
               registry,
               settings.repository,
               settings.workerConcurrency,

@@ -3,7 +3,17 @@ import { createWriteStream } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { crc32 } from 'node:zlib';
-import { S3Error } from './error.js';
+
+/** An error answer: its HTTP status and its code in S3. */
+export class S3Error extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
 
 export interface Written {
   bytes: number;
@@ -13,8 +23,8 @@ export interface Written {
 
 /**
  * Reads a request's body, and fails at its end if it is not the body that the client signed.
- * @param payload what the signature says of the body
- * @throws S3Error; Error when the client goes away
+ * @param payload the body's hash in the signature
+ * @throws S3Error; Error if the client disconnects
  */
 export async function* bodyOf(request: IncomingMessage, payload: string): AsyncGenerator<Buffer> {
   const isHash = /^[0-9a-f]{64}$/.test(payload);
@@ -30,13 +40,13 @@ export async function* bodyOf(request: IncomingMessage, payload: string): AsyncG
     yield chunk;
   }
   if (isHash && sha256.digest('hex') !== payload)
-    throw new S3Error(400, 'XAmzContentSHA256Mismatch', 'The body is not the one that was signed.');
+    throw new S3Error(400, 'XAmzContentSHA256Mismatch', 'The body does not match its signature.');
   const found = Buffer.from([crc >>> 24, crc >>> 16, crc >>> 8, crc]).toString('base64');
   if (declared !== undefined && declared !== found)
-    throw new S3Error(400, 'BadDigest', 'The body does not have the checksum that was sent with it.');
+    throw new S3Error(400, 'BadDigest', 'The body does not match its checksum.');
 }
 
-/** Writes a body to a file. What is there after a failure is of no use. */
+/** Writes a body to a file. After a failure the file is incomplete. */
 export async function write(body: AsyncIterable<Buffer>, file: string): Promise<Written> {
   const md5 = createHash('md5');
   let bytes = 0;

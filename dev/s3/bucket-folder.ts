@@ -11,10 +11,9 @@ import {
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { write } from './body.js';
-import { S3Error } from './error.js';
+import { S3Error, write } from './body.js';
 
-/** What a client says of an object before it sends it. */
+/** The key and the type of an object, sent ahead of its body. */
 export interface Description {
   key: string;
   contentType: string;
@@ -28,26 +27,26 @@ interface Piece {
 export interface KeptObject extends Description {
   etag: string;
   bytes: number;
-  /** The folder of its pieces, which lie one behind the other. */
+  /** The folder of its pieces. */
   folder: string;
   pieces: Piece[];
 }
 
-export interface UnfinishedUpload extends Description {
+export interface MultipartUpload extends Description {
   id: string;
   began: Date;
   parts: Map<number, Piece & { md5: string }>;
 }
 
 /**
- * A bucket on disk. `data/` has a folder for each upload, with the parts as files; `objects/` has a file for each
- * object, which names its folder: so a complete upload is not copied, and becomes visible by one rename.
+ * A bucket on disk. `data/` has a folder for each upload, with its parts as files. `objects/` has a file for each
+ * object, which names its folder. So completing an upload copies nothing, and one rename makes the object visible.
  */
 export class BucketFolder {
   private readonly objects = new Map<string, KeptObject>();
-  private readonly uploads = new Map<string, UnfinishedUpload>();
+  private readonly uploads = new Map<string, MultipartUpload>();
 
-  /** Makes the bucket, or takes up its objects. Unfinished uploads, and what a crash left behind, are removed. */
+  /** Creates the bucket or opens it. Removes incomplete multipart uploads and the leftovers of a crash. */
   constructor(private readonly folder: string) {
     for (const name of ['objects', 'data']) mkdirSync(join(folder, name), { recursive: true });
     for (const name of readdirSync(join(folder, 'objects')).filter((file) => file.endsWith('.json'))) {
@@ -63,17 +62,17 @@ export class BucketFolder {
     return this.objects.get(key);
   }
 
-  /** When the object was written, in whole seconds, as S3's times are. */
+  /** The time of the object, in whole seconds like all times of S3. */
   modified({ key }: KeptObject): Date {
     return wholeSeconds(statSync(this.recordOf(key)).mtimeMs);
   }
 
-  /** Those whose keys begin with a prefix, sorted by the bytes of their keys. */
+  /** Lists the objects with a prefix, ordered by the bytes of their keys. */
   list(prefix: string): KeptObject[] {
     return sorted(this.objects, prefix);
   }
 
-  listUploads(prefix: string): UnfinishedUpload[] {
+  listUploads(prefix: string): MultipartUpload[] {
     return sorted(this.uploads, prefix);
   }
 
@@ -112,7 +111,7 @@ export class BucketFolder {
     void this.removeData(object.folder);
   }
 
-  begin(description: Description): UnfinishedUpload {
+  begin(description: Description): MultipartUpload {
     const upload = { ...description, id: randomUUID(), began: wholeSeconds(Date.now()), parts: new Map() };
     mkdirSync(join(this.folder, 'data', upload.id));
     this.uploads.set(upload.id, upload);
@@ -126,7 +125,7 @@ export class BucketFolder {
     const path = join(this.folder, 'data', id, file);
     const { bytes, md5 } = await write(body, path).catch(async (error: unknown) => {
       await rm(path, { force: true });
-      this.upload(key, id); // Aborted meanwhile, which takes the folder away.
+      this.upload(key, id); // If the upload was aborted meanwhile, its folder is gone.
       throw error;
     });
     this.upload(key, id);
@@ -142,9 +141,9 @@ export class BucketFolder {
     const parts = wanted.map(({ number, md5 }, index) => {
       const part = upload.parts.get(number);
       if (part?.md5 !== md5)
-        throw new S3Error(400, 'InvalidPart', `Part ${number} was not sent, or is another one.`);
+        throw new S3Error(400, 'InvalidPart', `Part ${number} is missing or has another ETag.`);
       if (number <= (wanted[index - 1]?.number ?? 0))
-        throw new S3Error(400, 'InvalidPartOrder', 'Sort the parts.');
+        throw new S3Error(400, 'InvalidPartOrder', 'The parts are not in order.');
       return part;
     });
     const md5s = Buffer.concat(parts.map(({ md5 }) => Buffer.from(md5, 'hex')));
@@ -165,14 +164,14 @@ export class BucketFolder {
   }
 
   /** @throws S3Error NoSuchUpload */
-  private upload(key: string, id: string): UnfinishedUpload {
+  private upload(key: string, id: string): MultipartUpload {
     const upload = this.uploads.get(id);
     if (upload?.key !== key)
-      throw new S3Error(404, 'NoSuchUpload', 'There is no such upload: it was ended or aborted.');
+      throw new S3Error(404, 'NoSuchUpload', 'The upload does not exist. It was completed or aborted.');
     return upload;
   }
 
-  /** Makes an object visible in the place of the one that was there. */
+  /** Makes an object visible and removes the one that it replaces. */
   private keep(described: Omit<KeptObject, 'bytes'>): KeptObject {
     const bytes = described.pieces.reduce((sum, piece) => sum + piece.bytes, 0);
     const object = { ...described, bytes };
@@ -185,7 +184,7 @@ export class BucketFolder {
     return object;
   }
 
-  /** Keys may be longer than names of files. */
+  /** The file of an object, named by a hash because keys may be longer than file names. */
   private recordOf(key: string): string {
     return join(this.folder, 'objects', `${createHash('sha256').update(key).digest('hex')}.json`);
   }
@@ -205,12 +204,12 @@ function wholeSeconds(ms: number): Date {
   return new Date(Math.floor(ms / 1000) * 1000);
 }
 
-/** @throws Error that names the file: to pass over it would remove the object's bytes */
+/** Reads an object's file. @throws Error that names the file: skipping it would remove the object's bytes */
 function readRecord(file: string): KeptObject {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as KeptObject;
   } catch (error) {
-    throw new Error(`${file} is no record of an object. Remove it, or bring the right one back.`, {
+    throw new Error(`${file} is damaged. Remove it or replace it by the right one.`, {
       cause: error,
     });
   }

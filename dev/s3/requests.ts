@@ -5,19 +5,18 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { bodyOf } from './body.js';
+import { bodyOf, S3Error } from './body.js';
 import { BucketFolder, type KeptObject } from './bucket-folder.js';
-import { S3Error } from './error.js';
 import { type Account, authenticate } from './signature.js';
 
 const LONGEST_KEY = 1024;
 const LARGEST_PAGE = 1000;
 const MAX_PARTS = 10_000;
 const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
-/** Of parts, in bytes. */
+/** Of the list of parts, in bytes. */
 const LONGEST_LIST = 4 * 1024 * 1024;
-/** What XML cannot say. */
-const UNSPEAKABLE = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
+/** Characters that XML cannot contain. */
+const NOT_IN_XML = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 
 interface Call {
   request: IncomingMessage;
@@ -28,17 +27,17 @@ interface Call {
   body: AsyncIterable<Buffer>;
 }
 
-/** What becomes an XML document: an array is one element after the other of the same name. */
+/** The content of an XML document. An array becomes several elements of the same name. */
 type Content = string | number | boolean | undefined | Content[] | { [name: string]: Content };
 
 interface Operation {
-  /** What the account must be allowed to do. */
+  /** The right that the account needs. */
   action: string;
-  /** @returns nothing where the answer has no body, or is sent already */
+  /** @returns nothing if the answer has no body or is already sent */
   answer: (call: Call) => Promise<Content | void> | Content | void;
 }
 
-/** By method, what the address names, and the parameters that tell operations apart. */
+/** The operations by method, kind of target, and the query parameters that distinguish them. */
 const OPERATIONS: Record<string, Operation> = {
   'HEAD bucket': { action: 's3:ListBucket', answer: () => {} },
   'GET bucket list-type': { action: 's3:ListBucket', answer: listObjects },
@@ -70,10 +69,10 @@ const OPERATIONS: Record<string, Operation> = {
     },
   },
 };
-/** Parameters that change how an operation answers, not which it is. */
+/** Query parameters that do not distinguish operations. */
 const OPTIONS = /^(x-id|x-amz-.*|prefix|max-keys|continuation-token|response-content-disposition)$/i;
 
-/** Answers S3's requests for buckets that are folders of one folder. */
+/** Answers S3 requests for the buckets in a folder. */
 export class Requests {
   private readonly buckets = new Map<string, BucketFolder>();
 
@@ -84,13 +83,13 @@ export class Requests {
     mkdirSync(folder, { recursive: true });
     for (const entry of readdirSync(folder, { withFileTypes: true }))
       if (entry.isDirectory() && BUCKET_NAME.test(entry.name)) this.createBucket(entry.name);
-      else process.emitWarning(`${join(folder, entry.name)} is no bucket, and is left as it is.`);
+      else process.emitWarning(`${join(folder, entry.name)} is not a bucket and is ignored.`);
   }
 
-  /** Makes a bucket; one that is there is taken up as it is. */
+  /** Creates a bucket, or opens an existing one. */
   createBucket(name: string): void {
     if (!BUCKET_NAME.test(name))
-      throw new S3Error(400, 'InvalidBucketName', `${name} is no name of a bucket.`);
+      throw new S3Error(400, 'InvalidBucketName', `${name} is not a valid name of a bucket.`);
     if (!this.buckets.has(name)) this.buckets.set(name, new BucketFolder(join(this.folder, name)));
   }
 
@@ -132,13 +131,14 @@ export class Requests {
     }
     const { action, answer } = OPERATIONS[operation] ?? {};
     if (action === undefined || answer === undefined || 'x-amz-copy-source' in request.headers)
-      throw new S3Error(501, 'NotImplemented', `This server does not know: ${operation}.`);
+      throw new S3Error(501, 'NotImplemented', `This server does not implement: ${operation}.`);
     allow(account, action);
     const bucket = this.buckets.get(name);
     if (bucket === undefined) throw new S3Error(404, 'NoSuchBucket', `There is no bucket ${name}.`);
     if (Buffer.byteLength(key) > LONGEST_KEY)
       throw new S3Error(400, 'KeyTooLongError', 'The key is too long.');
-    if (UNSPEAKABLE.test(key)) throw new S3Error(400, 'InvalidURI', 'The key has characters that XML lacks.');
+    if (NOT_IN_XML.test(key))
+      throw new S3Error(400, 'InvalidURI', 'The key has characters that XML cannot contain.');
     return answer({ request, response, query, bucket, key, body: bodyOf(request, payload) });
   }
 }
@@ -179,7 +179,7 @@ function listUploads({ query, bucket }: Call): Content {
   const uploads = bucket.listUploads(query.get('prefix') ?? '');
   return {
     ListMultipartUploadsResult: {
-      // In one page: nobody leaves a thousand uploads unfinished.
+      // All in one page: there are never a thousand incomplete uploads.
       IsTruncated: false,
       Upload: uploads.map(({ key, id, began }) => ({
         Key: key,
@@ -220,7 +220,7 @@ async function getObject({ request, response, query, bucket, key }: Call): Promi
   if (object === undefined) throw new S3Error(404, 'NoSuchKey', 'There is no such object.');
   const wanted = request.headers['if-match'];
   if (wanted !== undefined && wanted !== '*' && wanted.replaceAll('"', '') !== object.etag)
-    throw new S3Error(412, 'PreconditionFailed', 'The object is another one now.');
+    throw new S3Error(412, 'PreconditionFailed', 'The object has another ETag.');
   const range = rangeOf(request.headers.range, object);
   const [start, end] = range ?? [0, object.bytes];
   response.writeHead(range === undefined ? 200 : 206, {
@@ -238,7 +238,7 @@ async function getObject({ request, response, query, bucket, key }: Call): Promi
   else await pipeline(Readable.from(bucket.read(object, start, end), { objectMode: false }), response);
 }
 
-/** @returns from where to just before where; undefined for all of it. @throws S3Error InvalidRange */
+/** Parses a Range header. @returns start and end, exclusive; undefined for the whole object. @throws S3Error InvalidRange */
 function rangeOf(header: string | undefined, { bytes }: KeptObject): [number, number] | undefined {
   const [, from = '', to = ''] = /^bytes=(\d*)-(\d*)$/.exec(header ?? '') ?? [];
   if (from === '' && to === '') return undefined;

@@ -1,11 +1,11 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { S3Error } from './error.js';
+import { S3Error } from './body.js';
 
 export interface Account {
   accessKeyId: string;
   secretAccessKey: string;
-  /** What it may do, by AWS's names ("s3:GetObject"); everything when missing. */
+  /** Its rights by AWS's names, such as "s3:GetObject"; all if missing. */
   actions?: readonly string[];
 }
 
@@ -20,9 +20,9 @@ const MAX_SKEW_MS = 15 * 60_000;
 const MAX_EXPIRES_SECONDS = 7 * 24 * 3600;
 
 /**
- * Finds the account that signed a request, by its Authorization header or by its address.
+ * Finds the account that signed a request, in its Authorization header or in its presigned URL.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
- * @returns the account, and what the client says of the body: its SHA-256, or a word for how it comes
+ * @returns the account, and the body's SHA-256 or the keyword in its place
  * @throws S3Error
  */
 export function authenticate(
@@ -30,19 +30,19 @@ export function authenticate(
   { path, query }: Target,
   accounts: readonly Account[],
 ): { account: Account; payload: string } {
-  const inAddress = query.has('X-Amz-Signature');
-  const given = inAddress ? query : authorization(headers.authorization);
+  const isPresigned = query.has('X-Amz-Signature');
+  const given = isPresigned ? query : authorization(headers.authorization);
   const field = (name: string) => given.get(`X-Amz-${name}`) ?? '';
-  const date = inAddress ? field('Date') : String(headers['x-amz-date']);
-  const payload = inAddress ? 'UNSIGNED-PAYLOAD' : String(headers['x-amz-content-sha256']);
+  const date = isPresigned ? field('Date') : String(headers['x-amz-date']);
+  const payload = isPresigned ? 'UNSIGNED-PAYLOAD' : String(headers['x-amz-content-sha256']);
   const [accessKeyId, ...scope] = field('Credential').split('/');
   const signedHeaders = field('SignedHeaders').split(';');
 
   if (field('Algorithm') !== ALGORITHM || scope.length !== 4 || scope[0] !== date.slice(0, 8))
-    throw new S3Error(403, 'AccessDenied', 'The request is not signed, or not by AWS Signature Version 4.');
+    throw new S3Error(403, 'AccessDenied', 'The request has no AWS Signature Version 4.');
   const account = accounts.find((one) => one.accessKeyId === accessKeyId);
   if (account === undefined)
-    throw new S3Error(403, 'InvalidAccessKeyId', 'There is no account of this access key.');
+    throw new S3Error(403, 'InvalidAccessKeyId', 'There is no account with this access key.');
   const unsigned = Object.keys(headers).filter(
     (name) => (name === 'host' || name.startsWith('x-amz-')) && !signedHeaders.includes(name),
   );
@@ -81,20 +81,24 @@ export function authenticate(
     throw new S3Error(
       403,
       'SignatureDoesNotMatch',
-      'The signature is not that of the request and the secret key.',
+      'The signature does not match the request and the secret key.',
     );
 
   const age = Date.now() - Date.parse(date.replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5'));
-  if (inAddress) {
+  if (isPresigned) {
     const expires = Number(field('Expires'));
     if (!(expires <= MAX_EXPIRES_SECONDS && age <= expires * 1000 && age > -MAX_SKEW_MS))
       throw new S3Error(403, 'AccessDenied', 'Request has expired.');
   } else if (!(Math.abs(age) <= MAX_SKEW_MS))
-    throw new S3Error(403, 'RequestTimeTooSkewed', 'The time of the request is not the time of the server.');
+    throw new S3Error(
+      403,
+      'RequestTimeTooSkewed',
+      'The clocks of the client and the server differ too much.',
+    );
   return { account, payload };
 }
 
-/** The fields of the header, under the names that they have in an address. */
+/** Parses an Authorization header into the parameters of a presigned URL. */
 function authorization(header = ''): Map<string, string> {
   const [algorithm = '', ...fields] = header.split(/[ ,]+/);
   const pairs = fields.map(

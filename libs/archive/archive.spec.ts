@@ -162,7 +162,7 @@ describe('what is written', () => {
   });
 
   test.each([0, 1])(
-    'at level %i, holds entries that are too long for the memory, beside others that wait for them',
+    'at level %i, holds entries that are too long for memory, beside others that wait for them',
     async (compressionLevel) => {
       const long = Buffer.concat(
         Array.from({ length: 300 }, (_, i) => Buffer.from(`line ${i}\n`.repeat(10_000))),
@@ -233,7 +233,7 @@ describe('what is written', () => {
     await expect(writer.finish(FACTS)).rejects.toThrow('the store went away');
   });
 
-  test('waits for its sink, and holds no more than it may', async () => {
+  test('waits for its sink, and holds at most its limit', async () => {
     const options = { ...OPTIONS, waitingBytes: ENTRY_MEMORY_BYTES };
     const stuck = new ArchiveWriter(() => new Promise(() => undefined), options);
     let filled = 0;
@@ -300,10 +300,10 @@ describe('opening', () => {
   const whole = async () => JSON.stringify((await archiveOf({ one: 'a\nx\n' })).manifest);
 
   test.each<[string, () => Promise<Buffer>, RegExp]>([
-    ['nothing', async () => Buffer.alloc(0), /no whole snapshotd archive/],
-    ['text', async () => Buffer.from('hello'.repeat(100)), /no whole snapshotd archive/],
-    ['another zip', () => zipOf({ 'a.txt': 'x' }), /its last entry is no manifest\.json/],
-    ['a manifest that is no JSON', () => zipOf({ 'manifest.json': '{' }), /its manifest\.json is no JSON/],
+    ['nothing', async () => Buffer.alloc(0), /not a complete snapshotd archive/],
+    ['text', async () => Buffer.from('hello'.repeat(100)), /not a complete snapshotd archive/],
+    ['another zip', () => zipOf({ 'a.txt': 'x' }), /its last entry is not manifest\.json/],
+    ['a manifest that is not JSON', () => zipOf({ 'manifest.json': '{' }), /its manifest\.json is not JSON/],
     [
       "another product's manifest",
       () => zipOf({ 'manifest.json': '{"format":"else"}' }),
@@ -329,12 +329,12 @@ describe('opening', () => {
     [
       'an entry of another length',
       async () => zipOf({ 'data/s.one/000001.csv': 'a\nxx\n', 'manifest.json': await whole() }),
-      /its records are not those that its manifest describes/,
+      /its records do not match its manifest/,
     ],
     [
       'an entry with other content',
       async () => zipOf({ 'data/s.one/000001.csv': 'a\ny\n', 'manifest.json': await whole() }),
-      /its records are not those that its manifest describes/,
+      /its records do not match its manifest/,
     ],
   ])('refuses %s', async (_title, make, reason) => {
     expect(await refusalOf(await make())).toMatch(reason);

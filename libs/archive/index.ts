@@ -1,7 +1,17 @@
-export * from './entry-names.js';
-export { ENTRY_MEMORY_BYTES, type EntryWriter } from './write/entry-writer.js';
-export * from './manifest.js';
-export * from './read/range-source.js';
+export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES } from './entries.js';
+export {
+  createManifest,
+  invalid,
+  type Manifest,
+  type ManifestEntry,
+  type ManifestFacts,
+  type ManifestFile,
+  type ManifestTable,
+  type ManifestType,
+  parseManifest,
+} from './manifest.js';
+export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';
+export type { EntryWriter } from './write/entry-writer.js';
 export * from './write/writer.js';

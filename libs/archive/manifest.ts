@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
-import { DEFINITIONS_NAME } from './entry-names.js';
+import { DEFINITIONS_NAME } from './entries.js';
 
-/** A manifest that is longer than this is no honest one; it bounds what reading a hostile archive costs. */
+/** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 
 /**
- * Raised when an older reader could no longer read what a newer writer writes. In version 1 the entries lie in the
- * order of the manifest; from 2 on they lie in any order.
+ * Raised when older readers cannot read the new archives. In version 1 the entries lie in the order of the manifest;
+ * since version 2 they lie in any order.
  */
 export const FORMAT_VERSION = 2;
 const FORMAT_NAME = 'snapshotd-archive';
@@ -17,12 +17,12 @@ const name = z
   .string()
   .min(1)
   .max(63 * 4)
-  .refine((text) => !/[\0\p{Cs}]/u.test(text), 'PostgreSQL has no such names');
-const count = z.number().int().nonnegative();
+  .refine((text) => !/[\0\p{Cs}]/u.test(text), 'not a name in PostgreSQL');
+export const count = z.number().int().nonnegative();
 const bigintText = z.string().regex(/^-?\d{1,19}$/);
 
-/** A list that is refused at its first wrong element: of a hostile one every fault would be remembered, by millions. */
-function list<Element extends z.ZodType>(element: Element) {
+/** An array that is refused at its first wrong element. zod's own would collect millions of issues of a hostile one. */
+export function list<Element extends z.ZodType>(element: Element) {
   return z.array(z.unknown()).transform((items, context): z.output<Element>[] => {
     const elements: z.output<Element>[] = [];
     for (const [index, item] of items.entries()) {
@@ -48,7 +48,7 @@ const columnSchema = z.object({
 
 const fileSchema = z.object({
   name: z.string(),
-  /** Bytes, unpacked. */
+  /** Bytes, uncompressed. */
   length: count,
   crc32: z.string().regex(/^[0-9a-f]{8}$/),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
@@ -56,24 +56,26 @@ const fileSchema = z.object({
 
 const entrySchema = fileSchema.extend({ rows: count });
 
-const tableSchema = z.object({
+export const tableSchema = z.object({
   schema: name,
   name,
   rows: count,
   columns: list(columnSchema),
-  /** The partitioned tables above it, the nearest first. */
+  /** Its partitioned parents, the nearest first. */
   partitionOf: list(z.object({ schema: name, name })).default([]),
   entries: list(entrySchema),
-  /** Whether its texts hold bytes that the encoding does not allow. */
+  /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
+  conditions: list(z.string()).optional(),
+  /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });
 
-/** A type that columns are made of, through arrays and other such types. */
+/** A type that columns use, directly or through arrays and other types. */
 const typeSchema = z.object({
-  /** As a column's type. */
+  /** As in a column's `type`. */
   type: z.string(),
   kind: z.enum(['composite', 'domain', 'enum', 'range', 'multirange']),
-  /** A composite's attributes in their order; otherwise the one type that it is made of. */
+  /** A composite's attributes in their order; otherwise the one type that it is based on. */
   parts: list(
     z.object({
       name: z.string(),
@@ -82,24 +84,24 @@ const typeSchema = z.object({
       with: list(z.string()),
     }),
   ),
-  /** An enum's, in their order. */
+  /** The labels of an enum in their order. */
   labels: list(z.string()),
 });
 
-const leftOutSchema = z.object({ what: z.string(), why: z.string() });
+export const leftOutSchema = z.object({ what: z.string(), why: z.string() });
 
-const manifestSchema = z.object({
+export const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
   formatVersion: z.literal([1, FORMAT_VERSION]),
   product: z.object({ name: z.string(), version: z.string() }),
   daemonId: z.string(),
-  /** When the snapshot was taken, by the server's clock. */
+  /** The time of the snapshot by the server's clock. */
   takenAt: z.iso.datetime(),
   server: z.object({
     version: z.string(),
     encoding: z.string(),
     database: name,
-    /** The cluster's, from initdb, and the database's number in it; archives of before have neither. */
+    /** From initdb. Older archives lack it and the database's OID. */
     systemIdentifier: z
       .string()
       .regex(/^\d{1,20}$/)
@@ -110,65 +112,31 @@ const manifestSchema = z.object({
   schemas: list(name),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
-  /** Missing in archives of before. */
+  /** Missing in older archives. */
   types: list(typeSchema).optional(),
   sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
-  /** Those that types of columns belong to. */
+  /** The extensions that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
-  /** Materialized views that were populated; archives of before do not say. */
+  /** Materialized views that were populated; missing in older archives. */
   populatedViews: list(z.object({ schema: name, name })).optional(),
-  /** `schema.sql`, where it could be made. */
+  /** `schema.sql`, if the archive holds it. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
-  /** What restores with the role of the worker would meet, as far as the backup foresaw it. */
+  /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
   leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 
-/** As much of it as says what an archive is, without what only a restore needs. */
-const summarySchema = manifestSchema
-  .pick({
-    formatVersion: true,
-    product: true,
-    daemonId: true,
-    takenAt: true,
-    server: true,
-    schemas: true,
-    extensions: true,
-    warnings: true,
-    totals: true,
-  })
-  .extend({
-    leftOut: list(leftOutSchema),
-    tables: z.array(
-      tableSchema
-        .pick({ schema: true, name: true, rows: true })
-        .extend({ entries: z.array(z.object({ length: count })) })
-        .transform(({ entries, ...table }) => ({
-          ...table,
-          bytes: sum(entries.map(({ length }) => length)),
-        })),
-    ),
-    /** How many. */
-    sequences: z.array(z.unknown()).transform(({ length }) => length),
-    /** Whether it holds `schema.sql`. */
-    definitions: z
-      .unknown()
-      .optional()
-      .transform((definitions) => definitions !== undefined),
-  });
-
-export type ManifestSummary = z.infer<typeof summarySchema>;
 export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestTable = z.infer<typeof tableSchema>;
 /** An entry of the zip as the manifest describes it. */
 export type ManifestFile = z.infer<typeof fileSchema>;
-/** One that holds rows. */
+/** An entry that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
 export type ManifestType = z.infer<typeof typeSchema>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
-/** What a writer says of an archive; the rest of the manifest follows from it. */
+/** The writer's facts of an archive, from which the rest of the manifest follows. */
 export type ManifestFacts = Omit<Manifest, 'format' | 'formatVersion' | 'schemaFingerprint' | 'totals'>;
 
 export function createManifest(facts: ManifestFacts): Manifest {
@@ -186,25 +154,24 @@ export function createManifest(facts: ManifestFacts): Manifest {
 }
 
 /**
- * Reads a manifest that may come from anywhere.
- * @throws Failure ARCHIVE_INVALID that says what is wrong with it
+ * Reads an untrusted manifest.
+ * @throws Failure ARCHIVE_INVALID that names the fault
  */
 export function parseManifest(text: string): Manifest {
-  return parse(text, manifestSchema);
-}
-
-/** The same, for who only wants to know what the archive is. @throws Failure ARCHIVE_INVALID */
-export function parseSummary(text: string): ManifestSummary {
-  return parse(text, summarySchema);
-}
-
-function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch (cause) {
-    throw invalid('its manifest.json is no JSON', cause);
+    throw invalid('its manifest.json is not JSON', cause);
   }
+  return checkManifest(json, manifestSchema);
+}
+
+/**
+ * Checks a manifest, or some of its members, against a schema.
+ * @throws Failure ARCHIVE_INVALID that names the fault
+ */
+export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>): Checked {
   const { format, formatVersion } = (json ?? {}) as { format?: unknown; formatVersion?: unknown };
   if (format !== FORMAT_NAME) throw invalid(`its manifest.json is not that of a ${FORMAT_NAME}`);
   if (typeof formatVersion === 'number' && formatVersion > FORMAT_VERSION)
@@ -214,36 +181,36 @@ function parse<Parsed>(text: string, schema: z.ZodType<Parsed>): Parsed {
       `The archive has format version ${formatVersion}; this snapshotd reads versions up to ${FORMAT_VERSION}.`,
       { hint: 'Use a newer snapshotd.' },
     );
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
+  const checked = schema.safeParse(json);
+  if (checked.success) return checked.data;
+  const [issue] = checked.error.issues;
   throw invalid(
     `its manifest.json is wrong at ${issue?.path.join('.') ?? 'its top'}: ${issue?.message ?? ''}`,
   );
 }
 
-/** Every entry but the manifest itself. */
+/** All entries except the manifest. */
 export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
   return [...tables.flatMap(({ entries }) => entries), ...(definitions === undefined ? [] : [definitions])];
 }
 
-/** SHA-256 over the tables' names and columns: equal fingerprints mean that rows fit. */
+/** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */
 export function schemaFingerprint(tables: Pick<ManifestTable, 'schema' | 'name' | 'columns'>[]): string {
-  const definitions = tables.map(({ schema, name, columns }) => [
-    schema,
-    name,
-    columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
+  const definitions = tables.map((table) => [
+    table.schema,
+    table.name,
+    table.columns.map((column) => [column.name, column.type, column.notNull, column.generated]),
   ]);
   return createHash('sha256').update(JSON.stringify(definitions)).digest('hex');
 }
 
 export function invalid(reason: string, cause?: unknown): Failure {
-  return new Failure('ARCHIVE_INVALID', 'permanent', `This is no whole snapshotd archive: ${reason}.`, {
-    hint: 'Check the name, or choose another archive.',
+  return new Failure('ARCHIVE_INVALID', 'permanent', `This is not a complete snapshotd archive: ${reason}.`, {
+    hint: 'Check the name, or use the newest verified archive.',
     cause,
   });
 }
 
-function sum(numbers: number[]): number {
+export function sum(numbers: number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }

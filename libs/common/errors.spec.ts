@@ -6,7 +6,7 @@ test('the version is that of package.json', () => {
   expect(PRODUCT).toEqual({ name, version });
 });
 
-test('a failure says what and what to do in one line, and tells its causes in its details', () => {
+test('a failure has message and hint in one line, and its causes in its details', () => {
   const cause = new Error('socket hang up');
   const failure = new Failure('STORE_REQUEST_FAILED', 'transient', 'It broke\n at once.', {
     hint: 'Look.',
@@ -29,6 +29,6 @@ test.each([
   [new AggregateError([new Error('a'), new Error('b')]), 'a; b'],
   ['a thrown text', 'a thrown text'],
   [new TypeError('two\nlines'), 'two lines'],
-])('%p is told as "%s"', (thrown, sentence) => {
+])('%p gives the sentence "%s"', (thrown, sentence) => {
   expect(errorSentence(thrown)).toBe(sentence);
 });

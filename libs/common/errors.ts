@@ -1,4 +1,4 @@
-/** Stable names of everything that can go wrong in a daemon or around it, and for a client at the terminal. They are logged, and tests and callers rely on them. */
+/** Stable names of all failures, of jobs and of the command line. Logs show them, and tests and callers rely on them. */
 export type ErrorCode =
   | 'ARCHIVE_DOES_NOT_FIT'
   | 'ARCHIVE_INVALID'
@@ -59,29 +59,29 @@ export type ErrorCode =
   | 'WORKER_STOPPING'
   | 'WORKERS_DIED';
 
-/** Whether trying again can help. Decided where the error arises, because only there it is known. */
+/** Whether a retry can help. The place where the error arises decides, because only it knows. */
 export type Persistence = 'permanent' | 'transient';
 
 export interface FailureOptions {
-  /** What the reader should do now: a full sentence. */
+  /** The reader's next step: a full sentence. */
   hint?: string;
   cause?: unknown;
-  /** A line for errorDetails, ahead of the stack: what another system said in its own words. */
+  /** A line for errorDetails, before the stack: the words of another system. */
   preface?: string;
   confidential?: Confidential | undefined;
 }
 
-/** PostgreSQL's own words, which may hold values of rows: for those who may read rows, and for no log. */
+/** PostgreSQL's own words, which may hold values of rows: for readers who may see rows, and for no log. */
 export interface Confidential {
-  /** Stands in place of the failure's message. */
+  /** Replaces the failure's message. */
   message: string;
-  /** All that it said, in lines as psql shows them. */
+  /** The complete error, in lines as psql shows them. */
   words: string;
 }
 
 /**
- * A failure that was understood: it names the thing that failed and says what to do. Everybody may read its message,
- * hint, stack and causes: values of rows are in `confidential` only, which no log and no JSON shows.
+ * An explained failure: it names the thing that failed and the next step. Everybody may read its message, hint, stack and
+ * causes. Values of rows are in `confidential` only, which no log and no JSON shows.
  */
 export class Failure extends Error {
   override readonly name = 'Failure';
@@ -105,7 +105,7 @@ export class Failure extends Error {
     return this.#confidential;
   }
 
-  /** The same failure with something to add. */
+  /** The same failure with a further sentence. */
   and(text: string): Failure {
     const { hint, preface, confidential } = this;
     return new Failure(this.code, this.persistence, `${this.message} ${text}`, {
@@ -121,7 +121,7 @@ export class Failure extends Error {
     return this.sentenceOf(this.message);
   }
 
-  /** The sentence for those who may read rows. */
+  /** The sentence for readers who may see rows. */
   get fullSentence(): string {
     return this.sentenceOf(this.confidential?.message ?? this.message);
   }
@@ -131,7 +131,7 @@ export class Failure extends Error {
   }
 }
 
-/** One line for errorMessage, whatever was thrown. */
+/** One line for errorMessage, for any thrown value. */
 export function errorSentence(error: unknown): string {
   if (error instanceof Failure) return error.sentence;
   if (error instanceof AggregateError && error.message === '')
@@ -148,7 +148,7 @@ export function errorDetails(error: unknown): string {
   return lines.join('\n');
 }
 
-/** What those who may read rows see of a failure. */
+/** The text of a failure for readers who may see rows. */
 export interface FullText {
   /** For errorMessage. */
   message: string;
@@ -156,7 +156,7 @@ export interface FullText {
   details: string;
 }
 
-/** @returns undefined for a failure of which everybody may see all */
+/** The confidential text of a failure. @returns undefined if everybody may see all of it */
 export function fullText(error: unknown): FullText | undefined {
   for (const each of withCauses(error))
     if (each instanceof Failure && each.confidential !== undefined)

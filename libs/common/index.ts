@@ -1,7 +1,12 @@
+export * from './database-identity.js';
 export * from './errors.js';
+export * from './format.js';
+export * from './job-status.js';
 export * from './poll.js';
-export * from './product.js';
 export * from './retry.js';
 export * from './semaphore.js';
 export * from './task-group.js';
 export * from './timeout.js';
+
+/** Name and version of this program. A test compares them with package.json. */
+export const PRODUCT = { name: 'snapshotd', version: '0.1.0' } as const;

@@ -3,12 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface PollOptions {
   everyMs: number;
   timeoutMs: number;
-  /** Ends the waiting. */
+  /** Ends the polling. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Looks again and again until there is an answer. It looks at least once, and once more when the time is over.
+ * Polls until there is an answer. Looks at least once, and a last time when the time is over.
  * @returns undefined if there was none in time
  * @throws what `look` throws; the signal's reason
  */
@@ -18,7 +18,8 @@ export async function pollUntil<Answer>(
 ): Promise<Answer | undefined> {
   for (const deadline = performance.now() + timeoutMs; ;) {
     signal?.throwIfAborted();
-    const isLast = performance.now() >= deadline;
+    // Timers may fire a fraction of a millisecond early.
+    const isLast = performance.now() > deadline - 1;
     const answer = await look();
     if (answer !== undefined || isLast) return answer;
     await sleep(Math.max(0, Math.min(everyMs, deadline - performance.now())), undefined, { signal }).catch(

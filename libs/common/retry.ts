@@ -3,17 +3,17 @@ import { Failure } from './errors.js';
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 8_000;
-/** What is over sooner is not worth a word. */
+/** Shorter troubles are not reported. */
 const TELL_AFTER_MS = 2_000;
 
 export interface RetryOptions {
-  /** For how long after a first failure there are further tries; 0 for none. */
+  /** How long retries continue after a first failure; 0 for no retries. */
   retryForMs: number;
-  /** Failures after which no further try of the same can help, though one of more can. */
+  /** Transient failures that only a larger retry can solve, such as one of the whole job. */
   isOver?: (failure: Failure) => boolean;
   /** Ends the pauses. */
   signal?: AbortSignal | undefined;
-  /** Is told what failed last and which try comes next when that has gone on for two seconds; undefined once it is over. */
+  /** Called with the last failure and the number of the next try after two seconds of failures; with undefined afterwards. */
   onTrouble: (trouble: Trouble | undefined) => void;
 }
 
@@ -22,7 +22,7 @@ export interface Trouble {
   nextTry: number;
 }
 
-/** Something that is tried again with growing pauses, as long as it fails for reasons that may pass. */
+/** Paces the retries of transient failures with growing pauses. */
 export class Retries {
   private failures = 0;
   private firstFailure = 0;
@@ -33,7 +33,7 @@ export class Retries {
 
   /**
    * Pauses before the next try.
-   * @throws the failure when it is permanent, or when patience is at its end; the signal's reason
+   * @throws the failure if it is permanent, or if the time for retries is over; the signal's reason
    */
   async after(failure: unknown): Promise<void> {
     const { signal, retryForMs, onTrouble, isOver } = this.options;
@@ -52,7 +52,7 @@ export class Retries {
     await pause(longest * (0.5 + Math.random() / 2), signal);
   }
 
-  /** It went well, or was given up: a failure from now on is a first one. */
+  /** Ends the retries after a success or a final failure. The next failure counts as a first one. */
   over(): void {
     if (this.failures === 0) return;
     this.failures = 0;
@@ -63,7 +63,7 @@ export class Retries {
   }
 }
 
-/** Does work, again if need be. @throws what the work failed with last; the signal's reason */
+/** Does work, and retries transient failures. @throws the last failure; the signal's reason */
 export async function retry<Result>(work: () => Promise<Result>, options: RetryOptions): Promise<Result> {
   const retries = new Retries(options);
   try {

@@ -1,11 +1,11 @@
-/** A number of places that are taken and given back; who finds none waits, first come, first served. */
+/** A counting semaphore. Waiters are served in their order. */
 export class Semaphore {
   private readonly waiting: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   private failure: { error: unknown } | undefined;
 
   constructor(private free: number) {}
 
-  /** @throws what `fail` was told */
+  /** @throws the error of `fail` */
   async acquire(): Promise<void> {
     if (this.failure !== undefined) throw this.failure.error;
     if (this.free > 0) {
@@ -21,7 +21,7 @@ export class Semaphore {
     else next.resolve();
   }
 
-  /** There will be no places any more. */
+  /** Rejects all present and later waiters. */
   fail(error: unknown): void {
     this.failure ??= { error };
     for (const { reject } of this.waiting.splice(0)) reject(error);

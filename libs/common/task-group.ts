@@ -3,9 +3,8 @@ export type Task<Result> = (signal: AbortSignal) => Promise<Result>;
 type Results<Tasks extends readonly Task<unknown>[]> = { [I in keyof Tasks]: Awaited<ReturnType<Tasks[I]>> };
 
 /**
- * Runs tasks side by side that need each other. The first one that fails stops the others through the signal;
- * when all have ended, its error is thrown. An abort from outside reaches the tasks through the signal too;
- * those that had ended by then have ended well.
+ * Runs tasks concurrently. The first failure aborts the others through the signal, and is thrown when all have ended. An
+ * abort from outside reaches the tasks through the signal too; tasks that had ended before keep their results.
  * @returns the tasks' results, in their order
  */
 export async function runTaskGroup<const Tasks extends readonly Task<unknown>[]>(

@@ -1,7 +1,7 @@
 /**
- * Runs work under a time limit: its signal is aborted with `reason()` when the time is over, and with the outer signal's
- * reason when that is aborted first. The timer never keeps the process alive, and ends with the work.
- * @throws what the work throws
+ * Runs work with a time limit. Its signal is aborted with `reason()` when the time is over, or with the outer signal's
+ * reason if that is aborted first. The timer does not keep the process alive, and ends with the work.
+ * @throws the error of the work
  */
 export async function withTimeout<Result>(
   milliseconds: number,

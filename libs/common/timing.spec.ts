@@ -5,7 +5,7 @@ const never = (signal: AbortSignal) =>
     signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true }),
   );
 
-test('work that takes too long ends with the reason', async () => {
+test('late work ends with the reason', async () => {
   await expect(withTimeout(10, undefined, () => new Error('late'), never)).rejects.toThrow('late');
 });
 
@@ -29,7 +29,7 @@ test('work under a time limit ends with the outer signal, and gives its result',
   ).resolves.toBe(7);
 });
 
-test('looks until there is an answer, at least once, and once more at the end', async () => {
+test('polls until there is an answer, at least once, and once more at the end', async () => {
   let looks = 0;
   const third = () => (++looks < 3 ? undefined : looks);
   await expect(pollUntil(third, { everyMs: 1, timeoutMs: 60_000 })).resolves.toBe(3);
@@ -41,7 +41,7 @@ test('looks until there is an answer, at least once, and once more at the end', 
   expect(looks).toBe(2);
 });
 
-test('looking ends with the signal', async () => {
+test('polling ends with the signal', async () => {
   const stop = new AbortController();
   const polling = pollUntil(() => undefined, { everyMs: 60_000, timeoutMs: 60_000, signal: stop.signal });
   stop.abort(new Error('stopped'));

@@ -1,4 +1,3 @@
-export * from './home.js';
-export * from './program-environment.js';
+export * from './process-environment.js';
 export * from './secret.js';
 export * from './settings.js';

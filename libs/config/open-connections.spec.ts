@@ -10,7 +10,7 @@ test.each([
     ['DATABASE_URL'],
   ],
   [
-    'a setting of its own for the repository',
+    'a separate setting for the repository',
     { REPOSITORY_URL: 'postgresql://u@10.1.2.3:5433/app?application_name=x' },
     ['REPOSITORY_URL'],
   ],
@@ -41,7 +41,7 @@ test.each([
   ],
   ['an address that is not loopback', { DATABASE_URL: 'postgres://u@[2001:db8::1]/app' }, ['DATABASE_URL']],
   ['an sslmode', { DATABASE_URL: 'postgres://u@db.example.org/app?sslmode=verify-full' }, []],
-  ['a decision for the clear', { DATABASE_URL: 'postgres://u@db.example.org/app?sslmode=disable' }, []],
+  ['a decision against encryption', { DATABASE_URL: 'postgres://u@db.example.org/app?sslmode=disable' }, []],
   ['ssl', { DATABASE_URL: 'postgres://u@db.example.org/app?ssl=true' }, []],
   ['PGSSLMODE', { DATABASE_URL: 'postgres://u@db.example.org/app', PGSSLMODE: 'require' }, []],
   ['PGSSLMODE is not for Redis', { QUEUE_URL: 'redis://redis:6379', PGSSLMODE: 'require' }, ['QUEUE_URL']],
@@ -71,6 +71,6 @@ test.each([
 
 test('a warning names the host and the remedy', () => {
   expect(openConnections({ DATABASE_URL: 'postgres://u:secret@db.example.org/app' })).toEqual([
-    'DATABASE_URL leads to db.example.org and has no sslmode: passwords and data are sent in the clear, to any server that answers. Add sslmode=verify-full, or sslmode=disable if you trust the network.',
+    'DATABASE_URL leads to db.example.org and has no sslmode: passwords and data travel unencrypted, to any server that answers. Add sslmode=verify-full, or sslmode=disable if you trust the network.',
   ]);
 });

@@ -1,38 +1,38 @@
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 
-/** The settings that name a server to which passwords and data go over a connection that stays open. */
+/** The settings with the URL of a server that receives passwords and data. */
 const URLS = ['DATABASE_URL', 'REPOSITORY_URL', 'QUEUE_URL'];
-/** What a PostgreSQL URL says of encryption. */
-const SAYS_SO = ['sslmode', 'ssl', 'sslnegotiation', 'sslrootcert', 'sslcert', 'sslkey'];
+/** The parameters of a PostgreSQL URL that decide about encryption. */
+const TLS_PARAMETERS = ['sslmode', 'ssl', 'sslnegotiation', 'sslrootcert', 'sslcert', 'sslkey'];
 
 /**
- * Names the URLs that lead to another machine and say nothing of encryption. An explicit `sslmode=disable` is a
- * decision, and needs no warning.
+ * Warns of URLs that lead to another machine without deciding about encryption. An explicit `sslmode=disable` is a
+ * decision and needs no warning.
  */
 export function openConnections(env: Record<string, string | undefined>): string[] {
   return URLS.flatMap((name) => {
     const text = env[name];
     if (text === undefined || !URL.canParse(text)) return [];
     const url = new URL(text);
-    // As node-postgres takes it: the last one counts, and an empty one does not.
+    // Like node-postgres: the last one counts, and an empty one does not.
     const parameter = (key: string) => url.searchParams.getAll(key).at(-1) || undefined;
     const isRedis = url.protocol.startsWith('redis');
     const host = isRedis ? url.hostname : (parameter('host') ?? (url.hostname || (env['PGHOST'] ?? '')));
     const decided = isRedis
       ? url.protocol === 'rediss:'
-      : env['PGSSLMODE'] !== undefined || SAYS_SO.some((key) => parameter(key) !== undefined);
+      : env['PGSSLMODE'] !== undefined || TLS_PARAMETERS.some((key) => parameter(key) !== undefined);
     if (decided || isThisMachine(host)) return [];
     const [fault, remedy] = isRedis
       ? ['is redis://', 'Use rediss://.']
       : ['has no sslmode', 'Add sslmode=verify-full, or sslmode=disable if you trust the network.'];
     return [
-      `${name} leads to ${host} and ${fault}: passwords and data are sent in the clear, to any server that answers. ${remedy}`,
+      `${name} leads to ${host} and ${fault}: passwords and data travel unencrypted, to any server that answers. ${remedy}`,
     ];
   });
 }
 
-/** Whether what is sent to a host stays here: a Unix socket, a loopback address, or one of this machine's own. */
+/** Whether a host is this machine: a Unix socket, a loopback address, or one of its own addresses. */
 function isThisMachine(host: string): boolean {
   const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
   if (/^(|\/.*|%2f.*|(.*\.)?localhost)$/.test(name)) return true;

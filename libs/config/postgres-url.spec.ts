@@ -27,8 +27,8 @@ test.each([
 test.each([
   ['host=h dbname=db', /^must be a URL such as/],
   ['mysql://h/db', /^must be a URL such as/],
-  ['postgres://u:100%safe@h/db', /^has a % that no two hexadecimal digits follow: write it as %25$/],
-  ['postgres://u:%ff@h/db', /^has escapes that are no UTF-8$/],
+  ['postgres://u:100%safe@h/db', /^has a % without two hexadecimal digits after it: write it as %25$/],
+  ['postgres://u:%ff@h/db', /^has percent-escapes that are not UTF-8/],
   ['postgres://u:a#b@h/db', /write # as %23/],
   ['postgres://u:a/b@h/db', /\/ as %2F/],
   ['postgres://u:p@h/db#x', /^has a #/],
@@ -36,10 +36,13 @@ test.each([
   ['postgres://u:p@a:1,b:2/db?target_session_attrs=read-write', /^names several hosts/],
   ['postgres:///db?host=a,b', /^names several hosts/],
   ['postgres://u:p@h/db?hostaddr=10.0.0.1', /^has the parameter hostaddr, which is not supported/],
-  ['postgres://u:p@h/db?target_session_attrs=read-write', /^has target_session_attrs, which is not supported/],
+  [
+    'postgres://u:p@h/db?target_session_attrs=read-write',
+    /^has target_session_attrs, which is not supported/,
+  ],
   ['postgres://u:p@h/db?service=shop', /^has the parameter service/],
   ['postgres://u:p@h/db?sslrootcert=system', /^has sslrootcert=system, which is not supported/],
   ['postgres://u:p@/db', /^names no host: add one, or the folder of a Unix socket/],
-])('%s is refused, and what to do is said without the password', (text, fault) => {
+])('%s is refused with a hint and without the password', (text, fault) => {
   expect(said(text)).toMatch(fault);
 });

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 
 const REDACTED = '[secret]';
 
-/** A setting that no log, error or JSON may show. Only `reveal` gives it out, so that every use can be found. */
+/** A setting that no log, error or JSON shows. Only `reveal` returns it, so that every use can be found. */
 export class Secret {
   readonly #value: string;
 

@@ -23,41 +23,29 @@ function faultsOf(env: NodeJS.ProcessEnv): string[] {
   }
 }
 
-/** The README's table of settings: the default that it gives for each variable. */
+/** The default that docs/configuration.md gives for each setting. */
 function listedDefaults(): Map<string, string> {
-  const readme = readFileSync(join(__dirname, '../../README.md'), 'utf8');
-  const table = /^## Settings$([^]*?)^## /m.exec(readme)?.[1] ?? '';
-  const rows = [...table.matchAll(/^\| ([A-Z].*?)\|.*\| (.*?) *\|$/gm)];
-  return new Map(
-    rows.flatMap(([, cell = '', last = '']): [string, string][] => {
-      const names = cell.split(',').map((name) => name.trim());
-      const defaults = last.split(', ');
-      return names.map((name, index) => [
-        name,
-        names.length === defaults.length ? (defaults[index] ?? '') : last,
-      ]);
-    }),
-  );
+  const page = readFileSync(join(__dirname, '../../docs/configuration.md'), 'utf8');
+  const rows = page.matchAll(/^\| `([A-Z0-9_]+)` *\| (.*?) *\| .*\|$/gm);
+  return new Map([...rows].map(([, name = '', cell = '']) => [name, cell]));
 }
 
-test('the README lists every setting with its default, and no other', () => {
+test('docs/configuration.md lists every setting with its default, and no other', () => {
   const listed = listedDefaults();
-  const ofTheSdk = ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', '…'];
-  expect([...listed.keys()].filter((name) => !ofTheSdk.includes(name)).sort()).toEqual(
-    Object.keys(environment.shape).sort(),
-  );
+  expect([...listed.keys()].sort()).toEqual(Object.keys(environment.shape).sort());
   for (const [name, type] of Object.entries(environment.shape)) {
     const { success, data } = type.safeParse(undefined);
-    // Its place may be taken by SECRET_KEY_FILE.
+    // SECRET_KEY_FILE may replace SECRET_KEY.
     const required = !success || name === 'SECRET_KEY' || name === 'SECRET_KEY_FILE';
     const words = [data].flat().join();
     const unset = words === '' || data === false;
+    // A default is in backquotes, and so is another setting that takes the place of one that is unset.
     const pattern = required
-      ? /^required$/
+      ? 'required'
       : unset
-        ? /^(?!required$|[\d.]+$)/
-        : new RegExp(`^${words}(?![\\w.])`);
-    expect(`${name}: ${listed.get(name)}`).toMatch(new RegExp(`^${name}: ${pattern.source.slice(1)}`));
+        ? '(?!required)(`[A-Z0-9_]+`|[^`]+( `[A-Z0-9_]+`.*)?)'
+        : `\`${words}\``;
+    expect(`${name}: ${listed.get(name)}`).toMatch(new RegExp(`^${name}: ${pattern}$`));
   }
 });
 
@@ -134,11 +122,11 @@ test('an empty variable counts as unset', () => {
     readSettings({ ...MINIMAL, PORT: '', REPOSITORY_URL: '', ADMIN_EMAIL: '', ADMIN_PASSWORD: '' }).port,
   ).toBe(8080);
   expect(faultsOf({ ...MINIMAL, S3_BUCKET: '' })).toEqual([
-    'S3_BUCKET is missing: the bucket that archives go to',
+    'S3_BUCKET is missing: set the bucket for archives',
   ]);
 });
 
-test('nothing set at all names everything that is required', () => {
+test('an empty environment names every required variable', () => {
   expect(faultsOf({}).map((fault) => fault.split(' ')[0])).toEqual([
     'DATABASE_URL',
     'QUEUE_URL',
@@ -166,11 +154,11 @@ test.each([
     'REPOSITORY_SCHEMAS names snapshotd_queue, where snapshotd keeps its own state; it cannot be part of a repository',
   ],
   ['REPOSITORY_SCHEMAS', 'pg_catalog', "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog"],
-  ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, and no more than that'],
+  ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, without a URL or a path'],
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],
-  ['S3_PREFIX', 'a//b/', 'S3_PREFIX must not contain // or a folder that is called by a dot alone'],
-  ['S3_PREFIX', 'a/./b/', 'S3_PREFIX must not contain // or a folder that is called by a dot alone'],
+  ['S3_PREFIX', 'a//b/', 'S3_PREFIX must not contain // or /./'],
+  ['S3_PREFIX', 'a/./b/', 'S3_PREFIX must not contain // or /./'],
   ['S3_PREFIX', 'a\n/', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a\x7f/', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   [
@@ -206,7 +194,7 @@ test.each([
   ['DAEMON_HISTORY_DAYS', '0.5', 'DAEMON_HISTORY_DAYS must be a whole number from 1 to 36500'],
   ['BACKUP_COMPRESSION_LEVEL', '10', 'BACKUP_COMPRESSION_LEVEL must be a whole number from 0 to 9'],
   ['RETRY_SECONDS', '1.5', 'RETRY_SECONDS must be a whole number from 0 to 3600'],
-  ['METRICS_TOKEN', 'short', 'METRICS_TOKEN must have at least 16 visible characters, no blanks'],
+  ['METRICS_TOKEN', 'short', 'METRICS_TOKEN must have at least 16 visible characters and no blanks'],
   [
     'WEBHOOK_URLS',
     'https://a.example.org,ftp://u:pw@b',
@@ -215,9 +203,9 @@ test.each([
   [
     'WEBHOOK_URLS',
     'https://a.example.org',
-    'WEBHOOK_SECRET is missing: WEBHOOK_URLS and WEBHOOK_SECRET go together',
+    'WEBHOOK_SECRET is missing: set both WEBHOOK_URLS and WEBHOOK_SECRET, or neither',
   ],
-  ['WEBHOOK_SECRET', 'short', 'WEBHOOK_SECRET must have at least 16 visible characters, no blanks'],
+  ['WEBHOOK_SECRET', 'short', 'WEBHOOK_SECRET must have at least 16 visible characters and no blanks'],
   ['DEADMAN_URL', 'nowhere', 'DEADMAN_URL must be a URL such as https://hc-ping.com/your-uuid'],
   ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent'],
 ])('%s=%s is refused', (name, value, fault) => {
@@ -232,7 +220,20 @@ test.each([
   expect(readSettings({ ...MINIMAL, TRUST_PROXY: value }).trustProxy).toEqual(meaning);
 });
 
-test('webhooks are separated by commas, and each is asked once', () => {
+test('SNAPSHOT_LANES still sets BACKUP_JOBS, with a warning, but not to another value', () => {
+  const { parallelJobs, warnings } = readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3' });
+  expect(parallelJobs).toBe(3);
+  expect(warnings).toContainEqual(expect.stringMatching(/^SNAPSHOT_LANES is now called BACKUP_JOBS/));
+  expect(readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3', BACKUP_JOBS: '3' }).parallelJobs).toBe(3);
+  expect(faultsOf({ ...MINIMAL, SNAPSHOT_LANES: '3', BACKUP_JOBS: '5' })).toEqual([
+    'SNAPSHOT_LANES is the old name of BACKUP_JOBS, and they differ: remove SNAPSHOT_LANES',
+  ]);
+  const renamed = readSettings({ ...MINIMAL, BACKUP_JOBS: '5' });
+  expect(renamed.parallelJobs).toBe(5);
+  expect(renamed.warnings.join()).not.toContain('SNAPSHOT_LANES');
+});
+
+test('WEBHOOK_URLS are separated by commas, and duplicates are dropped', () => {
   const urls = 'https://a.example.org/x, https://b.example.org,https://a.example.org/x';
   const { notifications } = readSettings({
     ...MINIMAL,
@@ -245,7 +246,7 @@ test('webhooks are separated by commas, and each is asked once', () => {
   ]);
 });
 
-test('secrets show in no way that logs or errors print', () => {
+test('logs and errors never show secrets', () => {
   const settings = readSettings({
     ...MINIMAL,
     ADMIN_EMAIL: 'a@example.org',
@@ -274,9 +275,9 @@ test('secrets show in no way that logs or errors print', () => {
   expect(new Secret('x').reveal()).toBe('x');
 });
 
-test('API and worker have a key: 32 bytes, by itself or in a file', () => {
+test('SECRET_KEY is 32 bytes, as text or in a file', () => {
   const without = { ...MINIMAL, SECRET_KEY: '' };
-  expect(faultsOf(without)).toEqual([expect.stringMatching(/^SECRET_KEY is missing: 32 random bytes/)]);
+  expect(faultsOf(without)).toEqual([expect.stringMatching(/^SECRET_KEY is missing: set 32 random bytes/)]);
   const base64 = Buffer.alloc(32, 7).toString('base64');
   const file = join(mkdtempSync(join(tmpdir(), 'key-')), 'key');
   writeFileSync(file, `${base64}\n`);
@@ -304,7 +305,7 @@ test.each([
   expect(faultsOf({ ...MINIMAL, SECRET_KEY: key })).toEqual([expect.stringContaining(name)]);
 });
 
-test('keys that were replaced are kept beside the present one', () => {
+test('SECRET_KEY_PREVIOUS adds earlier keys after the present one', () => {
   const old = Buffer.alloc(32, 9).toString('base64');
   const { secretKeys } = readSettings({ ...MINIMAL, SECRET_KEY_PREVIOUS: `${old}, ${'cd'.repeat(32)}` });
   expect(secretKeys.map((key) => key.reveal())).toEqual([KEY, old, 'cd'.repeat(32)]);

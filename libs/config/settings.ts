@@ -6,10 +6,10 @@ import { openConnections } from './open-connections.js';
 import { isPostgresUrl, postgresUrl } from './postgres-url.js';
 import { Secret } from './secret.js';
 
-/** Schemas that hold the product's own state. They are never part of a repository. */
+/** The schemas of snapshotd's own state. They are never part of a repository. */
 export const OWN_SCHEMAS = { accounts: 'snapshotd', queue: 'snapshotd_queue' } as const;
 
-/** More sessions than this are a burden to a server that others use, and S3 takes no more. */
+/** Enough to reach the throughput of S3, without loading a server that others use. */
 const DEFAULT_PARALLEL_JOBS = 4;
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -88,7 +88,7 @@ function namesIn(text: string): string[] {
     .map(([, quoted, bare = '']) => (quoted === undefined ? bare.trim() : quoted.replaceAll('""', '"')));
 }
 
-/** What is wrong with the name of a schema that rows are to be read from or restored into. */
+/** Says why a schema cannot be backed up or restored into. @returns undefined if it can */
 export function schemaNameFault(name: string): string | undefined {
   if (name === '' || name.includes('\0') || Buffer.byteLength(name) > 63)
     return `holds a name that is empty or over 63 bytes long: ${name}`;
@@ -103,7 +103,7 @@ const redisUrl = urlWithScheme(
   'redis://host:6379 or postgres://user:password@host:5432/database',
 );
 
-/** It becomes part of every backupUrl: an origin, and maybe a path. */
+/** An origin, optionally with a path. It becomes part of every backupUrl. */
 const endpoint = urlWithScheme(['http:', 'https:'], 'https://s3.example.org').refine(
   (text) => !/[@?#]/.test(text),
   'must hold no credentials, query or fragment',
@@ -113,7 +113,7 @@ function isWebUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
 }
 
-/** The message shows none of them: credentials may be in there. */
+/** The message shows no URL, because URLs may hold credentials. */
 const webUrls = z
   .string()
   .transform((text) => [...new Set(text.split(',').map((url) => url.trim()))])
@@ -134,8 +134,10 @@ const previousKeys = z
   .transform((text) => text.split(',').map((key) => key.trim()))
   .refine((keys) => keys.every(isKey), KEY_FAULT);
 
-/** What goes into a header, and is not guessed. */
-const token = z.string().regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters, no blanks');
+/** A secret for a header, too long to be guessed. */
+const token = z
+  .string()
+  .regex(/^[\x21-\x7e]{16,}$/, 'must have at least 16 visible characters and no blanks');
 
 /** All settings by the names of their variables. */
 export const environment = z.object({
@@ -164,15 +166,12 @@ export const environment = z.object({
   }),
   S3_BUCKET: z
     .string()
-    .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, and no more than that'),
+    .regex(/^[A-Za-z0-9._-]{3,255}$/, 'must be the name of a bucket, without a URL or a path'),
   S3_PREFIX: z
     .string()
     .regex(/^(?!\/)[\w!.*'()/=-]*$/, "must not start with / and may hold letters, digits and !-_.*'()/= only")
     .refine((prefix) => !prefix.split('/').includes('..'), 'must not contain ..')
-    .refine(
-      (prefix) => !/(^|\/)\.?\//.test(prefix),
-      'must not contain // or a folder that is called by a dot alone',
-    )
+    .refine((prefix) => !/(^|\/)\.?\//.test(prefix), 'must not contain // or /./')
     .refine(
       (prefix) => prefix.length <= 900,
       'must have at most 900 characters, as S3 takes keys of 1024 bytes',
@@ -197,6 +196,8 @@ export const environment = z.object({
   BACKUP_DEFINITIONS: z
     .enum(['auto', 'required', 'off'], 'must be auto, required or off')
     .default('required'),
+  BACKUP_JOBS: integer(1, 32).optional(),
+  /** The old name of BACKUP_JOBS, accepted for one release. */
   SNAPSHOT_LANES: integer(1, 32).optional(),
   RETRY_SECONDS: integer(0, 3_600).default(60),
   REPOSITORY_LOCK_SECONDS: integer(1, 604_800).default(3_600),
@@ -207,20 +208,22 @@ export const environment = z.object({
   LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
 });
 
-/** Variables that make sense only as a pair. */
+/** Pairs of variables of which both or none must be set. */
 const PAIRS = [
   ['TLS_CERT_FILE', 'TLS_KEY_FILE'],
   ['ADMIN_EMAIL', 'ADMIN_PASSWORD'],
   ['WEBHOOK_URLS', 'WEBHOOK_SECRET'],
 ] as const;
 
-/** Variables that name the same thing: exactly one of each pair. */
+/** Pairs of variables of which exactly one must be set. */
 const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
+/** The token by which Nest injects the settings. */
+export const SETTINGS = Symbol('SETTINGS');
 export type LogLevel = Settings['logLevel'];
 
-/** Every fault of the settings in one message, a line each. */
+/** Lists every fault of the settings, one per line. */
 export class SettingsError extends Error {
   override readonly name = 'SettingsError';
 
@@ -230,9 +233,9 @@ export class SettingsError extends Error {
 }
 
 /**
- * Reads and checks all settings. This is the only reader of the environment. An empty variable counts as
- * unset, as compose files and unit files leave them.
- * @throws SettingsError that lists every fault at once
+ * Reads and checks all settings. Only this function reads them from the environment. An empty variable counts as unset,
+ * because compose files and unit files leave them empty.
+ * @throws SettingsError that lists every fault
  */
 export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
@@ -241,6 +244,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     ...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []),
     ...halfPairs(set),
     ...eitherFaults(set),
+    ...renamedFaults(set),
   ];
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
@@ -254,9 +258,9 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         ? { cert: value.TLS_CERT_FILE, key: new Secret(value.TLS_KEY_FILE) }
         : undefined,
     trustProxy: value.TRUST_PROXY,
-    /** Without a slash at its end. */
+    /** Without a trailing slash. */
     basePath: value.BASE_PATH.replace(/\/$/, ''),
-    /** SECRET_KEY, then those that it has replaced. */
+    /** SECRET_KEY, then its predecessors. */
     secretKeys: [value.SECRET_KEY ?? value.SECRET_KEY_FILE ?? '', ...value.SECRET_KEY_PREVIOUS].map(
       (key) => new Secret(key),
     ),
@@ -288,7 +292,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
-    parallelJobs: value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
+    parallelJobs:
+      value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),
     notifications: {
       webhooks: (value.WEBHOOK_URLS ?? []).map((url) => new Secret(url)),
@@ -296,17 +301,26 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       deadman: value.DEADMAN_URL === undefined ? undefined : new Secret(value.DEADMAN_URL),
     },
     logLevel: value.LOG_LEVEL,
-    /** What works and should not stay so: sentences for the log. */
-    warnings: openConnections(set),
+    /** Settings that work and that you should change: sentences for the log. */
+    warnings: [
+      ...openConnections(set),
+      ...(value.SNAPSHOT_LANES === undefined
+        ? []
+        : [
+            'SNAPSHOT_LANES is now called BACKUP_JOBS, and the next release ignores the old name. Rename it.',
+          ]),
+    ],
   };
 }
 
-/** What to set where a required variable is missing. */
+/** The value of each required variable. */
 const MISSING: Record<string, string> = {
-  SECRET_KEY: '32 random bytes that all APIs and workers share, as `openssl rand -base64 32` prints them',
-  DATABASE_URL: 'the PostgreSQL database for accounts, such as postgres://user:password@host:5432/database',
-  QUEUE_URL: 'the queue, such as redis://host:6379',
-  S3_BUCKET: 'the bucket that archives go to',
+  SECRET_KEY:
+    'set 32 random bytes that all APIs and workers share. Create them with: openssl rand -base64 32',
+  DATABASE_URL:
+    'set the PostgreSQL database for accounts, such as postgres://user:password@host:5432/database',
+  QUEUE_URL: 'set the queue, such as redis://host:6379',
+  S3_BUCKET: 'set the bucket for archives',
 };
 
 function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
@@ -318,7 +332,7 @@ function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined
 
 function halfPairs(set: Record<string, string | undefined>): string[] {
   return PAIRS.filter(([a, b]) => (set[a] === undefined) !== (set[b] === undefined)).map(
-    ([a, b]) => `${set[a] === undefined ? a : b} is missing: ${a} and ${b} go together`,
+    ([a, b]) => `${set[a] === undefined ? a : b} is missing: set both ${a} and ${b}, or neither`,
   );
 }
 
@@ -330,4 +344,13 @@ function eitherFaults(set: Record<string, string | undefined>): string[] {
       return [`${name} and ${other} are both set: remove one of them`];
     return [];
   });
+}
+
+function renamedFaults({
+  BACKUP_JOBS: jobs,
+  SNAPSHOT_LANES: lanes,
+}: Record<string, string | undefined>): string[] {
+  return jobs === undefined || lanes === undefined || jobs === lanes
+    ? []
+    : [`SNAPSHOT_LANES is the old name of BACKUP_JOBS, and they differ: remove SNAPSHOT_LANES`];
 }

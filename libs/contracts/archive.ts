@@ -1,6 +1,6 @@
-/** What a list says of an archive's content. Times are milliseconds since 1970. */
+/** The content of an archive in a list. Times are milliseconds since 1970. */
 export interface ArchiveFacts {
-  /** The instant that it shows. */
+  /** The instant of the snapshot. */
   takenOn: number | null;
   entities: number | null;
   daemonId: string | null;
@@ -9,16 +9,16 @@ export interface ArchiveFacts {
   problem: string | null;
 }
 
-/** How an archive was verified last. */
+/** The last verification of an archive. */
 export interface ArchiveVerification {
   verifiedOn: number | null;
   verifiedBy: 'READ' | 'RESTORE_DRILL' | null;
   restorable: boolean | null;
 }
 
-/** An archive as a list shows it. */
+/** An archive in a list. */
 export interface Archive extends ArchiveFacts, ArchiveVerification {
-  /** What a restore takes, and the calls for one archive. */
+  /** The name for restores and for the calls of one archive. */
   name: string;
   url: string;
   /** When the object was written. */

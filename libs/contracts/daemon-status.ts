@@ -5,43 +5,30 @@ export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] a
 export type DaemonState = (typeof DAEMON_STATES)[number];
 
 /**
- * What `daemonStatus` answers: one run of a background job as a client sees it. The field names, their order
- * and the triple s are a contract with existing clients.
+ * The answer of `daemonStatus`: one run of a job. The field names, their order and the triple s are a contract with
+ * existing clients.
  */
 export interface DaemonStatus {
   id: string;
   type: DaemonType;
   status: DaemonState;
-  /** One line that says what went wrong and what to do; null unless FAILED. */
+  /** One line with the failure and the next step; null unless FAILED. */
   errorMessage: string | null;
   progresssMessage: string;
-  /** Entities done, and in the last tenth the finishing work. */
+  /** Rows done, and in the last tenth the finishing work. */
   progresssCurrent: number;
-  /** See {@link progressTotal}. */
+  /** The rows and a tenth more: see progressTotal in libs/common. */
   progresssTotal: number;
-  /** The stack of the failure, preceded by the object store's own words where it was the one that failed. */
+  /** The stack of the failure. If the object store failed, its own words come first. */
   errorDetails: string | null;
-  /** Where the archive is: of a backup when it is COMPLETED and never before, of a restore and a verify always. */
+  /** The URL of the archive. A backup has it once it is COMPLETED, a restore and a verification always. */
   backupUrl: string | null;
   /** Milliseconds from `startedOn` until now, or until the end. */
   totalTimeMS: number;
   /** The email of the administrator who started it. */
   startedBy: string;
-  /** When it was asked for: milliseconds since 1970. */
+  /** When it was requested: milliseconds since 1970. */
   startedOn: number;
-  /** Where the archive is that was made before a restore: only a daemon that was asked for one has this. */
+  /** The URL of the archive that a restore with `backupFirst` made first. */
   safetyBackupUrl?: string | null;
-}
-
-/**
- * The scale of a daemon's progress. The last tenth stands for what comes after the last entity: 785 entities
- * give a total of 863.
- */
-export function progressTotal(entities: number): number {
-  return entities + Math.floor(entities / 10);
-}
-
-/** Whether a daemon stays as it is from now on. */
-export function hasEnded({ status }: DaemonStatus): boolean {
-  return status === 'COMPLETED' || status === 'FAILED';
 }

@@ -1,8 +1,8 @@
-/** What a run of a schedule does after its backup. */
+/** The steps of a scheduled run after its backup. */
 export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
 export type AfterBackup = (typeof AFTER_BACKUP)[number];
 
-/** How many archives are kept: the last ones, and the last one of so many days, weeks, months and years. */
+/** The number of archives to keep: the last ones, and the last one of each day, week, month and year. */
 export interface Retention {
   last?: number | undefined;
   daily?: number | undefined;
@@ -11,7 +11,7 @@ export interface Retention {
   yearly?: number | undefined;
 }
 
-/** What an administrator says of a schedule. */
+/** A schedule, as an administrator sets it. */
 export interface ScheduleRequest {
   pattern: string;
   timeZone: string;
@@ -20,20 +20,20 @@ export interface ScheduleRequest {
   enabled: boolean;
 }
 
-/** A schedule as clients see it. Times are milliseconds since 1970. */
+/** A schedule with its state. Times are milliseconds since 1970. */
 export interface ScheduleView extends ScheduleRequest {
   name: string;
   /** An administrator's email. */
   createdBy: string;
   createdOn: number;
-  /** Null while it is not enabled. */
+  /** Null while it is disabled. */
   nextRunOn: number | null;
   lastRun: {
     startedOn: number;
-    /** The backup's; null until it is started. */
+    /** The id of the backup; null until it is started. */
     daemonId: string | null;
     status: 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
-    /** Why it failed, what it could not delete, and whether runs were skipped meanwhile. */
+    /** Why it failed, which archives it could not delete, and whether runs were skipped meanwhile. */
     errorMessage: string | null;
   } | null;
   lastCompletedOn: number | null;

@@ -1,12 +1,11 @@
 import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
+import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
-import { Session } from './accounts/session.entity.js';
-import { AuditEvent } from './audit/audit-event.entity.js';
-import { AuditOutcome } from './audit/audit-outcome.entity.js';
+import { LoginSession } from './accounts/login-session.entity.js';
+import { AuditEvent, AuditOutcome } from './audit/audit-event.entity.js';
 import { CreateAccounts1795000000000 } from './migrations/1795000000000-create-accounts.js';
 import { CreateRepository1795000000001 } from './migrations/1795000000001-create-repository.js';
 import { CreateApiKeys1796000000000 } from './migrations/1796000000000-create-api-keys.js';
@@ -16,17 +15,23 @@ import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-w
 import { NoteStepsOfRuns1797000000000 } from './migrations/1797000000000-note-steps-of-runs.js';
 import { CountRefusals1797000000001 } from './migrations/1797000000001-count-refusals.js';
 import { GiveRepositoryToItsOwner1797000000002 } from './migrations/1797000000002-give-repository-to-its-owner.js';
-import { AccessControlList } from './repository/access-control-list.entity.js';
-import { AccessGrant } from './repository/access-grant.entity.js';
-import { Node } from './repository/node.entity.js';
-import { Principal } from './repository/principal.entity.js';
-import { Revision } from './repository/revision.entity.js';
+import { AccessControlList } from './sample-content/access-control-list.entity.js';
+import { AccessGrant } from './sample-content/access-grant.entity.js';
+import { Node } from './sample-content/node.entity.js';
+import { Principal } from './sample-content/principal.entity.js';
+import { Revision } from './sample-content/revision.entity.js';
 import { ScheduleArchive } from './schedules/schedule-archive.entity.js';
 import { ScheduleRun } from './schedules/schedule-run.entity.js';
 import { Schedule } from './schedules/schedule.entity.js';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
+/** Accepts a data source, a repository or a transaction. */
+interface Queryable {
+  query<Rows>(text: string): Promise<Rows>;
+}
+
+/** The options of a data source for snapshotd's own tables and the sample content. */
 export function databaseOptions(url: Secret): DataSourceOptions {
   return {
     type: 'postgres',
@@ -35,18 +40,20 @@ export function databaseOptions(url: Secret): DataSourceOptions {
     schema: OWN_SCHEMAS.accounts,
     entities: [
       Account,
-      Session,
+      LoginSession,
       ApiKey,
       AuditEvent,
       AuditOutcome,
+      Schedule,
+      ScheduleRun,
+      ScheduleArchive,
+      // The sample content model: the tables of the schema `repository`, which REPOSITORY_SCHEMAS names by default. Every
+      // installation gets them, so that the first backup with an empty request body finds something to back up.
       Node,
       Revision,
       AccessControlList,
       AccessGrant,
       Principal,
-      Schedule,
-      ScheduleRun,
-      ScheduleArchive,
     ],
     migrations: [
       CreateAccounts1795000000000,
@@ -60,7 +67,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       GiveRepositoryToItsOwner1797000000002,
     ],
     migrationsTransactionMode: 'all',
-    // The pool waits for onConnect before it hands a connection out.
+    // The pool waits for onConnect before it provides a connection.
     extra: {
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       onConnect: (client: pg.ClientBase) => startSafely(client),
@@ -70,7 +77,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
 
 /**
  * Runs pending migrations and connects.
- * @param answerWithinMs how long a connection and a query may take; as long as they like when missing
+ * @param answerWithinMs limits the time for a connection and for a query; missing for no limit
  */
 export async function openDatabase(options: DataSourceOptions, answerWithinMs?: number): Promise<DataSource> {
   await migrate(options);
@@ -80,26 +87,36 @@ export async function openDatabase(options: DataSourceOptions, answerWithinMs?: 
 }
 
 /**
- * Runs pending migrations, one process at a time: any number may start at once. They take as long as they take. A comment
- * on our schema is the lock, since nobody but the schema's owner can hold it: anybody who may connect could hold an
- * advisory lock.
+ * Runs pending migrations, one process at a time and without a time limit. A comment on our schema is the lock, because
+ * only the schema's owner can hold it. Every role that may connect could hold an advisory lock.
  */
 async function migrate(options: DataSourceOptions): Promise<void> {
+  const { url = '' } = options as { url?: string };
   const database = await new DataSource(options).initialize().catch((error: unknown) => {
-    throw tlsFailure(error, displayServer((options as { url?: string }).url ?? '')) ?? error;
+    throw tlsFailure(error, displayServer(url)) ?? error;
   });
   try {
     const locker = database.createQueryRunner();
     try {
+      await expectOwnBackend((await locker.connect()) as pg.PoolClient, url, 'DATABASE_URL');
       await makeOwnSchema((sql, values) => locker.query(sql, values), OWN_SCHEMAS.accounts);
       await locker.startTransaction();
-      await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS 'What snapshotd keeps for itself'`);
+      await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS 'The state of snapshotd itself'`);
       await database.runMigrations();
       await locker.commitTransaction();
     } finally {
       await locker.release();
     }
   } finally {
-    await database.destroy(); // And with it the lock.
+    await database.destroy(); // Releases the lock too.
   }
+}
+
+/**
+ * The time by the database's clock: milliseconds since 1970. APIs compare stored times with this one, because their own
+ * clocks may differ and be wrong.
+ */
+export async function databaseNow(database: Queryable): Promise<number> {
+  const [{ now } = { now: new Date(NaN) }] = await database.query<{ now: Date }[]>('SELECT now()');
+  return now.getTime();
 }

@@ -1,6 +1,5 @@
 export * from './backup/backup.js';
 export * from './backup/backup-request.js';
-export * from './verify/delete-archive.js';
 export * from './shared/examine-repository.js';
 export * from './shared/journal.js';
 export type { Repository } from './shared/repository-session.js';

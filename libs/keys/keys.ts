@@ -1,29 +1,28 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '#config';
-import { canonicalJson } from './canonical-json.js';
 
-/** What a code vouches for. A code that was made for one purpose never passes for another. */
+/** The kind of facts that a code authenticates. A code for one purpose never passes for another. */
 export type Purpose =
   'job' | 'job progress' | 'job result' | 'notification' | 'worker' | 'verification record' | 'manifest';
 
 /**
- * Authenticates data that the product writes to places which others can write to as well: the queue and the bucket.
- * Every purpose has a key of its own, derived from SECRET_KEY by HKDF (RFC 5869); a code is an HMAC-SHA-256.
+ * Authenticates data in the queue and the bucket, which others can write to as well. HKDF (RFC 5869) derives a key for
+ * each purpose from SECRET_KEY. A code is an HMAC-SHA-256.
  */
 export class Keys {
   private readonly derived = new Map<Purpose, Buffer[]>();
 
-  /** @param secretKeys SECRET_KEY first, which signs; codes by any of the others, which it has replaced, pass too */
+  /** @param secretKeys SECRET_KEY, which signs, then its predecessors, whose codes pass too */
   constructor(private readonly secretKeys: readonly Secret[]) {}
 
-  /** The code of some facts: 64 hexadecimal digits. The order of properties does not matter, and undefined ones count as missing. */
+  /** The code of some facts: 64 hexadecimal digits. Ignores the order of properties and undefined properties. */
   sign(purpose: Purpose, facts: unknown): string {
     const [key] = this.keysFor(purpose);
-    if (key === undefined) throw new Error('There is no SECRET_KEY');
+    if (key === undefined) throw new Error('SECRET_KEY is missing');
     return codeOf(key, facts).toString('hex');
   }
 
-  /** Whether a code was made for these facts, by somebody who has SECRET_KEY or one of its predecessors. */
+  /** Whether a code was made for these facts with SECRET_KEY or one of its predecessors. */
   verify(purpose: Purpose, facts: unknown, code: unknown): boolean {
     if (typeof code !== 'string' || !/^[0-9a-f]{64}$/.test(code)) return false;
     const given = Buffer.from(code, 'hex');
@@ -46,8 +45,21 @@ function codeOf(key: Buffer, facts: unknown): Buffer {
   return createHmac('sha256', key).update(canonicalJson(facts)).digest();
 }
 
-/** The settings have checked that it is 32 bytes, in hexadecimal digits or base64. */
+/** The bytes of a key. The settings have checked that they are 32, in hexadecimal digits or base64. */
 function keyBytes(secret: Secret): Buffer {
   const text = secret.reveal();
   return Buffer.from(text, text.length === 64 ? 'hex' : 'base64');
+}
+
+/** JSON with properties sorted by name, so that equal values have equal texts. PostgreSQL's jsonb changes their order. */
+function canonicalJson(value: unknown): string {
+  return JSON.stringify(value, (_name, part: unknown) =>
+    isRecord(part)
+      ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : part,
+  );
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

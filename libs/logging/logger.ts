@@ -4,13 +4,10 @@ import type { LogLevel } from '#config';
 
 export type { Logger } from 'pino';
 
-/** Under which Nest's providers ask for the log. */
+/** The injection token of the log. */
 export const LOGGER = Symbol('LOGGER');
 
-/**
- * The structured log of one process, JSON lines on standard output. What carries credentials is cut
- * out should it ever get in.
- */
+/** Creates the log of one process: JSON lines on standard output. Redacts fields that may hold credentials. */
 export function createLogger(app: string, level: LogLevel): Logger {
   return pino({
     level,
@@ -19,7 +16,7 @@ export function createLogger(app: string, level: LogLevel): Logger {
     redact: {
       paths: [
         ...['sessiontoken', 'authorization', 'cookie', 'password'],
-        // Of a statement that failed: hashes of passwords may be among the parameters, and values of rows in the rest.
+        // Fields of a failed statement. The parameters may hold password hashes, and the others values of rows.
         ...['parameters', 'detail', 'where', 'internalQuery'],
       ].flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
       censor: '[secret]',
@@ -27,7 +24,7 @@ export function createLogger(app: string, level: LogLevel): Logger {
   });
 }
 
-/** Takes what Nest itself has to say into the same log. */
+/** Writes Nest's own messages to the same log. */
 export class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
@@ -51,7 +48,7 @@ export class NestLogger implements LoggerService {
   }
 }
 
-/** Nest passes the name of the speaking class last, and a stack before it. */
+/** Nest passes the name of the logging class last, and a stack before it. */
 function context(more: unknown[]): object {
   const [stack, name] = more.length > 1 ? more : [undefined, more[0]];
   return { context: name, ...(stack !== undefined && { stack }) };

@@ -1,45 +1,55 @@
-export * from './catalog/ambiguous-names.js';
-export * from './catalog/belongings.js';
-export * from './catalog/column-types.js';
+// Connections, transactions and errors
+export * from './connection/errors.js';
+export * from './connection/identifiers.js';
+export * from './connection/observer.js';
+export * from './connection/own-schema.js';
+export * from './connection/pooler.js';
+export * from './connection/safe-start.js';
+export * from './connection/server.js';
+export * from './connection/session.js';
+export * from './connection/transactions.js';
+
+// Trust: tables that a query may name, and the search_path of their code
+export * from './trust/plannable-tables.js';
+export * from './trust/trusted-path.js';
+
+// The catalog
+export { listChildrenNotChosen } from './catalog/belongings.js';
 export * from './catalog/code-uses.js';
+export * from './catalog/column-types.js';
+export * from './catalog/materialized-views.js';
+export type { Omission } from './catalog/omission.js';
+export * from './catalog/omissions.js';
+export * from './catalog/role-rights.js';
+export * from './catalog/row-conditions.js';
+export * from './catalog/sequences.js';
+export * from './catalog/tables.js';
+
+// Locks and snapshots
+export * from './locks/lock-room.js';
+export * from './locks/repository-lock.js';
+export * from './locks/snapshot.js';
+export * from './locks/table-locks.js';
+
+// COPY
 export * from './copy/copy-in.js';
 export * from './copy/copy-out.js';
-export * from './connection/database-identity.js';
-export * from './connection/errors.js';
+export * from './copy/load-order.js';
+export * from './copy/table-chunks.js';
+
+// Suspending and reinstating what stands between a table and its load
 export * from './suspend/event-triggers.js';
 export * from './suspend/exact-keys.js';
-export * from './catalog/extensions.js';
-export * from './connection/identifiers.js';
-export * from './suspend/indexes.js';
-export * from './catalog/omissions.js';
-export * from './catalog/load-order.js';
-export * from './locks/lock-room.js';
-export * from './catalog/materialized-views.js';
-export * from './connection/observer.js';
-export * from './suspend/suspensions.js';
-export * from './catalog/ordering.js';
-export * from './connection/own-schema.js';
 export * from './suspend/ownership.js';
+export type { Suspension } from './suspend/suspension.js';
+export * from './suspend/suspensions.js';
+
+// Drills: scratch tables and the rows that violate constraints
+export * from './drill/scratch-tables.js';
+export * from './drill/violated-checks.js';
+export * from './drill/violated-keys.js';
+
+// Schema definitions
 export type { SchemaText } from './schema-dump/clean-text.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';
-export * from './catalog/plannable-tables.js';
-export * from './connection/pooler.js';
-export * from './locks/repository-lock.js';
-export * from './catalog/role-rights.js';
-export * from './connection/safe-start.js';
-export * from './connection/search-path.js';
-export * from './catalog/sequences.js';
-export * from './catalog/server-facts.js';
-export * from './connection/session.js';
-export * from './connection/savepoint.js';
-export * from './catalog/snapshot.js';
-export * from './connection/standby.js';
-export * from './copy/table-chunks.js';
-export * from './drill/table-copies.js';
-export * from './locks/table-locks.js';
-export * from './catalog/tables.js';
-export * from './connection/transactions.js';
-export * from './catalog/trusted-path.js';
-export * from './drill/violated-checks.js';
-export * from './drill/violated-keys.js';

@@ -23,18 +23,18 @@ const REASON_MISSING = 'The queue does not hold the reason for this failure.';
 
 type Identity = Pick<Job, 'id' | 'name'>;
 
-/** What is shown of a job that is not authentic. */
+/** The fields that a status shows of a job that is not authentic. */
 const claimsOfJob = daemonJobData
   .pick({ startedBy: true, startedOn: true })
   .strip()
   .extend({ archive: z.object({ url: z.string() }).optional() });
 
-/** The data of a job with the code that only an API can make. It covers all of the data, the id and the type. */
+/** Signs the data of a job, as only an API does. The code covers all of the data, the id and the type. */
 export function signedData(keys: Keys, { id, name }: Identity, data: DaemonJobData): DaemonJobData {
   return { ...data, code: keys.sign('job', { id, type: name, data: { ...data, code: undefined } }) };
 }
 
-/** Progress with the code that only a worker can make, for this job alone. */
+/** Signs progress, as only a worker does, for this job alone. */
 export function signedProgress(
   keys: Keys,
   job: DaemonJob,
@@ -43,16 +43,16 @@ export function signedProgress(
   return { ...progress, code: keys.sign('job progress', { ...ownerOf(job), value: progress }) };
 }
 
-/** A result with the code that only a worker can make, for this job alone. */
+/** Signs a result, as only a worker does, for this job alone. */
 export function signedResult(keys: Keys, job: DaemonJob, result: DaemonResult): DaemonJobResult {
   const ended = { ...result, endedOn: Date.now() };
   return { ...ended, code: keys.sign('job result', { ...ownerOf(job), value: ended }) };
 }
 
 /**
- * Checks what the queue holds of a job. Progress and a result that no worker has signed are taken away from it, and so
- * are those of data that no API has signed: no worker begins with such.
- * @returns undefined unless an API has signed its data, or may be about to do so
+ * Checks a job from the queue. Removes progress and a result that no worker has signed, and those of data that no API has
+ * signed, because no worker starts with such data.
+ * @returns undefined unless an API has signed the data, or may be about to sign it
  */
 export function checkedJob(keys: Keys, found: Job): DaemonJob | undefined {
   if (!isType(found.name) || !daemonJobData.safeParse(found.data).success) return undefined;
@@ -73,7 +73,12 @@ export function checkedJob(keys: Keys, found: Job): DaemonJob | undefined {
   return job;
 }
 
-/** How a job looks to a client that is not authentic. @returns undefined when it has not even the shape of a job */
+/** Whether an API has signed the data of a checked job. */
+export function isConfirmed({ data }: DaemonJob): boolean {
+  return data.unconfirmed !== true;
+}
+
+/** The status of a job that is not authentic. @returns undefined unless it has the shape of a job */
 export function foreignStatus({ id = '', name, data }: Job): DaemonStatus | undefined {
   const claims = claimsOfJob.safeParse(data).data;
   if (!isType(name) || claims === undefined) return undefined;
@@ -93,14 +98,14 @@ export function foreignStatus({ id = '', name, data }: Job): DaemonStatus | unde
   };
 }
 
-/** Why a worker refuses a job. */
+/** The failure of a job that a worker refuses. */
 export function notAuthentic(): Failure {
   return new Failure('NOT_AUTHENTIC', 'permanent', `${NOT_AUTHENTIC} Nothing was done.`, {
     hint: START_AGAIN,
   });
 }
 
-/** What tells a job from all others, also from those of a queue that has lost its data since. */
+/** Identifies a job, also among those of a queue that has lost its data since. */
 function ownerOf({ id, data: { nonce } }: DaemonJob): object {
   return { id, nonce };
 }

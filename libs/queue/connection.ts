@@ -5,28 +5,34 @@ import pg from 'pg';
 import { OWN_SCHEMAS, type Secret } from '#config';
 import { errorSentence, Failure } from '#common';
 import type { Logger } from '#logging';
-import { displayServer, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
+import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
 import { createSafeBackend } from './postgres-backend.js';
-import { isReadOnly } from './refusals.js';
+import { isReadOnly } from './queue-unavailable.js';
 
-/** A producer fails fast, so that a client gets its answer; a worker waits for its queue as long as it takes. */
+/** A producer fails fast, so that its client gets an answer. A worker waits for its queue without a limit. */
 export type QueueRole = 'producer' | 'worker';
 
-/** How long a request may wait for the queue: its client is to be told within two seconds that it is away. */
+/** How long a request may wait for the queue: its client learns within two seconds that the queue is unavailable. */
 const PRODUCER_TIMEOUT_MS = 1_500;
 const RETRY_EVERY_MS = 2_000;
-/** How long the migrations wait for a lock before the log names who holds it; then they wait again. */
+/** How long the migrations wait for a lock before the log names its holder; then they wait again. */
 const MIGRATIONS_WAIT = '2s';
 const LOCK_NOT_AVAILABLE = '55P03';
-/** A queue that is back is not to be kept waiting for long. */
+/** Short, so that work resumes soon after the queue is available again. */
 const LONGEST_RECONNECT_PAUSE_MS = 2_000;
+
+/**
+ * Another worker takes the job of a killed one over after about the sum of the first two: milliseconds. BullMQ's own
+ * limit of takeovers would fail a job before it could clean up, so it is switched off.
+ */
+export const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
 
 type Connection = Pick<QueueOptions, 'connection' | 'prefix'>;
 
 /**
- * Chooses the queue's backend by the URL's scheme, waits until it answers, runs its migrations, and gives BullMQ's options for it.
- * Must have run before the first queue or worker is constructed.
- * @throws Failure QUEUE_UNAVAILABLE for a queue that is of no use, however long one waits
+ * Chooses the queue's backend by the URL's scheme, waits until it answers, runs its migrations, and gives BullMQ's
+ * options for it. Call this before the first queue or worker is constructed.
+ * @throws Failure QUEUE_UNAVAILABLE if waiting cannot help
  */
 export async function queueConnection(url: Secret, role: QueueRole, logger: Logger): Promise<Connection> {
   const postgres = /^postgres/.test(url.reveal());
@@ -36,10 +42,10 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
     const connection = {
       connectionString: url.reveal(),
       connectionTimeoutMillis: PRODUCER_TIMEOUT_MS,
-      // One of them may listen for jobs.
+      // One connection may listen for jobs.
       ...(role === 'producer' ? { max: 11, query_timeout: PRODUCER_TIMEOUT_MS } : { max: 5 }),
     };
-    // BullMQ types its options for Redis; with the factory above it hands this to node-postgres as it is.
+    // BullMQ types its options for Redis; with the factory above it passes them to node-postgres unchanged.
     return { connection: connection as Connection['connection'] };
   }
   return {
@@ -47,14 +53,14 @@ export async function queueConnection(url: Secret, role: QueueRole, logger: Logg
     connection: {
       url: url.reveal(),
       retryStrategy: (tries: number) => Math.min(tries * 100, LONGEST_RECONNECT_PAUSE_MS),
-      // After a failover, the connection may lead to what is a replica now. The refused command was not carried out: a
-      // worker sends it again, and a producer tells its client.
+      // After a failover, the connection may lead to a server that is a replica now. It did not execute the refused
+      // command: a worker sends it again, and a producer tells its client.
       reconnectOnError: (error: Error) => isReadOnly(error) && (role === 'worker' ? 2 : true),
       ...(role === 'producer'
         ? {
             enableOfflineQueue: false,
             maxRetriesPerRequest: 1,
-            // A command whose answer was lost may have been carried out: it must not be sent again unasked.
+            // A command whose answer was lost may have been executed, so the client does not resend it by itself.
             autoResendUnfulfilledCommands: false,
             commandTimeout: PRODUCER_TIMEOUT_MS,
           }
@@ -101,7 +107,7 @@ async function askRedis(url: Secret): Promise<void> {
   }
 }
 
-/** Migrations are run here, where they may take their time, and are tried again when the server goes away in between. */
+/** Runs the migrations without a time limit. The caller retries them if the connection breaks. */
 async function askPostgres(url: Secret): Promise<void> {
   const client = new pg.Client({ connectionString: url.reveal(), connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined); // The rejected promise tells.
@@ -110,11 +116,12 @@ async function askPostgres(url: Secret): Promise<void> {
       throw tlsFailure(error, displayServer(url.reveal())) ?? error;
     });
     await startSafely(client);
+    await expectOwnBackend(client, url.reveal(), 'QUEUE_URL');
     await makeOwnSchema(
       async (sql, values) => (await client.query<pg.QueryResultRow>(sql, values)).rows,
       OWN_SCHEMAS.queue,
     );
-    // Anybody who may connect can hold the lock of the migrations, which is an advisory one.
+    // The lock of the migrations is an advisory lock, which every role that may connect can hold.
     await client.query(`SET lock_timeout TO '${MIGRATIONS_WAIT}'`);
     await runMigrations(client, OWN_SCHEMAS.queue).catch(async (error: unknown) => {
       throw (error as { code?: unknown }).code === LOCK_NOT_AVAILABLE ? await lockHeld(client) : error;
@@ -124,7 +131,7 @@ async function askPostgres(url: Secret): Promise<void> {
   }
 }
 
-/** Says who holds advisory locks of two keys, as that of the migrations is. */
+/** Names the holders of advisory locks with two keys, such as the lock of the migrations. */
 async function lockHeld(client: pg.Client): Promise<Failure> {
   const { rows } = await client.query<{ holder: string }>(
     `SELECT DISTINCT format('%s (role %s, pid %s)', coalesce(nullif(a.application_name, ''), 'a session without a name'), a.usename, a.pid) AS holder
@@ -140,6 +147,8 @@ async function lockHeld(client: pg.Client): Promise<Failure> {
     'QUEUE_UNAVAILABLE',
     'transient',
     `The migrations of the queue wait for a lock that is held by ${holders}.`,
-    { hint: 'If that is no API or worker that starts, end the session: SELECT pg_terminate_backend(pid);' },
+    {
+      hint: 'Unless that is an API or a worker that starts, end the session: SELECT pg_terminate_backend(pid);',
+    },
   );
 }

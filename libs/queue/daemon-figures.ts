@@ -1,27 +1,25 @@
 import { DAEMON_STATES, DAEMON_TYPES, type DaemonState, type DaemonType } from '#contracts';
-import type { DaemonQueue } from './daemon-queue.js';
+import type { DaemonReader } from './daemon-reader.js';
 import { daemonStatus } from './daemon-status.js';
+import { daemonIds, inBatches } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
 
-/** Of each outcome, and of those that wait or run, so many are looked at: as many as are remembered by default. */
+/** The jobs that are read of each outcome, and of those that wait or run. The history keeps as many by default. */
 const MOST = 1_000;
 
-/** Daemons that are fetched at once. */
-const AT_ONCE = 100;
-
-/** A daemon in numbers. */
+/** A job in numbers. */
 interface DaemonFacts {
   type: DaemonType;
   status: DaemonState;
   /** Milliseconds since 1970. */
   startedOn: number;
-  /** Missing while it goes on. */
+  /** Missing until the job has ended. */
   endedOn?: number;
   /** Until now, or until the end. */
   totalTimeMS: number;
-  /** Of a completed one. */
+  /** Of a completed job. */
   entities?: number;
-  /** Of a completed one: its archive's length. Missing where it is not known. */
+  /** The archive's length, of a completed job. Missing if it is not known. */
   bytes?: number | undefined;
 }
 
@@ -29,25 +27,25 @@ interface DaemonFacts {
 export interface DaemonFigures {
   /** Of the newest 1000 of each outcome, and of those that wait or run. */
   counts: Record<DaemonType, Record<DaemonState, number>>;
-  /** The one of each type that has completed last. */
+  /** The last job of each type to complete. */
   lastCompleted: Partial<Record<DaemonType, DaemonFacts>>;
-  /** The one of each type that has ended last, however. */
+  /** The last job of each type to end, with any outcome. */
   lastEnded: Partial<Record<DaemonType, DaemonFacts>>;
-  /** Those that no worker has: the ones that will be tried again among them. */
+  /** Jobs that no worker has, including those that will be retried. */
   waiting: number;
   active: number;
-  /** When the one was asked for that waits longest: milliseconds since 1970. */
+  /** When the job that waits longest was requested: milliseconds since 1970. */
   waitingSince?: number;
 }
 
 /**
- * Reads the figures out of the queue. Daemons that have ended do not change any more, and are fetched once: a reading
- * costs what has happened since the last one.
+ * Reads the figures from the queue. Ended jobs are final and are fetched once, so a reading costs only the changes since
+ * the last one.
  */
 export class DaemonFiguresReader {
   private ended = new Map<string, DaemonFacts>();
 
-  constructor(private readonly daemons: DaemonQueue) {}
+  constructor(private readonly daemons: DaemonReader) {}
 
   /** @throws QueueUnavailable */
   async read(): Promise<DaemonFigures> {
@@ -58,10 +56,10 @@ export class DaemonFiguresReader {
       delayed = 0,
       active = 0,
     } = await answered(queue.getJobCounts('waiting', 'delayed', 'active'));
-    // Oldest first, and in the order in which daemons move on, so that none slips through.
-    const waitingIds = numbered(await answered(queue.getRanges(['waiting', 'delayed'], 0, MOST - 1, true)));
-    const activeIds = numbered(await answered(queue.getRanges(['active'], 0, MOST - 1, true)));
-    const endedIds = numbered(await answered(queue.getRanges(['completed', 'failed'], 0, MOST - 1)));
+    // Oldest first, and in the order in which jobs change their states, so that none is missed.
+    const waitingIds = daemonIds(await answered(queue.getRanges(['waiting', 'delayed'], 0, MOST - 1, true)));
+    const activeIds = daemonIds(await answered(queue.getRanges(['active'], 0, MOST - 1, true)));
+    const endedIds = daemonIds(await answered(queue.getRanges(['completed', 'failed'], 0, MOST - 1)));
     const facts = await this.factsOf([...new Set([...waitingIds, ...activeIds, ...endedIds])]);
     this.ended = new Map([...facts].filter(([, { endedOn }]) => endedOn !== undefined));
 
@@ -77,7 +75,7 @@ export class DaemonFiguresReader {
     };
   }
 
-  /** A queue that was lost counts its ids from 1 again: then nothing of what was fetched holds. */
+  /** Discards fetched jobs if the queue has lost its data: it then counts ids from 1 again. */
   private async forgetAnotherQueue(): Promise<void> {
     const newest = Math.max(...[...this.ended.keys()].map(Number));
     const known = this.ended.get(String(newest));
@@ -88,13 +86,11 @@ export class DaemonFiguresReader {
 
   private async factsOf(ids: string[]): Promise<Map<string, DaemonFacts>> {
     const facts = new Map<string, DaemonFacts>();
-    for (let start = 0; start < ids.length; start += AT_ONCE) {
-      const batch = ids.slice(start, start + AT_ONCE);
-      const found = await Promise.all(batch.map(async (id) => this.ended.get(id) ?? this.fetch(id)));
-      found.forEach((daemon, index) => {
-        if (daemon !== undefined) facts.set(batch[index] ?? '', daemon);
-      });
-    }
+    const read = async (id: string) => {
+      const daemon = this.ended.get(id) ?? (await this.fetch(id));
+      return daemon && ([id, daemon] as const);
+    };
+    for await (const [id, daemon] of inBatches(ids, read)) facts.set(id, daemon);
     return facts;
   }
 
@@ -113,11 +109,6 @@ export class DaemonFiguresReader {
       ...(status === 'COMPLETED' && { entities: job.returnvalue.entities, bytes: job.returnvalue.bytes }),
     };
   }
-}
-
-/** Whatever else the queue knows has no number. */
-function numbered(ids: string[]): string[] {
-  return ids.filter((id) => /^\d+$/.test(id));
 }
 
 function count(daemons: DaemonFacts[]): DaemonFigures['counts'] {

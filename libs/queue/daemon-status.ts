@@ -1,22 +1,22 @@
-import { type FullText } from '#common';
-import { type DaemonStatus, progressTotal } from '#contracts';
+import { type FullText, progressTotal } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
-import { terminationMessage } from './termination.js';
+import { terminationMessage } from './job-failure.js';
 
-/** Under which a status carries the full text of a failure: JSON never shows what has a symbol for its name. */
+/** The property for the full text of a failure. JSON never shows properties that have a symbol for a name. */
 const FULL_TEXT = Symbol('full text');
 
-/** A status for those who may read rows: a failure's full text may hold values of them. */
+/** The status for readers who may see rows: a failure's full text may hold their values. */
 export function withFullText(status: DaemonStatus): DaemonStatus {
   const { [FULL_TEXT]: text } = status as DaemonStatus & { [FULL_TEXT]?: FullText };
   return text === undefined ? status : { ...status, errorMessage: text.message, errorDetails: text.details };
 }
 
-/** How a job looks to a client. Reads the job as it was fetched, so that all fields are of one moment. */
+/** The status of a fetched job. All its fields are of one moment. */
 export function daemonStatus(job: DaemonJob): DaemonStatus {
   const { startedBy, startedOn, archive, terminatedOn, neverRuns = false } = job.data;
   const progress = typeof job.progress === 'object' ? job.progress : undefined;
-  // Ended before it began, whether a worker has come by since to see that or not: the same to a client.
+  // Terminated before it began. The status is the same whether or not a worker has taken the job since.
   const endedWaiting =
     terminatedOn !== undefined && progress === undefined && (neverRuns || job.finishedOn !== undefined);
   const completed = job.finishedOn !== undefined && job.returnvalue !== null && job.returnvalue !== undefined;
@@ -63,7 +63,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   return status;
 }
 
-/** What was restored when it was not all, or not in its own place: nobody shall take it for the whole. */
+/** Notes on a restore of some tables or into other schemas, so that nobody takes it for a restore of everything. */
 function partOf({ archive }: DaemonJob['data']): string[] {
   const { tables, intoSchemas = {} } = archive ?? {};
   return [

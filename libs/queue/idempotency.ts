@@ -3,34 +3,35 @@ import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '#common';
 import type { DaemonJob, DaemonJobData } from './daemon-job.js';
 
-/** For so long a key stands for the daemon that was started with it, if that is remembered so long. */
+/** How long a key stands for the job that was started with it, if the history keeps that job. */
 const KEPT_MS = 24 * 60 * 60 * 1000;
 
-/** Makes the queue take a daemon only if none was added with this key: BullMQ decides, in one step, for all replicas. */
+/** Lets the queue add a job only if none was added with this key. BullMQ decides in one step, for all replicas. */
 export function deduplication(key: string, startedBy: string): { id: string; ttl: number } {
-  // A hash, because a client chose the key: everybody has keys of their own, and what they look like is no matter.
+  // A hash, so that accounts do not share keys, and any characters are allowed in them.
   const id = createHash('sha256').update(`${startedBy}\n${key}`).digest('hex');
   return { id, ttl: KEPT_MS };
 }
 
-/** @throws Failure IDEMPOTENCY_KEY_REUSED unless the daemon is what is asked for now */
+/** Compares a request with the job that its key has started. @throws Failure IDEMPOTENCY_KEY_REUSED if they differ */
 export function expectSame(job: DaemonJob, type: string, { archive }: DaemonJobData): void {
-  // As the queue keeps it, which is as JSON.
+  // The queue keeps it as JSON.
   const asked: unknown = archive === undefined ? undefined : JSON.parse(JSON.stringify(archive));
   if (job.name === type && isDeepStrictEqual(job.data.archive, asked)) return;
   throw new Failure(
     'IDEMPOTENCY_KEY_REUSED',
     'permanent',
-    `This Idempotency-Key has started the daemon ${job.id}, by another call or with another body.`,
-    { hint: 'Give each start a key of its own.' },
+    `This Idempotency-Key has already started job ${job.id}, by another call or with another body.`,
+    { hint: 'Use a different key for each start.' },
   );
 }
 
+/** The failure of a call while another call with the same key is still undecided. */
 export function undecided(): Failure {
   return new Failure(
     'IDEMPOTENCY_KEY_BUSY',
     'transient',
-    'Whether an earlier call with this Idempotency-Key has started its daemon is not decided yet.',
+    'An earlier call with this Idempotency-Key is still starting its job.',
     { hint: 'Try again in a moment.' },
   );
 }

@@ -1,13 +1,14 @@
-export { signedResult } from './authentic-jobs.js';
+export { TAKEOVER } from './connection.js';
 export * from './daemon-figures.js';
 export * from './daemon-job.js';
 export * from './daemon-queue.js';
+export * from './daemon-reader.js';
 export { withFullText } from './daemon-status.js';
-export * from './job-failure.js';
+export { jobFailure, termination } from './job-failure.js';
 export * from './job-journal.js';
 export * from './notification-queue.js';
-export * from './queue-unavailable.js';
+export { QueueUnavailable, undefinedIfUnreadable } from './queue-unavailable.js';
 export * from './queue.module.js';
 export * from './schedule-queue.js';
-export * from './termination.js';
+export * from './taken-jobs.js';
 export * from './worker-registry.js';

@@ -1,10 +1,22 @@
 import { UnrecoverableError } from 'bullmq';
 import { errorDetails, errorSentence, Failure } from '#common';
-import { writable } from './writable.js';
+import type { DaemonType } from '#contracts';
+
+const NAMES: Record<DaemonType, string> = { BACKUP: 'Backup', RESTORE: 'Restore', VERIFY: 'Verify' };
+
+/** The errorMessage of a job that somebody terminated. */
+export function terminationMessage(type: DaemonType): string {
+  return `${NAMES[type]} terminated by the user`;
+}
+
+/** Ends an attempt whose job somebody terminated. */
+export function termination(type: DaemonType): Failure {
+  return new Failure('TERMINATED', 'permanent', terminationMessage(type));
+}
 
 /**
- * The error that BullMQ keeps of a failed attempt: its message becomes errorMessage, its stack errorDetails.
- * What trying again cannot help is marked so that it is not tried again.
+ * The error that BullMQ keeps of a failed attempt: its message becomes errorMessage, its stack errorDetails. BullMQ does
+ * not retry permanent failures.
  */
 export function jobFailure(error: unknown): Error {
   const permanent = !(error instanceof Failure) || error.persistence === 'permanent';
@@ -12,4 +24,12 @@ export function jobFailure(error: unknown): Error {
   const failure = permanent ? new UnrecoverableError(message) : new Error(message);
   failure.stack = writable(errorDetails(error));
   return failure;
+}
+
+/**
+ * Replaces characters that PostgreSQL does not store: NUL and halves of surrogate pairs. Text from somebody else's
+ * archive may hold both.
+ */
+export function writable(text: string): string {
+  return text.replace(/[\0\p{Cs}]/gu, '\uFFFD');
 }

@@ -1,31 +1,31 @@
 import { errorSentence, Failure, fullText } from '#common';
-import { type AttemptNotes, type Progress, type ReportProgress } from '#contracts';
+import type { AttemptNotes, Journal, Progress, ReportProgress } from '#contracts';
 import type { Keys } from '#keys';
 import { signedProgress } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobProgress } from './daemon-job.js';
 import { answered } from './queue-unavailable.js';
-import { writable } from './writable.js';
+import { writable } from './job-failure.js';
 
-/** How often progress leaves the process, and how long a line stands that a frozen worker wrote over it. */
+/** How often progress is written. A message of a worker that was frozen stands for at most this time. */
 const WRITE_EVERY_MS = 500;
 
 const TAKEN_OVER = '(taken over from a worker that stopped answering)';
 
 export interface JobJournalOptions {
-  /** Sign what is written. */
+  /** Sign the progress. */
   keys: Keys;
   /** Gives the address of a key, for the status. */
   urlOf: (key: string) => string;
   /** The job as it is now. */
   reload: () => Promise<DaemonJob | undefined>;
-  /** Is told once that another worker has the daemon: nothing is written any more, and the work must stop. */
+  /** Called once when another worker has taken the job over. The journal is closed, and the work must stop. */
   onLost: (failure: Failure) => void;
-  /** Is told of progress that could not be written: no reason to stop the work. */
+  /** Called for progress that could not be written, which does not stop the work. */
   onError: (error: unknown) => void;
 }
 
-/** An attempt's progress, kept in its job. One write at a time; in between the latest line wins. */
-export class JobJournal {
+/** Stores the progress and the notes of an attempt in its job. Writes one at a time, and only the latest progress. */
+export class JobJournal implements Journal {
   private kept: AttemptNotes;
   private line: Progress;
   private suffix: string;
@@ -62,27 +62,27 @@ export class JobJournal {
     this.changed = true;
   };
 
-  /** Says beside each message what holds the work up, until it is called with nothing. */
+  /** Appends the cause of a delay to each message, until called with undefined. */
   interrupted(by: string | undefined): void {
     if (this.interruption === by) return;
     this.interruption = by;
     this.changed = true;
   }
 
-  /** Durable once it resolves. @throws Failure WORKER_LOST_LOCK when another worker has the daemon */
+  /** Durable once it resolves. @throws Failure WORKER_LOST_LOCK if another worker has taken the job over */
   async note(change: Partial<AttemptNotes>): Promise<void> {
     this.kept = { ...this.kept, ...change };
     this.changed = true;
     await this.write();
   }
 
-  /** Whether a later attempt of the daemon has begun. */
+  /** Whether a later attempt of the job has begun. */
   async isOvertaken(): Promise<boolean> {
     const now = await this.options.reload();
     return now === undefined || now.attemptsStarted > this.job.attemptsStarted;
   }
 
-  /** Keeps what only those may see of a failure who may read rows. It is written with the next line. */
+  /** Keeps the full text of a failure for readers who may see rows. It is written with the next progress. */
   failed(error: unknown): void {
     const text = fullText(error);
     if (text === undefined) return;
@@ -94,7 +94,7 @@ export class JobJournal {
     this.changed = true;
   }
 
-  /** Writes the latest line, or a last message over the numbers as they are, and nothing afterwards. */
+  /** Writes the latest progress, or a last message with the present numbers, and closes the journal. */
   async end(message?: string): Promise<void> {
     if (message !== undefined) {
       this.suffix = '';
@@ -104,7 +104,7 @@ export class JobJournal {
     this.close();
   }
 
-  /** Nothing is written any more. */
+  /** Stops writing. */
   close(): void {
     this.closed = true;
     clearInterval(this.timer);
@@ -116,7 +116,7 @@ export class JobJournal {
   }
 
   private async write(): Promise<void> {
-    while (this.writing !== undefined) await this.writing.catch(() => undefined); // Its own caller hears of it.
+    while (this.writing !== undefined) await this.writing.catch(() => undefined); // Its own caller gets the error.
     this.writing = this.writeUnlessTakenOver();
     try {
       await this.writing;
@@ -126,15 +126,15 @@ export class JobJournal {
   }
 
   /**
-   * A worker that was frozen may wake up after another one has taken over, and not know it yet: it must not
-   * write over what the other one has noted, and above all not go on as if it had noted something itself.
-   * Should it be frozen between its look and its write, the other one writes its own line over that again.
+   * Writes unless a later attempt has begun. A worker that was frozen may resume after a takeover without knowing: it
+   * must not overwrite the notes of the later attempt, nor proceed as if its own were stored. If it is frozen between the
+   * check and the write, the later attempt writes its own progress again.
    */
   private async writeUnlessTakenOver(): Promise<void> {
     const { attemptsStarted: attempt, stalledCounter: takeovers } = this.job;
     const now = await this.options.reload();
     if (this.closed || now === undefined || now.finishedOn !== undefined || now.attemptsStarted > attempt) {
-      const lost = new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its hold on the daemon.');
+      const lost = new Failure('WORKER_LOST_LOCK', 'transient', 'The worker lost its lock on the job.');
       if (!this.closed) this.options.onLost(lost);
       this.close();
       throw lost;

@@ -5,21 +5,21 @@ import type { Secret } from '#config';
 import { errorSentence } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
-import { queueConnection } from './connection.js';
+import { queueConnection, TAKEOVER } from './connection.js';
 import { DAEMON_QUEUE } from './daemon-job.js';
-import { forgetEnded } from './forget-ended.js';
+import { forgetEnded } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
 
-/** The queue of requests to those who are to be told. */
+/** The queue of webhook and dead-man requests. */
 export const NOTIFICATION_QUEUE = 'notifications';
 
-/** One request. It holds no secrets: its address is in the settings, and goes by a name here. */
+/** One request. It holds no secrets: it names an address of the settings. */
 export interface Notification {
-  /** Who is told of what: of one id there is one request, however often it is added. */
+  /** Names the receiver and the occasion. A request is made once per id. */
   id: string;
   /** The name of the address. */
   address: string;
-  /** The id of the daemon that has ended: what is said of it is read when the request is made. */
+  /** The id of the job that has ended. Its status is read when the request is made. */
   daemon?: string | undefined;
 }
 
@@ -33,30 +33,27 @@ const notificationData = z.strictObject({
 });
 type NotificationData = z.infer<typeof notificationData>;
 
-/** Longer than all its tries together. A sign of life that somebody adds again later, as it was, is none. */
+/** Longer than all retries of a dead-man request. Older requests are refused, so that nobody can replay one. */
 const ALIVE_FOR_MS = 60 * 60_000;
 
-/** Makes the request. @throws when it is to be tried again */
+/** Makes the request. @throws to have it retried */
 export type Deliver = (notification: Notification) => Promise<void>;
 
 type NotificationJobQueue = Queue<NotificationData, void>;
 
-/** Ids are known for so long after their end: longer than anybody looks back to see what is to be told. */
+/** How long ids are remembered after their end: longer than APIs look back for jobs to report. */
 const KEPT_MS = 2 * 24 * 60 * 60 * 1000;
 
-/** Four times longer after each try: 1 s, 4 s, 16 s, and with the tenth try a day has passed. */
+/** The pause grows fourfold with each try: 1 s, 4 s, 16 s. The tenth try comes after a day. */
 const FIRST_PAUSE_MS = 1_000;
 const FACTOR = 4;
 
-/** One address that answers slowly must not keep the others waiting. */
+/** Several, so that an address that answers slowly does not delay the others. */
 const REQUESTS_AT_ONCE = 16;
-
-/** A killed process's requests are taken over after about the sum of the first two. */
-const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
 
 const CLOSED_WITHIN_MS = 2_000;
 
-/** Requests that are made once each, by whichever API takes them, and tried again when they fail. */
+/** Has each request made once, by any of the APIs, and retried if it fails. */
 export class NotificationQueue {
   private worker: Worker<NotificationData, void> | undefined;
   private events: QueueEvents | undefined;
@@ -79,8 +76,8 @@ export class NotificationQueue {
   }
 
   /**
-   * Has a request made, unless it was added before.
-   * @param tries with ten, it is tried for about a day. @throws QueueUnavailable
+   * Adds a request, unless one with this id was added before.
+   * @param tries ten take about a day. @throws QueueUnavailable
    */
   async add({ id, ...what }: Notification, tries: number): Promise<void> {
     const facts = { ...what, addedOn: Date.now() };
@@ -89,12 +86,12 @@ export class NotificationQueue {
     await answered(this.queue.add('request', data, options));
   }
 
-  /** Forgets requests that ended long ago. @param now by the database's clock. @throws QueueUnavailable */
+  /** Forgets requests that ended two days ago. @param now by the database's clock. @throws QueueUnavailable */
   forget(now: number): Promise<void> {
     return forgetEnded(this.queue, now - KEPT_MS);
   }
 
-  /** Takes part in the requests from now on. */
+  /** Starts making requests. */
   work(deliver: Deliver): void {
     const pause = (tries: number) => FIRST_PAUSE_MS * FACTOR ** (tries - 1);
     const options = { ...this.working, ...TAKEOVER, concurrency: REQUESTS_AT_ONCE };
@@ -108,12 +105,12 @@ export class NotificationQueue {
       const givenUp = job?.finishedOn !== undefined;
       this.logger[givenUp ? 'error' : 'warn'](
         { notification: job?.id, tries: job?.attemptsMade, reason: errorSentence(error) },
-        givenUp ? 'A notification is given up' : 'A notification will be tried again',
+        givenUp ? 'Notification failed' : 'Notification failed and will be retried',
       );
     });
   }
 
-  /** Tells that a daemon has ended: soon, as a rule. While the queue is away nobody is told. */
+  /** Calls `ended` soon after a job has ended, but not while the queue is unavailable. */
   watchEnds(ended: () => void): void {
     this.events = new QueueEvents(DAEMON_QUEUE, this.working);
     this.events.on('error', (error) => this.warn(error));
@@ -121,14 +118,14 @@ export class NotificationQueue {
     this.events.on('failed', ended);
   }
 
-  /** Lets the requests that are being made come to their end, but not for long: others take them over. */
+  /** Waits at most two seconds for running requests. Other APIs take the rest over. */
   async close(): Promise<void> {
     const late = sleep(CLOSED_WITHIN_MS, undefined, { ref: false });
     await Promise.race([Promise.all([this.worker?.close(), this.events?.close()]), late]);
     await Promise.race([this.queue.close(), late]);
   }
 
-  /** @throws UnrecoverableError for a request that no API asked for, or not lately */
+  /** @throws UnrecoverableError for a request that no API has signed, or that is too old */
   private authentic({ id = '', data }: Job<unknown>): Notification {
     const parsed = notificationData.safeParse(data).data;
     const { code, ...facts } = parsed ?? {};
@@ -138,7 +135,9 @@ export class NotificationQueue {
       );
     const { address, daemon, addedOn } = parsed;
     if (daemon === undefined && Date.now() - addedOn > ALIVE_FOR_MS)
-      throw new UnrecoverableError('This sign of life is too old to be delivered.');
+      throw new UnrecoverableError(
+        'This request is too old: DEADMAN_URL is called within an hour or not at all.',
+      );
     return { id, address, daemon };
   }
 

@@ -4,8 +4,8 @@ import { OWN_SCHEMAS } from '#config';
 import { startSafely } from '#postgres';
 
 /**
- * BullMQ's PostgreSQL backend on connections that are started safely. BullMQ's own pools send it
- * in the startup parameter `options`, which poolers refuse.
+ * BullMQ's PostgreSQL backend on connections that start safely. BullMQ's own pools set the search path in the startup
+ * parameter `options`, which poolers refuse.
  */
 export const createSafeBackend: BackendFactory<PostgresQueueBackend, pg.PoolConfig> = (
   name,
@@ -13,18 +13,18 @@ export const createSafeBackend: BackendFactory<PostgresQueueBackend, pg.PoolConf
   { withBlockingConnection = false, blocking = false } = {},
 ) => {
   const connection = new SafeConnection(opts.connection);
-  // The names by which BullMQ finds workers and listeners, as its createPostgresBackend gives them.
+  // BullMQ finds workers and listeners by these names. Its own createPostgresBackend gives the same ones.
   const listener = withBlockingConnection ? name : blocking ? `${name}:qe` : undefined;
   return new PostgresQueueBackend(connection, name, { ...opts, connection: connection.pool }, true, listener);
 };
 
-/** Given a pool, BullMQ believes that it is somebody else's, and that its tables are in the schema "bullmq". */
+/** BullMQ does not end a pool that it was given, and looks for its tables in the schema "bullmq". */
 class SafeConnection extends PostgresConnection {
   override readonly schema = OWN_SCHEMAS.queue;
   private ended: Promise<void> | undefined;
 
   constructor(config: pg.PoolConfig) {
-    // The pool waits for onConnect before it hands a connection out.
+    // The pool waits for onConnect before it provides a connection.
     const options = {
       ...config,
       keepAlive: true,

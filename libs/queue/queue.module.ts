@@ -6,12 +6,29 @@ import type { Logger } from '#logging';
 import { type QueueRole, queueConnection } from './connection.js';
 import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
+import { DaemonReader } from './daemon-reader.js';
+import { TakenJobs } from './taken-jobs.js';
 import { WORKER_QUEUE, type WorkerJobQueue, WorkerRegistry } from './worker-registry.js';
 
-/** The queue of daemons, for one process: the API produces, the worker consumes. */
+/** The queues of one process: the API produces, the worker consumes. */
 @Module({})
 export class QueueModule {
   static forRole(role: QueueRole, settings: Settings, logger: Logger): DynamicModule {
+    const keys = new Keys(settings.secretKeys);
+    // BullMQ reports a broken connection here; each request that fails has its own error too.
+    const warn = (error: Error) => logger.warn({ reason: error.message }, 'The queue has an error');
+    const side =
+      role === 'producer'
+        ? {
+            provide: DaemonQueue,
+            inject: [DaemonReader],
+            useFactory: (reader: DaemonReader) => new DaemonQueue(reader, settings.daemonHistory, logger),
+          }
+        : {
+            provide: TakenJobs,
+            inject: [DaemonReader],
+            useFactory: (reader: DaemonReader) => new TakenJobs(reader),
+          };
     return {
       module: QueueModule,
       imports: [
@@ -20,24 +37,26 @@ export class QueueModule {
       ],
       providers: [
         {
-          provide: DaemonQueue,
+          provide: DaemonReader,
           inject: [getQueueToken(DAEMON_QUEUE)],
           useFactory: async (queue: DaemonJobQueue) => {
-            // BullMQ tries this once: what would never be ready does not start.
+            queue.on('error', warn);
+            // BullMQ tries this once. A queue that is not ready now ends the start.
             await queue.waitUntilReady();
-            return new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
+            return new DaemonReader(queue, keys);
           },
         },
+        side,
         {
           provide: WorkerRegistry,
           inject: [getQueueToken(WORKER_QUEUE)],
           useFactory: (queue: WorkerJobQueue) => {
-            queue.on('error', (error) => logger.warn({ reason: error.message }, 'The queue has an error'));
-            return new WorkerRegistry(queue, new Keys(settings.secretKeys));
+            queue.on('error', warn);
+            return new WorkerRegistry(queue, keys);
           },
         },
       ],
-      exports: [DaemonQueue, WorkerRegistry, BullModule],
+      exports: [DaemonReader, side.provide, WorkerRegistry, BullModule],
     };
   }
 }

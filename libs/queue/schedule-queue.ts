@@ -4,10 +4,10 @@ import { z } from 'zod';
 import type { Secret } from '#config';
 import { errorSentence } from '#common';
 import type { Logger } from '#logging';
-import { queueConnection } from './connection.js';
+import { queueConnection, TAKEOVER } from './connection.js';
 import { answered } from './queue-unavailable.js';
 
-/** The queue of what the clock starts. */
+/** The queue of the schedules' clock and of their runs. */
 export const SCHEDULE_QUEUE = 'schedules';
 
 /** One run of a schedule. */
@@ -17,7 +17,7 @@ export interface ScheduledRun {
   dueOn: number;
 }
 
-/** When a schedule's times are. */
+/** The times of a schedule. */
 export interface ScheduleTimes {
   name: string;
   /** Cron, of five or six fields. */
@@ -25,21 +25,21 @@ export interface ScheduleTimes {
   timeZone: string;
 }
 
-/** What is done when the queue says so, in whichever process takes it. */
+/** The work of a schedule, in any of the APIs. */
 export interface ScheduleWork {
   /** A schedule's time has come, by the clock of one of the APIs. */
   due(schedule: string): Promise<void>;
   /**
-   * Takes a run as far as it goes now. May be called again for what it has done already, when a process died.
-   * @returns after how many milliseconds to call it again; undefined when the run has ended
+   * Advances a run as far as possible now. After the death of a process, it may be called for steps already done.
+   * @returns the milliseconds until the next call; undefined if the run has ended
    */
   advance(run: ScheduledRun): Promise<number | undefined>;
 }
 
-/** Everybody who may write to the queue can ask too early. Whether a run is due, and which one goes on, is in the table. */
+/** Everybody who may write to the queue can add a job too early. The table decides whether a run is due, and which. */
 const scheduleJobData = z.strictObject({
   schedule: z.string(),
-  /** What a Date can hold. Missing where it is to be seen whether one is due. */
+  /** In the range of a Date. Missing in a job that asks whether a run is due. */
   dueOn: z.int().min(0).max(8.64e15).exactOptional(),
 });
 type ScheduleJobData = z.infer<typeof scheduleJobData>;
@@ -48,19 +48,16 @@ type ScheduleJobQueue = Queue<ScheduleJobData, void>;
 type ScheduleWorker = Worker<ScheduleJobData, void>;
 type Processing = (job: Job<ScheduleJobData, void>, token?: string) => Promise<void>;
 
-/** A killed process's runs are taken over after about the sum of the first two, however often that happens. */
-const TAKEOVER = { lockDuration: 15_000, stalledInterval: 5_000, maxStalledCount: 2 ** 31 - 1 };
-
-/** Runs are advanced in short steps and wait in the queue in between: this many steps at once are plenty. */
+/** Steps are short, and runs wait in the queue between them. */
 const STEPS_AT_ONCE = 8;
 const STEP_FAILED_PAUSE_MS = 5_000;
 
-/** What the dashboard shows of what is over. */
+/** Ended jobs that the dashboard shows. */
 const KEPT = { count: 100 };
 
 const CLOSED_WITHIN_MS = 2_000;
 
-/** BullMQ's clock and the steps of the runs that it starts: once each, however many processes work on them. */
+/** BullMQ's clock and the steps of the runs that it starts. Each step is done once, with any number of APIs. */
 export class ScheduleQueue {
   private worker: ScheduleWorker | undefined;
 
@@ -72,7 +69,7 @@ export class ScheduleQueue {
 
   /**
    * Waits until the queue answers.
-   * @param nextTime the first time of a schedule after another one
+   * @param nextTime gives the first time of a schedule after a time
    */
   static async open(
     url: Secret,
@@ -104,7 +101,7 @@ export class ScheduleQueue {
     );
   }
 
-  /** Takes part in the work from now on. */
+  /** Starts working on due schedules and runs. */
   work(work: ScheduleWork): void {
     this.worker = this.openWorker(async (job, token) => {
       const { schedule, dueOn } = scheduleJobData.parse(job.data);
@@ -118,13 +115,13 @@ export class ScheduleQueue {
 
   /**
    * Sets the clock for a schedule, unless it is set.
-   * @param next its next time: a clock that waits for a later one was set by an API whose own is wrong
+   * @param next its next time: a clock that waits for a later time was set by an API with a wrong clock
    * @throws QueueUnavailable
    */
   async arm({ name, pattern, timeZone }: ScheduleTimes, next: number): Promise<void> {
     const known = await answered(this.queue.getJobScheduler(name));
     const isRight = known?.pattern === pattern && known.tz === timeZone && (known.next ?? Infinity) <= next;
-    // Setting it anew takes away the job of the next time, which may be due just now.
+    // Setting it again removes the job of the next time, which may be due just now.
     if (isRight && (await this.hasJob(name, known.next))) return;
     await answered(
       this.queue.upsertJobScheduler(
@@ -146,20 +143,20 @@ export class ScheduleQueue {
   }
 
   /**
-   * Has a run advanced until it has ended, unless that is so already.
+   * Has a run advanced until it has ended, unless a job does that already.
    * @param stuckSince when its last step was taken, if that is too long ago. An API with a wrong clock can leave a job
-   * that waits for a far time, or is locked until then. Another job then takes the run on; the old one, when its time
-   * comes, finds that the run has ended.
+   * that waits for a distant time, or is locked until then. Another job then continues the run; the old job later finds
+   * that the run has ended.
    * @throws QueueUnavailable
    */
   async drive({ schedule, dueOn }: ScheduledRun, stuckSince?: number): Promise<void> {
-    // A job whose id is there already is not added again.
+    // BullMQ does not add a second job with an id.
     const jobId = [schedule, dueOn, ...(stuckSince === undefined ? [] : [stuckSince])].join('-');
     const options = { jobId, removeOnComplete: KEPT, removeOnFail: true };
     await answered(this.queue.add('run', { schedule, dueOn }, options));
   }
 
-  /** Lets the steps that are being done come to their end, but not for long: others take them over. */
+  /** Waits at most two seconds for running steps. Other APIs take the rest over. */
   async close(): Promise<void> {
     const late = sleep(CLOSED_WITHIN_MS, undefined, { ref: false });
     await Promise.race([this.worker?.close(), late]);
@@ -170,12 +167,12 @@ export class ScheduleQueue {
     return (await answered(this.queue.getJob(`repeat:${name}:${next}`))) !== undefined;
   }
 
-  /** Nothing that fails on the way ends a run: what can be over is tried again. */
+  /** Advances a run. A failed step does not end the run: it is retried after a pause. */
   private async advance(work: ScheduleWork, run: ScheduledRun): Promise<number | undefined> {
     try {
       return await work.advance(run);
     } catch (error) {
-      this.logger.warn({ schedule: run.schedule, reason: errorSentence(error) }, 'A run waits');
+      this.logger.warn({ schedule: run.schedule, reason: errorSentence(error) }, 'A run of a schedule waits');
       return STEP_FAILED_PAUSE_MS;
     }
   }

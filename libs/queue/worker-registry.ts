@@ -1,18 +1,20 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import { type DatabaseIdentity, isSameDatabase, type RepositoryIdentity, type WorkerView } from '#contracts';
+import { isSameDatabase } from '#common';
+import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
 import type { Keys } from '#keys';
+import { inBatches } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
 
-/** The queue that nobody processes: each of its jobs is a fact that workers and APIs share. */
+/** A queue that nobody processes: each of its jobs is a record that workers and APIs share. */
 export const WORKER_QUEUE = 'workers';
 
-/** The job that names the database which all workers of this queue work for. */
+/** The job that names the database of all workers of this queue. */
 const IDENTITY_JOB = 'repository-identity';
 
-/** A writer to the queue cannot make an API read more jobs than this. */
+/** Limits the jobs that an API reads, because others may write to the queue. */
 const MOST_WORKERS = 500;
-/** A repository does not move more often than anybody would want to go back. */
+/** Limits the record of a repository that moves often. */
 const MOST_PREDECESSORS = 100;
 
 const databaseIdentity = z.object({
@@ -22,7 +24,7 @@ const databaseIdentity = z.object({
 });
 const beatSchema = z.object({
   id: z.string(),
-  /** Counts the beats: a change shows that the worker lives, whatever its clock says. */
+  /** Counts the beats: a change shows that the worker lives, even with a wrong clock. */
   beat: z.number(),
   /** When it was written, by the worker's clock. */
   at: z.number(),
@@ -41,10 +43,10 @@ const recordSchema = z.object({
   recordedOn: z.number(),
 });
 
-/** What a worker writes every few seconds. */
+/** The heartbeat that a worker writes every five seconds. */
 export type Beat = Omit<WorkerView, 'lastBeatOn'> & { beat: number; at: number };
 
-/** The database that the workers work for, and those that it was before. */
+/** The database of the workers, and those that the repository was in before. */
 export interface IdentityRecord {
   identity: DatabaseIdentity;
   predecessors: DatabaseIdentity[];
@@ -52,17 +54,14 @@ export interface IdentityRecord {
   recordedOn: number;
 }
 
-/** A fact with the code that shows who wrote it. */
+/** A record with the code that authenticates it. */
 interface Signed {
   facts: unknown;
   code: string;
 }
 export type WorkerJobQueue = Queue<Signed, void>;
 
-/**
- * What workers and APIs know of each other: heartbeats, and which database the queue is for. All methods throw
- * QueueUnavailable.
- */
+/** The heartbeats of the workers, and the database that the queue is for. All methods throw QueueUnavailable. */
 export class WorkerRegistry {
   constructor(
     private readonly queue: WorkerJobQueue,
@@ -74,40 +73,41 @@ export class WorkerRegistry {
     await this.write(jobIdOf(beat.id), 'beat', beat);
   }
 
-  /** Takes a worker off the list. */
+  /** Removes a worker from the list. */
   async remove(id: string): Promise<void> {
     await answered(this.queue.remove(jobIdOf(id)));
   }
 
-  /** The last heartbeat of each worker, dead ones among them. What no worker has written is passed over. */
+  /** The last heartbeat of each worker, including dead ones. Skips jobs that no worker has written. */
   async beats(): Promise<Beat[]> {
     const ids = await answered(this.queue.getRanges(['waiting'], 0, MOST_WORKERS - 1));
-    const jobs = await Promise.all(
-      ids.filter((id) => id !== IDENTITY_JOB).map((id) => answered(this.queue.getJob(id))),
-    );
-    return jobs.flatMap((job) => {
+    const read = async (id: string) => {
+      const job = id === IDENTITY_JOB ? undefined : await answered(this.queue.getJob(id));
       const facts = this.factsOf(job, 'beat', beatSchema);
-      // One that was copied under another id is none.
-      return facts === undefined || jobIdOf(facts.id) !== job?.id ? [] : [facts as Beat];
-    });
+      // A heartbeat that was copied under another id is none.
+      return facts === undefined || jobIdOf(facts.id) !== job?.id ? undefined : (facts as Beat);
+    };
+    const beats: Beat[] = [];
+    for await (const beat of inBatches(ids, read)) beats.push(beat);
+    return beats;
   }
 
-  /** @returns undefined where none is recorded; 'forged' where what is recorded fails its check */
+  /** @returns undefined if none is recorded; 'forged' if the record fails its check */
   async identity(): Promise<IdentityRecord | 'forged' | undefined> {
     const job = await answered(this.queue.getJob(IDENTITY_JOB));
     return job === undefined ? undefined : (this.factsOf(job, 'identity', recordSchema) ?? 'forged');
   }
 
-  /** Records the database, unless one is recorded: of several workers that try at once, one does. */
+  /** Records the database, unless one is recorded. If several workers try at once, one succeeds. */
   async recordFirst(identity: DatabaseIdentity): Promise<void> {
     const facts: IdentityRecord = { identity, predecessors: [], recordedOn: Date.now() };
-    // A job whose id is there already is not added again.
+    // BullMQ does not add a second job with an id.
     await answered(this.queue.add('identity', this.signed('identity', facts), { jobId: IDENTITY_JOB }));
   }
 
   /**
-   * Makes a database the one that the workers work for.
-   * @param moved whether the repository has moved there: then archives of where it was are its own
+   * Records another database for the workers.
+   * @param moved whether the repository has moved there: then archives of the earlier database belong to it
    */
   async accept(identity: DatabaseIdentity, moved: boolean): Promise<IdentityRecord> {
     const before = await this.identity();
@@ -124,7 +124,7 @@ export class WorkerRegistry {
     return facts;
   }
 
-  /** Signs the record anew where a key of SECRET_KEY_PREVIOUS has signed it, so that it outlives that key. */
+  /** Signs a record of a key of SECRET_KEY_PREVIOUS again, so that it outlives that key. */
   async renewIdentity(): Promise<void> {
     const job = await answered(this.queue.getJob(IDENTITY_JOB));
     const facts = this.factsOf(job, 'identity', recordSchema);
@@ -156,17 +156,17 @@ export class WorkerRegistry {
 
 type Kind = 'beat' | 'identity';
 
-/** BullMQ takes no numbers for ids of one's own. */
+/** BullMQ refuses ids that are numbers. */
 function jobIdOf(workerId: string): string {
   return `worker-${workerId}`;
 }
 
-/** The record as clients see it. */
+/** The record for clients. */
 export function repositoryIdentity(record: IdentityRecord | 'forged' | undefined): RepositoryIdentity {
   if (record !== undefined && record !== 'forged') return { ...record, problem: null };
   const problem =
     record === 'forged'
-      ? 'What the queue has recorded was not signed with SECRET_KEY: no worker takes jobs until a database is accepted.'
+      ? 'The record in the queue was not signed with this SECRET_KEY. No worker takes jobs until you accept a database.'
       : null;
   return { identity: null, predecessors: [], recordedOn: null, problem };
 }

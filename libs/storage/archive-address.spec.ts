@@ -70,7 +70,7 @@ test.each([
   expect(outcome(prefix, address)).toMatch(/^The url is refused: /);
 });
 
-test('no key belongs to two prefixes, of which neither is a folder around the other', () => {
+test('no key belongs to two prefixes unless one is a folder around the other', () => {
   const prefixes = ['a', 'ab', 'a/', 'ab/', 'a-', 'a-BackupDaemonJob1-', 'aBackupDaemonJob1'];
   for (const prefix of prefixes) {
     expect(isBelowPrefix(prefix + OWN, { prefix })).toBe(true);

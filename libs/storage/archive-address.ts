@@ -1,19 +1,19 @@
 import { Failure } from '#common';
 import type { Settings } from '#config';
 
-/** S3 takes no longer keys: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
+/** The longest key of S3: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html */
 export const MOST_KEY_BYTES = 1024;
 
-/** What an administrator may call an archive: a file, also in folders, none of which begins with a dot. */
+/** A name that an administrator may give to an archive: a file, optionally in folders. No part begins with a dot. */
 const NAME = /^([\w][\w.()+-]*\/)*[\w][\w.()+-]*\.zip$/;
-/** What backups call it. */
+/** The name that a backup gives to an archive. */
 const BACKUP_NAME = /^BackupDaemonJob\d+-\d+\.zip$/;
-/** A file in the bucket, whatever its folders are called. */
+/** A file in the bucket, in folders of any name. */
 const PATH = /^(?!.*(^|\/)\.{0,2}\/)(.*\/)?[\w][\w.()+-]*\.zip$/;
 
 /**
- * Finds the key that a client means by a backupUrl, or by a name below the prefix. The address itself is never asked:
- * only a key of our own bucket, below our own prefix, can come out of this.
+ * Finds the key for a backupUrl, or for a name below the prefix. Nothing fetches the address itself: the result is always
+ * a key of our own bucket, below our own prefix.
  * @throws Failure ARCHIVE_URL_REFUSED
  */
 export function archiveKey(address: string, settings: Settings['store']): string {
@@ -33,15 +33,15 @@ export function archiveKey(address: string, settings: Settings['store']): string
 }
 
 /**
- * Whether a key is this installation's. A prefix that ends in `/`, or is empty, is a folder, and all below it belongs to
- * it. Any other one begins the names of backups: so `a` has neither what lies in `a/` and `ab/` nor the backups of `ab`.
+ * Whether a key belongs to this installation. A prefix that ends in `/`, or is empty, is a folder, and owns all keys below
+ * it. Any other prefix begins the names of backups: so `a` owns neither keys in `a/` and `ab/` nor the backups of `ab`.
  */
 export function isBelowPrefix(key: string, settings: Pick<Settings['store'], 'prefix'>): boolean {
   const { prefix } = settings;
   return key.startsWith(prefix) && (isFolder(settings) || BACKUP_NAME.test(key.slice(prefix.length)));
 }
 
-/** What every backupUrl begins with. */
+/** The beginning of every backupUrl. */
 export function storeBase({ endpoint, bucket }: Pick<Settings['store'], 'endpoint' | 'bucket'>): string {
   return `${endpoint ?? 'https://s3.amazonaws.com'}/${bucket}/`;
 }
@@ -50,7 +50,7 @@ function isFolder({ prefix }: Pick<Settings['store'], 'prefix'>): boolean {
   return prefix === '' || prefix.endsWith('/');
 }
 
-/** @throws Failure ARCHIVE_URL_REFUSED for what is no backupUrl of the bucket */
+/** The key of a backupUrl of the bucket. @throws Failure ARCHIVE_URL_REFUSED for any other address */
 function keyAt(address: string, settings: Settings['store']): string {
   const refuse = (reason: string) => refused(reason, settings);
   if (/\p{Cc}/u.test(address)) throw refuse('it holds a control character');

@@ -2,22 +2,22 @@ import type { S3Client } from '@aws-sdk/client-s3';
 import { Retries, retry } from '#common';
 import { inShort, storeFailure, type Target } from './errors.js';
 
-/** Is told what holds requests up just now, in a few words, and nothing once they go on. */
+/** Called with the cause of a delay, in a few words, and with undefined once requests succeed again. */
 export type TellTrouble = (trouble: string | undefined) => void;
 
-/** Sends requests to the bucket: tries again what may pass, and says what a failure means. */
+/** Sends requests to the bucket. Retries transient failures, and explains each failure. */
 export class Bucket {
   private readonly troubles = new Map<symbol, string>();
 
   constructor(
     readonly client: S3Client,
     readonly name: string,
-    /** For how long a request that fails is tried again: milliseconds. */
+    /** How long a failing request is retried: milliseconds. */
     private readonly retryForMs: number,
     private readonly tellTrouble: TellTrouble,
   ) {}
 
-  /** Sends a request that may be sent again. @throws Failure STORE_*; the signal's reason */
+  /** Sends a request, and retries it. @throws Failure STORE_*; the signal's reason */
   request<Output>(
     send: (options: { abortSignal?: AbortSignal }) => Promise<Output>,
     target: Target,
@@ -32,7 +32,7 @@ export class Bucket {
     }, this.retryOptions(signal));
   }
 
-  /** For what takes more than one request. */
+  /** Retries an operation of several requests. */
   retries(signal: AbortSignal): Retries {
     return new Retries(this.retryOptions(signal));
   }
@@ -42,7 +42,7 @@ export class Bucket {
     return {
       retryForMs: this.retryForMs,
       signal,
-      // A request cannot mend the upload that it belongs to: the next attempt of the job begins another one.
+      // A request cannot repair its upload: the next attempt of the job begins another one.
       isOver: ({ code }) => code === 'STORE_UPLOAD_GONE',
       onTrouble: (trouble) => {
         this.troubles.delete(who);

@@ -1,10 +1,10 @@
 /**
- * What can help against an answer of the store: to send the same request again after a pause; to begin the upload again,
- * which only the next attempt of the job does; or nothing, until somebody has changed something.
+ * The remedy for an error of the store: to repeat the request after a pause; to repeat the upload, which only the next
+ * attempt of the job does; or none, until somebody has changed something.
  */
 export type Remedy = 'request' | 'upload' | 'none';
 
-/** What the codes mean to the requests that are sent here, and why. Others are judged by their status. */
+/** The remedies for error codes, with the reasons. The HTTP status decides about other codes. */
 const REMEDIES: Record<Remedy, Record<string, string>> = {
   request: {
     BadDigest: 'bytes were damaged on the way',
@@ -33,10 +33,10 @@ const REMEDIES: Record<Remedy, Record<string, string>> = {
     XMinioServerNotInitialized: 'the store is being started',
   },
   upload: {
-    BrokenMPU: 'Swift lost what it noted of the upload, or has completed it by an earlier request',
+    BrokenMPU: 'Swift lost its record of the upload, or completed it by an earlier request',
     InvalidPart: 'a part is gone, or was replaced by a request that arrived late',
     InvalidPartOrder: 'the store mixed the parts up: they are sent in their order',
-    NoSuchUpload: 'somebody or a rule of the bucket aborted the upload, or an earlier request completed it',
+    NoSuchUpload: 'somebody or a lifecycle rule aborted the upload, or an earlier request completed it',
   },
   none: {
     AccessDenied: 'a right, a policy or the account forbids it',
@@ -47,7 +47,7 @@ const REMEDIES: Record<Remedy, Record<string, string>> = {
     EntityTooLarge: 'the store takes no object or part of this size',
     EntityTooSmall: 'the store demands larger parts',
     IllegalLocationConstraintException: 'the bucket is in another region',
-    InvalidAccessKeyId: 'there is no such key',
+    InvalidAccessKeyId: 'the key does not exist',
     InvalidArgument: 'the store does not take what it was sent',
     InvalidBucketName: 'no bucket can have this name',
     InvalidBucketState: 'the bucket is set up so that it refuses this',
@@ -64,9 +64,9 @@ const REMEDIES: Record<Remedy, Record<string, string>> = {
     'KMS.NotFoundException': 'the encryption key does not exist',
     KeyTooLongError: 'the prefix is too long',
     MethodNotAllowed: 'the store cannot do this',
-    NoSuchBucket: 'there is no such bucket',
-    NoSuchKey: 'there is no such object',
-    NoSuchVersion: 'there is no such object',
+    NoSuchBucket: 'the bucket does not exist',
+    NoSuchKey: 'the object does not exist',
+    NoSuchVersion: 'the object does not exist',
     NotImplemented: 'the store cannot do this',
     NotSignedUp: 'the account has no S3',
     PermanentRedirect: 'the bucket is in another region',
@@ -87,11 +87,11 @@ const remedies = new Map(
   ),
 );
 
-/** What helps against an answer with this code and HTTP status. */
+/** The remedy for an answer with this code and HTTP status. */
 export function remedyFor(code: string, status: number): Remedy {
   const known = remedies.get(code);
   if (known !== undefined) return known;
   if ([408, 425, 429].includes(status) || (status >= 500 && ![501, 505].includes(status))) return 'request';
-  // A conflict with something of this moment.
+  // A conflict that is temporary.
   return status === 409 ? 'upload' : 'none';
 }

@@ -3,7 +3,7 @@ import { S3ServiceException } from '@aws-sdk/client-s3';
 import { type ErrorCode, errorSentence, Failure } from '#common';
 import { remedyFor } from './error-codes.js';
 
-/** What a request was for, so that its failure names the thing. */
+/** The object and the permission of a request, for the message of its failure. */
 export interface Target {
   key?: string;
   /** The permission that the request needs, for the hint. */
@@ -11,7 +11,7 @@ export interface Target {
 }
 
 /**
- * Says what a failed S3 request means, and whether trying again can help.
+ * Explains a failed S3 request, and says whether a retry can help.
  * Error codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
  */
 export function storeFailure(error: unknown, bucket: string, target: Target): unknown {
@@ -34,14 +34,14 @@ export function storeFailure(error: unknown, bucket: string, target: Target): un
   if (code === 'NoSuchBucket' || (status === 404 && key === undefined))
     return fail(
       'STORE_BUCKET_MISSING',
-      `There is no bucket ${bucket} (NoSuchBucket).`,
+      `The bucket ${bucket} does not exist (NoSuchBucket).`,
       'Create it, or check S3_BUCKET and S3_ENDPOINT.',
     );
   if (LOGIN_CODES.includes(code))
     return fail(
       'STORE_LOGIN_REFUSED',
       `The object store refused the credentials (${code}).`,
-      'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role that the SDK takes.',
+      'Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of this machine.',
     );
   if (code === 'NoSuchUpload')
     return fail(
@@ -89,10 +89,10 @@ const REGION_CODES = [
   'PermanentRedirect',
 ];
 
-/** How stores say that nothing allows it, which a grant puts right. */
+/** The explanations of stores for a missing permission, which a grant adds. */
 const LACKS_PERMISSION = /^(access[ _]?denied|forbidden|unauthorized)?$/i;
 
-/** What to do about an AccessDenied that the store explains. */
+/** The hint for an AccessDenied that the store explains. */
 function deniedHint(sentence: string, permission: string): string | undefined {
   if (/explicit deny/i.test(sentence)) return `Change the policy that denies ${permission}.`;
   if (/\bkms\b/i.test(sentence)) return 'Grant kms:GenerateDataKey and kms:Decrypt on the encryption key.';
@@ -106,7 +106,7 @@ function hintFor(code: string): string | undefined {
     case 'RequestTimeTooSkewed':
       return "Set the clock of this machine: it differs from the object store's.";
     case 'InvalidObjectState':
-      return 'Bring the object back from its archive class (RestoreObject), then start again.';
+      return 'Restore the object from its archive class (RestoreObject), then start again.';
     case 'EntityTooLarge':
     case 'EntityTooSmall':
       return 'Check S3_PART_BYTES and S3_MAX_PARTS.';
@@ -115,7 +115,7 @@ function hintFor(code: string): string | undefined {
   }
 }
 
-/** No answer came: because of the network, or because the SDK sent nothing. */
+/** The failure of a request without an answer, because of the network or because the SDK sent nothing. */
 function unanswered(error: unknown, bucket: string): Failure {
   const said = (error instanceof Error ? error.message || error.name : String(error)).replace(/\.$/, '');
   if (error instanceof Error && error.name === 'CredentialsProviderError')
@@ -131,21 +131,21 @@ function unanswered(error: unknown, bucket: string): Failure {
     return new Failure(
       'STORE_LOGIN_REFUSED',
       'permanent',
-      `A setting holds a character that no request can carry: ${said}.`,
+      `A setting holds a character that HTTP headers do not allow: ${said}.`,
       {
-        hint: 'Check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN for line breaks and foreign letters.',
+        hint: 'Check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN for line breaks and non-ASCII characters.',
         cause: error,
       },
     );
   return new Failure(
     'STORE_UNREACHABLE',
     'transient',
-    `The object store cannot be reached for the bucket ${bucket}: ${said}.`,
+    `Cannot reach the object store for the bucket ${bucket}: ${said}.`,
     { hint: 'Check S3_ENDPOINT, AWS_REGION and the network.', cause: error },
   );
 }
 
-/** What the store said, or the network, in a few words. */
+/** A failure in a few words of the store or the network. */
 export function inShort({ cause }: Failure): string {
   const status = statusOf(cause);
   if (status === undefined) return errorSentence(cause);
@@ -160,26 +160,26 @@ function isAbort(error: unknown): boolean {
 function statusOf(error: unknown): number | undefined {
   const metadata = error instanceof Error && '$metadata' in error ? error.$metadata : undefined;
   const status = (metadata as { httpStatusCode?: number } | undefined)?.httpStatusCode;
-  // A success status here means that the body broke off, not that the store refused.
+  // A success status here means that the body ended early, not that the store refused.
   return status !== undefined && status >= 300 ? status : undefined;
 }
 
-/** HEAD has no body, so that the SDK names such errors after the status: "Forbidden", "NotFound", "Unknown". */
+/** The error code. HEAD answers have no body, so the SDK names their errors after the status: "Forbidden", "NotFound". */
 function codeOf(error: unknown, status: number): string {
   const name = error instanceof Error ? error.name : 'Unknown';
   if (status !== 403 || !/^(Forbidden|403|Unknown|UnknownError)$/.test(name)) return name;
-  // Only the Date of the answer tells this one: the SDK compared it, and goes by it from now on.
+  // Only the Date of the answer shows this error: the SDK has compared it, and uses it from now on.
   const { clockSkewCorrected } = (error as { $metadata: { clockSkewCorrected?: boolean } }).$metadata;
   return clockSkewCorrected === true ? 'RequestTimeTooSkewed' : 'AccessDenied';
 }
 
-/** What the store said, without a full stop; nothing where it said nothing. */
+/** The message of the store, without a full stop. Empty if there is none. */
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : '';
   return /^(Unknown|UnknownError|Forbidden|\d+)$/.test(message) ? '' : message.trim().replace(/\.$/, '');
 }
 
-/** The region that the store says the bucket is in. */
+/** The bucket's region, from the answer. */
 function regionOf(error: unknown): string | undefined {
   const response = error instanceof S3ServiceException ? error.$response : undefined;
   return (response?.headers as Record<string, string> | undefined)?.['x-amz-bucket-region'];

@@ -18,17 +18,17 @@ export interface UploadOptions {
 }
 
 /**
- * One object that is written as a stream. Until `complete` there is no object; `abort` leaves nothing behind.
- * Calls must not overlap.
+ * Writes one object as a stream. The object appears with `complete`; `abort` leaves nothing behind. Calls must not
+ * overlap.
  */
 export class MultipartUpload {
   /** Bytes written so far. */
   length = 0;
-  /** Whether `complete` was sent: from then on the object may exist, whatever the answer. */
+  /** Whether `complete` was sent. From then on the object may exist, even without an answer. */
   completing = false;
   private estimatedBytes = 0;
   private part = Buffer.alloc(0);
-  /** Parts that were sent: their memory is used again. */
+  /** Buffers of sent parts, for reuse. */
   private readonly spare: Buffer<ArrayBuffer>[] = [];
   private filled = 0;
   private readonly etags: string[] = [];
@@ -38,12 +38,12 @@ export class MultipartUpload {
 
   private constructor(
     private readonly options: UploadOptions,
-    /** As the store names the upload. */
+    /** The upload id of the store. */
     readonly id: string,
   ) {}
 
   /**
-   * Begins the upload, which is also the proof that the bucket exists and may be written to.
+   * Begins the upload, which also proves that the bucket exists and is writable.
    * @throws Failure STORE_*
    */
   static async start(options: UploadOptions): Promise<MultipartUpload> {
@@ -55,7 +55,7 @@ export class MultipartUpload {
     });
     let tries = 0;
     const id = await bucket.request(
-      // Not cut off by the signal, which might leave an upload whose id nobody knows.
+      // Without the signal: an interrupted request might leave an upload whose id nobody knows.
       async () => {
         tries++;
         const { UploadId } = await bucket.client.send(command);
@@ -65,22 +65,22 @@ export class MultipartUpload {
       { key, permission: 's3:PutObject' },
       signal,
     );
-    // A try whose answer was lost may have begun an upload that nobody knows.
+    // An earlier try whose answer was lost may have begun an upload whose id nobody knows.
     if (tries > 1)
       for (const other of await listUploads(bucket, key, signal))
         if (other !== id) await abortUpload(bucket, key, other, signal);
     return new MultipartUpload(options, id);
   }
 
-  /** How long the object will be, roughly: chooses the size of the parts. To be called before the first write. */
+  /** Sets the estimated length, which determines the size of the parts. Call this before the first write. */
   expect(bytes: number): void {
     this.estimatedBytes = bytes;
   }
 
   /**
-   * Takes the next bytes; the buffer may be used again once this resolves. Resolves when there is room for
-   * more: while all slots are taken it waits, which is what slows the source down.
-   * @throws Failure as soon as any part has failed for good
+   * Writes the next bytes; the caller may reuse the buffer once this resolves. Waits while the maximum of parts is in
+   * flight, which is the back-pressure for the source.
+   * @throws Failure as soon as any part has failed permanently
    */
   async write(bytes: Uint8Array): Promise<void> {
     for (let taken = 0; taken < bytes.length;) {
@@ -95,7 +95,7 @@ export class MultipartUpload {
   }
 
   /**
-   * Sends what is left and makes the object visible. Then holds its length against the bytes written.
+   * Sends the last part and completes the object. Then compares its length with the bytes written.
    * @throws Failure STORE_*, OBJECT_INCOMPLETE
    */
   async complete(): Promise<void> {
@@ -119,23 +119,23 @@ export class MultipartUpload {
           throw error;
         },
       );
-    // The store knows an upload no more that an earlier try has completed, and whose answer was lost.
+    // NoSuchUpload may mean that an earlier try completed the upload and its answer was lost: then the object exists.
     const stored = await this.storedLength();
     if (gone !== undefined && stored === undefined) throw gone;
     if (stored !== this.length)
       throw new Failure(
         'OBJECT_INCOMPLETE',
         'transient',
-        `The object ${key} has ${stored} bytes where ${this.length} were sent.`,
+        `The object ${key} has ${stored} bytes, but ${this.length} were sent.`,
       );
   }
 
   /**
-   * Gives up: waits for the parts on their way, since one that arrives later would stay behind, then has the
-   * store forget them all. Safe to call in any state.
+   * Aborts the upload. Waits for the parts in flight first, because a part that arrives after the abort would remain. Safe
+   * to call in any state.
    */
   async abort(): Promise<void> {
-    this.stop.abort(new Error('The upload was given up'));
+    this.stop.abort(new Error('The upload was aborted'));
     await Promise.all(this.inFlight);
     await abortUpload(this.options.bucket, this.options.key, this.id);
   }
@@ -148,7 +148,7 @@ export class MultipartUpload {
       throw new Failure(
         'ARCHIVE_TOO_LARGE',
         'permanent',
-        `The archive ${key} takes more than the ${parts.maxParts} parts that the store allows, with ${this.length} bytes in them.`,
+        `The archive ${key} needs more than the ${parts.maxParts} parts that the store allows; ${this.length} bytes are sent.`,
         { hint: 'Set S3_PART_BYTES higher.' },
       );
     const bytes = partSize(parts, this.estimatedBytes, number);
@@ -157,7 +157,7 @@ export class MultipartUpload {
     this.filled = 0;
   }
 
-  /** Puts the filled part on its way; waits for a slot first. */
+  /** Sends the filled part. Waits first while the maximum of parts is in flight. */
   private async send(): Promise<void> {
     while (this.inFlight.size >= partsInFlight(this.part.length)) await Promise.race(this.inFlight);
     if (this.failure !== undefined) throw this.failure;
@@ -197,7 +197,7 @@ export class MultipartUpload {
     );
   }
 
-  /** @returns undefined when there is no object */
+  /** @returns undefined if there is no object */
   private async storedLength(): Promise<number | undefined> {
     const { bucket, key, signal } = this.options;
     const command = new HeadObjectCommand({ Bucket: bucket.name, Key: key });
@@ -213,19 +213,19 @@ export class MultipartUpload {
 }
 
 /**
- * The ids of all unfinished uploads of exactly this key.
+ * The ids of all multipart uploads of exactly this key.
  * @throws Failure STORE_*
  */
 export async function listUploads(bucket: Bucket, key: string, signal?: AbortSignal): Promise<string[]> {
   const command = new ListMultipartUploadsCommand({ Bucket: bucket.name, Prefix: key });
   const target = { key, permission: 's3:ListBucketMultipartUploads' };
-  // Sorted by key, and the key itself sorts before all that it is a prefix of: one page is enough.
+  // The list is sorted by key, and a key comes before all keys that it is a prefix of: one page is enough.
   const { Uploads = [] } = await bucket.request((http) => bucket.client.send(command, http), target, signal);
   return Uploads.flatMap(({ Key, UploadId }) => (Key === key && UploadId !== undefined ? [UploadId] : []));
 }
 
 /**
- * Has the store forget an unfinished upload. One that is gone already, or was completed, counts as forgotten.
+ * Aborts a multipart upload. An upload that no longer exists, or was completed, counts as aborted.
  * @throws Failure STORE_*
  */
 export async function abortUpload(
@@ -239,7 +239,7 @@ export async function abortUpload(
   try {
     await bucket.request((http) => bucket.client.send(command, http), target, signal);
   } catch (error) {
-    // Of one that was completed S3 says NoSuchUpload, and Swift NoSuchKey.
+    // For a completed upload, S3 answers NoSuchUpload and Swift NoSuchKey.
     if (error instanceof Failure && ['STORE_UPLOAD_GONE', 'STORE_OBJECT_MISSING'].includes(error.code))
       return;
     throw error;

@@ -15,10 +15,9 @@ import { storeBase } from './archive-address.js';
 import { Bucket, type TellTrouble } from './bucket.js';
 import { storeFailure } from './errors.js';
 import { abortUpload, listUploads, MultipartUpload } from './multipart-upload.js';
-import { StoreClock } from './store-clock.js';
 import { readRange, versionOf } from './range-read.js';
 
-/** A connection that is silent for so long is taken for dead, and the request is sent again. */
+/** When a silent connection counts as dead, and its request is retried. */
 const SILENCE_MS = 60_000;
 const CONNECT_MS = 5_000;
 
@@ -34,18 +33,18 @@ export interface StoredObject {
 export interface ListedObject {
   key: string;
   bytes: number;
-  /** Of its content: objects of one key and one ETag are the same. */
+  /** Identifies the content: objects of one key and one ETag are the same. */
   etag: string | undefined;
-  /** Null in a bucket without versions; missing where the store did not say, as in a listing. */
+  /** Null in a bucket without versions; missing if the store did not tell, as in a listing. */
   versionId?: string | null;
   /** When it was written: milliseconds since 1970. */
   modifiedOn: number;
 }
 
-/** The bucket that archives live in: the only way from here to the AWS SDK. */
+/** The bucket for archives. Only this library uses the AWS SDK. */
 export class ObjectStore {
   private readonly objects: Bucket;
-  /** Signs addresses, and sends nothing. */
+  /** Signs URLs, and sends nothing. */
   private publicClient: S3Client | undefined;
 
   constructor(
@@ -61,12 +60,12 @@ export class ObjectStore {
     return this.settings.bucket;
   }
 
-  /** The same store, which tells its user here when it holds them up. */
+  /** The same store with another callback for delays. */
   telling(trouble: TellTrouble): ObjectStore {
     return new ObjectStore(this.settings, trouble, this.client, this.clock);
   }
 
-  /** The address that a status shows and that a restore takes. */
+  /** The backupUrl of a key, which a status shows and a restore takes. */
   url(key: string): string {
     return storeBase(this.settings) + key;
   }
@@ -76,8 +75,8 @@ export class ObjectStore {
   }
 
   /**
-   * An object to be read by range. Should it be replaced meanwhile, reading fails.
-   * @returns undefined when there is none. @throws Failure STORE_*
+   * Opens an object to read ranges of it. Reading fails if the object is replaced meanwhile.
+   * @returns undefined if there is none. @throws Failure STORE_*
    */
   async open(key: string, signal: AbortSignal): Promise<StoredObject | undefined> {
     const object = await this.find(key, signal);
@@ -85,8 +84,8 @@ export class ObjectStore {
   }
 
   /**
-   * One object, which takes no right to list.
-   * @returns undefined when there is none. @throws Failure STORE_*
+   * Finds one object. This needs no permission to list.
+   * @returns undefined if there is none. @throws Failure STORE_*
    */
   async find(key: string, signal: AbortSignal): Promise<ListedObject | undefined> {
     const command = new HeadObjectCommand({ Bucket: this.bucket, Key: key });
@@ -114,7 +113,7 @@ export class ObjectStore {
     }
   }
 
-  /** An object that the store showed, to be read by range as it was then. */
+  /** Opens a listed object to read ranges of it. Reading fails if the object was replaced since. */
   openListed(
     { key, bytes, etag, versionId }: Pick<ListedObject, 'key' | 'bytes' | 'etag' | 'versionId'>,
     signal: AbortSignal,
@@ -122,15 +121,15 @@ export class ObjectStore {
     const object = { bucket: this.objects, key, etag, versionId };
     return {
       length: bytes,
-      // Wrapped, so that a reader has a stream at once and errors arrive in it.
+      // Wrapped, so that a reader has a stream at once, which carries the errors.
       read: (start, end) => Readable.from(readRange(object, start, end, signal), { objectMode: false }),
     };
   }
 
   /**
-   * An address from which anybody may download the object, without credentials of their own: at the endpoint that
-   * browsers reach, and by the store's clock, as far as it was seen.
-   * @param seconds how long it is good for
+   * A presigned URL from which anybody may download the object. It uses the endpoint for browsers, and the store's clock
+   * once that is known.
+   * @param seconds its validity
    */
   async downloadUrl(key: string, seconds: number): Promise<string> {
     const name = key.slice(key.lastIndexOf('/') + 1);
@@ -154,7 +153,7 @@ export class ObjectStore {
   }
 
   /**
-   * All objects whose keys begin with a prefix, sorted by key. They come in pages: take them as they come.
+   * Lists all objects whose keys begin with a prefix, sorted by key. Fetches pages as the caller consumes them.
    * @throws Failure STORE_*
    */
   async *list(prefix: string, signal: AbortSignal): AsyncGenerator<ListedObject> {
@@ -188,7 +187,7 @@ export class ObjectStore {
     await this.objects.request((http) => this.client.send(command, http), target, signal);
   }
 
-  /** Deletes the object; one that does not exist counts as deleted. @throws Failure STORE_* */
+  /** Deletes an object. A missing object counts as deleted. @throws Failure STORE_* */
   async delete(key: string, signal?: AbortSignal): Promise<void> {
     const command = new DeleteObjectCommand({ Bucket: this.bucket, Key: key });
     const target = { key, permission: 's3:DeleteObject' };
@@ -196,8 +195,8 @@ export class ObjectStore {
   }
 
   /**
-   * Aborts every unfinished upload of exactly this key.
-   * @param knownUploadId asked for by name as well, for stores that list an upload late
+   * Aborts every multipart upload of exactly this key.
+   * @param knownUploadId aborted even if the store does not list it yet
    * @throws Failure STORE_*
    */
   async abortUploads(key: string, knownUploadId: string | undefined, signal?: AbortSignal): Promise<void> {
@@ -206,7 +205,7 @@ export class ObjectStore {
     for (const id of ids) await abortUpload(this.objects, key, id, signal);
   }
 
-  /** Asks once whether the bucket is there and readable. @throws Failure STORE_* */
+  /** Checks with one request that the bucket exists and is readable. @throws Failure STORE_* */
   async check(signal: AbortSignal): Promise<void> {
     try {
       await this.client.send(new HeadBucketCommand({ Bucket: this.bucket }), { abortSignal: signal });
@@ -221,6 +220,28 @@ export class ObjectStore {
   }
 }
 
+/** The object store's clock, from the Date of its latest answer. The store checks signatures by that clock. */
+class StoreClock {
+  private aheadMs = 0;
+
+  constructor(client: S3Client) {
+    client.middlewareStack.add(
+      (next) => async (request) => {
+        const result = await next(request);
+        const { headers } = result.response as { headers?: Record<string, string> };
+        const shown = Date.parse(headers?.['date'] ?? '');
+        if (!Number.isNaN(shown)) this.aheadMs = shown - Date.now();
+        return result;
+      },
+      { step: 'deserialize', name: 'storeClock', priority: 'low' },
+    );
+  }
+
+  now(): Date {
+    return new Date(Date.now() + this.aheadMs);
+  }
+}
+
 function s3Client(settings: Settings['store']): S3Client {
   ensureHome(); // The SDK looks for its configuration there.
   const checksums = settings.checksums === 'when_supported' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED';
@@ -230,7 +251,7 @@ function s3Client(settings: Settings['store']): S3Client {
     forcePathStyle: settings.forcePathStyle,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Requests are tried again here, where a status can tell of it.
+    // This library retries requests by itself, so that a status can show it.
     maxAttempts: 1,
     requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: SILENCE_MS },
   });

@@ -5,7 +5,7 @@ const GiB = 1024 ** 3;
 const AWS = { maxParts: 10_000, partBytes: 8 * MiB };
 const SCALEWAY = { maxParts: 1_000, partBytes: 8 * MiB };
 
-/** What all parts hold at most. */
+/** The capacity of all parts. */
 function capacity(limits: typeof AWS, estimate: number): number {
   let bytes = 0;
   for (let part = 1; part <= limits.maxParts; part++) bytes += partSize(limits, estimate, part);
@@ -59,6 +59,6 @@ test.each([
   [129 * MiB, 2],
   [200 * MiB, 1],
   [5 * GiB, 1],
-])('of parts of %d bytes %d are on their way at once, which bounds the memory', (bytes, atOnce) => {
+])('of parts of %d bytes at most %d are in flight, which limits the memory', (bytes, atOnce) => {
   expect(partsInFlight(bytes)).toBe(atOnce);
 });

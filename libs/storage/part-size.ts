@@ -3,19 +3,19 @@ const MiB = 1024 * 1024;
 /** https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 const MAX_PART_BYTES = 5 * 1024 * MiB;
 
-/** This share of the parts is equal. */
+/** The share of the parts that have the same size. */
 const EQUAL_SHARE = 0.8;
-/** From there on they double each time that this share more was sent: ten times. */
+/** Later parts double in size after each such share: ten times. */
 const DOUBLING_SHARE = 0.02;
 
-/** Compressed rows may take more room than PostgreSQL takes for them, which compresses long values too. */
+/** Compressed rows may be larger than in PostgreSQL, which compresses long values too. */
 const HEADROOM = 2;
 
 const MOST_IN_FLIGHT = 3;
-/** Parts that are larger than a quarter of this are sent fewer at a time. */
+/** Limits the memory: fewer parts are in flight if they are larger than a quarter of this. */
 const PARTS_MEMORY_BYTES = 512 * MiB;
 
-/** What a store takes. */
+/** The limits of a store. */
 export interface PartLimits {
   /** Parts of one upload. */
   maxParts: number;
@@ -24,9 +24,8 @@ export interface PartLimits {
 }
 
 /**
- * The size of a multipart upload's parts. All are equal, as Cloudflare R2 demands it, unless the object turns out more
- * than twice as long as estimated. It then meets growing parts, up to the
- * largest that S3 takes.
+ * The size of a part of a multipart upload. All parts are equal, as Cloudflare R2 demands, unless the object becomes more
+ * than twice as long as estimated. Later parts then grow, up to the largest size that S3 takes.
  * @param estimatedBytes of the whole object; it may be wrong
  * @param partNumber from 1
  * @returns bytes
@@ -42,7 +41,7 @@ export function partSize(
   return Math.min(even * 2 ** doublings, MAX_PART_BYTES);
 }
 
-/** How many parts of a size may be on their way at once, with another one that fills up. */
+/** The maximum of parts in flight for a size of parts, in addition to the one being filled. */
 export function partsInFlight(bytes: number): number {
   return Math.max(1, Math.min(MOST_IN_FLIGHT, Math.floor(PARTS_MEMORY_BYTES / bytes) - 1));
 }

@@ -7,20 +7,20 @@ import { storeFailure } from './errors.js';
 export interface ObjectVersion {
   bucket: Bucket;
   key: string;
-  /** Of the version that is wanted. */
+  /** The ETag of the version to read. */
   etag: string | undefined;
   /** See ListedObject. */
   versionId: string | null | undefined;
 }
 
-/** The id of a version as the SDK gives it. An object that is older than its bucket's versions has the id "null". */
+/** The version id of an answer. An object that is older than its bucket's versioning has the id "null". */
 export function versionOf(id: string | undefined): string | null {
   return id === undefined || id === 'null' ? null : id;
 }
 
 /**
- * Reads a range and goes on where the connection broke.
- * @throws Failure STORE_* when not a byte more has come for too long; the signal's reason
+ * Reads a range, and resumes after a broken connection.
+ * @throws Failure STORE_* if no further byte arrives within the time for retries; the signal's reason
  */
 export async function* readRange(
   { bucket, key, etag, versionId }: ObjectVersion,

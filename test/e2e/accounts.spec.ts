@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from '../support/servers.js';
-import { type Answer, Stack } from '../support/stack.js';
+import type { Answer } from '../../dev/index.js';
+import { Stack } from '../support/stack.js';
 import { type DaemonStatus, KEY_SCOPES, type KeyScope } from '#contracts';
-import { PREFIX_POLICIES, ROUTE_POLICIES } from '../../apps/api/auth/route-policies.js';
+import { isOpen, routesFile } from '../support/routes.js';
 
 interface Account {
   id: string;
@@ -38,19 +39,19 @@ interface Event {
 
 type Refused = Answer<{ reason: string }>;
 
-/** What scopes may do what keys of another may: said here once more, so that no slip in the policies opens a route. */
+/** The scopes that include another: repeated here, so that a mistake in the policies cannot open a route. */
 const MAY_DO: Record<KeyScope, string[]> = {
   read: ['read'],
   start: ['read', 'start'],
   everything: ['read', 'start', 'everything'],
 };
-/** What is refused to keys of the scope `read`. */
+/** Routes that keys of the scope `read` may not use. */
 const STARTS = [
   'POST /repo/v1/startBackupDaemon',
   'POST /repo/v1/startVerifyDaemon',
   'DELETE /repo/v1/terminateDaemon/:id',
 ];
-/** What is refused to those of the scope `start`, too. */
+/** Routes that keys of the scope `start` may not use, either. */
 const CHANGES_OR_GIVES_AWAY = [
   'POST /repo/v1/startRestoreDaemon',
   'GET /repo/v1/backups/:name/download',
@@ -59,7 +60,7 @@ const CHANGES_OR_GIVES_AWAY = [
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
 ];
-/** What is refused to every key, besides all of the console. */
+/** Routes that no key may use, besides the console. */
 const FOR_PEOPLE = [
   'GET /auth/v1/accounts',
   'POST /auth/v1/accounts',
@@ -78,12 +79,13 @@ function neededScope(route: string): KeyScope | 'session' {
   return / \/admin/.test(route) ? 'session' : 'read';
 }
 
+const file = routesFile();
 let stack: Stack;
 let own: Account;
 const database = () => stack.env['DATABASE_URL'] ?? '';
 
 beforeAll(async () => {
-  stack = await Stack.start({ workers: 0 });
+  stack = await Stack.start({ workers: 0, env: file.env });
   const [first] = (await stack.call<{ accounts: Account[] }>('GET', '/auth/v1/accounts')).body.accounts;
   if (first === undefined) throw new Error('There is no account');
   own = first;
@@ -122,7 +124,7 @@ function as<Body = { reason: string }>(token: string, method: string, path: stri
   return stack.call<Body>(method, path, body, { sessionToken: token });
 }
 
-/** What a poll of a daemon that does not exist gives: 404 for whoever may ask. */
+/** Polls a job that does not exist: 404 for users who may poll. */
 async function poll(token: string): Promise<number> {
   return (await as(token, 'GET', '/repo/v1/daemonStatus/999')).status;
 }
@@ -187,7 +189,7 @@ describe('accounts', () => {
       'displayName: must be one line without control characters.',
     ],
     [{ email: 'a@example.org', password: '12345678', role: 'root' }, 'Unrecognized key: "role".'],
-  ])('%.80j is a 400', async (body, reason) => {
+  ])('an invalid account, case %#, is a 400', async (body, reason) => {
     expect(await stack.call('POST', '/auth/v1/accounts', body)).toMatchObject({
       status: 400,
       body: { reason },
@@ -263,17 +265,17 @@ describe('accounts', () => {
     expect(await poll(await session(bob))).toBe(404);
   });
 
-  test('whoever polls without a pause is refused from the answer on that ends the session or the key', async () => {
+  test('continuous polling is refused as soon as the end of the session or key is answered', async () => {
     const lateAnswers: number[] = [];
     for (const way of ['deactivation', 'logout', 'key', 'deactivation', 'logout', 'key']) {
       const bob = await newAccount({ administrator: true });
-      const login = await session(bob);
-      const key = await newKey('read', login);
-      const token = way === 'key' ? key.key : login;
+      const loginToken = await session(bob);
+      const key = await newKey('read', loginToken);
+      const token = way === 'key' ? key.key : loginToken;
       const end = () => {
         if (way === 'deactivation') return change(bob.id, { active: false });
         if (way === 'key') return as(stack.sessionToken, 'DELETE', `/auth/v1/keys/${key.id}`);
-        return as(login, 'DELETE', '/auth/v1/session', { sessionToken: login });
+        return as(loginToken, 'DELETE', '/auth/v1/session', { sessionToken: loginToken });
       };
       let ended = Infinity;
       let refusals = 0;
@@ -339,7 +341,7 @@ describe('the last active administrator', () => {
         change(own.id, changes, tokens[1]),
       ]);
       const statuses = answers.map(({ status }) => status);
-      // Whoever comes second is the last one, or nobody any more by the time that their call arrives.
+      // The second caller is the last administrator, or has lost the role before the call arrives.
       expect(statuses.filter((status) => status === 200)).toHaveLength(1);
       expect([401, 403, 409]).toContain(statuses.find((status) => status !== 200));
       expect(
@@ -416,15 +418,15 @@ describe('API keys', () => {
       'GET',
       `/repo/v1/audit?action=verify.start`,
     );
-    expect(audit.events.filter(({ key, outcome }) => key === name && outcome === '403')).toHaveLength(1);
+    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(1);
   });
 
-  test('end when they are revoked, when they expire, and when their account is no administrator any more', async () => {
+  test('end when they are revoked, when they expire, and when their account loses the administrator role', async () => {
     const ended = {
       status: 401,
       body: {
         reason:
-          'The API key has expired, was revoked or never was. An administrator makes another with POST /auth/v1/keys.',
+          'The API key does not exist, has expired or was revoked. Create another one with POST /auth/v1/keys.',
       },
     };
     const ask = (key: string): Promise<Refused> => as(key, 'GET', '/repo/v1/daemonStatus/999');
@@ -494,42 +496,41 @@ describe('API keys', () => {
       key = await newKey(scope);
     });
 
-    const routes = [
-      ...ROUTE_POLICIES.keys(),
-      ...[...PREFIX_POLICIES.keys()].map((prefix) => `GET ${prefix}`),
-    ].map((route) => {
-      const needs = neededScope(route);
-      return [route, needs, MAY_DO[scope].includes(needs) ? 'let in' : 'refused'] as const;
-    });
-
-    test.each(routes)('%s needs %s: %s', async (route, needs, outcome) => {
-      const [method = '', path = ''] = route.split(' ');
-      // Nothing is named or done by this: ids of nobody, and bodies that nothing accepts.
-      const answer = await as(
-        key.key,
-        method,
-        path.replace(/:\w+|\*/g, '0'),
-        method === 'GET' ? undefined : { no: 'such field' },
-      );
-      if (outcome === 'let in') {
-        expect([200, 400, 404]).toContain(answer.status);
-        expect(answer.body.reason ?? '').not.toMatch(/^Cannot (GET|PUT|POST|PATCH|DELETE) /);
-      } else
-        expect(answer).toMatchObject({
-          status: 403,
-          body: {
+    test('are let in to the routes of this scope, and to no others', async () => {
+      const routes = file
+        .routes()
+        .filter(([method, url]) => method !== 'HEAD' && !isOpen(method, url))
+        .filter(([, url]) => !/^\/(docs|admin\/queues)\//.test(url));
+      expect(routes.length).toBeGreaterThan(45);
+      for (const [method, url] of routes) {
+        const route = `${method} ${url}`;
+        const needs = neededScope(route);
+        // This names and does nothing: ids that do not exist, and bodies that no route accepts.
+        const path = url.replace(/:\w+/g, '0');
+        const body = method === 'GET' ? undefined : { no: 'such field' };
+        const { status, body: answer } = await as(key.key, method, path, body);
+        if (MAY_DO[scope].includes(needs)) {
+          expect({ route, status: [200, 400, 404].includes(status) ? 'let in' : status }).toEqual({
+            route,
+            status: 'let in',
+          });
+          expect(answer.reason ?? '').not.toMatch(/^Cannot (GET|PUT|POST|PATCH|DELETE) /);
+        } else
+          expect({ route, status, reason: answer.reason }).toEqual({
+            route,
+            status: 403,
             reason:
               needs === 'session'
                 ? 'No API key may do this: log in with POST /auth/v1/session.'
                 : `This needs an API key of the scope ${needs}, and ${key.name} has ${scope}.`,
-          },
-        });
+          });
+      }
     });
   });
 });
 
 describe('the audit', () => {
-  test('tells of every action who, from where, when, on what, and how it ended', async () => {
+  test('records for every action the account, address, time, subject and outcome', async () => {
     const since = Date.now();
     const bob = await newAccount({ administrator: true });
     const token = await session(bob);
@@ -644,7 +645,7 @@ describe('the audit', () => {
     expect(await counts(`&account=${bob.email}&action=daemon.terminate`)).toEqual(['1 403']);
   });
 
-  test('has nothing of what nobody sent, and no more of an email than one can be', async () => {
+  test('records no requests without an account, and cuts an email to its maximum length', async () => {
     // HTTP Basic holds emails to no length.
     const basic = Buffer.from(`${'h'.repeat(4_000)}:guess`).toString('base64');
     await stack.call('GET', '/admin/queues', undefined, { authorization: `Basic ${basic}` });
@@ -658,13 +659,13 @@ describe('the audit', () => {
   test('refuses to be changed, to the owner of its tables and with triggers put to sleep', async () => {
     const owner = `owner_${Date.now()}`;
     const tables = ['snapshotd.audit_event', 'snapshotd.audit_outcome'];
-    const own = (role: string) => tables.map((table) => `ALTER TABLE ${table} OWNER TO ${role};`).join(' ');
+    const give = (role: string) => tables.map((table) => `ALTER TABLE ${table} OWNER TO ${role};`).join(' ');
     await sql(
       database(),
-      `CREATE ROLE ${owner}; GRANT USAGE, CREATE ON SCHEMA snapshotd TO ${owner}; ${own(owner)}`,
+      `CREATE ROLE ${owner}; GRANT USAGE, CREATE ON SCHEMA snapshotd TO ${owner}; ${give(owner)}`,
     );
     try {
-      for (const session of [`SET ROLE ${owner}`, 'SET session_replication_role = replica'])
+      for (const setting of [`SET ROLE ${owner}`, 'SET session_replication_role = replica'])
         for (const statement of [
           `UPDATE snapshotd.audit_event SET account = 'somebody else'`,
           'UPDATE snapshotd.audit_outcome SET status = 200',
@@ -672,15 +673,15 @@ describe('the audit', () => {
           'TRUNCATE snapshotd.audit_outcome',
           `TRUNCATE ${tables.join(', ')}`,
         ])
-          await expect(sql(database(), `${session}; ${statement}`)).rejects.toThrow(
+          await expect(sql(database(), `${setting}; ${statement}`)).rejects.toThrow(
             /^The audit is append-only: (UPDATE|DELETE|TRUNCATE) on snapshotd\.audit_\w+ is refused\.$/,
           );
     } finally {
-      await sql(database(), `${own('CURRENT_USER')} DROP OWNED BY ${owner}; DROP ROLE ${owner}`);
+      await sql(database(), `${give('CURRENT_USER')} DROP OWNED BY ${owner}; DROP ROLE ${owner}`);
     }
   });
 
-  test('what cannot be recorded is not done', async () => {
+  test('an action that cannot be recorded is not carried out', async () => {
     const daemons = async () =>
       (await sql<{ n: number }>(database(), 'SELECT count(*)::int AS n FROM snapshotd_queue.job'))[0]?.n;
     const before = await daemons();
@@ -689,7 +690,7 @@ describe('the audit', () => {
       const unrecorded = {
         status: 503,
         body: {
-          reason: 'This cannot be recorded in the audit, and so it was not done. Try again in a moment.',
+          reason: 'Nothing was done, because the audit cannot record it. Try again in a moment.',
         },
       };
       expect(await stack.call('POST', '/repo/v1/startBackupDaemon', {})).toMatchObject(unrecorded);
@@ -701,7 +702,7 @@ describe('the audit', () => {
     expect(await daemons()).toBe(before);
   });
 
-  test('what was begun and could not be recorded to the end is there, and its outcome unknown', async () => {
+  test('an action whose end could not be recorded has an unknown outcome', async () => {
     await sql(database(), 'ALTER TABLE snapshotd.audit_outcome RENAME TO audit_outcome_away');
     let started: Answer<{ id: string }>;
     try {
@@ -711,6 +712,6 @@ describe('the audit', () => {
     }
     expect(started.status).toBe(201);
     expect((await audited())[0]).toMatchObject({ action: 'backup.start', subject: null, outcome: 'unknown' });
-    expect(stack.logs()).toContain('The outcome of a call could not be recorded in the audit');
+    expect(stack.logs()).toContain('Cannot record the outcome of a call in the audit');
   });
 });

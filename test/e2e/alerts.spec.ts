@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
+import { eventually } from '../support/eventually.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { Receiver } from '../support/receiver.js';
 import { servers, sql } from '../support/servers.js';
@@ -21,7 +21,7 @@ const describeOnPrometheus = hasPromtool ? describe : describe.skip;
 
 type Series = { series: string; values: string };
 
-/** The samples of scrapes, each repeated for so many minutes, as Prometheus would have stored them. */
+/** The samples of scrapes as Prometheus would have stored them, each repeated for a number of minutes. */
 function recorded(scrapes: [Exposition, number][]): Series[] {
   const series = new Map<string, string[]>();
   for (const [index, [{ samples }, minutes]] of scrapes.entries()) {
@@ -100,12 +100,12 @@ describeOnPrometheus('by Prometheus', () => {
         .lastVerifiedOn;
     try {
       await schedule('* * * * * *');
-      while ((await lastVerified()) === null) await sleep(100);
+      await eventually(lastVerified);
       expect((await schedule('30 2 * * *')).status).toBe(200);
       await receiver.until(1, ({ path }) => path === '/alive');
       const healthy = await scrape();
 
-      // The workers are gone, and 27 hours pass: all that was is so much longer ago.
+      // The workers stop, and 27 hours pass: everything is moved into the past.
       await Promise.all(stack.workers.map((worker) => worker.stop()));
       const { length: signsOfLife } = receiver.received;
       await sql(
@@ -114,11 +114,10 @@ describeOnPrometheus('by Prometheus', () => {
             SET completed_on = completed_on - interval '27 hours', verified_on = verified_on - interval '27 hours'`,
       );
       await schedule('* * * * * *');
-      let late = await scrape();
-      while (late.value('snapshotd_queue_waiting_daemons') === 0) {
-        await sleep(100);
-        late = await scrape();
-      }
+      const late = await eventually(async () => {
+        const scraped = await scrape();
+        return scraped.value('snapshotd_queue_waiting_daemons') === 0 ? undefined : scraped;
+      }, 100);
       // Silence is the dead-man's alarm.
       expect(receiver.received.length).toBe(signsOfLife);
 

@@ -83,9 +83,9 @@ describe('the archives below a prefix', () => {
       expect(byName.get(other)).toMatchObject({
         takenOn: null,
         entities: null,
-        problem: expect.stringMatching(/^This is no whole snapshotd archive: /),
+        problem: expect.stringMatching(/^This is not a complete snapshotd archive: /),
       });
-    expect(byName.get('a name.zip')?.problem).toMatch(/^No restore takes this name: rename it/);
+    expect(byName.get('a name.zip')?.problem).toMatch(/^No restore accepts this name\. Rename/);
     const times = backups.map(({ createdOn }) => createdOn);
     expect(times).toEqual([...times].sort((one, other) => other - one));
   });
@@ -111,11 +111,11 @@ describe('the archives below a prefix', () => {
     zip.end();
     await putBytes(`${prefix}hostile.zip`, await buffer(zip.outputStream as Readable));
     const { body } = await stack.call<Archive>('GET', path('hostile.zip'));
-    expect(body.problem).toMatch(/^This is no whole snapshotd archive: its manifest\.json/);
+    expect(body.problem).toMatch(/^This is not a complete snapshotd archive: its manifest\.json/);
     expect((await stack.call('DELETE', path('hostile.zip'))).status).toBe(204);
   });
 
-  test('are read once: what was read is remembered', async () => {
+  test('are read once and cached', async () => {
     await list();
     const before = network.count('GetObject');
     await list();
@@ -138,7 +138,7 @@ describe('the archives below a prefix', () => {
         definitions: expect.any(Boolean),
       });
     expect((await stack.call('GET', path('half.zip'))).body).toMatchObject({
-      problem: expect.stringContaining('This is no whole snapshotd archive'),
+      problem: expect.stringContaining('This is not a complete snapshotd archive'),
       tables: null,
       product: null,
     });
@@ -301,10 +301,10 @@ describe('the archives below a prefix', () => {
 
   const neededBy = (id: string) => ({
     status: 409,
-    body: { reason: `The archive is needed by the daemon ${id}. Wait for its end, or terminate it.` },
+    body: { reason: `Job ${id} needs the archive. Wait for its end, or terminate it.` },
   });
 
-  test('are not deleted while a daemon is at work with them', async () => {
+  test('are not deleted while a job uses them', async () => {
     const holder = new pg.Client(stack.env['DATABASE_URL']);
     await holder.connect();
     await holder.query('BEGIN; LOCK TABLE repository.node IN ACCESS EXCLUSIVE MODE');
@@ -317,7 +317,7 @@ describe('the archives below a prefix', () => {
     await holder.end();
   });
 
-  test('are not deleted while a daemon waits for them, and then with their verification', async () => {
+  test('are not deleted while a waiting job needs them, and later with their verification record', async () => {
     await stack.workers.pop()?.stop();
     const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: name });
     expect(await stack.call('DELETE', path(name))).toMatchObject(neededBy(body.id));
@@ -454,7 +454,7 @@ describeOnSwift('credentials that may not', () => {
     await owner.stop();
   });
 
-  test('list get an answer that says what to grant', async () => {
+  test('list get an answer that names the right to grant', async () => {
     expect(await reader.call('GET', '/repo/v1/backups')).toMatchObject({
       status: 502,
       body: {

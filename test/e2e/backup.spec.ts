@@ -110,7 +110,7 @@ describe.each(oneOf(queues, 1))('with the %s queue', (_title, queueUrl) => {
     expect(again.totalTimeMS).toBe(last?.totalTimeMS);
   });
 
-  test('two workers share the queue, and every backup has an archive of its own', async () => {
+  test('two workers share the queue, and every backup has a separate archive', async () => {
     const started = await Promise.all(Array.from({ length: 6 }, () => stack.startBackup()));
     const finished = await Promise.all(started.map(({ id }) => stack.finished(id)));
     expect(finished.map(({ status }) => status)).toEqual(Array(6).fill('COMPLETED'));

@@ -14,7 +14,7 @@ describeInBrowser('behind a path of a proxy', () => {
   let proxy: Server;
   let host: string;
   let strips: boolean;
-  /** What the proxy was asked for outside of the path, and what was not found below it. */
+  /** Requests outside the base path, and requests below it that were not found. */
   let astray: string[] = [];
   let browser: Browser;
 
@@ -75,7 +75,7 @@ describeInBrowser('behind a path of a proxy', () => {
     await page.goto('admin');
     await page.getByRole('button', { name: 'Start a backup', exact: true }).click();
     await page.waitForURL(new RegExp(`^${host}${BASE}/admin/daemons/\\d+$`));
-    // The page is shown anew when the stream of events says that it has ended.
+    // The page reloads when the events report the end.
     await page.locator('.state', { hasText: 'Completed' }).first().waitFor();
     await page.locator('dd a').first().click();
     await page.waitForURL(new RegExp(`^${host}${BASE}/admin/archives/`));

@@ -20,17 +20,18 @@ import { PRODUCT } from '#common';
 import { type Archive, type DaemonStatus, type ScheduleView, type WorkerView } from '#contracts';
 import { freePort } from '../../dev/index.js';
 import { CommandLine } from '../support/command-line.js';
+import { eventually } from '../support/eventually.js';
 import { Proxy } from '../support/proxy.js';
 import { servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { describeAtTerminal, Terminal } from '../support/terminal.js';
 
-/** So many rows that a backup and a restore have a middle. */
+/** Enough rows to interrupt a backup or a restore midway. */
 const ROWS = 150_000;
 const { email, password } = Stack.administrator;
 
 let stack: Stack;
-/** The object store's network: what stalls here has a middle that lasts. */
+/** The network of the object store, to stall backups and restores midway. */
 let network: Proxy;
 let user: CommandLine;
 let archive: string;
@@ -55,7 +56,7 @@ afterAll(async () => {
   await network.close();
 });
 
-/** With the option, so that it is the server that was logged in to last from here on. */
+/** Logs in with --url, so that this server is the default of later commands. */
 async function login(who: CommandLine): Promise<void> {
   const { code } = await who.run(['login', '--url', stack.url, '--email', email, '--password-stdin'], {
     input: `${password}\n`,
@@ -80,13 +81,13 @@ const countRows = async () =>
   )[0]?.rows;
 const daemons = async () => (await stack.call<{ total: number }>('GET', '/repo/v1/daemons')).body.total;
 
-/** Waits until a backup or restore has done something, and keeps it from doing more. */
+/** Waits until a backup or restore has made progress, and stalls it. */
 async function stalled(id: string): Promise<void> {
   await stack.watch(id, ({ progresssCurrent }) => progresssCurrent > 0);
   network.stall();
 }
 
-/** A server that only a test has. */
+/** Starts a server for one test. */
 async function serve(listener: RequestListener): Promise<{ url: string; server: Server }> {
   const server = createServer(listener).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -100,7 +101,7 @@ async function closed(server: Server): Promise<void> {
 }
 
 describe('a session', () => {
-  test('is kept where only its owner can read it, and shown nowhere', async () => {
+  test('is kept in a file that only its owner can read, and is never printed', async () => {
     const someone = new CommandLine();
     const logged = await someone.run(['login', '--url', stack.url, '--email', email, '--password-stdin'], {
       input: password,
@@ -122,34 +123,34 @@ describe('a session', () => {
     );
   });
 
-  test('that others can read is not used, and what to do is said', async () => {
+  test('that others can read is refused, with a hint', async () => {
     const careless = new CommandLine();
     await login(careless);
     chmodSync(sessionFile(careless), 0o640);
     expect(await careless.run(['status'])).toEqual({
       code: 3,
       stdout: '',
-      stderr: `snapshotd: Others than you may read ${sessionFile(careless)}. Run chmod 600 '${sessionFile(careless)}', and log in again if somebody may have done so.\n`,
+      stderr: `snapshotd: Other users can read ${sessionFile(careless)}. Run chmod 600 '${sessionFile(careless)}', and log in again if somebody may have read it.\n`,
     });
   });
 
-  test('needs a home, which a token from the environment does not', async () => {
+  test('needs a home folder; a token from the environment does not', async () => {
     const env = { HOME: '', SNAPSHOTD_URL: stack.url };
     expect(
       await user.run(['login', '--email', email, '--password-stdin'], { env, input: password }),
     ).toMatchObject({
       code: 3,
       stderr:
-        'snapshotd: There is no home to keep a session in. Set HOME or XDG_CONFIG_HOME, or put a token into SNAPSHOTD_TOKEN.\n',
+        'snapshotd: There is no home folder to keep a session in. Set HOME or XDG_CONFIG_HOME, or set SNAPSHOTD_TOKEN to a token.\n',
     });
     const answer = await user.run(['status'], { env: { ...env, SNAPSHOTD_TOKEN: stack.sessionToken } });
     expect(answer).toMatchObject({
       code: 0,
-      stdout: `${stack.url}, with SNAPSHOTD_TOKEN\nNothing waits or runs.\n`,
+      stdout: `${stack.url}, with SNAPSHOTD_TOKEN\nNo jobs wait or run.\n`,
     });
   });
 
-  test('goes to no other server, wherever an answer points to', async () => {
+  test('never goes to another server, even if the server redirects there', async () => {
     const elsewhere: unknown[] = [];
     const thief = await serve(({ headers }, answer) => {
       elsewhere.push(headers['sessiontoken'] ?? headers.authorization ?? 'nothing');
@@ -162,10 +163,10 @@ describe('a session', () => {
     for (const args of [['status'], ['backup'], ['schedule', 'show', 'nightly']])
       expect(await user.run(args, { env })).toMatchObject({
         code: 4,
-        stderr: expect.stringContaining('points somewhere else, as snapshotd never does.'),
+        stderr: expect.stringContaining('redirects to another address: it is not snapshotd.'),
       });
     expect(elsewhere).toEqual([]);
-    // An archive is fetched from where the answer points to: without the token.
+    // A download follows the redirect, without the token.
     expect(await user.run(['download', 'a.zip', '-o', '-'], { env })).toMatchObject({
       code: 0,
       stdout: 'bytes',
@@ -177,13 +178,13 @@ describe('a session', () => {
 });
 
 describe('in a pipe', () => {
-  test('backup prints an id that status takes, and both print one JSON document if wanted', async () => {
+  test('backup prints an id for status, and both print JSON with --json', async () => {
     const { code, stdout, stderr } = await user.run(['backup']);
     const id = stdout.trim();
     expect({ code, stdout, stderr }).toEqual({
       code: 0,
       stdout: `${id}\n`,
-      stderr: `BACKUP ${id} is started: snapshotd status ${id} --wait shows how it gets on.\n`,
+      stderr: `BACKUP ${id} started. To follow it: snapshotd status ${id} --wait\n`,
     });
     const followed = await user.run(['status', id, '--wait', '--json']);
     expect(JSON.parse(followed.stdout)).toEqual(await stack.status(id));
@@ -196,7 +197,7 @@ describe('in a pipe', () => {
     );
   });
 
-  test('list, verify and restore know the archive by its name', async () => {
+  test('list, verify and restore find the archive by its name', async () => {
     expect(await user.json('verify', archive, '--wait')).toMatchObject({ status: 'COMPLETED' });
     const { backups } = await user.json<{ backups: Archive[] }>('list', '--limit', '100');
     expect(backups.find(({ name }) => name === archive)).toMatchObject({
@@ -212,13 +213,13 @@ describe('in a pipe', () => {
       code: 2,
       stdout: '',
       stderr:
-        'snapshotd: A restore replaces the rows of the live tables. There is no terminal to ask at: give --yes if you mean it.\n',
+        'snapshotd: A restore replaces the rows of the live tables. Without a terminal to confirm at, it needs --yes.\n',
     });
     expect(await user.json('restore', archive, '--yes', '--wait')).toMatchObject({ status: 'COMPLETED' });
     expect(await countRows()).toBe(ROWS);
   });
 
-  test('the options of restore and verify say what the fields of their calls say', async () => {
+  test('restore and verify pass every option on to the server', async () => {
     const bodies: unknown[] = [];
     const api = await serve((incoming, answer) => {
       void json(incoming).then((body) => {
@@ -240,7 +241,7 @@ describe('in a pipe', () => {
         '--other-database',
         ...tables,
       ],
-      // Nothing is replaced, so that nobody is asked.
+      // It replaces nothing, so it does not ask.
       ['restore', 'a.zip', '--into', 'repository=aside', '--into', 'shop=shop_aside', '--create'],
       [
         'verify',
@@ -274,7 +275,7 @@ describe('in a pipe', () => {
     await closed(api.server);
   });
 
-  test('workers lists those that live, with what is to be known of them', async () => {
+  test('workers lists the running workers and their warnings', async () => {
     const { workers } = await user.json<{ workers: WorkerView[] }>('workers');
     expect(workers).toMatchObject([{ takesJobs: true, role: 'snapshotd' }]);
     const { stdout } = await user.run(['workers']);
@@ -284,7 +285,7 @@ describe('in a pipe', () => {
     expect(stdout).toContain(': The role snapshotd is a superuser');
   });
 
-  test('download gives the archive whole, to its owner alone, and replaces nothing', async () => {
+  test('download writes the whole archive, readable by its owner only, and replaces no file', async () => {
     const file = join(user.folder, archive);
     const { bytes } = await user.json<{ bytes: number }>('download', archive);
     expect(statSync(file)).toMatchObject({ size: bytes });
@@ -292,14 +293,14 @@ describe('in a pipe', () => {
     expect(readFileSync(file).subarray(0, 4).toString('latin1')).toBe('PK\x03\x04');
     expect(await user.run(['download', archive])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining(`${archive} is there already.`),
+      stderr: expect.stringContaining(`${archive} already exists.`),
     });
     writeFileSync(file, '');
     await user.json('download', archive, '--force');
     expect(statSync(file).size).toBe(bytes);
   });
 
-  test('a download that is interrupted, or whose connection breaks, leaves nothing', async () => {
+  test('an interrupted download leaves no file', async () => {
     const before = readdirSync(user.folder);
     network.breakAfterBytes = 1_000_000;
     expect(await user.run(['download', archive, '-o', 'broken.zip'])).toMatchObject({
@@ -321,9 +322,7 @@ describe('in a pipe', () => {
     download.process.kill('SIGINT');
     expect(await download.ended()).toMatchObject({
       code: 130,
-      stderr: expect.stringMatching(
-        /^snapshotd: The archive is not downloaded, and nothing is left of it\.$/m,
-      ),
+      stderr: expect.stringMatching(/^snapshotd: Download interrupted\. The partial file is removed\.$/m),
     });
     expect(readdirSync(user.folder)).toEqual(before);
     await closed(api.server);
@@ -368,16 +367,16 @@ describe('in a pipe', () => {
   });
 });
 
-describe('a script can tell by the exit code', () => {
+describe('the exit code is', () => {
   const cases: [code: number, what: string, args: string[], stderr: RegExp, env?: Record<string, string>][] =
     [
       [
         1,
-        'what has failed',
+        'a failed job',
         ['restore', 'missing.zip', '--yes', '--wait'],
-        /^snapshotd: RESTORE \d+ has failed: .*missing/m,
+        /^snapshotd: RESTORE \d+ failed: .*missing/m,
       ],
-      [1, 'what is refused', ['verify', 'https://elsewhere.example.org/a.zip'], /bucket/],
+      [1, 'a refused request', ['verify', 'https://elsewhere.example.org/a.zip'], /bucket/],
       [
         2,
         'an unknown command',
@@ -388,19 +387,19 @@ describe('a script can tell by the exit code', () => {
       [2, 'an option that is wrong', ['list', '--limit', 'many'], /Give a whole number/],
       [
         2,
-        'no address',
+        'a wrong address',
         ['status', '--url', 'example.org'],
-        /^snapshotd: "example.org" is no address of a server\./,
+        /^snapshotd: "example.org" is not a server's address\./,
       ],
       [3, 'no session', ['status', '--url', 'http://127.0.0.1:1'], /Log in with snapshotd login --url/],
       [
         3,
-        'a session that has ended',
+        'an expired session',
         ['status'],
-        /does not take the token in SNAPSHOTD_TOKEN/,
+        /does not accept the token in SNAPSHOTD_TOKEN/,
         { SNAPSHOTD_TOKEN: 'a' },
       ],
-      [5, 'no such daemon', ['status', '999999', '--wait'], /^snapshotd: There is no daemon of this id\.$/m],
+      [5, 'no such job', ['status', '999999', '--wait'], /^snapshotd: There is no daemon of this id\.$/m],
       [5, 'no such archive', ['download', 'missing.zip'], /^snapshotd: There is no archive of this name\.$/m],
       [
         5,
@@ -416,8 +415,8 @@ describe('a script can tell by the exit code', () => {
     expect(ended.stderr).not.toMatch(/^ +at /m);
   });
 
-  test('also when nobody reads what it says, or it cannot be written', async () => {
-    // Not synchronously: the object store's network is in this process.
+  test('the same if the output is closed, and 1 if it cannot be written', async () => {
+    // Not synchronously: the proxy of the object store runs in this process.
     const shell = async (script: string) => {
       const child = spawn('bash', ['-c', script], { cwd: user.folder, env: user.shellEnvironment });
       const [stderr, [status]] = await Promise.all([
@@ -431,7 +430,7 @@ describe('a script can tell by the exit code', () => {
     expect((await shell(`snapshotd backup --wait 2>&1 | true; exit \${PIPESTATUS[0]}`)).status).toBe(0);
     expect(await shell('snapshotd list > /dev/full')).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/^snapshotd: The output cannot be written: .*ENOSPC[^\n]*\n$/) as unknown,
+      stderr: expect.stringMatching(/^snapshotd: Cannot write the output: .*ENOSPC[^\n]*\n$/) as unknown,
     });
   });
 
@@ -444,13 +443,13 @@ describe('a script can tell by the exit code', () => {
     });
   });
 
-  test('4: no server, or a strange one', async () => {
+  test('4: no server, or another program', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const env = { SNAPSHOTD_TOKEN: 'a' };
     expect(await user.run(['backup', '--url', url], { env })).toEqual({
       code: 4,
       stdout: '',
-      stderr: `snapshotd: ${url} cannot be reached: connect ECONNREFUSED ${url.slice(7)}. Is snapshotd running there? Another address goes into --url or SNAPSHOTD_URL.\n`,
+      stderr: `snapshotd: Cannot reach ${url}: connect ECONNREFUSED ${url.slice(7)}. Check that snapshotd runs there, or set another address with --url or SNAPSHOTD_URL.\n`,
     });
     const strange = await serve((_request, answer) => answer.end('<h1>It works!</h1>'));
     expect(await user.run(['backup', '--url', strange.url], { env })).toMatchObject({ code: 4 });
@@ -459,13 +458,13 @@ describe('a script can tell by the exit code', () => {
 });
 
 describe('over a bad network', () => {
-  test('a start whose answer is lost is sent again, and there is one daemon', async () => {
+  test('a start whose reply is lost is sent again, and starts one job', async () => {
     const path = await Proxy.to(stack.url);
     const before = await daemons();
     path.breakAfterBytes = 0;
     const env = { SNAPSHOTD_URL: path.url, SNAPSHOTD_TOKEN: stack.sessionToken };
     const backup = user.start(['backup', '--json'], { env });
-    while (path.broken === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    await eventually(() => path.broken > 0);
     expect(await daemons()).toBe(before + 1);
     path.breakAfterBytes = Infinity;
     const { code, stdout } = await backup.ended();
@@ -476,9 +475,9 @@ describe('over a bad network', () => {
     await path.close();
   });
 
-  test('--wait goes on when the API was killed and is started again', async () => {
+  test('--wait continues after a restart of the API', async () => {
     const backup = user.start(['backup', '--wait', '--json']);
-    await backup.says(/is started/);
+    await backup.says(/ started/);
     const id = /BACKUP (\d+)/.exec(backup.stderr)?.[1] ?? '';
     await stalled(id);
     await stack.restartApi('SIGKILL');
@@ -488,7 +487,7 @@ describe('over a bad network', () => {
     expect(JSON.parse(stdout)).toMatchObject({ id, status: 'COMPLETED' });
   });
 
-  test('--wait asks again and again where no events come through', async () => {
+  test('--wait polls if no events come through', async () => {
     const asked: string[] = [];
     const holding = await serve((incoming, answer) => {
       const { method, url = '', headers } = incoming;
@@ -504,8 +503,7 @@ describe('over a bad network', () => {
     const { id } = await stack.startBackup();
     await stalled(id);
     const waiting = user.start(['status', id, '--wait', '--json'], { env });
-    while (asked.filter((url) => url.endsWith(id)).length < 3)
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    await eventually(() => asked.filter((url) => url.endsWith(id)).length >= 3);
     network.resume();
     expect(await waiting.ended()).toMatchObject({ code: 0, stdout: expect.stringContaining('COMPLETED') });
     expect(asked.filter((url) => url.endsWith('/events'))).toHaveLength(1);
@@ -523,7 +521,7 @@ describeAtTerminal('at a terminal', () => {
   });
   afterAll(() => terminal.close());
 
-  test('one logs in, and nobody sees the password', async () => {
+  test('login does not show the password', async () => {
     await terminal.begin(`snapshotd login --url ${stack.url}`);
     await terminal.shows(/^Email:$/m);
     await terminal.type(email);
@@ -535,17 +533,17 @@ describeAtTerminal('at a terminal', () => {
     expect(code).toBe(0);
   });
 
-  test('one sees the bar move, with rate and time left, and Ctrl-C ends the showing only', async () => {
+  test('the bar moves, with rate and time left, and Ctrl-C ends only the display', async () => {
     await terminal.begin('snapshotd backup --wait');
-    const started = await terminal.shows(/^BACKUP \d+ is started\.$/m);
+    const started = await terminal.shows(/^BACKUP \d+ started\.$/m);
     const id = /^BACKUP (\d+) /m.exec(started)?.[1] ?? '';
     await stalled(id);
     const middle = await terminal.shows(/^\[#+-+\] +\d+% [\d,]+\/165,000, [\d,]+\/s, .* left - /m);
     await terminal.press('C-c');
     const { screen, code } = await terminal.ended();
     expect(code).toBe(130);
-    expect(screen).toContain(`The daemon ${id} goes on: snapshotd status ${id} --wait shows it again`);
-    // The bar was drawn over itself, and stands there once.
+    expect(screen).toContain(`Job ${id} continues. To follow it: snapshotd status ${id} --wait.`);
+    // Each bar overwrites the one before.
     expect(screen.match(/^\[/gm)).toHaveLength(1);
 
     await terminal.begin(`snapshotd status ${id} --wait`);
@@ -558,14 +556,14 @@ describeAtTerminal('at a terminal', () => {
     expect(end.screen).not.toBe(middle);
   });
 
-  test('a restore wants to hear the name of the archive', async () => {
+  test('a restore asks for the name of the archive', async () => {
     await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
     await terminal.begin(`snapshotd restore ${archive} --wait`);
     await terminal.shows(/Type the archive's name/);
     await terminal.type('yes');
     expect(await terminal.ended()).toMatchObject({
       code: 1,
-      screen: expect.stringContaining("That is not the archive's name: nothing was restored."),
+      screen: expect.stringContaining("That is not the archive's name. Nothing was restored."),
     });
     await terminal.begin(`snapshotd restore ${archive} --wait`);
     await terminal.shows(/Type the archive's name/);
@@ -583,7 +581,7 @@ describeAtTerminal('at a terminal', () => {
     expect(await countRows()).toBe(ROWS);
   });
 
-  test('one terminates what runs, and makes a schedule', async () => {
+  test('terminate ends a running backup, and schedule set makes a schedule', async () => {
     const { id } = await stack.startBackup();
     await stalled(id);
     await terminal.begin(`snapshotd terminate ${id} --wait`);
@@ -626,7 +624,7 @@ fish('fish completes commands, options and values', async () => {
   expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'verify', '--backup-first', 'bash']);
 });
 
-zsh('zsh understands its script', async () => {
+zsh('zsh accepts its script', async () => {
   const { stdout } = await user.run(['completion', 'zsh']);
   expect(spawnSync('zsh', ['-n'], { input: stdout, encoding: 'utf8' })).toMatchObject({
     status: 0,
@@ -634,7 +632,7 @@ zsh('zsh understands its script', async () => {
   });
 });
 
-test('npx runs it in a checkout, and says what to do before it is built', () => {
+test('npx runs it in a checkout, or tells how to build it', () => {
   const checkout = join(servers.folder, `checkout-${randomBytes(4).toString('hex')}`);
   mkdirSync(checkout);
   for (const name of ['package.json', 'bin']) cpSync(name, join(checkout, name), { recursive: true });
@@ -644,7 +642,10 @@ test('npx runs it in a checkout, and says what to do before it is built', () => 
       env: { PATH: process.env['PATH'], HOME: checkout },
       encoding: 'utf8',
     });
-  expect(npx()).toMatchObject({ status: 1, stderr: expect.stringContaining('run npm run build') as unknown });
+  expect(npx()).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('Run: npm run build') as unknown,
+  });
   for (const name of ['dist', 'node_modules']) symlinkSync(join(process.cwd(), name), join(checkout, name));
   expect(npx()).toMatchObject({ status: 0, stdout: `${PRODUCT.version}\n` });
 });

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { hash } from '@node-rs/argon2';
 import axe from 'axe-core';
 import pg from 'pg';
@@ -9,6 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { DaemonStatus, RepositoryIdentity } from '#contracts';
 import { launchChromium } from '../../tools/chromium.js';
 import { describeInBrowser } from '../support/browser.js';
+import { eventually } from '../support/eventually.js';
 import { contentsOf, largeTable } from '../support/large-table.js';
 import { Proxy } from '../support/proxy.js';
 import { pathOf, routesFile } from '../support/routes.js';
@@ -26,13 +26,13 @@ const SLOWLY = 8_000_000;
 describeInBrowser('the console', () => {
   const file = routesFile();
   let repository: string;
-  /** What the worker reads the repository through. */
+  /** The proxy between the worker and the repository. */
   let network: Proxy;
   let stack: Stack;
   let browser: Browser;
   let context: BrowserContext;
   let page: Page;
-  /** What the browser complained of, such as a breach of the content security policy, and what it asked elsewhere. */
+  /** The browser's errors, such as violations of the content security policy, and its requests to other hosts. */
   const complaints: string[] = [];
 
   beforeAll(async () => {
@@ -74,7 +74,7 @@ describeInBrowser('the console', () => {
   const text = (selector = 'main') => page.locator(selector).innerText();
   const total = async () =>
     (await stack.call<{ total: number }>('GET', '/repo/v1/daemons?limit=1')).body.total;
-  /** Clicks a button that leads to the page of a daemon. @returns its id */
+  /** Clicks a button that leads to the page of a job. @returns its id */
   async function started(button: string): Promise<string> {
     await page.getByRole('button', { name: button, exact: true }).click();
     await page.waitForURL(/\/admin\/daemons\/\d+/);
@@ -91,14 +91,15 @@ describeInBrowser('the console', () => {
       const bar = document.querySelector('progress');
       return bar && { place: bar.value, texts: [...document.querySelectorAll('[data-show]')].map((one) => one.textContent) };
     })()`;
-    for (;;) {
-      // While the page is shown anew, there is none to look at.
+    await eventually(async () => {
+      // While the page reloads, there is no bar.
       const seen = await page.evaluate<{ place: number; texts: string[] } | null>(look).catch(() => null);
-      if (seen === null) return { places, texts };
+      if (seen === null) return true;
       places.add(seen.place);
-      for (const text of seen.texts) texts.add(text);
-      await sleep(20);
-    }
+      for (const shown of seen.texts) texts.add(shown);
+      return false;
+    });
+    return { places, texts };
   }
   async function openNewestArchive(): Promise<string> {
     await page.goto('/admin/archives');
@@ -107,7 +108,7 @@ describeInBrowser('the console', () => {
     return name;
   }
 
-  test('leads whoever is not logged in to the login, and from there to the page that was wanted, by keyboard alone', async () => {
+  test('redirects to the login and from there to the requested page, by keyboard alone', async () => {
     await page.goto('/admin/daemons?type=BACKUP');
     expect(new URL(page.url()).pathname).toBe('/admin/login');
     const { email, password } = Stack.administrator;
@@ -121,7 +122,7 @@ describeInBrowser('the console', () => {
     await page.keyboard.type(password);
     await page.keyboard.press('Enter');
     await page.waitForURL(/\/admin\/daemons\?type=BACKUP$/);
-    expect(await text('h1')).toBe('Daemons');
+    expect(await text('h1')).toBe('Jobs');
 
     await page.keyboard.press('Tab');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');
@@ -221,7 +222,7 @@ describeInBrowser('the console', () => {
     await sql(repository, 'DELETE FROM s.t WHERE id % 2 = 0');
     const name = await openNewestArchive();
     await page.getByRole('link', { name: 'Restore' }).click();
-    expect(await text()).toMatch(/PostgreSQL needs about 1\d\d MB of free disk for it/);
+    expect(await text()).toMatch(/PostgreSQL needs about 1\d\d MB of free disk space/);
     const daemons = await total();
     await page.getByLabel('To confirm').fill('BackupDaemonJob1.zip');
     await page.getByLabel('Only these tables').fill('s.t');
@@ -248,7 +249,7 @@ describeInBrowser('the console', () => {
       const id = await started('Start a backup');
       expect(await faultsOf(['/admin', `/admin/daemons/${id}`])).toEqual([]);
       await page.goto('/admin');
-      await page.getByRole('link', { name: `Terminate daemon ${id}` }).click();
+      await page.getByRole('link', { name: `Terminate backup ${id}` }).click();
       await page.getByRole('button', { name: 'Terminate' }).click();
       await shows('Failed');
       expect(await text()).toContain('Backup terminated by the user');
@@ -258,7 +259,7 @@ describeInBrowser('the console', () => {
     }
   });
 
-  test('shows what is to be known of a worker, and accepts its database', async () => {
+  test('shows the warnings of a worker and accepts its database', async () => {
     const recorded = async () =>
       (await stack.call<RepositoryIdentity>('GET', '/repo/v1/repository/identity')).body;
     const { identity } = await recorded();
@@ -268,26 +269,26 @@ describeInBrowser('the console', () => {
     expect(await button.count()).toBe(0);
     const elsewhere = { ...identity, databaseOid: 1 };
     await stack.call('PUT', '/repo/v1/repository/identity', elsewhere);
-    while ((await button.count()) === 0) await page.goto('/admin');
+    await eventually(async () => (await page.goto('/admin'), (await button.count()) > 0), 100);
     expect(await text('[aria-labelledby=workers]')).toContain('Takes no jobs: REPOSITORY_URL leads to');
     expect(await faultsOf(['/admin'])).toEqual([]);
     await button.click();
     await page.getByText('The database is accepted.').waitFor();
     expect(await recorded()).toMatchObject({ identity, predecessors: [elsewhere] });
-    while ((await button.count()) > 0) await page.goto('/admin');
+    await eventually(async () => (await page.goto('/admin'), (await button.count()) === 0), 100);
   });
 
-  test('makes a schedule, says what is wrong with one, changes it, shows what it would delete, and deletes it', async () => {
+  test('creates a schedule, reports its errors, changes it, shows its pruning, and deletes it', async () => {
     await page.goto('/admin/schedules');
     await page.getByRole('link', { name: 'New schedule' }).click();
     await page.getByLabel('Name').fill('nightly');
-    await page.getByLabel('Times').fill('every night');
+    await page.getByLabel('Cron pattern').fill('every night');
     await page.getByLabel('Monthly').fill('');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     expect(await text('[role=alert]')).toMatch(/^pattern: the pattern must have five fields/);
     expect(await page.getByLabel('Name').inputValue()).toBe('nightly');
-    await page.getByLabel('Times').fill('30 2 * * *');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByLabel('Cron pattern').fill('30 2 * * *');
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     await page.getByText('The schedule is saved.').waitFor();
     expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours|minutes)/);
     expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
@@ -299,11 +300,11 @@ describeInBrowser('the console', () => {
 
     await page.goto('/admin/new-schedule');
     await page.getByLabel('Name').fill('nightly');
-    await page.getByRole('button', { name: 'Make the schedule' }).click();
+    await page.getByRole('button', { name: 'Create the schedule' }).click();
     expect(await text('[role=alert]')).toMatch(/^There is a schedule of this name\./);
 
     await page.goto('/admin/schedules/nightly');
-    await page.getByLabel('It runs').uncheck();
+    await page.getByLabel('Enabled').uncheck();
     for (const count of ['Last', 'Daily', 'Weekly']) await page.getByLabel(count, { exact: true }).fill('');
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('The schedule is saved.').waitFor();
@@ -312,15 +313,15 @@ describeInBrowser('the console', () => {
       retention: null,
     });
     await page.getByRole('link', { name: 'nightly' }).click();
-    await page.getByRole('link', { name: 'What would be deleted now' }).click();
+    await page.getByRole('link', { name: 'Pruning plan' }).click();
     expect(await text()).toContain('Nothing would be deleted.');
 
     await page.goto('/admin/schedules/nightly/delete');
     await page.getByRole('button', { name: 'Delete the schedule' }).click();
-    await page.getByText('No backup is made by the clock yet.').waitFor();
+    await page.getByText('There is no schedule yet.').waitFor();
   });
 
-  test('unfolds the errors of daemons, and deletes an archive when its name is typed', async () => {
+  test('unfolds the errors of jobs, and deletes an archive when its name is typed', async () => {
     const name = await openNewestArchive();
     await page.goto(`/admin/archives/${name}/delete`);
     await page.getByLabel('To confirm').fill('another');
@@ -342,7 +343,7 @@ describeInBrowser('the console', () => {
     expect(await text('article pre')).toContain('STORE_OBJECT_MISSING');
   });
 
-  /** What axe finds serious in pages, in light and dark, and what is wider than a screen. */
+  /** The serious findings of axe in pages, in light and dark mode, and elements wider than the screen. */
   async function faultsOf(pages: string[]): Promise<object[]> {
     // The policy keeps out what tests put into a page, too.
     const looked = await browser.newContext({
@@ -401,7 +402,7 @@ describeInBrowser('the console', () => {
     await stack.call('DELETE', '/repo/v1/schedules/weekly');
   });
 
-  test('works without a script, but for the bar', async () => {
+  test('works without scripts, except for the bar', async () => {
     const plain = await browser.newContext({
       baseURL: stack.url,
       javaScriptEnabled: false,
@@ -442,7 +443,7 @@ describeInBrowser('the console', () => {
   });
 
   describe('refuses', () => {
-    /** What a form of the console sends, by another program than a browser. */
+    /** Sends a form of the console without a browser. */
     async function post(
       path: string,
       fields: Record<string, string>,
@@ -467,7 +468,7 @@ describeInBrowser('the console', () => {
     const posts = () =>
       file.routes().filter(([method, url]) => method === 'POST' && /^\/admin(?!\/queues)/.test(url));
 
-    test('whoever has no session, a forged form, or one that comes from elsewhere, in every route that changes something', async () => {
+    test('requests without a session, forged forms and cross-site forms, in every route that changes something', async () => {
       const session = await openSession();
       const other = await openSession();
       expect(session.form).toMatch(/^[\w-]{43}$/);
@@ -499,11 +500,11 @@ describeInBrowser('the console', () => {
       expect(await total()).toBe(before);
       tried('a forged form, or one without a session, of each route', routes.length * 8, 'all 401 or 403');
 
-      // The same form, sent as a browser sends it, is good, and sent twice starts one daemon.
+      // The same form with a browser's headers is accepted, and sent twice it starts one job.
       for (const origin of [stack.url, stack.url])
         expect((await post('/admin/backup', fields, { ...session.headers, origin })).status).toBe(303);
       expect(await total()).toBe(before + 1);
-      // Pages of the console are shown anew when it ends, also under the tests that follow.
+      // Pages reload when it ends, even during the tests that follow.
       const { body } = await stack.call<{ daemons: DaemonStatus[] }>('GET', '/repo/v1/daemons?limit=1');
       await stack.finished(body.daemons[0]?.id ?? '');
     });
@@ -575,7 +576,7 @@ describeInBrowser('the console', () => {
       }
     });
 
-    test('whoever is no administrator, and says so', async () => {
+    test('users who are not administrators, with the reason', async () => {
       const ada = { email: 'ada@example.org', password: 'analytical engine' };
       await sql(
         stack.env['DATABASE_URL'] ?? '',

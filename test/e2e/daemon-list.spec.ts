@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import { EventStream } from '../support/event-stream.js';
+import { eventually } from '../support/eventually.js';
 import { oneOf, queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -10,7 +10,7 @@ interface DaemonList {
   total: number;
 }
 
-/** Makes a daemon look like one whose API died before it had confirmed it, by hand in the queue's own store. */
+/** Makes a job look as if its API had died before confirming it, in the queue's own store. */
 async function takeConfirmationBack(stack: Stack, id: string): Promise<void> {
   const url = stack.env['QUEUE_URL'] ?? '';
   if (url.startsWith('redis')) {
@@ -36,7 +36,7 @@ async function letPass(stack: Stack, milliseconds: number): Promise<void> {
   } else await sql(url, `UPDATE snapshotd_queue.dedup SET expire_at_ms = expire_at_ms - ${milliseconds}`);
 }
 
-/** Listens to a daemon that waits, with two sessions of which one ends: what comes of it takes a while. */
+/** Listens to a waiting job with two sessions, one of which ends. The effects take a while. */
 async function listen() {
   const stack = await Stack.start({ workers: 0 });
   const { id } = await stack.startBackup();
@@ -77,7 +77,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
       'Idempotency-Key': key,
     });
 
-  test('the same key gives one daemon, whichever API is asked, at once or later', async () => {
+  test('the same key gives one job, on every API, at once or later', async () => {
     const answers = await Promise.all(
       [stack, replica, stack, replica, stack, replica].map((at) => start('one', {}, 'Backup', at)),
     );
@@ -87,7 +87,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
   });
 
   test('a key is for one call with one body', async () => {
-    const reason = /^This Idempotency-Key has started the daemon 1, by another call or with another body\./;
+    const reason = /^This Idempotency-Key has already started job 1, by another call or with another body\./;
     const refused = { status: 422, body: { reason: expect.stringMatching(reason) } };
     expect(await start('one', { url: 'a.zip' }, 'Verify')).toMatchObject(refused);
     const body = { url: 'a.zip', intoSchemas: { b: 'x', a: 'y' } };
@@ -103,13 +103,13 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
     expect((await start(key)).status).toBe(400);
   });
 
-  test('a termination is not undone by a call that finds the daemon', async () => {
+  test('a call with the same key does not undo a termination', async () => {
     await stack.call('DELETE', '/repo/v1/terminateDaemon/1');
     expect(await start('one')).toMatchObject({ status: 201, body: { id: '1', status: 'FAILED' } });
     expect(await stack.status('1')).toMatchObject({ status: 'FAILED' });
   });
 
-  test('a daemon whose call never got its answer makes room for another one, and never runs', async () => {
+  test('a job whose call was never answered is replaced by another and never runs', async () => {
     const { id: lost } = (await start('lost')).body;
     await takeConfirmationBack(stack, lost);
     const answers = await Promise.all([start('lost'), start('lost', {}, 'Backup', replica)]);
@@ -120,7 +120,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
     await stack.call('DELETE', `/repo/v1/terminateDaemon/${id}`);
   });
 
-  test('daemons are listed newest first, by type and status, in pages', async () => {
+  test('jobs are listed newest first, by type and status, in pages', async () => {
     const verify = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: 'none.zip' });
     const { ids, total } = await idsOf('');
     expect(ids[0]).toBe(verify.body.id);
@@ -158,7 +158,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
       'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     });
-    while (one.statuses.length === 0) await sleep(20);
+    await eventually(() => one.statuses.length > 0);
     expect(one.statuses).toMatchObject([{ id, status: 'STARTED' }]);
     await stack.startWorker();
     for (const stream of [one, other]) {
@@ -175,7 +175,7 @@ describe.each(oneOf(queues, 1))('on the %s queue', (_title, queueUrl) => {
     await stack.workers.pop()?.stop();
   });
 
-  test('a key stands for its daemon for 24 hours', async () => {
+  test('a key stands for its job for 24 hours', async () => {
     const idOf = async () => (await start('day')).body.id;
     const first = await idOf();
     await letPass(stack, (24 * 60 - 1) * 60_000);
@@ -191,7 +191,7 @@ test('events are kept alive, and end with the session and with the API', async (
   await listened.ending.ended;
   // It did not have to wait for the first of them.
   expect(listened.ending.text).not.toContain(': keep-alive');
-  while (!listened.kept.text.endsWith(': keep-alive\n\n')) await sleep(20);
+  await eventually(() => listened.kept.text.endsWith(': keep-alive\n\n'));
   await listened.stack.stop();
   await listened.kept.ended;
   expect(listened.kept.statuses).toMatchObject([{ status: 'STARTED' }]);

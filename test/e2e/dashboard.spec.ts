@@ -52,7 +52,7 @@ describe.each(oneOf(queues, 0))('the dashboard of the %s queue', (_title, queueU
         path,
         refused: true,
       });
-      // For Basic a browser would show a window of its own.
+      // For Basic a browser would show its login dialog.
       expect(headers.get('www-authenticate')).toBe(status === 401 ? 'Bearer realm="snapshotd"' : null);
     }
   });
@@ -91,7 +91,7 @@ describe.each(oneOf(queues, 0))('the dashboard of the %s queue', (_title, queueU
   });
 
   test('changes nothing, not even for an administrator', async () => {
-    for (const [method, path] of ROUTES.filter(([method]) => method !== 'GET')) {
+    for (const [method, path] of ROUTES.filter((route) => route[0] !== 'GET')) {
       const { status } = await stack.call(method, path, {});
       expect({ path, status, refused: status >= 400 && status < 500 }).toEqual({
         path,

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import { freePort, ServerProcess } from '../../dev/index.js';
+import { eventually } from '../support/eventually.js';
 import { OwnServer } from '../support/own-server.js';
 import { Proxy } from '../support/proxy.js';
 import { servers } from '../support/servers.js';
@@ -18,7 +18,7 @@ import { Stack } from '../support/stack.js';
     redises = [await OwnServer.redis(), await OwnServer.redis()];
     admins = redises.map(({ url }) => new Redis(url));
     const [one = '', other = ''] = redises.map(({ url }) => new URL(url).password);
-    // Both let in whom the first lets in.
+    // Both use the password of the first.
     await admins[1]?.config('SET', 'requirepass', one, 'masterauth', one);
     await admins[0]?.config('SET', 'masterauth', one);
     await admins[1]?.auth(one);
@@ -38,14 +38,9 @@ import { Stack } from '../support/stack.js';
 
   async function follow(replica: number, primary: number): Promise<void> {
     await admins[replica]?.replicaof('127.0.0.1', Number(new URL(redises[primary]?.url ?? '').port));
-    await until(async () => /master_link_status:up/.test((await admins[replica]?.info('replication')) ?? ''));
-  }
-
-  async function until(isSo: () => Promise<boolean>): Promise<void> {
-    for (const deadline = Date.now() + 30_000; !(await isSo());) {
-      if (Date.now() > deadline) throw new Error('It has not become so.');
-      await sleep(20);
-    }
+    await eventually(async () =>
+      /master_link_status:up/.test((await admins[replica]?.info('replication')) ?? ''),
+    );
   }
 
   const start = () =>
@@ -69,12 +64,12 @@ import { Stack } from '../support/stack.js';
         ),
       ]);
     }
-    await until(async () =>
+    await eventually(async () =>
       /refuses this: READONLY .* QUEUE_URL leads to a replica/.test((await start()).body.reason ?? ''),
     );
     expect(await isQueueUp()).toBe(false);
     proxy.target = redises[1]?.url ?? '';
-    await until(isQueueUp);
+    await eventually(isQueueUp);
     const { status, body } = await start();
     expect(status).toBe(201);
     await completes(body.id);
@@ -86,7 +81,7 @@ import { Stack } from '../support/stack.js';
       status: 503,
       body: {
         reason:
-          "The queue refuses this: OOM command not allowed when used memory > 'maxmemory'. Nothing was started. Raise maxmemory of Redis, or delete what fills it.",
+          "The queue refuses this: OOM command not allowed when used memory > 'maxmemory'. Nothing was started. Raise maxmemory of Redis, or delete data from it.",
       },
     });
     expect(await isQueueUp()).toBe(false);
@@ -94,7 +89,7 @@ import { Stack } from '../support/stack.js';
     expect(metrics).toMatch(/^snapshotd_queue_up 0$/m);
     expect(metrics).toMatch(/^snapshotd_daemons\{type="BACKUP",status="COMPLETED"\} 2$/m);
     await admins[1]?.config('SET', 'maxmemory', '0');
-    await until(isQueueUp);
+    await eventually(isQueueUp);
     await completes((await start()).body.id);
   });
 

@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { addressName, Forger } from '../support/forger.js';
 import { Receiver } from '../support/receiver.js';
 import { openStore, putBytes, queues, servers, sql } from '../support/servers.js';
@@ -61,7 +61,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     return object && (await buffer(object.read(0, object.length)));
   };
 
-  test('has no worker run what no API has signed for this id and this type', async () => {
+  test('cannot run a job that no API has signed for this id and type', async () => {
     const signed = (await forger.job(verification.id)).data as object;
     const restore = { startedBy: STARTED_BY, startedOn: Date.now(), archive };
     const forged = await Promise.all([
@@ -81,7 +81,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     }
   });
 
-  test('cannot change what an API has asked for', async () => {
+  test('cannot change a job of an API', async () => {
     await stopWorkers();
     const { id } = await start('Verify', { url: archive.url });
     const job = await forger.job(id);
@@ -92,19 +92,19 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     expect((await forger.ended(id)).failedReason).toMatch(NOT_AUTHENTIC);
   });
 
-  test('cannot have a worker read what an API of another prefix has signed', async () => {
+  test('cannot run a job that an API with another prefix has signed', async () => {
     await stopWorkers();
     const { id } = await start('Verify', { url: archive.url });
     stack.env['S3_PREFIX'] = 'another/';
     await stack.startWorker();
     expect(await stack.finished(id)).toMatchObject({
       status: 'FAILED',
-      errorMessage: expect.stringContaining(`does not lie below this worker's S3_PREFIX`),
+      errorMessage: expect.stringContaining(`is not below this worker's S3_PREFIX`),
     });
     stack.env['S3_PREFIX'] = prefix;
   });
 
-  test('cannot have what is signed run as what was not signed when the worker took it', async () => {
+  test('cannot swap a job after a worker took it', async () => {
     await stopWorkers();
     await sql(database(), `INSERT INTO repository.marks VALUES ('later than the backup')`);
     const { id } = await start('Verify', { url: archive.url });
@@ -112,7 +112,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const signed = job.data as object;
     await forger.replace(id, 'RESTORE', { ...signed, code: undefined, unconfirmed: true });
     await stack.startWorker();
-    while ((await job.getState()) !== 'active') await sleep(5);
+    await eventually(async () => (await job.getState()) === 'active', 5);
     await forger.replace(id, 'VERIFY', signed);
     expect(await stack.finished(id)).toMatchObject({ type: 'VERIFY', status: 'COMPLETED' });
     expect(await sql(database(), 'SELECT mark FROM repository.marks')).toHaveLength(1);
@@ -185,10 +185,10 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const lastRun = async () =>
       (await stack.call<{ lastRun: { daemonId: string | null; status: string } | null }>('GET', path)).body
         .lastRun;
-    while (typeof (await lastRun())?.daemonId !== 'string') await sleep(50);
+    await eventually(async () => typeof (await lastRun())?.daemonId === 'string');
     await stack.call('PUT', path, { ...schedule, enabled: false });
     await forger.complete((await lastRun())?.daemonId ?? '', genuine);
-    while ((await lastRun())?.status === 'IN_PROGRESS') await sleep(50);
+    await eventually(async () => (await lastRun())?.status !== 'IN_PROGRESS');
     expect(await lastRun()).toMatchObject({
       status: 'FAILED',
       errorMessage: expect.stringContaining('The result of this job is not authentic'),
@@ -199,7 +199,7 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     await stack.startWorker();
   });
 
-  test('cannot have a webhook told what is not so, nor have silence broken', async () => {
+  test('cannot forge a notification or a call of DEADMAN_URL', async () => {
     const of = (id: string) =>
       receiver.until(
         1,
@@ -221,8 +221,8 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
       ['shapeless-too', [1]],
     ];
     const before = receiver.received.length;
-    for (const [jobId, data] of forged) {
-      const { id = '' } = await forger.notifications.add('request', data, { jobId, attempts: 3 });
+    for (const [jobId, forgedData] of forged) {
+      const { id = '' } = await forger.notifications.add('request', forgedData, { jobId, attempts: 3 });
       expect((await forger.ended(id, forger.notifications)).failedReason).toMatch(
         /^This notification is not authentic: /,
       );
@@ -230,8 +230,8 @@ describe.each(queues)('somebody who may write to the %s queue', (title, queueUrl
     const next = await stack.finished((await stack.startBackup()).id);
     await of(next.id);
     expect(receiver.received.slice(before).filter(({ path }) => path === '/alive')).toEqual([]);
-    for (const { body } of receiver.received.slice(before))
-      expect(JSON.parse(body)).toMatchObject({ daemon: { id: next.id } });
+    for (const request of receiver.received.slice(before))
+      expect(JSON.parse(request.body)).toMatchObject({ daemon: { id: next.id } });
   });
 
   test('cannot answer a start with an Idempotency-Key', async () => {
@@ -346,7 +346,7 @@ async function unreadable(url: string): Promise<string[]> {
   for (const [id, fields] of Object.entries(entries)) await redis.hset(`snapshotd:daemons:${id}`, fields);
   await redis.set('snapshotd:daemons:9005', 'no hash');
   const ids = [...Object.keys(entries), '9005'];
-  // Where an ended job is: no worker meets them there.
+  // In the list of ended jobs, where no worker takes them.
   for (const id of ids) await redis.zadd('snapshotd:daemons:failed', Date.now(), id);
   redis.disconnect();
   return ids;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { formToken } from '../../apps/api/console/form-token.js';
+import { formToken } from '../../apps/api/auth/tokens.js';
 import { RawConnection, type RawAnswer } from '../support/raw-http.js';
 import { routesFile } from '../support/routes.js';
 import { oneOf, queues, thorough } from '../support/servers.js';
@@ -13,7 +13,7 @@ const REQUESTS = thorough ? 10_000 : 2_000;
 const CONNECTIONS = 16;
 /** An answer that takes longer is one that does not come. */
 const HANG_MS = 30_000;
-/** What the API may keep for itself over all of these requests, on top of what it has after the first tenth. */
+/** The memory that the API may gain over all of these requests, after the first tenth. */
 const MAY_GROW_BYTES = 150 * 1024 * 1024;
 
 // The same requests each time, so that a change that has nothing to do with them does not fail by them: others are
@@ -274,9 +274,9 @@ function requests(routes: [string, string][], token: string): fc.Arbitrary<Buffe
         fc.constantFrom('', 'made up', 'é'.repeat(50)),
       ),
     })
-    .map(({ form, ...any }) => {
-      const sendsForm = form !== null && any.path.method === 'POST' && any.path.path.startsWith('/admin/');
-      const one = sendsForm ? { ...any, body: form, type: 'application/x-www-form-urlencoded' } : any;
+    .map(({ form: filled, ...any }) => {
+      const sendsForm = filled !== null && any.path.method === 'POST' && any.path.path.startsWith('/admin/');
+      const one = sendsForm ? { ...any, body: filled, type: 'application/x-www-form-urlencoded' } : any;
       const method = one.method ?? one.path.method;
       const target = one.elsewhere === null ? one.path.path : `/${asPath(one.elsewhere)}`;
       const content = Buffer.from(one.body ?? '');
@@ -317,7 +317,7 @@ function asPath(any: string): string {
 
 const STACK_TRACE = /\n\s+at |node_modules|\.js:\d+|"stack"/;
 
-/** What must be true of every answer. A machine that is too slow for its database may say so, with a 503. */
+/** Checks every answer. On a slow machine the API may answer 503 for its database. */
 function faultOf(request: Buffer, { status, headers, body: answer }: RawAnswer): string | undefined {
   if (!(status >= 200 && (status < 500 || status === 503))) return 'a wrong status';
   // Pages have a language of their own.
@@ -350,7 +350,7 @@ describe.each(oneOf(queues, 0))('with the %s queue,', (title, queueUrl) => {
     stack = await Stack.start({ queueUrl, workers: 0, env: file.env });
     slow = new RawConnection(Number(new URL(stack.url).port));
     slowAnswer = slow.ask(Buffer.from(`${SESSION}Content-Length: 2\r\n\r\n{`), 120_000);
-    slowAnswer.catch(() => undefined); // Whoever waits hears of it.
+    slowAnswer.catch(() => undefined); // The test awaits it later.
   });
   afterAll(async () => {
     slow.close();
@@ -359,7 +359,7 @@ describe.each(oneOf(queues, 0))('with the %s queue,', (title, queueUrl) => {
 
   test(`${REQUESTS} requests of any kind are answered, without a 500, a stack, a hang or growing memory`, async () => {
     process.stdout.write(`FUZZ_SEED=${seed}\n`);
-    // An answer that goes on until its daemon has ended is no hang; daemon-list.spec.ts looks at those. And without a
+    // A stream of events until the end of a job is not a hang; daemon-list.spec.ts tests those. And without a
     // session the rest would not get far.
     const routes = file.routes().filter(([, url]) => !/\/(events|logout)$/.test(url));
     const made = requests(routes, stack.sessionToken);
@@ -369,7 +369,7 @@ describe.each(oneOf(queues, 0))('with the %s queue,', (title, queueUrl) => {
     const statuses = new Map<string, number>();
     let done = 0;
     let warm = 0;
-    const lane = async () => {
+    const sendAll = async () => {
       const connection = new RawConnection(Number(new URL(stack.url).port));
       for (const request of stream) {
         const answer = await connection.ask(request, HANG_MS);
@@ -385,7 +385,7 @@ describe.each(oneOf(queues, 0))('with the %s queue,', (title, queueUrl) => {
       }
       connection.close();
     };
-    await Promise.all(Array.from({ length: CONNECTIONS }, lane));
+    await Promise.all(Array.from({ length: CONNECTIONS }, sendAll));
     const grown = residentBytes(stack.api.pid) - warm;
     expect(Object.fromEntries(faults)).toEqual({});
     expect(done).toBe(REQUESTS);

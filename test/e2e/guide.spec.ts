@@ -103,7 +103,7 @@ onDebians("the operator's guide", () => {
     return stack.finished(started.id);
   }
 
-  test('has roles that may do what it says, and no more', async () => {
+  test('has roles with exactly the documented rights', async () => {
     const reader = await stack.startWorker();
     const { backupUrl, ...backup } = await run('Backup', {});
     expect(backup).toMatchObject({ status: 'COMPLETED', errorMessage: null });

@@ -14,12 +14,12 @@ beforeAll(async () => {
 afterAll(() => Promise.all(apis.map((api) => api.stop())));
 
 let addresses = 0;
-/** Each in a neighbourhood of its own. */
+/** A new address in another network. */
 const newAddress = () => `10.${Math.floor(addresses / 250)}.${++addresses % 250}.1`;
 const newEmail = () => `${randomBytes(6).toString('hex')}@example.org`;
 
-function login(email: string, password: string, address: string, api = apis[0]) {
-  return api.call('POST', '/auth/v1/session', { email, password }, { 'X-Forwarded-For': address });
+function login(email: string, guess: string, address: string, api = apis[0]) {
+  return api.call('POST', '/auth/v1/session', { email, password: guess }, { 'X-Forwarded-For': address });
 }
 
 const statusesOf = (answers: { status: number }[]) => tally(answers.map(({ status }) => `${status}`).sort());
@@ -31,7 +31,7 @@ test('ten tries in a minute of an account from an address, on all APIs together,
     Array.from({ length: 30 }, (_, i) => login(email, `guess ${i}`, address, apis[i % 2])),
   );
   expect(statusesOf(answers)).toBe('10 401, 20 429');
-  for (const { status, headers, body } of answers.filter(({ status }) => status === 429)) {
+  for (const { status, headers, body } of answers.filter((answer) => answer.status === 429)) {
     const seconds = Number(headers.get('retry-after'));
     expect({ status, seconds: seconds >= 1 && seconds <= 60 }).toEqual({ status, seconds: true });
     expect(body.reason).toBe(
@@ -41,7 +41,7 @@ test('ten tries in a minute of an account from an address, on all APIs together,
   tried('30 logins at once with one email from one address, on two APIs', 30, statusesOf(answers));
 });
 
-test('guesses at the administrator shut nobody out but who guesses', async () => {
+test("guessing the administrator's password locks out only the guesser", async () => {
   const address = newAddress();
   for (let i = 0; i < 11; i++) await login(administrator, `guess ${i}`, address, apis[i % 2]);
   for (const api of apis) {
@@ -146,7 +146,7 @@ test('a flood of logins from everywhere leaves the API to others, and sends away
         'Too many log in at this moment. Try again in a second.',
       ]);
     else expect(status).toBe(401);
-  expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThan(0);
+  expect(answers.filter((answer) => answer.status === 429).length).toBeGreaterThan(0);
   expect(await login(administrator, password, newAddress(), api)).toMatchObject({ status: 201 });
   tried(
     'a flood of logins from as many addresses at once',

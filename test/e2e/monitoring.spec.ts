@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
 import type { DaemonStatus } from '#contracts';
 import { freePort, type ServerProcess, startApp } from '../../dev/index.js';
+import { eventually } from '../support/eventually.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { type Received, Receiver } from '../support/receiver.js';
 import { oneOf, queues, servers } from '../support/servers.js';
@@ -102,7 +102,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(isGenuine(undefined, body, WEBHOOK_SECRET)).toBe(false);
   });
 
-  test('a daemon that fails is told of too, without its stack', async () => {
+  test('a failed job is notified too, without its stack', async () => {
     const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', { url: 'no.zip' });
     const failed = await stack.finished(body.id);
     expect(failed.errorDetails).toContain('STORE_OBJECT_MISSING');
@@ -119,7 +119,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(receiver.received.filter(({ path }) => path === '/elsewhere')).toEqual([]);
   });
 
-  test('after each backup of a schedule that was verified, and after no other, somebody is asked', async () => {
+  test('each verified backup of a schedule, and no other, calls DEADMAN_URL', async () => {
     expect(receiver.received.filter(({ path }) => path === '/alive')).toEqual([]);
     const path = '/repo/v1/schedules/nightly';
     const body = { pattern: '* * * * * *', then: 'verify' };
@@ -127,18 +127,17 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     const [ping] = await receiver.until(1, (request) => request.path === '/alive');
     expect(ping).toMatchObject({ method: 'GET', body: '' });
     await stack.call('PUT', path, { ...body, enabled: false });
-    for (;;) {
+    await eventually(async () => {
       const { lastRun } = (await stack.call<{ lastRun: { status: string } }>('GET', path)).body;
-      if (lastRun.status !== 'IN_PROGRESS') break;
-      await sleep(50);
-    }
+      return lastRun.status !== 'IN_PROGRESS';
+    });
     const list = await stack.call<{ daemons: DaemonStatus[] }>('GET', '/repo/v1/daemons?type=VERIFY');
     const verified = list.body.daemons.filter(({ startedBy }) => startedBy === 'schedule nightly');
     const pings = await receiver.until(verified.length, (request) => request.path === '/alive');
     expect(pings).toHaveLength(verified.length);
   });
 
-  test('what ends while no API runs is told when one does, and nothing is told twice', async () => {
+  test('jobs that end while no API runs are notified when one starts, each once', async () => {
     for (const worker of stack.workers.splice(0)) await worker.stop();
     const { id } = await stack.startBackup();
     for (const api of [stack.api, replica]) {
@@ -147,7 +146,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       await api.stop();
     }
     await stack.startWorker();
-    while (!stack.logs().includes(`"daemon":"${id}","type":"BACKUP","attempt":1,"archive"`)) await sleep(50);
+    await eventually(() => stack.logs().includes(`"daemon":"${id}","type":"BACKUP","attempt":1,"archive"`));
     const start = (name: string, env: Record<string, string>) =>
       startApp({ app: 'api', name, dist: DIST, folder: stack.folder, env });
     [stack.api, replica] = await Promise.all([
@@ -156,11 +155,11 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     ]);
     await stack.untilReady();
     await told(id);
-    // What ends later is told after it, and by then both had looked.
+    // A later job is notified after it, and by then both APIs have looked.
     const later = await stack.finished((await stack.startBackup()).id);
     await told(later.id);
     const accepted = receiver.received.filter(({ path, status }) => path === '/hook' && status === 204);
-    // By the daemon: two deliveries of one end would have ids of their own.
+    // Counted by job: two deliveries of one end would have different ids.
     const daemons = accepted.map(({ body }) => (JSON.parse(body) as { daemon: DaemonStatus }).daemon.id);
     expect(daemons.length).toBeGreaterThanOrEqual(6);
     expect(new Set(daemons).size).toBe(daemons.length);
@@ -181,7 +180,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(await ask('/repo/v1/daemons', { authorization: `Bearer ${METRICS_TOKEN}` })).toBe(401);
   });
 
-  test('metrics tell what is, in the way of Prometheus, and the same at each API', async () => {
+  test('metrics follow the format of Prometheus and are the same on each API', async () => {
     const { body: list } = await stack.call<{ daemons: DaemonStatus[]; total: number }>(
       'GET',
       '/repo/v1/daemons?type=BACKUP&status=COMPLETED',
@@ -276,7 +275,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       panels: { targets: { expr: string }[] }[];
     };
     const expressions = [
-      ...rules.groups.flatMap(({ rules }) => rules.map(({ expr }) => expr)),
+      ...rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr)),
       ...dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
     ];
     expect(expressions.length).toBeGreaterThan(20);
@@ -287,7 +286,7 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(documented.filter((name) => !families.includes(name))).toEqual([]);
   });
 
-  test('no secret shows in a log, and a URL with no more than its origin', () => {
+  test('logs contain no secrets, and only the origin of a URL', () => {
     const logs = stack.logs();
     expect(logs).toContain(`http://${receiver.host} answered 302. Redirects are not followed.`);
     for (const secret of [METRICS_TOKEN, WEBHOOK_SECRET, HOOK_PASSWORD, '/hook', '/moved', '/alive'])

@@ -6,6 +6,7 @@ import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
 import { Keys } from '#keys';
 import { verificationRecord } from '#engine';
+import { eventually } from '../support/eventually.js';
 import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -80,7 +81,7 @@ describe('the pruning of a schedule', () => {
   async function run(name: string, more: object, atFirstDelete?: () => Promise<unknown>): Promise<void> {
     const begin = async () => {
       await put(name, { pattern: EACH_SECOND, ...more });
-      while ((await lastRun(name)) === null) await sleep(50);
+      await eventually(() => lastRun(name));
       await put(name, more);
     };
     const begun = begin();
@@ -95,11 +96,11 @@ describe('the pruning of a schedule', () => {
         };
       });
     await begun;
-    while ((await lastRun(name))?.status === 'IN_PROGRESS') await sleep(50);
+    await eventually(async () => (await lastRun(name))?.status !== 'IN_PROGRESS');
     expect(await lastRun(name)).toMatchObject({ status: 'COMPLETED', errorMessage: null });
   }
 
-  test('keeps the newest archive that the bucket has as verified, whoever verified it', async () => {
+  test('keeps the newest verified archive of the bucket, even if an API key or a user verified it', async () => {
     await put('proved', { retention: { last: 1 }, enabled: false });
     await made('proved', 'by-hand.zip', 'doubted.zip', 'replaced.zip', 'unread.zip', 'newest.zip');
     for (const url of ['by-hand.zip', 'replaced.zip']) {
@@ -173,7 +174,7 @@ describe('the pruning of a schedule', () => {
     );
   });
 
-  test('never touches what does not lie below the prefix, whatever is on record', async () => {
+  test('never touches objects outside the prefix, even if they are on record', async () => {
     const [outside, url] = [`other-${prefix}far.zip`, `${proxy.url}/archives/other-${prefix}far.zip`];
     await put('fenced', { retention: { last: 1 }, enabled: false });
     await made('fenced', 'near.zip');
@@ -204,7 +205,7 @@ describe('the pruning of a schedule', () => {
     ]);
   });
 
-  test('spares what a daemon has come to need meanwhile, and strikes off what somebody else has deleted', async () => {
+  test('keeps archives that a job needs by now, and forgets archives that somebody else deleted', async () => {
     await put('needed', { retention: { last: 1 }, enabled: false });
     await made('needed', 'lost.zip', 'deleted.zip', 'wanted.zip', 'unwanted.zip');
     await store.delete(`${prefix}lost.zip`);

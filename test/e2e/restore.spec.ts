@@ -210,7 +210,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       expect(last).toMatchObject({
         status: 'FAILED',
         errorMessage: expect.stringMatching(
-          /^This is no whole snapshotd archive: the entry data\/repository\.\w+\/000001\.csv is damaged\./,
+          /^This is not a complete snapshotd archive: the entry data\/repository\.\w+\/000001\.csv is damaged\./,
         ) as unknown,
       });
       expect(last.errorDetails).toMatch(/^Failure \[ARCHIVE_INVALID\]/);
@@ -417,9 +417,9 @@ describe('addresses that are refused', () => {
     });
     expect(await start(stack, 'Verify', { url: 'a.zip', backupFirst: true })).toMatchObject({ status: 400 });
     for (const [body, reason] of [
-      [{ tables: [] }, /^tables: name one table at least/],
-      [{ create: true }, /^create: tables are made in other schemas only/],
-      [{ intoSchemas: {} }, /^intoSchemas: name one schema at least/],
+      [{ tables: [] }, /^tables: name at least one table/],
+      [{ create: true }, /^create: tables are created in other schemas only/],
+      [{ intoSchemas: {} }, /^intoSchemas: name at least one schema/],
       [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],
       [
         { intoSchemas: { repository: 'snapshotd' } },

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { buffer } from 'node:stream/consumers';
 import { type DaemonStatus, type KeyScope, type ScheduleView } from '#contracts';
 import { CommandLine } from '../support/command-line.js';
 import { EventStream } from '../support/event-stream.js';
+import { eventually } from '../support/eventually.js';
 import { Receiver } from '../support/receiver.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -19,7 +19,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
   let failed: DaemonStatus;
   let events: EventStream;
 
-  /** What every further row of the table fails with: it is no part of a table's definition. */
+  /** Makes every further row of the table fail, by something that is not part of its definition. */
   const raise = (code: string) =>
     sql(
       stack.env['DATABASE_URL'] ?? '',
@@ -137,13 +137,12 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(await said('read')).not.toContain(VALUE);
   });
 
-  test('is not shown by a schedule, whoever looks', async () => {
+  test('is not shown by a schedule to anybody', async () => {
     await stack.call('PUT', '/repo/v1/schedules/often', { pattern: '* * * * * *', then: 'restoreDrill' });
-    let lastRun: ScheduleView['lastRun'] = null;
-    while (lastRun?.status !== 'FAILED') {
-      await sleep(200);
-      lastRun = (await stack.call<ScheduleView>('GET', '/repo/v1/schedules/often')).body.lastRun;
-    }
+    const lastRun = await eventually(async () => {
+      const { body } = await stack.call<ScheduleView>('GET', '/repo/v1/schedules/often');
+      return body.lastRun?.status === 'FAILED' && body.lastRun;
+    });
     await stack.call('DELETE', '/repo/v1/schedules/often');
     expect(lastRun.errorMessage).toMatch(/^The verification failed: .* says: raise_exception; /);
     expect(lastRun.errorMessage).not.toContain(VALUE);

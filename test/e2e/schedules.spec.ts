@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
 import type { ObjectStore } from '#storage';
+import { eventually } from '../support/eventually.js';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -59,14 +59,13 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   const change = (text: string) => sql(stack.env['DATABASE_URL'] ?? '', text);
 
   async function until(name: string, condition: (schedule: Schedule) => boolean): Promise<Schedule> {
-    for (;;) {
+    return eventually(async () => {
       const schedule = await get(name);
-      if (condition(schedule)) return schedule;
-      await sleep(50);
-    }
+      return condition(schedule) && schedule;
+    });
   }
 
-  /** Waits until so many further runs have completed. */
+  /** Waits for this number of further completed runs. */
   async function completed(name: string, runs: number): Promise<void> {
     const seen = new Set<string>();
     const before = (await get(name)).lastRun?.daemonId;
@@ -78,7 +77,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     });
   }
 
-  /** Lets the run that goes on come to its end, which prunes while the schedule is enabled, and then none begin. */
+  /** Waits for the end of the current run, which prunes while the schedule is enabled, and then disables it. */
   async function rest(name: string, body: object): Promise<Schedule> {
     const { pattern } = await get(name);
     if (pattern === EACH_SECOND) await put(name, { pattern: FAR_AWAY, ...body });
@@ -107,7 +106,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   const nameOf = (url: string) => url.slice(url.lastIndexOf('/') + 1);
   const withRecord = (names: string[]) => names.flatMap((name) => [name, `${name}.verified.json`]).sort();
 
-  test('run by the clock, verify, and keep of their own archives what they are told to', async () => {
+  test('run on time, verify, and keep their own archives by their retention', async () => {
     const byHand = await stack.finished((await stack.startBackup()).id);
     const definition = { then: 'verify', retention: { last: 2 }, timeZone: 'Europe/Berlin' };
     const asked = Date.now();
@@ -144,7 +143,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     );
   });
 
-  test('say what they would delete and why the others stay, and delete nothing by that', async () => {
+  test('show the archives to delete and the reasons to keep the others, without deleting any', async () => {
     await rest('steady', { retention: { last: 1 } });
     const [older = '', newer = ''] = (await archivesOf('steady')).map(({ url }) => nameOf(url));
     expect(await pruning('steady')).toEqual({
@@ -158,7 +157,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       url: older,
     });
     expect(await pruning('steady')).toMatchObject({
-      keep: [{ name: newer }, { name: older, because: [`daemon ${reader.id} needs it`] }],
+      keep: [{ name: newer }, { name: older, because: [`job ${reader.id} needs it`] }],
       delete: [],
     });
     await rest('steady', {});
@@ -168,7 +167,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     ]);
   });
 
-  test('never run twice at once: what is due meanwhile is skipped, and that is said', async () => {
+  test('never run twice at once: runs that are due meanwhile are skipped and counted', async () => {
     // There is no worker: the run waits.
     await put('busy', { pattern: EACH_SECOND, then: 'nothing' });
     const { lastRun } = await until('busy', (schedule) =>
@@ -200,7 +199,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     await stack.restartApi('SIGKILL');
     await until('daily', ({ lastRun }) => typeof lastRun?.daemonId === 'string');
 
-    // As if it had died when it had started the daemon, and had not written that down.
+    // As if it had died after starting the job and before recording it.
     await change(`UPDATE snapshotd.schedule_run SET backup_daemon = NULL WHERE schedule = 'daily'`);
     await stack.restartApi('SIGKILL');
     await stack.startWorker();
@@ -224,7 +223,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     await rest('lasting', { then: 'nothing' });
   });
 
-  // What has nothing to do with the queue is tried on one.
+  // Tests that do not depend on the queue run on one.
   if (queueUrl !== undefined) return;
 
   test('complete though the store refuses to delete, and say so', async () => {
@@ -237,7 +236,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     expect(lastRun).toMatchObject({
       status: 'COMPLETED',
       errorMessage: expect.stringMatching(
-        /^Old archives could not be deleted: Access Denied: the credentials lack s3:DeleteObject on the bucket archives\. /,
+        /^Cannot delete old archives: Access Denied: the credentials lack s3:DeleteObject on the bucket archives\. /,
       ),
     });
     expect(await archivesOf('refused')).toHaveLength(2);
@@ -263,7 +262,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
 
   test.each([
     [{}, /^pattern: the pattern must be a text\.$/],
-    [{ pattern: '61 * * * *' }, /^pattern: the pattern is none of cron's: .*0-59/],
+    [{ pattern: '61 * * * *' }, /^pattern: the pattern is no cron pattern: .*0-59/],
     [{ pattern: '5' }, /^pattern: the pattern must have five fields/],
     [{ pattern: '@daily', timeZone: 'Mars/Olympus' }, /^timeZone: there is no time zone Mars\/Olympus/],
     [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, verify, restoreDrill\.$/],
@@ -292,7 +291,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
   });
 });
 
-/** What a Redis without an append-only file does when it is started again, and worse. */
+/** Loses data like a restarted Redis without an append-only file, and worse. */
 async function loseAll({ env }: Stack): Promise<void> {
   const url = env['QUEUE_URL'] ?? '';
   if (url.startsWith('redis')) {

@@ -5,7 +5,6 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { generate } from 'selfsigned';
 import { Session } from '#postgres';
@@ -39,7 +38,7 @@ const BACKING_UP = `
   const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', retryForMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
   let notes = { archives: [], sessions: [] };
   const journal = { report: () => {}, get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; }, isOvertaken: async () => false };
-  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', lanes: 1, journal, finishLater: () => {}, signal })
+  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', parallelJobs: 1, journal, finishLater: () => {}, signal })
     .then(async ({ key }) => {
       const { manifest } = await openArchive(await store.open(key, signal));
       console.log(manifest.definitions?.name ?? manifest.leftOut[0].why);
@@ -66,7 +65,7 @@ async function backUp(url: string, env: Record<string, string>): Promise<string>
 class Impostor {
   private readonly server: Server;
   private connections = 0;
-  /** What clients have told it. */
+  /** Everything that clients have sent. */
   readonly passwords: string[] = [];
 
   constructor(target: string, identity: Identity) {
@@ -96,7 +95,7 @@ class Impostor {
 
   private deceive(client: Socket, { cert, key }: Identity): void {
     client.once('data', () => {
-      client.write('S'); // It speaks TLS, with a certificate of its own.
+      client.write('S'); // It speaks TLS, with another certificate.
       const secured = new TLSSocket(client, { isServer: true, cert, key }).on('error', () => undefined);
       secured.once('data', () => {
         secured.write(Buffer.from('5200000008' + '00000003', 'hex')); // AuthenticationCleartextPassword
@@ -160,7 +159,7 @@ class Impostor {
   test('a connection that TLS refuses fails at once, and says what to set', async () => {
     const refused = async (url: string, fault: RegExp, hint: RegExp) => {
       const error: unknown = await Session.open(url, { applicationName: 'one' }).catch(
-        (error: unknown) => error,
+        (reason: unknown) => reason,
       );
       expect(error).toMatchObject({
         code: 'DATABASE_TLS_REFUSED',
@@ -195,13 +194,13 @@ class Impostor {
       wait: false,
       env: { DATABASE_URL: `${server.url}?sslmode=require`, QUEUE_URL: servers.postgres },
     });
-    while (!stack.api.logTail(100).includes('Waiting for the database')) await sleep(20);
+    await stack.api.logs('Waiting for the database');
     expect(stack.api.logTail(100)).toMatch(remedies);
     await stack.stop();
   });
 
   test.each([
-    ['an authority of its own', (query: string) => `?sslmode=verify-full&sslrootcert=${query}`],
+    ['a separate authority', (query: string) => `?sslmode=verify-full&sslrootcert=${query}`],
     ['no verification, as the worker has none', () => '?sslmode=no-verify'],
     ['no TLS, as the worker has none', () => ''],
     ["an authority of Node's, which the bundled one takes", () => '?sslmode=verify-full'],
@@ -221,10 +220,10 @@ test('API and worker say at start which connections would be in the clear', asyn
     env: { REPOSITORY_URL: 'postgres://someone:hidden@db.invalid/app' },
   });
   const warning =
-    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data are sent in the clear';
+    '"level":40,.*"msg":"REPOSITORY_URL leads to db.invalid and has no sslmode: passwords and data travel unencrypted';
   const [worker] = stack.workers;
-  while (!worker?.logTail(100).includes('The worker takes daemons')) await sleep(20);
-  expect(worker.logTail(100)).toMatch(new RegExp(warning));
+  await worker?.logs('The worker takes jobs');
+  expect(worker?.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.api.logTail(100)).toMatch(new RegExp(warning));
   expect(stack.logs()).not.toMatch(/hidden|DATABASE_URL leads/);
   await stack.stop();

@@ -73,7 +73,7 @@ describe.each(queues)('a backup on the %s queue', (_title, queueUrl) => {
   });
 });
 
-test('a database of somebody else is not changed', async () => {
+test("another owner's database is not changed", async () => {
   const url = await newDatabase(servers.debianPostgres?.url ?? servers.postgres);
   await sql(url, 'CREATE SCHEMA mine; CREATE TABLE mine.t AS SELECT 1 AS a');
   const objects = () =>

@@ -18,7 +18,7 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
         S3_ENDPOINT: proxy.url,
         S3_PREFIX: keyPrefix,
         ...swift().owner,
-        // No second try within an attempt, and all daemons at once: only the attempts are to be seen.
+        // No retries within an attempt, and all jobs in parallel, so that only the attempts count.
         RETRY_SECONDS: '0',
         WORKER_CONCURRENCY: '8',
       },
@@ -29,7 +29,7 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
     await proxy.close();
   });
 
-  /** How often a worker has begun a daemon. */
+  /** The number of attempts of a job. */
   const attempts = (id: string) =>
     stack.logs().split(new RegExp(`"daemon":"${id}".*"msg":"Started"`)).length - 1;
 
@@ -99,7 +99,7 @@ describeOnSwift.each(queues)('with the %s queue, a backup whose object store', (
       });
   });
 
-  test('refuses it fails at once, in its only attempt, wherever it is refused', async () => {
+  test('refuses it fails at once, in its only attempt, at every operation', async () => {
     const denied = { status: 403, code: 'AccessDenied' };
     const refusing = (operation: S3Request['operation'], fault: S3Fault) => (request: S3Request) =>
       request.operation === operation ? fault : undefined;

@@ -13,7 +13,7 @@ import {
   type WorkerRig,
 } from '../support/worker-rig.js';
 
-/** Longer than a worker's lock on its daemon. */
+/** Longer than a worker's lock on its job. */
 const LONGER_THAN_A_LOCK_MS = 17_000;
 
 /** On each queue. */
@@ -26,8 +26,8 @@ describeOnSwift('a worker that is frozen past its lock', () => {
   });
   afterAll(() => store.close());
 
-  /** Has the table locked as soon as nobody uses it any more: what comes after that waits. */
-  async function holdUpWhoeverComes(rig: WorkerRig) {
+  /** Locks the table as soon as nobody uses it, so that later attempts wait. */
+  async function holdUpNextAttempt(rig: WorkerRig) {
     const holder = new pg.Client(rig.database);
     await holder.connect();
     const held = holder.query('BEGIN; LOCK TABLE repository.long IN ACCESS EXCLUSIVE MODE');
@@ -42,7 +42,7 @@ describeOnSwift('a worker that is frozen past its lock', () => {
     return { daemon, frozen };
   }
 
-  /** Freezes the worker at a random moment of a daemon that takes about so long, while it is at work on it. */
+  /** Freezes the worker at a random moment of a running job of about this length. */
   async function freezeAtRandom(rig: WorkerRig, length: number, start: () => Promise<FollowedDaemon>) {
     for (;;) {
       const daemon = await start();
@@ -60,7 +60,7 @@ describeOnSwift('a worker that is frozen past its lock', () => {
     const outcomes = await onBothQueues(async (rig) => {
       const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Backup');
       const [upload] = (await rig.left(daemon)).uploads;
-      const holder = await holdUpWhoeverComes(rig);
+      const holder = await holdUpNextAttempt(rig);
       await rig.stack.startWorker();
       await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
       const { uploads } = await rig.left(daemon);
@@ -120,7 +120,7 @@ describeOnSwift('a worker that is frozen past its lock', () => {
       const { daemon, frozen } = await freezeInTheMiddleOf(rig, 'Restore', { url });
       const before = await rig.sessions();
       expect(before.length).toBeGreaterThan(1);
-      const holder = await holdUpWhoeverComes(rig);
+      const holder = await holdUpNextAttempt(rig);
       await rig.stack.startWorker();
       await daemon.until(/^Waiting for table repository\.long, .* \(taken over/);
       const now = await rig.sessions();
@@ -168,20 +168,20 @@ describeOnSwift('a worker that is frozen past its lock', () => {
   });
 
   test.each(['goes on after that', 'is finished by then'])(
-    'as is one whose queue is silent for so long: its own backup, which %s, comes back to it',
+    'as is one whose queue is silent for longer than its lock: its own backup, which %s, comes back to it',
     async (what) => {
       const outcomes = await onBothQueuesBehind(
         'queue',
         async (rig, proxy) => {
-          const holder = what === 'goes on after that' ? await holdUpWhoeverComes(rig) : undefined;
+          const holder = what === 'goes on after that' ? await holdUpNextAttempt(rig) : undefined;
           const daemon = await rig.start('Backup');
           if (holder === undefined) await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
-          else await daemon.until(/^Waiting for table/);
+          else await daemon.until(/^Waiting for table repository/);
           proxy.stall();
           await sleep(LONGER_THAN_A_LOCK_MS);
           proxy.resume();
           const attempts = () => rig.worker.logTail(1_000).split('"Started"').length - 1;
-          // Where the lock that ran out is given again, as PostgreSQL does, there is no second attempt.
+          // The PostgreSQL queue renews the expired lock, so there is no second attempt.
           await Promise.race([daemon.until(TAKEN_OVER), sleep(LONGER_THAN_A_LOCK_MS)]).catch(() => undefined);
           await holder?.release();
           const last = await daemon.ended();

@@ -1,12 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { DaemonStatus } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { queues, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Lets a daemon have completed days earlier than it did, by hand in the queue's own store. */
+/** Backdates the end of a job by days, in the queue's own store. */
 async function backdate(stack: Stack, id: string, days: number): Promise<void> {
   const url = stack.env['QUEUE_URL'] ?? '';
   if (url.startsWith('redis')) {
@@ -51,7 +51,7 @@ test.each(queues)(
     }
     expect(await known(terminated)).toEqual(terminated);
     await stack.startWorker();
-    while ((await known(terminated)).length > 3);
+    await eventually(async () => (await known(terminated)).length <= 3);
     expect(await known(terminated)).toEqual(terminated.slice(2));
     expect(await stack.status(terminated.at(-1) ?? '')).toMatchObject({ status: 'FAILED' });
 
@@ -59,7 +59,7 @@ test.each(queues)(
     await backdate(stack, ageing, 1);
     await backdate(stack, old, 3);
     const last = await backUp();
-    while ((await known([old])).length > 0) await sleep(100);
+    await eventually(async () => (await known([old])).length === 0);
     expect(await known([...completed, last])).toEqual([ageing, young, last]);
     await stack.stop();
   },

@@ -12,8 +12,7 @@ test('a row of over 1 GB is said to be the row, with its table', async () => {
   const store = openStore(servers.s3);
   await expect(runBackup(store, url, ['s'])).rejects.toMatchObject({
     persistence: 'permanent',
-    message:
-      'A row is too large: copying s.wide, PostgreSQL met one that is over 1 GB as text (SQLSTATE 54000).',
+    message: 'Row too large: copying s.wide, PostgreSQL found a row of over 1 GB as text (SQLSTATE 54000).',
   });
   store.close();
 });

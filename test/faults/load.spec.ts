@@ -1,12 +1,11 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
 import { queues } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { tried } from '../support/tried.js';
 
 const DAEMONS = 50;
 const CLIENTS = 200;
-/** Between an answer and the next question of a client. */
+/** How often each client polls. */
 const ASK_EVERY_MS = 250;
 
 test.each(queues)(
@@ -16,21 +15,18 @@ test.each(queues)(
     const started = await Promise.all(Array.from({ length: DAEMONS }, () => stack.startBackup()));
     let polls = 0;
     const follow = async (id: string) => {
-      for (;;) {
-        const { status, body } = await stack.call<DaemonStatus>('GET', `/repo/v1/daemonStatus/${id}`);
-        expect(status).toBe(200);
-        polls++;
-        if (hasEnded(body)) return body;
-        await sleep(ASK_EVERY_MS);
-      }
+      const seen = await stack.watch(id, hasEnded, { everyMs: ASK_EVERY_MS });
+      expect(seen.every(({ status }) => status !== undefined)).toBe(true);
+      polls += seen.length;
+      return seen.at(-1);
     };
     const ids = started.map(({ id }) => id);
     expect(new Set(ids).size).toBe(DAEMONS);
     const last = await Promise.all(
       Array.from({ length: CLIENTS }, (_, client) => follow(ids[client % DAEMONS] ?? '')),
     );
-    expect(new Set(last.map(({ status }) => status))).toEqual(new Set(['COMPLETED']));
-    expect(new Set(last.map(({ backupUrl }) => backupUrl)).size).toBe(DAEMONS);
+    expect(new Set(last.map((one) => one?.status))).toEqual(new Set(['COMPLETED']));
+    expect(new Set(last.map((one) => one?.backupUrl)).size).toBe(DAEMONS);
     expect(stack.logs()).not.toContain('"msg":"Failed: ');
     await stack.stop();
     tried(

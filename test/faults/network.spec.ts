@@ -1,6 +1,6 @@
 import { ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { Proxy } from '../support/proxy.js';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { describeOnSwift, servers, sql, swift } from '../support/servers.js';
@@ -36,8 +36,8 @@ describeOnSwift('an S3 server that stalls', () => {
     const uploads = async () =>
       (await client.send(new ListMultipartUploadsCommand({ Bucket: 'archives', Prefix: prefix }))).Uploads ??
       [];
-    while ((await uploads()).length > 0) await sleep(200);
-    expect(stack.logs()).toContain('goes on by itself');
+    await eventually(async () => (await uploads()).length === 0, 200);
+    expect(stack.logs()).toContain('continues in the background');
     client.destroy();
     await stack.stop();
     await proxy.close();

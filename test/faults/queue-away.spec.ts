@@ -5,7 +5,7 @@ import { Stack } from '../support/stack.js';
 
 const COUNT = 3;
 
-describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) => {
+describe.each(ownQueues)('a separate %s queue', (_title, startQueue, atOnce) => {
   let queue: OwnServer;
   let stack: Stack;
   let ids: string[];
@@ -20,7 +20,7 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
   });
   const statuses = () => Promise.all(ids.map((id) => stack.status(id)));
 
-  test('that is killed makes every request a 503 with a reason, and forgets no daemon and no listener', async () => {
+  test('that is killed makes every request a 503 with a reason, and forgets no job and no listener', async () => {
     ids = [];
     for (let i = 0; i < COUNT; i++) ids.push((await stack.startBackup()).id);
     const before = await statuses();
@@ -51,7 +51,7 @@ describe.each(ownQueues)('a %s queue of its own', (_title, startQueue, atOnce) =
     expect(await statuses()).toEqual(before);
   });
 
-  test('runs after all that what it had, and nothing else', async () => {
+  test('runs exactly its jobs after all that', async () => {
     await stack.startWorker();
     await events.ended;
     expect(events.statuses.at(-1)).toMatchObject({ id: ids[0], status: 'COMPLETED' });

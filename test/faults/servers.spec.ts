@@ -51,7 +51,7 @@ describeOnSwift("a repository's PostgreSQL", () => {
           const server = await OwnServer.postgres();
           const rig = await WorkerRig.start(queueUrl, {}, { repository: server.url });
           const contents = await rig.digest();
-          const outcomes: string[] = [];
+          const ends: string[] = [];
           let url: string | null = null;
           for (const type of ['Backup', 'Restore'] as const) {
             const start = () => rig.start(type, type === 'Restore' ? { url } : {});
@@ -71,14 +71,14 @@ describeOnSwift("a repository's PostgreSQL", () => {
               if (status === 'COMPLETED') continue;
               moment++;
               const failed = daemon.messages.some((message) => message.startsWith('Attempt 1 of 3 failed'));
-              outcomes.push(
+              ends.push(
                 `${type.toLowerCase()} complete ${failed ? 'in a later attempt' : 'in the same attempt'}`,
               );
             }
           }
           await rig.stop();
           await server.stop();
-          return outcomes;
+          return ends;
         }),
       );
       tried(`the repository's PostgreSQL ${what}`, outcomes.flat().length, tally(outcomes.flat()));
@@ -98,7 +98,7 @@ describeOnSwift.each(ownQueues)('the %s queue', (title, startQueue, atOnce) => {
       const rig = await WorkerRig.start(undefined, { QUEUE_URL: queue.url }, { rows: 100_000 });
       await rig.stack.startWorker();
       const length = await lengthOf(() => rig.backUp());
-      const outcomes: string[] = [];
+      const ends: string[] = [];
       for (let moment = 0; moment < MOMENTS; moment++) {
         const daemons = [];
         for (let i = 0; i < 4; i++) daemons.push(await rig.start('Backup'));
@@ -111,12 +111,12 @@ describeOnSwift.each(ownQueues)('the %s queue', (title, startQueue, atOnce) => {
           expect(last).toMatchObject({ status: 'COMPLETED', errorMessage: null });
           expect(await rig.left(daemon)).toEqual({ objects: [rig.keyOf(last.backupUrl)], uploads: [] });
           const takenOver = daemon.messages.some((message) => TAKEN_OVER.test(message));
-          outcomes.push(takenOver ? 'taken over, complete' : 'complete');
+          ends.push(takenOver ? 'taken over, complete' : 'complete');
         }
       }
       await rig.stop();
       await queue.stop();
-      tried(`the ${title} queue ${what}, four backups each time`, MOMENTS, tally(outcomes));
+      tried(`the ${title} queue ${what}, four backups each time`, MOMENTS, tally(ends));
     },
     600_000,
   );

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { EmbeddedS3, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { OwnServer, ownQueues } from '../support/own-server.js';
@@ -32,9 +31,9 @@ test.each(['api', 'worker'])(
         '  PORT must be a whole number from 0 to 65535\n' +
         '  REPOSITORY_SCHEMAS names snapshotd, where snapshotd keeps its own state; it cannot be part of a repository\n' +
         '  QUEUE_URL must be a URL such as redis://host:6379 or postgres://user:password@host:5432/database\n' +
-        '  S3_BUCKET is missing: the bucket that archives go to\n' +
-        '  ADMIN_PASSWORD is missing: ADMIN_EMAIL and ADMIN_PASSWORD go together\n' +
-        '  SECRET_KEY is missing: 32 random bytes that all APIs and workers share, as `openssl rand -base64 32` prints them\n',
+        '  S3_BUCKET is missing: set the bucket for archives\n' +
+        '  ADMIN_PASSWORD is missing: set both ADMIN_EMAIL and ADMIN_PASSWORD, or neither\n' +
+        '  SECRET_KEY is missing: set 32 random bytes that all APIs and workers share. Create them with: openssl rand -base64 32\n',
     );
   },
 );
@@ -73,9 +72,7 @@ test.each(orders)(
       S3_BUCKET: 'archives',
       ...EmbeddedS3.credentials(s3Folder),
     };
-    const says = async (process: ServerProcess, text: string) => {
-      while (!process.logTail(50).includes(text)) await sleep(50);
-    };
+    const says = (process: ServerProcess, text: string) => process.logs(text);
     const startWorker = async () => {
       const worker = await startApp({ app: 'worker', dist: 'dist', folder: servers.folder, env });
       await says(worker, 'Waiting for the queue at QUEUE_URL');
@@ -88,7 +85,7 @@ test.each(orders)(
     stack.workers.push(worker);
     if (first === 'worker') {
       await queue.startAgain();
-      await says(worker, 'The worker takes daemons');
+      await says(worker, 'The worker takes jobs');
       await database.startAgain();
     } else {
       await database.startAgain();

@@ -68,7 +68,7 @@ describe.each(ownQueues)('the %s queue', (title, startQueue) => {
     tried(
       `${title} queue ${fault} at a POST`,
       TRIES,
-      `503 after ${Math.round(slowest)} ms at most; ${late} were in the queue all the same, none ran`,
+      `503 after ${Math.round(slowest)} ms at most; ${late} were in the queue nevertheless, none ran`,
     );
   });
 });

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
+import { eventually } from '../support/eventually.js';
 import { describeOnSwift, openStore, swift } from '../support/servers.js';
 import { tally, tried } from '../support/tried.js';
 import { kill, lengthOf, onBothQueues, onBothQueuesBehind, TAKEN_OVER } from '../support/worker-rig.js';
@@ -22,11 +23,11 @@ describeOnSwift('a worker', () => {
   });
   afterAll(() => store.close());
 
-  test('killed at a random moment of a backup: another completes it, with a snapshot of its own', async () => {
+  test('killed at a random moment of a backup: another completes it, with a new snapshot', async () => {
     const takeovers: number[] = [];
     const outcomes = await onBothQueues(async (rig) => {
       const length = await lengthOf(() => rig.backUp());
-      const outcomes: string[] = [];
+      const ends: string[] = [];
       for (let moment = 0; moment < MOMENTS;) {
         const daemon = await rig.start('Backup');
         await sleep(Math.random() * length);
@@ -45,16 +46,16 @@ describeOnSwift('a worker', () => {
         const marks = archive.rows('repository', 'marks').length;
         const takenOverAt = daemon.timeOf(TAKEN_OVER);
         if (takenOverAt !== undefined) takeovers.push(takenOverAt - killedAt);
-        // What was written after the kill is in it, unless the archive was finished by then.
+        // The archive contains rows written after the kill, unless it was complete by then.
         if (marks === before) {
-          outcomes.push(status === 'COMPLETED' ? 'completed before the kill' : 'finished, and adopted');
+          ends.push(status === 'COMPLETED' ? 'completed before the kill' : 'finished, and adopted');
         } else {
           expect(marks).toBe(before + 1);
           if (status === 'IN_PROGRESS') expect(takenOverAt).toBeDefined();
-          outcomes.push(`${status} when killed, taken over, complete`);
+          ends.push(`${status} when killed, taken over, complete`);
         }
       }
-      return outcomes;
+      return ends;
     });
     tried(
       'SIGKILL at a random moment of a backup',
@@ -71,7 +72,7 @@ describeOnSwift('a worker', () => {
       await rig.spoil();
       const spoiled = await rig.digest();
       const length = await lengthOf(async () => (await rig.start('Restore', { url })).ended());
-      const outcomes: string[] = [];
+      const ends: string[] = [];
       for (let moment = 0; moment < MOMENTS;) {
         await rig.spoil();
         const daemon = await rig.start('Restore', { url });
@@ -80,7 +81,7 @@ describeOnSwift('a worker', () => {
         const killedAt = Date.now();
         const { status } = await rig.stack.status(daemon.id);
         if (status !== 'COMPLETED') moment++;
-        while ((await rig.sessions()).length > 0) await sleep(50);
+        await eventually(async () => (await rig.sessions()).length === 0);
         const after = await rig.digest();
         await rig.mark('after the kill');
         await rig.stack.startWorker();
@@ -90,17 +91,15 @@ describeOnSwift('a worker', () => {
         if (takenOverAt !== undefined) takeovers.push(takenOverAt - killedAt);
         if (after === restored) {
           expect(await rig.marks()).toEqual(['after the kill']);
-          outcomes.push(
-            status === 'COMPLETED' ? 'completed before the kill' : 'committed, and not done twice',
-          );
+          ends.push(status === 'COMPLETED' ? 'completed before the kill' : 'committed, and not done twice');
         } else {
           expect(after).toBe(spoiled);
           expect(await rig.marks()).toEqual([]);
           if (status === 'IN_PROGRESS') expect(takenOverAt).toBeDefined();
-          outcomes.push(`${status} when killed, rolled back, taken over, equal`);
+          ends.push(`${status} when killed, rolled back, taken over, equal`);
         }
       }
-      return outcomes;
+      return ends;
     });
     tried(
       'SIGKILL at a random moment of a restore',
@@ -128,7 +127,7 @@ describeOnSwift('a worker', () => {
         await rig.mark('since');
         if (terminated !== '') {
           const terminate = () => rig.stack.call('DELETE', `/repo/v1/terminateDaemon/${daemon.id}`);
-          while ((await terminate()).status === 503) await sleep(50);
+          await eventually(async () => (await terminate()).status !== 503);
         }
         expect((await daemon.until(() => true)).status).toBe('IN_PROGRESS');
         await rig.stack.startWorker();
@@ -155,7 +154,7 @@ describeOnSwift('a worker', () => {
         const restored = await rig.digest();
         const start = () => (type === 'Backup' ? rig.start(type) : rig.start(type, { url }));
         const length = await lengthOf(async () => (await start()).ended());
-        const outcomes: string[] = [];
+        const ends: string[] = [];
         for (let moment = 0; moment < MOMENTS;) {
           if (type === 'Restore') await rig.spoil();
           const spoiled = await rig.digest();
@@ -177,13 +176,13 @@ describeOnSwift('a worker', () => {
           else expect((await rig.left(daemon)).objects).toHaveLength(1);
           // The next one took it without waiting for a lock to run out.
           expect(daemon.messages.filter((message) => TAKEN_OVER.test(message))).toEqual([]);
-          outcomes.push(
+          ends.push(
             status === 'COMPLETED'
               ? 'completed before that'
               : `${status} when told, ${objects.length > 0 ? 'finished and adopted' : 'nothing left, completed by the next'}`,
           );
         }
-        return outcomes;
+        return ends;
       });
       expect(Math.max(...endings)).toBeLessThan(TO_END_WITHIN_MS);
       tried(
@@ -219,7 +218,7 @@ describeOnSwift('a worker', () => {
       expect(last).toMatchObject({
         status: 'FAILED',
         errorMessage:
-          "11 workers in turn died or lost the queue while they ran this daemon: it is given up. Look into the workers' logs and at what ended them, such as too little memory, then start it again.",
+          "Giving up: 11 workers in turn died or lost the queue while they ran this job. Check the workers' logs for the cause, such as too little memory, then start the job again.",
         backupUrl: null,
       });
       expect(last.errorDetails).toMatch(/^Failure \[WORKERS_DIED\]/);
@@ -236,14 +235,14 @@ describeOnSwift('a worker', () => {
     );
   }, 900_000);
 
-  test('that dies twice leaves a daemon its three attempts when errors come after that', async () => {
+  test('that dies twice leaves a job its three attempts for later errors', async () => {
     const outcomes = await onBothQueuesBehind('repository', async (rig, proxy) => {
       const daemon = await rig.start('Backup');
       await daemon.until(({ progresssCurrent }) => progresssCurrent > 0);
       for (let crash = 0; crash < 2; crash++) {
         await kill(rig.worker);
         await rig.stack.startWorker();
-        while (!rig.hasBegun(daemon)) await sleep(50);
+        await eventually(() => rig.hasBegun(daemon));
       }
       await daemon.until(TAKEN_OVER);
       proxy.breakAfterBytes = 0;
@@ -262,7 +261,7 @@ describeOnSwift('a worker', () => {
   }, 300_000);
 
   test.each(['queue', 'store', 'repository'] as const)(
-    'told to stop while the %s is silent ends all the same, and another completes its backup',
+    'told to stop while the %s is silent ends, and another completes its backup',
     async (server) => {
       const endings: number[] = [];
       const outcomes = await onBothQueuesBehind(server, async (rig, proxy) => {
@@ -274,7 +273,7 @@ describeOnSwift('a worker', () => {
         await rig.worker.ended();
         endings.push(Date.now() - told);
         proxy.resume();
-        while ((await rig.sessions()).length > 0) await sleep(50);
+        await eventually(async () => (await rig.sessions()).length === 0);
         await rig.stack.startWorker();
         const { status, backupUrl } = await daemon.ended();
         expect(status).toBe('COMPLETED');

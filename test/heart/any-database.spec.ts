@@ -1,16 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql, thorough } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, servers, storeOfTests, thorough } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 interface Case {
   title: string;
@@ -20,7 +14,7 @@ interface Case {
   superuserOnly?: boolean;
 }
 
-/** What has bitten people, a line each. */
+/** Known pitfalls, one a line. */
 const CASES: Case[] = [
   // Kinds of tables.
   {
@@ -399,12 +393,12 @@ async function expectFailureToChangeNothing(admin: pg.Client, url: string, key: 
   expect(await stateOf(admin, SCHEMAS)).toEqual(spoiled);
 }
 
-/** What some cases make beside s is looked at too; a restore must leave it alone. */
+/** Schemas that some cases create besides s; a restore must not change them. */
 const SCHEMAS = ['s', 'outside'];
 
 /**
  * Every table and every sequence in one of several ways: emptied, halved, overwritten, doubled; moved forward
- * or back. What a table does not let be done to it, is done in the next way.
+ * or back. If a table rejects one change, the next is tried.
  */
 const spoil = (way: number) => `
   DO $spoil$ DECLARE r record; col text; cols text; way int; changed int; BEGIN
@@ -468,17 +462,9 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const unspoiled: string[] = [];
 
     beforeAll(async () => {
-      adminUrl = await newDatabase(server);
-      const made = new URL(adminUrl);
-      if (who === 'an ordinary owner') {
-        made.username = `owner_${randomBytes(4).toString('hex')}`;
-        made.password = 'pw';
-        await sql(
-          adminUrl,
-          `CREATE ROLE ${made.username} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${made.pathname.slice(1)} TO ${made.username}`,
-        );
-      }
-      url = made.href;
+      const made = await newOwnedDatabase(server);
+      adminUrl = made.admin;
+      url = who === 'an ordinary owner' ? made.url : made.admin;
       [admin, owner] = [new pg.Client(adminUrl), new pg.Client(url)];
       for (const client of [admin, owner]) {
         await client.connect();
@@ -514,7 +500,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       expect(await dump()).toBe(dumped);
     });
 
-    test('all of which was spoiled before, but for what cannot be', () => {
+    test('after nearly all cases were spoiled', () => {
       // Nothing can be taken from an empty table, and what one way takes the next may give.
       expect(unspoiled.length).toBeLessThan(cases.length / 10);
     });

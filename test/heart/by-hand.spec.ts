@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
-import { newDatabase, openStore, servers, sql } from '../support/servers.js';
+import { newDatabase, servers, sql, storeOfTests } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 const FORMAT = readFileSync(join(__dirname, '../../docs/archive-format.md'), 'utf8');
@@ -20,11 +19,7 @@ function block(section: string, language: string): string {
 const onDebians = servers.debianPostgres ? describe : describe.skip;
 const SECTION = 'Restoring by hand with unzip and psql';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 onDebians('with unzip and psql alone, word for word as archive-format.md has it,', () => {
   /** Runs the commands of the page with the archive and the target of this test. */
@@ -42,7 +37,7 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     });
   }
 
-  test('a lost database is made anew, rows and all', async () => {
+  test('a lost database is rebuilt with its rows', async () => {
     const url = await newDatabase(servers.debianPostgres?.url);
     await sql(
       url,

@@ -1,14 +1,9 @@
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const TYPES = `
   CREATE TYPE s.address AS (street text, zip text);

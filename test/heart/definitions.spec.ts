@@ -10,7 +10,14 @@ import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import {
+  newDatabase,
+  newOwnedDatabase,
+  openStore,
+  postgresMajors,
+  servers,
+  sql,
+} from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 let store: ObjectStore;
@@ -51,13 +58,13 @@ onDebians('where pg_dump can read the server', () => {
       },
     );
 
-  test('a lost database is made anew from the archive alone', async () => {
+  test('a lost database is rebuilt from the archive alone', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);
     const dump = await pgDump(url, ['s', 'other']);
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual([]);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual([]);
     await runVerify(store, url, ['s'], key);
     const archive = await DownloadedArchive.of(store, key);
     archive.test();
@@ -113,8 +120,8 @@ onDebians('where pg_dump can read the server', () => {
     );
     const url = admin.replace(/\/\/[^@]+@/, `//${role}:${encodeURIComponent('p@ss:w/rd')}@`);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual(['definitions of the schema clo"sed']);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual(['definitions of the schema clo"sed']);
     const definitions = (await DownloadedArchive.of(store, key)).read('schema.sql').toString();
     expect(definitions).toContain('CREATE TABLE s.t');
     expect(definitions).not.toMatch(/clo|account/);
@@ -151,7 +158,7 @@ onDebians('where pg_dump can read the server', () => {
       const [first, second, role] = await Promise.all([
         newDatabase(server),
         newDatabase(server),
-        databaseOfRole(server),
+        newOwnedDatabase(server),
       ]);
       await Promise.all([sql(first, SCHEMAS), sql(second, SCHEMAS), sql(role.url, 'CREATE SCHEMA s')]);
       await sql(
@@ -171,7 +178,7 @@ onDebians('where pg_dump can read the server', () => {
     });
 
     test('costs the archive its definitions, and not more', async () => {
-      expect(costly).toMatchObject({ leftOut: ['definitions'], entities: 1 });
+      expect(costly).toMatchObject({ omissions: ['definitions'], entities: 1 });
       const archive = await DownloadedArchive.of(store, costly.key);
       archive.test();
       expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
@@ -181,7 +188,7 @@ onDebians('where pg_dump can read the server', () => {
     });
 
     test('does not hold a backup up by a view over a table that its role may not lock', async () => {
-      expect(ofRole.leftOut).toEqual(['definitions']);
+      expect(ofRole.omissions).toEqual(['definitions']);
       expect((await DownloadedArchive.of(store, ofRole.key)).manifest().leftOut[0]?.why).toContain(
         'pg_dump waited 5 seconds for table junk.t, which is locked by ',
       );
@@ -208,22 +215,22 @@ onDebians('where pg_dump can read the server', () => {
     process.env['PATH'] = `${folder}:${path}`;
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut[0]).toBe('definitions');
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions[0]).toBe('definitions');
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.entries()).not.toContain('schema.sql');
     expect(archive.manifest().leftOut[0]?.why).toBe(
-      'tables, indexes and functions are not included: pg_dump could not read the definitions: out of luck.',
+      'tables, indexes and functions are not included: pg_dump failed to read the schema definitions: out of luck.',
     );
     await expect(runBackup(store, url, ['s'], { definitions: 'required' })).rejects.toMatchObject({
       code: 'DEFINITIONS_FAILED',
-      message: 'pg_dump could not read the definitions: out of luck.',
+      message: 'pg_dump failed to read the schema definitions: out of luck.',
     });
     rmSync(folder, { recursive: true });
   });
 
   test('more unreadable schemas than fit into arguments', async () => {
-    const { admin, url } = await databaseOfRole(server);
+    const { admin, url } = await newOwnedDatabase(server);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
     for (let thousand = 0; thousand < 26; thousand++)
       await sql(
@@ -232,10 +239,10 @@ onDebians('where pg_dump can read the server', () => {
            EXECUTE format('CREATE SCHEMA %I', 'the "tenants" of this company, number ' || lpad((${thousand} * 1000 + i)::text, 25, '0'));
          END LOOP; END $$`,
       );
-    const { key, leftOut } = await runBackup(store, url, ['s']);
-    expect(leftOut).toEqual(['definitions']);
+    const { key, omissions } = await runBackup(store, url, ['s']);
+    expect(omissions).toEqual(['definitions']);
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
-      /pg_dump could not be started: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
+      /Cannot start pg_dump: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
     );
   });
 
@@ -252,8 +259,8 @@ onDebians('where pg_dump can read the server', () => {
     };
     Object.assign(process.env, variables);
     try {
-      const { key, leftOut } = await runBackup(store, url, ['s'], { definitions: 'required' });
-      expect(leftOut).toEqual([]);
+      const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'required' });
+      expect(omissions).toEqual([]);
       expect((await DownloadedArchive.of(store, key)).read('schema.sql').toString()).toContain(
         "SET client_encoding = 'UTF8'",
       );
@@ -262,17 +269,6 @@ onDebians('where pg_dump can read the server', () => {
     }
   });
 });
-
-/** A database in which a role without any rights elsewhere may make schemas. */
-async function databaseOfRole(server: string): Promise<{ admin: string; url: string }> {
-  const admin = await newDatabase(server);
-  const role = `owner_${randomBytes(4).toString('hex')}`;
-  await sql(
-    admin,
-    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
-  );
-  return { admin, url: admin.replace(/\/\/[^@]+@/, `//${role}:pw@`) };
-}
 
 test('off, the archive says that it holds none', async () => {
   const url = await newDatabase();
@@ -309,12 +305,12 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
     process.env['PATH'] = '/nonexistent';
   });
   const definitionsOf = async (url: string) => {
-    const { key, leftOut } = await runBackup(store, url, ['s'], { definitions: 'required' });
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'required' });
     const archive = await DownloadedArchive.of(store, key);
     process.env['PATH'] = path; // For unzip.
     const text = archive.read('schema.sql').toString();
     process.env['PATH'] = '/nonexistent';
-    return { text, leftOut };
+    return { text, omissions };
   };
 
   test('an archive makes an empty database that has equal definitions, without passwords', async () => {
@@ -323,10 +319,10 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
     process.env['PATH'] = `${servers.debianPostgres?.binaries}:${path}`;
     const native = server === servers.debianPostgres?.url ? await definitionsOf(url) : undefined;
     process.env['PATH'] = '/nonexistent';
-    const { text, leftOut } = await definitionsOf(url);
+    const { text, omissions } = await definitionsOf(url);
     await sql(url, 'DROP SUBSCRIPTION sub');
     expect(text).not.toContain('secret');
-    expect(leftOut).toEqual(
+    expect(omissions).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/^options of the user mapping of \S+ for the server elsewhere$/),
         'the connection of the subscription sub',

@@ -1,18 +1,13 @@
 import { randomInt } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import type { BackupRequest } from '#engine';
 import { MemoryJournal, runBackup } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, thorough } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, storeOfTests, thorough } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const TABLES = ['a', 'b', 'c'];
 const ROWS = 100;
@@ -29,7 +24,7 @@ interface Disturbance {
   title: string;
   /** One transaction. */
   sql: (version: number) => string;
-  /** What cannot be part of a transaction; it may give up without changing what came before. */
+  /** A statement that cannot be part of a transaction. It may give up without an effect. */
   afterwards?: string;
   /** A second transaction, two statements of the backup later. */
   later?: string;
@@ -99,7 +94,7 @@ class Place {
     return new Place(schema, client, await StatementProxy.to(url));
   }
 
-  /** The repository anew, at version 1. */
+  /** Resets the repository to version 1. */
   async create(): Promise<void> {
     await this.client.query(
       `DROP SCHEMA IF EXISTS ${this.schema} CASCADE; CREATE SCHEMA ${this.schema}; CREATE SEQUENCE ids; CREATE SEQUENCE counter;
@@ -164,7 +159,7 @@ function unlessLocked(error: unknown): void {
   if ((error as { code?: unknown }).code !== '55P03') throw error; // lock_not_available
 }
 
-/** What an archive holds; none of the values here needs quotes. */
+/** The rows of an archive; none of the values here needs quotes. */
 async function archivedContents(key: string): Promise<Contents> {
   const archive = await DownloadedArchive.of(store, key);
   const files = archive.readAll();
@@ -189,7 +184,7 @@ function linesOf(csv: Buffer | undefined): string[] {
   return csv?.toString().trimEnd().split('\n') ?? [];
 }
 
-/** A few blocks for each COPY, so that two lanes read these tables. */
+/** A few blocks for each COPY, so that two sessions read these tables. */
 const CUT_UP = { parallelJobs: 2, chunkBytes: 16 * 1024 };
 /** pg_dump locks all tables of the database; the schemas of the other runs are none of its business. */
 const WITHOUT_DEFINITIONS = { definitions: 'off' } as const;
@@ -248,7 +243,7 @@ async function disturbedAt(place: Place, step: number, disturbance: Disturbance)
   if (result instanceof Failure) return 'failed';
   const archived = await archivedContents(result);
   const shown = states.findIndex((state) => JSON.stringify(state) === JSON.stringify(archived));
-  // Where it is none of them, the difference to the first one is what to look at.
+  // If it matches none, shows the difference to the first one.
   if (shown === -1) expect({ step, ...archived }).toEqual({ step, ...states[0] });
   return shown === 0 ? 'old' : 'new';
 }
@@ -256,7 +251,7 @@ async function disturbedAt(place: Place, step: number, disturbance: Disturbance)
 /** How long a disturbance waits for a lock. */
 const PATIENCE_MS = 100;
 
-/** So many runs go on beside each other, because most of their time they wait. */
+/** The number of parallel runs: they mostly wait. */
 const PLACES = 4;
 
 describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
@@ -319,7 +314,7 @@ test.each(oneOf(postgresMajors, 1))(
     const writing = (async () => {
       for (let version = 2; !stopped; version++) {
         const disturbance = DISTURBANCES[randomInt(DISTURBANCES.length)];
-        // What gives up leaves the version out.
+        // A statement that gives up skips its version.
         if (disturbance !== undefined && (await place.disturb(disturbance, version, 20)))
           history.push(await place.contents());
       }

@@ -1,15 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import type { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newOwnedDatabase, oneOf, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const SCHEMA = `
   CREATE SCHEMA s;
@@ -42,13 +36,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
   let key: string;
 
   beforeEach(async () => {
-    admin = await newDatabase(server);
-    role = `owner_${randomBytes(4).toString('hex')}`;
-    await sql(
-      admin,
-      `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${new URL(admin).pathname.slice(1)} TO ${role}`,
-    );
-    url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
+    ({ admin, role, url } = await newOwnedDatabase(server));
     await sql(url, SCHEMA);
     ({ key } = await runBackup(store, url, ['s']));
   });
@@ -81,7 +69,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       expect(await sequence('s.free')).toEqual({ last_value: '101', is_called: true });
     });
 
-    test('do not care for what else differs', async () => {
+    test('ignore all other differences', async () => {
       await sql(
         url,
         'DROP TABLE s.child; ALTER TABLE s.alone ADD c int; CREATE TABLE s.extra (a int); TRUNCATE s.parent',
@@ -97,7 +85,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       const failure = await failureOf(runRestore(store, url, ['s'], key, { tables: ['s.parent'] }));
       expect(failure).toMatchObject({ code: 'FOREIGN_KEY_DANGLING', persistence: 'permanent' });
       expect(failure.sentence).toBe(
-        'Rows would refer to others that are not there: the foreign key child_parent_fkey of s.child is violated. Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
+        'Rows refer to missing rows: the foreign key child_parent_fkey of s.child is violated. Nothing was changed. Restore both of its tables, delete those rows first, or restore with "keepViolations": true to reinstate the key as NOT VALID.',
       );
       expect(await stateOf(admin, ['s'])).toEqual(before);
       await runRestore(store, url, ['s'], key, { tables: ['s.parent', 's.child'] });
@@ -159,7 +147,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
         runRestore(store, url, ['s'], key, { intoSchemas: { s: 'A "copy"' }, create: true }),
       );
       expect(failure.sentence).toMatch(
-        /^There are tables "A ""copy"""\."alone", .* already\. Nothing was changed\./,
+        /^Cannot create tables that exist: "A ""copy"""\."alone", .*\. Nothing was changed\./,
       );
     });
 
@@ -174,7 +162,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
         { count: '20', max: '{sad,glad}' },
       ]);
       expect(await sequence('copy.parent_id_seq')).toEqual({ last_value: '20', is_called: true });
-      // Once more: they are not empty any more.
+      // The second time they are not empty.
       const failure = await failureOf(
         runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, tables: ['s.parent'] }),
       );
@@ -215,7 +203,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       expect(await count('copy.parent')).toBe(20);
     });
 
-    test('a role that may not make tables is told what to grant, for a drill too', async () => {
+    test('a role that may not create tables is told what to grant, for a drill too', async () => {
       const database = new URL(admin).pathname.slice(1);
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
       for (const attempt of [

@@ -1,24 +1,18 @@
-import { randomBytes } from 'node:crypto';
-import type { ObjectStore } from '#storage';
+import {
+  type EventTriggerPlan,
+  planEventTriggers,
+  reinstateEventTriggers,
+  Session,
+  suspendEventTriggers,
+} from '#postgres';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 // The versions differ in what may be done.
 test.each(postgresMajors)('on %s, event triggers fire only if they may', async (_title, server) => {
-  const admin = await newDatabase(server);
-  const role = `owner_${randomBytes(4).toString('hex')}`;
-  const database = new URL(admin).pathname.slice(1);
-  await sql(
-    admin,
-    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
-  );
-  const url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
+  const { admin, url, role } = await newOwnedDatabase(server);
   await sql(
     url,
     `CREATE SCHEMA s; CREATE TABLE s.p (a serial PRIMARY KEY); CREATE TABLE s.c (a int REFERENCES s.p); CREATE TABLE s.fired (tag text);
@@ -61,10 +55,10 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
   const isNew = server === servers.postgres;
   const remedy = `Have a superuser run ALTER EVENT TRIGGER "on all" DISABLE; for the time of the restore${
     isNew ? ` or, once, GRANT SET ON PARAMETER event_triggers TO "${role}";` : '.'
-  } Or restore with fireEventTriggers, which lets them fire.`;
+  } Or set fireEventTriggers, which lets them fire.`;
   const warned = await runBackup(store, url, ['s'], { definitions: 'off' });
   expect(warned.warnings).toEqual([
-    `The event trigger on all refuses restores by the role ${role}. ${remedy}`,
+    `The event trigger on all prevents restores by the role ${role}. ${remedy}`,
   ]);
   for (const attempt of [runVerify, runRestore])
     await expect(attempt(store, url, ['s'], key)).rejects.toMatchObject({
@@ -88,5 +82,28 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
     await runRestore(store, url, ['s'], key, { tables: ['s.p', 's.c'] });
   }
   expect(await fired()).toEqual([]);
+  expect(await states()).toEqual(before);
+
+  // Two that must disable it take turns.
+  if (isNew) return;
+  const open = () => Session.open(admin, { applicationName: 'test' });
+  const [first, second] = [await open(), await open()];
+  const suspend = async (session: Session) => {
+    await session.query('BEGIN');
+    const plan = await planEventTriggers(session, ['ALTER TABLE'], false);
+    await suspendEventTriggers(session, plan);
+    return plan;
+  };
+  const end = async (session: Session, plan: EventTriggerPlan) => {
+    await reinstateEventTriggers(session, plan);
+    await session.commit();
+    await session.close();
+  };
+  const plan = await suspend(first);
+  const later = suspend(second);
+  const waiting = `SELECT FROM pg_locks WHERE NOT granted AND pid = ${second.pid}`;
+  while ((await first.query(waiting)).length === 0);
+  await end(first, plan);
+  await end(second, await later);
   expect(await states()).toEqual(before);
 });

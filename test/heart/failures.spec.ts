@@ -65,7 +65,7 @@ describe('PostgreSQL fails a backup', () => {
     const repository = { url, schemas: ['s'], retryForMs: 2_500, lockTimeoutMs: 0 };
     const failure = await failureOf(runBackup(store, url.reveal(), ['s'], { journal, repository }));
     expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'permanent' });
-    expect(failure.message).toMatch(/ It was tried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
+    expect(failure.message).toMatch(/ snapshotd retried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);
     expect(journal.messages).toContainEqual(
       expect.stringMatching(
         /^Waiting for PostgreSQL \(try \d, gives up at \d\d:\d\d:\d\d UTC\): PostgreSQL at/,
@@ -143,7 +143,7 @@ describe('locks that others hold', () => {
     await holder.query('BEGIN; LOCK TABLE s.t IN ACCESS EXCLUSIVE MODE');
     const journal = new MemoryJournal();
     const waiting = new Promise<void>((resolve) => {
-      journal.onReport = ({ message }) => message.startsWith('Waiting for table') && resolve();
+      journal.onReport = ({ message }) => message.startsWith('Waiting for table s.') && resolve();
     });
     const running = runBackup(store, url, ['s'], { journal });
     await waiting;
@@ -165,7 +165,8 @@ describe('locks that others hold', () => {
     const journal = new MemoryJournal();
     const stop = new AbortController();
     journal.onReport = ({ message }) =>
-      message.startsWith('Waiting for table') && stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
+      message.startsWith('Waiting for table s.') &&
+      stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
     await expect(runBackup(store, url, ['s'], { journal, signal: stop.signal })).rejects.toMatchObject({
       code: 'TERMINATED',
     });
@@ -199,9 +200,9 @@ test.each(['goes on and tells its progress', 'can still be stopped'])(
     const observers = `FROM pg_stat_activity WHERE application_name LIKE 'snapshotd backup % observer' AND datname = current_database()`;
     const [broken] = await sql<{ pid: number }>(url, `SELECT pid, pg_terminate_backend(pid) ${observers}`);
     await waitsAgain();
-    const [anew] = await sql<{ pid: number }>(url, `SELECT pid ${observers}`);
-    expect(anew?.pid).toBeGreaterThan(0);
-    expect(anew?.pid).not.toBe(broken?.pid);
+    const [restarted] = await sql<{ pid: number }>(url, `SELECT pid ${observers}`);
+    expect(restarted?.pid).toBeGreaterThan(0);
+    expect(restarted?.pid).not.toBe(broken?.pid);
     if (what === 'can still be stopped') {
       stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
       await expect(running).rejects.toMatchObject({ code: 'TERMINATED' });
@@ -259,7 +260,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
     const failure = await failureOf(runBackup(other, 'postgres://127.0.0.1:1/never-asked', ['s']));
     expect(failure).toMatchObject({ code: 'STORE_BUCKET_MISSING', persistence: 'permanent' });
     expect(failure.sentence).toBe(
-      'There is no bucket no-such-bucket (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
+      'The bucket no-such-bucket does not exist (NoSuchBucket). Create it, or check S3_BUCKET and S3_ENDPOINT.',
     );
     expect(failure.preface).toMatch(
       /^Status Code: 404, AWS Request ID: \w+(-\w+)*, AWS Error Code: NoSuchBucket$/,
@@ -324,7 +325,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
   });
 
   describe('a later attempt', () => {
-    /** What a worker leaves that dies in the middle of an upload. */
+    /** Leaves a multipart upload like a worker that dies in the middle of it. */
     async function unfinishedUpload(key: string): Promise<string> {
       const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: key }));
       await client.send(
@@ -339,7 +340,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       return UploadId ?? '';
     }
 
-    test('removes the unfinished uploads on record, known by id or by key only, and no others', async () => {
+    test('removes the multipart uploads on record, known by id or by key only, and no others', async () => {
       const keyPrefix = newPrefix();
       const [known, unknown, stranger] = ['1.zip', '2.zip', '1.zip.too'].map(
         (name) => `${keyPrefix}BackupDaemonJob1-${name}`,
@@ -365,7 +366,7 @@ describeOnSwift('on an S3 server with signatures and rights', () => {
       expect(await whatIsThere(keyPrefix)).toEqual({ objects: [first.key], uploads: [] });
     });
 
-    test.each(['cut short', "another daemon's"])('replaces an archive that is %s', async (fault) => {
+    test.each(['cut short', "another job's"])('replaces an archive that is %s', async (fault) => {
       const keyPrefix = newPrefix();
       const url = await tableOf(3);
       const daemonId = fault === 'cut short' ? '1' : '2';
@@ -408,7 +409,7 @@ test('an S3 server that does not answer is waited for, and then named', async ()
   const failure = await failureOf(runBackup(store, 'postgres://127.0.0.1:1/never-asked', ['s']));
   expect(failure).toMatchObject({ code: 'STORE_UNREACHABLE', persistence: 'transient' });
   expect(failure.sentence).toMatch(
-    /^The object store cannot be reached for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
+    /^Cannot reach the object store for the bucket archives: .*ECONNREFUSED.* Check S3_ENDPOINT/,
   );
   store.close();
   await sleep(0);

@@ -38,7 +38,7 @@ interface Opened {
   peak: number;
 }
 
-/** Opens these bytes in a process of its own. */
+/** Opens these bytes in a separate process. */
 async function opened(bytes: Buffer): Promise<Opened> {
   const file = join(folder, 'a.zip');
   writeFileSync(file, bytes);
@@ -48,7 +48,7 @@ async function opened(bytes: Buffer): Promise<Opened> {
 
 interface File {
   name: string;
-  /** What the records say of it, whatever the data are. */
+  /** The length in the records, independent of the data. */
   length: number;
   crc: number;
   data: Buffer;
@@ -156,7 +156,7 @@ test.each<[string, () => Buffer, RegExp]>([
       zip([small(), manifestFile([described(NAME, SMALL)])], ([record]) => {
         if (record !== undefined) record.compressedLength = FOUR_GIGABYTES;
       }),
-    /its records are not those|ends too early/,
+    /its records do not match|ends too early/,
   ],
   [
     'entries that overlap',
@@ -170,7 +170,7 @@ test.each<[string, () => Buffer, RegExp]>([
         if (second !== undefined) second.offset = 0;
       });
     },
-    /its records are not those/,
+    /its records do not match/,
   ],
   [
     'two entries of one name',
@@ -217,7 +217,11 @@ test.each<[string, () => Buffer, RegExp]>([
     /it holds entries that its manifest does not know/,
   ],
   ['a million entries', () => directoryOf(1_000_000, 20), /it claims to hold 1000000 entries/],
-  ['400,000 entries with short names', () => directoryOf(400_000, 20), /its last entry is no manifest\.json/],
+  [
+    '400,000 entries with short names',
+    () => directoryOf(400_000, 20),
+    /its last entry is not manifest\.json/,
+  ],
   ['400,000 entries with long names', () => directoryOf(400_000, 250), /its central directory is too long/],
 ])('refuses %s, without much memory', async (title, make, reason) => {
   const began = performance.now();

@@ -4,17 +4,12 @@ import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ArchiveWriter, type Manifest, openArchive } from '#archive';
 import { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, putBytes, servers } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, putBytes, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { tally, tried } from '../support/tried.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const DROP = 'DROP TABLE public.canary;';
 /** Each would end the quotes of somebody who quotes badly, and then drop the canary. */
@@ -88,7 +83,7 @@ test.each(oneOf(postgresMajors, 1))(
   'on %s, names that would break out of quotes are names, in whatever place',
   async (title, server) => {
     await openDatabase(server);
-    // Long enough for its indexes to be made anew, in a tablespace with a name of its own.
+    // Long enough for its indexes to be rebuilt, in a tablespace with a hostile name.
     const tablespace = `${randomBytes(4).toString('hex')}';${DROP}--"`;
     await client.query('SET allow_in_place_tablespaces = on');
     await client.query(`CREATE TABLESPACE ${id(tablespace)} LOCATION ''`);
@@ -215,7 +210,7 @@ type Path = (string | number)[];
 /** Names of entries that the writer refuses or changes. */
 const LEADS_OUT = /^[a-z]:|^\/|\\|(^|\/)\.\.(\/|$)|\/$/i;
 
-/** Where a manifest has texts. The writer makes its fingerprint anew, and nothing reads that. */
+/** Visits the texts of a manifest, except the fingerprint, which the writer computes and nothing reads. */
 function textsOf(value: unknown, path: Path = []): Path[] {
   if (typeof value === 'string') return path[0] === 'schemaFingerprint' ? [] : [path];
   if (typeof value !== 'object' || value === null) return [];

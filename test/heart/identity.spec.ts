@@ -2,35 +2,23 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Secret } from '#config';
-import type { ObjectStore } from '#storage';
 import { examineRepository, remarksOn } from '#engine';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const { signal } = new AbortController();
 const TABLES =
   'CREATE SCHEMA s; CREATE TABLE s.t (v int); CREATE TABLE s.u (v int); INSERT INTO s.t VALUES (1)';
 
 describe.each(postgresMajors)('on %s', (_title, server) => {
-  /** A database of its own, and a role that owns its tables. */
-  async function owned(): Promise<{ admin: string; url: string; role: string; database: string }> {
-    const admin = await newDatabase(server);
-    const role = `owner_${randomBytes(4).toString('hex')}`;
-    const database = new URL(admin).pathname.slice(1);
-    await sql(
-      admin,
-      `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
-    );
-    const url = admin.replace(/\/\/[^@]+@/, `//${role}:pw@`);
-    await sql(url, TABLES);
-    return { admin, url, role, database };
+  /** A new database and a role that owns its tables. */
+  async function owned() {
+    const made = await newOwnedDatabase(server);
+    await sql(made.url, TABLES);
+    return made;
   }
   const examine = (url: string) =>
     examineRepository({
@@ -79,16 +67,16 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       await expect(attempt()).rejects.toMatchObject(refusal);
     // Nothing was changed, and nothing is said against the archive.
     expect(await sql(there.url, 'SELECT v FROM s.t')).toEqual([{ v: 2 }]);
-    // Renamed it is the same one; made anew under the same name it is another.
+    // A renamed database is the same one. A new database of the old name is another.
     await sql(server, `ALTER DATABASE ${here.database} RENAME TO ${here.database}_old`);
     await sql(server, `ALTER DATABASE ${there.database} RENAME TO ${here.database}`);
-    const anew = there.url.replace(there.database, here.database);
-    await expect(runVerify(store, anew, ['s'], key, strict)).rejects.toMatchObject(refusal);
+    const recreated = there.url.replace(there.database, here.database);
+    await expect(runVerify(store, recreated, ['s'], key, strict)).rejects.toMatchObject(refusal);
     await runVerify(store, here.url.replace(here.database, `${here.database}_old`), ['s'], key, strict);
 
-    await runVerify(store, anew, ['s'], key, { ...strict, predecessors: [identity] });
-    await runRestore(store, anew, ['s'], key, { otherDatabase: true });
-    expect(await sql(anew, 'SELECT v FROM s.t')).toEqual([{ v: 1 }]);
+    await runVerify(store, recreated, ['s'], key, { ...strict, predecessors: [identity] });
+    await runRestore(store, recreated, ['s'], key, { otherDatabase: true });
+    expect(await sql(recreated, 'SELECT v FROM s.t')).toEqual([{ v: 1 }]);
   });
 
   test('where the system identifier is refused, archives are made and restored without it, and the worker says so', async () => {
@@ -102,7 +90,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const { key: other } = await runBackup(store, there.url, ['s']);
     await runRestore(store, here.url, ['s'], other, { otherDatabase: false });
     expect(await remarks(here.url)).toEqual([
-      `information IDENTITY_UNKNOWN: This database cannot be told from others. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${here.role};`,
+      `information IDENTITY_UNKNOWN: snapshotd cannot identify this database. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${here.role};`,
     ]);
   });
 

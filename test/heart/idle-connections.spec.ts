@@ -8,7 +8,7 @@ import { newDatabase, openStore, servers, sql } from '../support/servers.js';
 
 const IDLE_MS = 5_000;
 
-test('a proxy that cuts idle connections cuts none of a job, whatever it waits for', async () => {
+test("a proxy that cuts idle connections does not cut a waiting job's", async () => {
   const url = await newDatabase();
   await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a');
   const store = openStore(servers.s3);
@@ -53,7 +53,7 @@ test('a session that is cut while it waits for the repository lock is opened aga
   await holder.connect();
   await holder.query('SELECT pg_advisory_lock(8317692697400340340)');
   const journal = new MemoryJournal();
-  const again = 'Connecting again, to wait for the repository lock';
+  const again = 'Reconnecting to wait for the repository lock';
   let [sessions, cuts] = [1, 0];
   journal.onReport = ({ message }) => {
     if (message.startsWith(again)) sessions++;

@@ -1,28 +1,27 @@
-import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { ZipFile } from 'yazl';
-import type * as archives from '#archive';
-
-/** As built: a process of its own parses a long manifest, and it runs the built program. */
-const built = (module: string): unknown => jest.requireActual(resolve('dist', 'libs', 'archive', module));
-const { createManifest, findManifest } = built('index') as typeof archives;
+import { createManifest, findManifest, type ManifestSummary } from '#archive';
 
 const TABLES = 6_000;
 
-async function summaryOf(manifest: unknown): Promise<{ length: number; summary: archives.ManifestSummary }> {
+async function zipOf(manifest: string, compress = true): Promise<Buffer> {
   const zip = new ZipFile();
-  zip.addBuffer(
-    Buffer.from(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)),
-    'manifest.json',
-  );
+  zip.addBuffer(Buffer.from(manifest), 'manifest.json', { compress });
   zip.end();
-  const bytes = await buffer(zip.outputStream);
+  return buffer(zip.outputStream);
+}
+
+async function summaryIn(zip: Buffer): Promise<{ length: number; summary: ManifestSummary }> {
   const found = await findManifest({
-    length: bytes.length,
-    read: (start, end) => Readable.from([bytes.subarray(start, end)]),
+    length: zip.length,
+    read: (start, end) => Readable.from([zip.subarray(start, end)]),
   });
   return { length: found.length, summary: await found.read() };
+}
+
+async function summaryOf(manifest: unknown): Promise<{ length: number; summary: ManifestSummary }> {
+  return summaryIn(await zipOf(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)));
 }
 
 const manifest = createManifest({
@@ -48,26 +47,38 @@ const manifest = createManifest({
       },
     ],
   })),
-  sequences: [],
+  sequences: ['a', 'b'].map((name) => ({ schema: 's', name, lastValue: '1', isCalled: true })),
+  definitions: { name: 'schema.sql', length: 1, crc32: '0'.repeat(8), sha256: '0'.repeat(64) },
+  warnings: ['a\nb', ']'],
   extensions: [],
-  leftOut: [],
+  leftOut: [{ what: 'the "table" {x}', why: 'größe \\', of: [{ schema: 's', name: 't' }] }],
 });
 
-test('a manifest above 1 MiB is read by a process of its own, and says the same', async () => {
-  const { length, summary } = await summaryOf(manifest);
-  expect(length).toBeGreaterThan(1024 * 1024);
-  const { totals, tables, takenAt } = summary;
-  expect({ totals, takenAt, tables: tables.length, last: tables.at(-1) }).toEqual({
-    totals: { tables: TABLES, entities: TABLES, bytes: 4 * TABLES },
-    takenAt: manifest.takenAt,
-    tables: TABLES,
-    last: { schema: 's', name: `table_${TABLES - 1}`, rows: 1, bytes: 4 },
-  });
-});
+test.each([undefined, 1])(
+  'a manifest above 1 MiB gives its facts, with indentation %p',
+  async (indentation) => {
+    const { length, summary } = await summaryOf(JSON.stringify(manifest, null, indentation));
+    expect(length).toBeGreaterThan(1024 * 1024);
+    const { totals, tables, takenAt, sequences, definitions, leftOut, warnings } = summary;
+    const rest = { sequences, definitions, leftOut, warnings };
+    expect({ totals, takenAt, tables: tables.length, last: tables.at(-1), ...rest }).toEqual({
+      totals: { tables: TABLES, entities: TABLES, bytes: 4 * TABLES },
+      takenAt: manifest.takenAt,
+      tables: TABLES,
+      last: { schema: 's', name: `table_${TABLES - 1}`, rows: 1, bytes: 4 },
+      sequences: 2,
+      definitions: true,
+      leftOut: [{ what: 'the "table" {x}', why: 'größe \\' }],
+      warnings: ['a\nb', ']'],
+    });
+  },
+);
 
 test.each([
   ['with a wrong value', { ...manifest, takenAt: 'yesterday' }, /manifest\.json is wrong at takenAt/],
-  ['that is no JSON', `${JSON.stringify(manifest)}}`, /manifest\.json is no JSON/],
+  ['that is not JSON', `${JSON.stringify(manifest)}}`, /manifest\.json is not JSON/],
+  ['that was cut off', JSON.stringify(manifest).slice(0, -1), /manifest\.json is not JSON/],
+  ['with a table that is none', { ...manifest, tables: [...manifest.tables, 7] }, /is wrong at tables\.6000/],
   [
     'of a newer format',
     { ...manifest, formatVersion: 99 },
@@ -79,4 +90,31 @@ test.each([
     message: expect.stringMatching(reason) as unknown,
     hint: expect.any(String) as unknown,
   });
+});
+
+const MANIFEST_BYTES = 64 * 1024 * 1024;
+const times = (text: string) => text.repeat(MANIFEST_BYTES / text.length - 100);
+const HEAD = '{"format":"snapshotd-archive","formatVersion":2';
+
+/** JSON.parse takes gigabytes for some of these. */
+test.each<[string, () => string, RegExp]>([
+  ['brackets', () => times('['), /is not JSON/],
+  ['tables', () => `${HEAD},"tables":[${times('{},')}{}]}`, /too many values/],
+  ['entries', () => `${HEAD},"tables":[{"entries":[${times('{"length":0},')}{}]}]}`, /too many values/],
+  ['columns', () => `${HEAD},"tables":[{"columns":[${times('{},')}0]}]}`, /is wrong at/],
+  ['repeated members', () => `${HEAD}${times(',"tables":[]')}}`, /too many values/],
+  ['escapes', () => `${HEAD},"daemonId":"${times('\\"')}"}`, /too long/],
+])('a manifest of 64 MiB of %s is refused while memory stays flat', async (_what, make, reason) => {
+  const zip = await zipOf(make(), false);
+  const before = process.memoryUsage().rss;
+  let peak = 0;
+  const look = setInterval(() => {
+    peak = Math.max(peak, process.memoryUsage().rss - before);
+  }, 5);
+  await expect(summaryIn(zip)).rejects.toMatchObject({
+    code: 'ARCHIVE_INVALID',
+    message: expect.stringMatching(reason) as unknown,
+  });
+  clearInterval(look);
+  expect(peak).toBeLessThan(350 * 1024 * 1024);
 });

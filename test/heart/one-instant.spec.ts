@@ -1,15 +1,10 @@
 import pg from 'pg';
 import { copyOut, planChunks, Session, type SnapshotStep, takeSnapshot } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
   test('amounts that keep moving between two tables add up in every backup', async () => {
@@ -54,7 +49,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     await writer.end();
   });
 
-  /** What a second session does while a snapshot is being taken; gives up when it is held up for long. */
+  /** The statements of a second session while a snapshot is being taken. They give up if they are blocked for long. */
   async function interfere(url: string, statements: string): Promise<boolean> {
     return sql(url, `SET lock_timeout = '300ms'; BEGIN; ${statements}; COMMIT`).then(
       () => true,

@@ -1,14 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Failure } from '#common';
-import type { ObjectStore } from '#storage';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 // The versions differ in how a membership comes by its rights.
 test.each(postgresMajors)(
@@ -37,7 +32,7 @@ test.each(postgresMajors)(
       ...('abef'.includes(name) ? [`"s"."${name}_id_seq"`] : []),
     ]);
     const lacks = `The role ${reader} must own ${names.join(', ')}, or be a member of the owners, to restore them.`;
-    const remedy = `Nothing was changed. Run GRANT "${one}" TO "${reader}"; GRANT "${two}" TO "${reader}"; or let REPOSITORY_URL name a role that has these rights. Let no superuser own what a restore changes: have one run ALTER DOMAIN "s"."d" OWNER TO "${reader}"; ALTER TABLE "s"."f" OWNER TO "${reader}";`;
+    const remedy = `Nothing was changed. Run GRANT "${one}" TO "${reader}"; GRANT "${two}" TO "${reader}"; Or let REPOSITORY_URL name a role that has these rights. A superuser should not own objects that a restore changes. Have one run ALTER DOMAIN "s"."d" OWNER TO "${reader}"; ALTER TABLE "s"."f" OWNER TO "${reader}";`;
     expect(await failureOf(runRestore(store, url, ['s'], key))).toMatchObject({
       code: 'OWNERSHIP_MISSING',
       sentence: `${lacks} ${remedy}`,
@@ -45,11 +40,11 @@ test.each(postgresMajors)(
     const journal = new MemoryJournal();
     const verified = await failureOf(runVerify(store, url, ['s'], key, { restoreDrill: true, journal }));
     expect(verified?.sentence).toBe(
-      `${lacks} The archive itself was read: it is whole, and fits the tables here. ${remedy}`,
+      `${lacks} The archive itself was read: it is complete and fits the tables here. ${remedy}`,
     );
     expect(journal.messages).toContain('Checking data/s.a/000001.csv');
 
-    // What it says helps.
+    // The hint in its message helps.
     await sql(
       admin,
       `ALTER DOMAIN s.d OWNER TO ${reader}; ALTER TABLE s.f OWNER TO ${reader}; ALTER ROLE ${reader} NOINHERIT; GRANT ${one}, ${two} TO ${reader}`,
@@ -59,7 +54,7 @@ test.each(postgresMajors)(
       server === servers.postgres
         ? `GRANT "${one}" TO "${reader}" WITH INHERIT TRUE; GRANT "${two}" TO "${reader}" WITH INHERIT TRUE;`
         : `ALTER ROLE "${reader}" INHERIT;`;
-    expect(inherit?.hint).toContain(`Run ${statements} or let`);
+    expect(inherit?.hint).toContain(`Run ${statements} Or let`);
     await sql(admin, statements);
     await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key);

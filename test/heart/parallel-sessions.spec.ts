@@ -4,17 +4,12 @@ import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import type { ManifestEntry } from '#archive';
 import { type Chunk, planChunks, type Table } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -36,8 +31,8 @@ describe('the plan', () => {
   test('reads a table whose owner might gain something as a whole, and the largest table first', () => {
     const [small, large] = [tableOf(1 * MiB, 128), { ...tableOf(400 * MiB, 51_200), oid: 2 }];
     expect(planChunks([small, large], PLANNABLE)).toEqual([
-      { table: large, number: 1, partBytes: 4 * MiB },
-      { table: small, number: 1, partBytes: 4 * MiB },
+      { table: large, number: 1, entryBytes: 4 * MiB },
+      { table: small, number: 1, entryBytes: 4 * MiB },
     ]);
   });
 
@@ -47,7 +42,7 @@ describe('the plan', () => {
     expect(chunks.length).toBeGreaterThan(20_000);
     expect(chunks.length).toBeLessThan(30_000);
     expectEveryBlockOnce(chunks, blocks);
-    const bytes = chunks.map(({ blocks }) => ((blocks?.end ?? 0) - (blocks?.first ?? 0)) * 8192);
+    const bytes = chunks.map((chunk) => ((chunk.blocks?.end ?? 0) - (chunk.blocks?.first ?? 0)) * 8192);
     expect(Math.max(...bytes)).toBeLessThanOrEqual(5 * MiB);
   });
 
@@ -56,7 +51,7 @@ describe('the plan', () => {
     expect(chunks.length).toBeLessThan(110_000);
   });
 
-  test('goes by the bytes of a table with what it keeps elsewhere, not by its blocks alone', () => {
+  test('counts the bytes of a table with its TOAST table, not only its blocks', () => {
     expect(planChunks([tableOf(400 * MiB, 100)], PLANNABLE).length).toBe(100);
     expect(planChunks([tableOf(400 * MiB, 10)], PLANNABLE).length).toBe(10);
   });
@@ -64,7 +59,7 @@ describe('the plan', () => {
   test.each([[tableOf(0, 0)], [tableOf(8 * KiB, 1)], [tableOf(5 * MiB, 640)], [tableOf(500 * MiB)]])(
     'reads a table as a whole that is empty, small, or cannot be read by blocks: %j',
     (table) => {
-      expect(planChunks([table], PLANNABLE)).toEqual([{ table, number: 1, partBytes: 4 * MiB }]);
+      expect(planChunks([table], PLANNABLE)).toEqual([{ table, number: 1, entryBytes: 4 * MiB }]);
     },
   );
 
@@ -95,7 +90,7 @@ test('a backup leaves no memory behind', async () => {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   const held = async () => {
-    // What ended a moment ago may still be on its way out.
+    // Recently ended connections may still hold memory.
     for (let round = 0; round < 5; round++) {
       collect();
       await sleep(20);
@@ -109,7 +104,7 @@ test('a backup leaves no memory behind', async () => {
 });
 
 describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
-  test('the same data gives the same entries byte for byte, whatever the lanes, and comes back', async () => {
+  test('the same data gives the same entries byte for byte with any number of parallel jobs', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s']);
@@ -134,7 +129,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(await stateOf(url, ['s'])).toEqual(before);
   });
 
-  test('four lanes see one instant beside a writer that never rests', async () => {
+  test('four parallel jobs see one instant beside a continuous writer', async () => {
     const url = await newDatabase(server);
     const [rows, each] = [20_000, 1_000];
     await sql(
@@ -177,13 +172,13 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     await writer.end();
   });
 
-  test('lanes that would wait for somebody who waits for us are left out, and the archive is whole', async () => {
+  test('sessions that would deadlock with another session are not used, and the archive is complete', async () => {
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
     const journal = new MemoryJournal();
     let truncating: Promise<unknown> | undefined;
     let state = 'waiting';
-    // As soon as the snapshot's own locks are there, somebody queues behind them, and in front of the lanes.
+    // As soon as the snapshot has its locks, another session queues behind them, ahead of the reader sessions.
     journal.onReport = ({ message }) => {
       if (message === 'Taking the snapshot')
         truncating ??= (async () => {
@@ -309,7 +304,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(contents[1]?.equals(contents[0] ?? Buffer.alloc(0))).toBe(true);
   });
 
-  test('indexes of large tables are made anew exactly, those of keys among them', async () => {
+  test('indexes of large tables are rebuilt exactly, including those of keys', async () => {
     const url = await newDatabase(server);
     await sql(
       url,

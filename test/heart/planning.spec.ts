@@ -1,23 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { listPlannable, listTables, Observer, readSequences, Session, takeSnapshot } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
+import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 const KiB = 1024;
-/** What the functions of an index, of its predicate and of statistics write into the server's log, with who ran them. */
+/** The lines that functions of indexes, predicates and statistics write to the server's log, with their caller. */
 const SAID = /ran as (\w+)/g;
 
 /** A relation of a table's owner and the worker. `worker`, `owner`, `other` and `third` are replaced by roles of the test's own. */
@@ -208,7 +203,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
     const before = log().length;
     const reading = readSequences(session, observer, ['s']).catch((error: unknown) => error);
     const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-    while ((await sql(url, waits))[0]?.['count'] !== '1') await sleep(20);
+    await eventually(async () => (await sql(url, waits))[0]?.['count'] === '1');
     await owner.query('COMMIT');
     expect(await reading).toMatchObject({ code: 'REPOSITORY_CHANGING', persistence: 'transient' });
     for (const connection of [session, observer]) await connection.close();
@@ -218,10 +213,10 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
 
   test('sequences are read that were used, set, or neither, and named where that cannot be told', async () => {
     const backedUp = async (url: string) => {
-      const { key, leftOut } = await runBackup(store, url, ['s']);
+      const { key, omissions } = await runBackup(store, url, ['s']);
       const { sequences } = (await DownloadedArchive.of(store, key)).manifest();
       const states = sequences.map(({ name, lastValue, isCalled }) => [name, lastValue, isCalled]);
-      return { states, leftOut: leftOut.filter((what) => what.includes('sequence')) };
+      return { states, omissions: omissions.filter((what) => what.includes('sequence')) };
     };
     const suffix = randomBytes(4).toString('hex');
     const url = await newDatabase(server);
@@ -235,7 +230,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
       ['set', '42', false],
       ['used', '1', true],
     ];
-    expect(await backedUp(url)).toEqual({ states: all, leftOut: [] });
+    expect(await backedUp(url)).toEqual({ states: all, omissions: [] });
     await sql(url, `CREATE ROLE owner_${suffix}; ALTER SEQUENCE s.set OWNER TO owner_${suffix}`);
     const [{ tells } = { tells: false }] = await sql<{ tells: boolean }>(
       url,
@@ -243,8 +238,8 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
     );
     expect(await backedUp(url)).toEqual(
       tells
-        ? { states: all, leftOut: [] }
-        : { states: all.with(1, ['set', '1', false]), leftOut: ['the state of the sequence s.set'] },
+        ? { states: all, omissions: [] }
+        : { states: all.with(1, ['set', '1', false]), omissions: ['the state of the sequence s.set'] },
     );
   });
 
@@ -287,7 +282,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
   });
 });
 
-/** Where a plan reads from: "Seq Scan on s.t", "Index Scan using i on s.t x". */
+/** The scans of a plan: "Seq Scan on s.t", "Index Scan using i on s.t x". */
 const SCANNED = /\bScan (?:using \S+ )?on (\S+)/g;
 
 (servers.debianPostgres ? test : test.skip)(

@@ -1,11 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Secret } from '#config';
+import { databaseOptions, openDatabase } from '#database';
+import { createLogger } from '#logging';
 import { freePort, ServerProcess } from '../../dev/index.js';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore } from '../support/heart.js';
 import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
 import { postgresUrl } from '../../libs/config/postgres-url.js';
+import { queueConnection } from '../../libs/queue/connection.js';
 
 const PGBOUNCER = '/usr/sbin/pgbouncer';
 const store = openStore(servers.s3);
@@ -23,7 +27,7 @@ async function pooler(target: string, mode: string): Promise<{ process: ServerPr
   writeFileSync(
     configuration,
     `[databases]\n* = host=${hostname} port=${server} user=${username} password=${password}\n` +
-      `[pgbouncer]\nlisten_addr =\nunix_socket_dir = ${folder}\nlisten_port = ${port}\nauth_type = any\npool_mode = ${mode}\n`,
+      `[pgbouncer]\nlisten_addr =\nunix_socket_dir = ${folder}\nlisten_port = ${port}\nauth_type = any\npool_mode = ${mode}\nserver_round_robin = 1\n`,
   );
   const started = await ServerProcess.start({
     name: 'PgBouncer',
@@ -63,6 +67,8 @@ function rootsSubstitute(): { uid: number; gid: number } | undefined {
 
     for (const mode of ['transaction', 'statement']) {
       const transactions = await pooler(url, mode);
+      // Of two connections that take turns, it gives a client the same one again and again.
+      await Promise.all([1, 2].map(() => sql(transactions.url, 'SELECT pg_sleep(0.1)')));
       await expect(runBackup(store, transactions.url, ['s'])).rejects.toMatchObject({
         code: 'POOLED_TRANSACTIONS',
         persistence: 'permanent',
@@ -70,6 +76,16 @@ function rootsSubstitute(): { uid: number; gid: number } | undefined {
       await expect(runRestore(store, transactions.url, ['s'], key)).rejects.toMatchObject({
         code: 'POOLED_TRANSACTIONS',
       });
+      const pooled = new Secret(transactions.url);
+      const logger = createLogger('test', 'silent');
+      for (const [setting, starting] of [
+        ['DATABASE_URL', openDatabase(databaseOptions(pooled))],
+        ['QUEUE_URL', queueConnection(pooled, 'producer', logger)],
+      ] as const)
+        await expect(starting).rejects.toMatchObject({
+          code: 'POOLED_TRANSACTIONS',
+          hint: expect.stringContaining(setting) as string,
+        });
       expect(await sql(url, `SELECT FROM pg_locks WHERE locktype = 'advisory'`)).toEqual([]);
       // Nor do its other clients find our settings.
       expect(await sql(transactions.url, 'SHOW search_path')).toEqual([{ search_path: '"$user", public' }]);

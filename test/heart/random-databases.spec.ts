@@ -1,22 +1,17 @@
 import fc from 'fast-check';
 import pg from 'pg';
 import { quoteIdentifier, quoteTable } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, openStore, servers, thorough } from '../support/servers.js';
+import { newDatabase, seed, storeOfTests, thorough } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 /** How many random databases are tried; more of them with RANDOM_DATABASES=3000. */
 const RUNS = Number(process.env['RANDOM_DATABASES'] ?? (thorough ? 300 : 20));
 
-/** So many are tried beside each other, each in a database of its own: a restore has its database alone. */
-const LANES = 3;
+/** The number of cases in parallel, each in a separate database, because a restore locks the repository. */
+const PARALLEL = 3;
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 /** Any text that PostgreSQL can hold: no NUL, no lone surrogates. */
 const text = fc
@@ -167,7 +162,7 @@ const table = fc
     name,
     kind: fc.constantFrom('', '', 'UNLOGGED'),
     columns: fc.uniqueArray(column, { maxLength: 5, selector: (one) => one.name }),
-    /** What only a table with an id of its own can have. */
+    /** Features that need a table with an id column. */
     withId: fc.option(
       fc.record({
         id: fc.constantFrom(
@@ -211,8 +206,8 @@ const tables = fc.uniqueArray(table, { maxLength: 5, selector: quoteTable });
 function createTable(one: Table, index: number): string {
   const { schema, kind, columns, withId } = one;
   const definitions = columns.map(
-    ({ name, type, notNull, unique }) =>
-      `${quoteIdentifier(name)} ${type.type} ${notNull ? 'NOT NULL' : ''} ${unique && type.ordered && withId?.partitioned !== true ? 'UNIQUE' : ''}`,
+    ({ name: label, type, notNull, unique }) =>
+      `${quoteIdentifier(label)} ${type.type} ${notNull ? 'NOT NULL' : ''} ${unique && type.ordered && withId?.partitioned !== true ? 'UNIQUE' : ''}`,
   );
   if (withId === null) return `CREATE ${kind} TABLE ${quoteTable(one)} (${definitions.join()})`;
   definitions.push(`${ID} ${withId.id} PRIMARY KEY`, `${REFERENCE} bigint`);
@@ -244,7 +239,7 @@ async function insertRows(client: pg.Client, one: Table): Promise<void> {
 function addForeignKeys(all: Table[]): string[] {
   const pairs = all.flatMap((one) => {
     const { reference } = one.withId ?? {};
-    // What is logged may not point to what is not.
+    // A logged table cannot reference an unlogged one.
     const targets = all.filter(({ withId, kind }) => withId !== null && kind === '');
     const target = targets[(reference?.to ?? 0) % targets.length];
     return reference && target ? [{ one: quoteTable(one), target: quoteTable(target), reference }] : [];
@@ -283,7 +278,7 @@ async function create(client: pg.Client, all: Table[]): Promise<void> {
 }
 
 test(`${RUNS} random databases come back as they were`, async () => {
-  const lane = async (_: unknown, number: number) => {
+  const run = async (_: unknown, number: number) => {
     const url = await newDatabase();
     const client = new pg.Client(url);
     await client.connect();
@@ -297,10 +292,10 @@ test(`${RUNS} random databases come back as they were`, async () => {
       await runRestore(store, url, SCHEMAS, key);
       expect(await stateOf(client, SCHEMAS)).toEqual(before);
     });
-    const numRuns = Math.floor((RUNS + number) / LANES);
-    await fc.assert(property, { numRuns, endOnFailure: true });
+    const numRuns = Math.floor((RUNS + number) / PARALLEL);
+    await fc.assert(property, { numRuns, seed: seed + number, endOnFailure: true });
     await client.end();
   };
-  const results = await Promise.allSettled(Array.from({ length: LANES }, lane));
+  const results = await Promise.allSettled(Array.from({ length: PARALLEL }, run));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }, 600_000);

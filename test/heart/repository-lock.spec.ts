@@ -4,20 +4,16 @@ import pg from 'pg';
 import { Secret } from '#config';
 import { Failure } from '#common';
 import type { BackupRequest } from '#engine';
-import type { ObjectStore } from '#storage';
+import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
 const LOCK = '8317692697400340340';
 /** Named as sessions of jobs are. */
 const JOB = 'snapshotd backup 9 0123abcd';
 const HELD = 'Waiting for the repository lock: held by ';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   /** URLs of a superuser, of the role that owns the repository, and of one that may do nothing but connect. */
@@ -128,7 +124,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     const { held, options } = waiting(owner, 300);
     const running = backUp(options);
     expect(await held).toContain(JOB);
-    await sleep(1_000);
+    await sleep(500);
     await job.end();
     expect((await running).entities).toBe(1);
   });
@@ -183,11 +179,11 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     }
     const left = `SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND pid NOT IN (${await pidOf(clients[0])})
                     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-    while ((await sql(admin, left))[0]?.['n'] !== '0') await sleep(20);
+    await eventually(async () => (await sql(admin, left))[0]?.['n'] === '0');
   });
 
   test("a takeover ends an earlier attempt's sessions, and looks at no other role's of that name", async () => {
-    const earlier = await connect(owner, `${JOB} lane 2`);
+    const earlier = await connect(owner, `${JOB} session 2`);
     const foreign = await connect(stranger, JOB);
     const gone = new Promise((resolve) => earlier.once('end', resolve));
     const { journal, options } = waiting(owner);

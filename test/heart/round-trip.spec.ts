@@ -3,16 +3,11 @@ import { Readable } from 'node:stream';
 import pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { quoteIdentifier, quoteTable } from '#postgres';
-import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 /** Loads every table of the archive beside the live one and compares row by row, both ways. */
 async function expectEqualRows(url: string, archive: DownloadedArchive): Promise<void> {
@@ -115,7 +110,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     await expectEqualRows(url, archive);
   });
 
-  test('is not changed by what the database or the role set', async () => {
+  test('is not changed by settings of the database or the role', async () => {
     const url = await newDatabase(server);
     const database = new URL(url).pathname.slice(1);
     await sql(
@@ -140,7 +135,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
   });
 });
 
-test('what cannot be in an archive is named in its manifest', async () => {
+test('the manifest names everything that the archive omits', async () => {
   const url = await newDatabase();
   await sql(
     url,

@@ -10,10 +10,10 @@ const VALUE = `swordfish, line 7, column swordfish: "swordfish"\nCOPY swordfish,
 interface Case {
   /** Of the table s.t, whose column v holds the value in its second row. */
   title: string;
-  /** What changes after the backup, with the table empty. */
+  /** Statements after the backup, with the table empty. */
   change: string;
   message: RegExp;
-  /** What only those see who may read rows, if there is more. */
+  /** The further text for users who may read rows, if any. */
   full?: RegExp;
   /** Whether the restore completes, and names a view that it did not refresh. */
   stale?: true;
@@ -32,7 +32,7 @@ const CASES: Case[] = [
     full: /says: relation "o.swordfish, line 7[^]*CONTEXT: COPY t, line 4, column m: "o\."sword/,
   },
   {
-    title: 'a label that an enum has no more',
+    title: 'a label that an enum lost',
     change: `ALTER TYPE s.mood RENAME VALUE 'swordfish, line 7, column swordfish: swordfish' TO 'calm'`,
     message: /the type s\.mood lacks labels of the archive, or has them in another order\.$/,
   },
@@ -123,7 +123,7 @@ describe.each(postgresMajors)(
       const { key } = await runBackup(store, url, ['s']);
       await sql(url, `TRUNCATE s.t; ${change}`);
       const failure = await runRestore(store, url, ['s'], key).then(
-        ({ leftOut }) => leftOut,
+        ({ omissions }) => omissions,
         (error: unknown) => error,
       );
       if (stale) {

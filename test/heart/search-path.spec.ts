@@ -1,18 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import type { ObjectStore } from '#storage';
 import { EvilSchema, unharmed } from '../support/evil-schema.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
-/** Enough rows for a second lane, and for a second session that makes statistics. */
+/** Enough rows for a second reader session and a second session for statistics. */
 const LARGE = 100_000;
 
 describe.each(postgresMajors)('%s', (_, server) => {
@@ -51,13 +46,14 @@ describe.each(postgresMajors)('%s', (_, server) => {
     const pooler = await StatementProxy.to(url);
     pooler.refusesOptions = true;
     const first = new Map<string, string>();
-    pooler.before = async ({ session, sql }) => void (first.has(session) || first.set(session, sql));
+    pooler.before = async (statement) =>
+      void (first.has(statement.session) || first.set(statement.session, statement.sql));
     try {
       const journal = new MemoryJournal();
       const { key } = await runBackup(store, pooler.url, ['s'], { journal });
       await runVerify(store, pooler.url, ['s'], key, { restoreDrill: true });
-      const { leftOut } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
-      expect(leftOut).toEqual([]);
+      const { omissions } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
+      expect(omissions).toEqual([]);
     } finally {
       await pooler.close();
     }
@@ -68,12 +64,12 @@ describe.each(postgresMajors)('%s', (_, server) => {
     expect(ours.map(([session]) => session.replace(/^snapshotd (\w+) 1 \w+/, '$1'))).toEqual([
       'backup',
       'backup observer',
-      'backup lane 2',
+      'backup session 2',
       'verify',
       'verify observer',
       'restore',
       'restore observer',
-      'restore lane 2',
+      'restore session 2',
     ]);
   });
 
@@ -98,7 +94,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
       await runVerify(store, url, ['s'], key, { restoreDrill: true });
     };
     await loaded();
-    // What was made while it was allowed is there to stay, and so is what belongs to somebody who may not create.
+    // Objects created while it was allowed stay, and so do those of an owner who may not create any.
     await sql(unharmed(url), 'REVOKE CREATE ON SCHEMA public FROM PUBLIC');
     await loaded();
     // A schema that is named as the owner, which "$user" means, may be anybody's.
@@ -131,13 +127,13 @@ describe.each(postgresMajors)('%s', (_, server) => {
         words: expect.any(String) as string,
       },
       hint:
-        'The schema public was left out of search_path because every role may create in it. ' +
+        'The schema public was omitted from search_path because every role may create in it. ' +
         'Run: REVOKE CREATE ON SCHEMA "public" FROM PUBLIC; ' +
-        `The schema public was left out of search_path because the role other_${owner} may create in it. ` +
+        `The schema public was omitted from search_path because the role other_${owner} may create in it. ` +
         `Run: REVOKE CREATE ON SCHEMA "public" FROM "other_${owner}";`,
     });
     await sql(url, `REVOKE CREATE ON SCHEMA public FROM PUBLIC, other_${owner}`);
-    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 1, leftOut: [] });
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ entities: 1, omissions: [] });
     // Somebody else's function is named, too.
     await sql(
       url,
@@ -146,13 +142,13 @@ describe.each(postgresMajors)('%s', (_, server) => {
     );
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       hint:
-        `The schema public was left out of search_path because the role other_${owner} owns it. ` +
+        `The schema public was omitted from search_path because the role other_${owner} owns it. ` +
         `Run: ALTER SCHEMA "public" OWNER TO "${owner}";`,
     });
     await sql(url, `ALTER SCHEMA public OWNER TO ${owner}`);
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       hint:
-        `The schema public was left out of search_path because the function public.other() in it belongs to the role other_${owner}. ` +
+        `The schema public was omitted from search_path because the function public.other() in it belongs to the role other_${owner}. ` +
         `Drop it, or make ${owner} its owner.`,
     });
   });
@@ -205,9 +201,9 @@ describe.each(postgresMajors)('%s', (_, server) => {
       );
     const indexes = await oids();
     const result = await runRestore(store, url, ['s'], key);
-    expect(result).toMatchObject({ entities: 2506, ...(old && { leftOut: [] }) });
+    expect(result).toMatchObject({ entities: 2506, ...(old && { omissions: [] }) });
     expect(await stateOf(url, ['s'])).toEqual(before);
-    // The index that needs the owner's path is kept; the others are made anew.
+    // The index that needs the owner's path is kept; the others are rebuilt.
     const kept = (await oids()).filter(({ oid }) => indexes.some((index) => index.oid === oid));
     expect(kept.map(({ name }) => name)).toEqual(['by_norm']);
     await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).resolves.toMatchObject({
@@ -238,7 +234,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
     expect(await stateOf(url, ['s'])).toEqual(before);
   });
 
-  test('what is reinstated is bound to the same functions as before', async () => {
+  test('reinstated objects use the same functions as before', async () => {
     await sql(
       url,
       `SET ROLE ${owner};

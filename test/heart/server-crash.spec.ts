@@ -40,8 +40,8 @@ test('a restore whose transaction id another one gets after a crash is not taken
   await sql(url, 'CREATE TABLE public.other (a int); TRUNCATE s.t; CHECKPOINT');
   const proxy = await StatementProxy.to(url);
   let crashed: Promise<void> | undefined;
-  proxy.before = async ({ sql }) => {
-    if (sql.startsWith('TRUNCATE')) await (crashed ??= crash());
+  proxy.before = async (statement) => {
+    if (statement.sql.startsWith('TRUNCATE')) await (crashed ??= crash());
   };
   const journal = new MemoryJournal();
   await expect(runRestore(store, proxy.url, ['s'], key, { journal })).rejects.toMatchObject({
@@ -51,7 +51,7 @@ test('a restore whose transaction id another one gets after a crash is not taken
   await crashed;
   const transaction = journal.notes.sessions[0]?.transaction ?? '';
   expect(transaction).toMatch(/^\d+$/);
-  // Whoever writes next: from here on all ids were given away that could have been its.
+  // The next writer: from here on the transaction's id cannot be given to another.
   for (let id = 0; id <= Number(transaction);) {
     const rows = await sql<{ id: string }>(
       url,

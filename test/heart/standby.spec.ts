@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '#postgres';
 import { EmbeddedPostgres } from '../../dev/index.js';
 import { DownloadedArchive } from '../support/archive.js';
+import { eventually } from '../support/eventually.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { openStore, servers, sql } from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
@@ -52,28 +52,22 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
     await primary?.stop();
   });
 
-  /** What the primary has committed by now is there, too. */
+  /** Waits until the standby has replayed everything that the primary has committed so far. */
   async function hasCaughtUp(): Promise<void> {
     const [{ lsn } = { lsn: '' }] = await sql<{ lsn: string }>(
       primary.url(),
       'SELECT pg_current_wal_insert_lsn() AS lsn',
     );
-    for (;;) {
-      const [row] = await sql<{ there: boolean }>(
-        standby.url(),
-        `SELECT pg_last_wal_replay_lsn() >= '${lsn}' AS there`,
-      );
-      if (row?.there === true) return;
-      await sleep(50);
-    }
+    const isThere = `SELECT pg_last_wal_replay_lsn() >= '${lsn}' AS there`;
+    await eventually(async () => (await sql<{ there: boolean }>(standby.url(), isThere))[0]?.there);
   }
 
-  test('is backed up but for what is unlogged, which is named, and the primary restores that', async () => {
+  test('is backed up without unlogged tables, which are named, and the primary restores the archive', async () => {
     await sql(primary.url(), "INSERT INTO s.t (v) VALUES ('newest')");
     await hasCaughtUp();
-    const { key, leftOut, entities } = await runBackup(store, standby.url(), ['s']);
+    const { key, omissions, entities } = await runBackup(store, standby.url(), ['s']);
     expect(entities).toBe(5001);
-    expect(leftOut.filter((what) => what.startsWith('s.'))).toEqual(['s.scratch', 's.scratch_id_seq']);
+    expect(omissions.filter((what) => what.startsWith('s.'))).toEqual(['s.scratch', 's.scratch_id_seq']);
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.manifest().tables.map(({ name }) => name)).toEqual(['t']);
 

@@ -1,5 +1,5 @@
 import type { ObjectStore } from '#storage';
-import { whatIsThere } from '../support/bucket-contents.js';
+import { whatIsThere } from '../support/bucket.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { contentsOf, largeTable } from '../support/large-table.js';
 import { S3_FAULTS, S3Proxy } from '../support/s3-proxy.js';

@@ -19,7 +19,7 @@ test('a restore that waits for a synchronous standby that is gone says so, and g
   const restoring = runRestore(store, server.url, ['s'], key, { journal });
   await told;
   expect(journal.messages.at(-1)).toBe(
-    'Waiting for a synchronous standby, without which nothing is committed (synchronous_standby_names is gone): start it, or take it off that list',
+    'Waiting for a synchronous standby to confirm the commit (synchronous_standby_names is gone): start it, or remove it from that list',
   );
   expect(journal.messages).toContain('Committing');
   await standbys('');

@@ -1,15 +1,10 @@
-import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, oneOf, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 
-let store: ObjectStore;
-beforeAll(() => {
-  store = openStore(servers.s3);
-});
-afterAll(() => store.close());
+const store = storeOfTests();
 
 describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
-  test('what belongs to the tables and lies in an unlisted schema is named by backups and restores', async () => {
+  test('backups and restores name dependent objects in unlisted schemas', async () => {
     const url = await newDatabase(server);
     await sql(
       url,
@@ -30,8 +25,8 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     for (let k = 100; k < 122; k++)
       await sql(url, `CREATE TABLE parts.many_${k} PARTITION OF app.many FOR VALUES IN (${k})`);
     const kept = () => sql(url, 'SELECT * FROM parts.kept');
-    const { key, leftOut } = await runBackup(store, url, ['app'], { definitions: 'off' });
-    expect(leftOut).toEqual([
+    const { key, omissions } = await runBackup(store, url, ['app'], { definitions: 'off' });
+    expect(omissions).toEqual([
       'definitions',
       'parts.event_2a (about 1 row)',
       'parts.grandchild (about 1 row)',
@@ -42,17 +37,17 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       'a, b.country, to which app.event refers',
     ]);
     const some = await runRestore(store, url, ['app'], key, { tables: ['app.event'] });
-    expect(some.leftOut).toEqual(['parts.event_2a (about 1 row)', 'the sequence parts.numbers']);
+    expect(some.omissions).toEqual(['parts.event_2a (about 1 row)', 'the sequence parts.numbers']);
     const base = await runRestore(store, url, ['app'], key, { tables: ['app.base'] });
-    expect(base.leftOut).toEqual([
+    expect(base.omissions).toEqual([
       'parts.grandchild (about 1 row)',
       'parts.kid (about 0 rows)',
       'app.heir (inherits from app.base, and was not chosen)',
     ]);
     const both = await runRestore(store, url, ['app'], key, { tables: ['app.base', 'app.heir'] });
-    expect(both.leftOut).toEqual(base.leftOut?.slice(0, 2));
+    expect(both.omissions).toEqual(base.omissions?.slice(0, 2));
     const all = await runRestore(store, url, ['app'], key);
-    expect(all.leftOut).toEqual(leftOut.slice(1, -1));
+    expect(all.omissions).toEqual(omissions.slice(1, -1));
     // As in a database that was made from definitions.
     await sql(url, 'REFRESH MATERIALIZED VIEW parts.kept WITH NO DATA');
     await runRestore(store, url, ['app'], key);

@@ -5,7 +5,7 @@ import { createLogger } from '#logging';
 import { newDatabase } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 
-test('a start that waits for the lock of the migrations names who holds it, and goes on when it is free', async () => {
+test('a start that waits for the lock of the migrations names its holder, and continues when it is free', async () => {
   const url = await newDatabase();
   const holder = new pg.Client({ connectionString: url, application_name: 'mallory' });
   await holder.connect();

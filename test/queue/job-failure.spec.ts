@@ -7,7 +7,7 @@ import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 import { jobFailure } from '../../libs/queue/job-failure.js';
 
-test.each(queues)('the %s queue keeps a failure whatever characters are in it', async (_title, queueUrl) => {
+test.each(queues)('the %s queue keeps a failure with any characters', async (_title, queueUrl) => {
   const url = new Secret(queueUrl ?? (await newDatabase()));
   const connection = await queueConnection(url, 'worker', createLogger('test', 'silent'));
   const name = `failures-${randomBytes(4).toString('hex')}`;

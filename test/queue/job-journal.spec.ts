@@ -1,19 +1,21 @@
 import { Queue, Worker } from 'bullmq';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { readSettings } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
+import { eventually } from '../support/eventually.js';
 import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
 import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import { DaemonReader } from '../../libs/queue/daemon-reader.js';
 import { JobJournal, type JobJournalOptions } from '../../libs/queue/job-journal.js';
 
 describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   let queue: DaemonJobQueue;
   let worker: Worker;
   let daemons: DaemonQueue;
+  let reader: DaemonReader;
   const journals: JobJournal[] = [];
 
   beforeAll(async () => {
@@ -29,7 +31,8 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const name = `journal-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, { ...connection, lockDuration: 60_000 });
-    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
+    reader = new DaemonReader(queue, new Keys(settings.secretKeys));
+    daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
   });
   afterEach(() => {
     for (const journal of journals.splice(0)) journal.close();
@@ -43,9 +46,9 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const job = (await worker.getNextJob(token)) as DaemonJob;
     const lost: unknown[] = [];
     const journal = new JobJournal(job, {
-      keys: daemons.keys,
+      keys: reader.keys,
       urlOf: (key) => key,
-      reload: () => daemons.find(job.id ?? ''),
+      reload: () => reader.find(job.id ?? ''),
       onLost: (failure) => lost.push(failure),
       onError: () => undefined,
       ...more,
@@ -55,17 +58,17 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   }
 
   async function untilStatusSays(id: string, message: string): Promise<void> {
-    while ((await daemons.status(id))?.progresssMessage !== message) await sleep(20);
+    await eventually(async () => (await reader.status(id))?.progresssMessage === message);
   }
 
-  test('an attempt that was overtaken writes nothing more, and is told so', async () => {
+  test('an attempt that was overtaken stops writing, and learns of it', async () => {
     const { id } = await daemons.start('BACKUP', 'somebody');
     const first = await attempt('1');
     await first.journal.note({ safetyKey: 'of the first' });
     await first.job.moveToWait('1');
     const second = await attempt('2');
     first.journal.report({ message: 'from the dead', current: 0, total: 0 });
-    while (first.lost.length === 0) await sleep(20);
+    await eventually(() => first.lost.length > 0);
     expect(first.lost).toEqual([expect.objectContaining({ code: 'WORKER_LOST_LOCK' })]);
     await expect(first.journal.note({})).rejects.toMatchObject({ code: 'WORKER_LOST_LOCK' });
     expect(await first.journal.isOvertaken()).toBe(true);
@@ -75,16 +78,16 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     await second.job.moveToFailed(new Error('done'), '2');
   });
 
-  test('a line that an attempt wrote after it was overtaken does not stand', async () => {
+  test('progress of an overtaken attempt is overwritten', async () => {
     const { id } = await daemons.start('BACKUP', 'somebody');
     let look: () => void = () => undefined;
     const looked = new Promise<void>((resolve) => (look = resolve));
     let wake: () => void = () => undefined;
     const awake = new Promise<void>((resolve) => (wake = resolve));
     const first = await attempt('1', {
-      // It is frozen just after it has seen that all is well.
+      // It is frozen just after its check.
       reload: async () => {
-        const now = await daemons.find(id);
+        const now = await reader.find(id);
         look();
         await awake;
         return now;
@@ -102,7 +105,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     await writing;
     expect(written.mock.calls).toEqual([[expect.objectContaining({ message: 'stale' })]]);
     await untilStatusSays(id, 'true');
-    while (first.lost.length === 0) await sleep(20);
+    await eventually(() => first.lost.length > 0);
     await second.job.moveToFailed(new Error('done'), '2');
   });
 });

@@ -4,7 +4,7 @@ import { createLogger } from '#logging';
 import { newDatabase, queues } from '../support/servers.js';
 import { ScheduleQueue } from '../../libs/queue/schedule-queue.js';
 
-test.each(queues)('the clock of the %s queue goes by the times it is given', async (_title, queueUrl) => {
+test.each(queues)('the clock of the %s queue uses the given times', async (_title, queueUrl) => {
   const url = new Secret(queueUrl ?? (await newDatabase()));
   const next = Date.now() + 12_345_678;
   const schedules = await ScheduleQueue.open(url, () => next, createLogger('test', 'silent'));

@@ -7,9 +7,10 @@ import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
 import type { DaemonJobQueue } from '../../libs/queue/daemon-job.js';
 import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import { DaemonReader } from '../../libs/queue/daemon-reader.js';
 
 test.each(queues)(
-  'of one mark there is one daemon on the %s queue, while it waits and after it has ended',
+  'the %s queue takes one job per mark, while it waits and after it has ended',
   async (_title, queueUrl) => {
     const QUEUE_URL = queueUrl ?? (await newDatabase());
     const settings = readSettings({
@@ -23,7 +24,8 @@ test.each(queues)(
     const name = `once-${randomBytes(4).toString('hex')}`;
     const queue: DaemonJobQueue = new Queue(name, connection);
     const worker = new Worker(name, undefined, connection);
-    const daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
+    const reader = new DaemonReader(queue, new Keys(settings.secretKeys));
+    const daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
     try {
       const start = () => daemons.startMarked('BACKUP of a: b', 'BACKUP', 'schedule a');
       const [first, ...others] = await Promise.all([start(), start(), start()]);
@@ -37,10 +39,10 @@ test.each(queues)(
       await job?.moveToFailed(new Error('It failed.'), 'token', false);
       expect(await start()).toMatchObject({ id, status: 'FAILED' });
       expect(await worker.getNextJob('token', { block: false })).toBeUndefined();
-      expect(await daemons.statusOfMarked(id, 'of another life')).toBeUndefined();
+      expect(await reader.statusOfMarked(id, 'of another life')).toBeUndefined();
       expect((await daemons.startMarked('another', 'BACKUP', 'schedule a')).id).not.toBe(id);
 
-      // What this did not ask for it neither takes for its own nor signs.
+      // It neither returns nor signs jobs that it did not add.
       for (const [mark, more] of [
         ['forged', { code: 'ab'.repeat(32) }],
         ['forged and not confirmed', { unconfirmed: true as const }],
@@ -50,7 +52,7 @@ test.each(queues)(
         const own = await daemons.startMarked(mark, 'BACKUP', 'schedule a');
         expect(own).toMatchObject({ type: 'BACKUP', status: 'STARTED' });
         expect(own.id).not.toBe(forged.id);
-        expect(await daemons.authenticStatus(forged.id ?? '')).toBeUndefined();
+        expect(await reader.authenticStatus(forged.id ?? '')).toBeUndefined();
         expect((await daemons.startMarked(mark, 'BACKUP', 'schedule a')).id).toBe(own.id);
       }
     } finally {

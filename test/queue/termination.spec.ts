@@ -8,15 +8,17 @@ import { queueConnection } from '../../libs/queue/connection.js';
 import { signedProgress } from '../../libs/queue/authentic-jobs.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
 import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import { DaemonReader } from '../../libs/queue/daemon-reader.js';
 
 const HOUR = 60 * 60 * 1000;
 
 afterEach(() => jest.restoreAllMocks());
 
-describe.each(queues)('on the %s queue, whatever the clock of the worker says,', (_title, queueUrl) => {
+describe.each(queues)('on the %s queue, with any clock of the worker,', (_title, queueUrl) => {
   let queue: DaemonJobQueue;
   let worker: Worker;
   let daemons: DaemonQueue;
+  let reader: DaemonReader;
   beforeAll(async () => {
     const QUEUE_URL = queueUrl ?? (await newDatabase());
     const settings = readSettings({
@@ -30,7 +32,8 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     const name = `terminated-${randomBytes(4).toString('hex')}`;
     queue = new Queue(name, connection);
     worker = new Worker(name, undefined, connection);
-    daemons = new DaemonQueue(queue, new Keys(settings.secretKeys), settings.daemonHistory, logger);
+    reader = new DaemonReader(queue, new Keys(settings.secretKeys));
+    daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
   });
   afterAll(async () => {
     await worker.close();
@@ -44,27 +47,30 @@ describe.each(queues)('on the %s queue, whatever the clock of the worker says,',
     return job;
   }
 
-  test.each([-HOUR, HOUR])('a daemon that has ended while it waited stays ended: %d ms off', async (off) => {
-    const { id } = await daemons.start('BACKUP', 'admin@example.org');
-    await daemons.terminate(id);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-    const job = await takenAt(Date.now() + off);
-    expect(job?.id).toBe(id);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-    await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
-  });
+  test.each([-HOUR, HOUR])(
+    'a job that was terminated while it waited stays FAILED: %d ms off',
+    async (off) => {
+      const { id } = await daemons.start('BACKUP', 'admin@example.org');
+      await daemons.terminate(id);
+      expect(await reader.status(id)).toMatchObject({ status: 'FAILED' });
+      const job = await takenAt(Date.now() + off);
+      expect(job?.id).toBe(id);
+      expect(await reader.status(id)).toMatchObject({ status: 'FAILED' });
+      await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
+      expect(await reader.status(id)).toMatchObject({ status: 'FAILED' });
+    },
+  );
 
-  test.each([-HOUR, HOUR])('one that a worker has ends when the worker says so: %d ms off', async (off) => {
+  test.each([-HOUR, HOUR])('a running job ends when its worker reports it: %d ms off', async (off) => {
     const { id } = await daemons.start('BACKUP', 'admin@example.org');
     const job = await takenAt(Date.now() + off);
     await daemons.terminate(id);
-    expect(await daemons.status(id)).toMatchObject({ status: 'STARTED' });
+    expect(await reader.status(id)).toMatchObject({ status: 'STARTED' });
     const line = { message: 'At work', current: 1, total: 2, attempt: 1, takeovers: 0 };
     const progress = { ...line, notes: { archives: [], sessions: [] } };
-    await job?.updateProgress(signedProgress(daemons.keys, job as DaemonJob, progress));
-    expect(await daemons.status(id)).toMatchObject({ status: 'IN_PROGRESS' });
+    await job?.updateProgress(signedProgress(reader.keys, job as DaemonJob, progress));
+    expect(await reader.status(id)).toMatchObject({ status: 'IN_PROGRESS' });
     await job?.moveToFailed(new UnrecoverableError('It was told to end.'), 'token', false);
-    expect(await daemons.status(id)).toMatchObject({ status: 'FAILED' });
+    expect(await reader.status(id)).toMatchObject({ status: 'FAILED' });
   });
 });

@@ -37,7 +37,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   });
   afterEach(() => queue.close());
 
-  test('of several workers that record a database at once, one does, and an administrator changes it', async () => {
+  test('one of several workers records its database, and an administrator changes it', async () => {
     await Promise.all([here, there, there].map((database) => registry.recordFirst(database)));
     const first = await registry.identity();
     if (first === undefined || first === 'forged') throw new Error('Nothing was recorded');
@@ -48,14 +48,14 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     const moved = await registry.accept({ ...here, databaseOid: 2 }, true);
     expect(await registry.identity()).toEqual(moved);
     expect(moved.predecessors).toEqual([first.identity]);
-    // Going back is a move as well, and nothing is its own predecessor.
+    // Moving back is a move too, and no database is its own predecessor.
     const back = await registry.accept(first.identity, true);
     expect(back.predecessors).toEqual([{ ...here, databaseOid: 2 }]);
     // Another repository has no predecessors.
     expect(await registry.accept({ ...here, databaseOid: 3 }, false)).toMatchObject({ predecessors: [] });
   });
 
-  test('what was not signed with SECRET_KEY is no record, and no heartbeat', async () => {
+  test('records and heartbeats without a code by SECRET_KEY do not count', async () => {
     const stranger = new WorkerRegistry(queue, new Keys([NEW]));
     await stranger.recordFirst(there);
     expect(await registry.identity()).toBe('forged');
@@ -67,12 +67,12 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     expect(await registry.beats()).toEqual([beat]);
     const job = await queue.getJob('worker-one');
     if (job === undefined) throw new Error('There is no heartbeat');
-    // Copied under another id, and one code used for the other kind of fact.
+    // A copy under another id, and a code used for the other kind of record.
     await queue.add('beat', job.data, { jobId: 'worker-two' });
     await (await queue.getJob('repository-identity'))?.updateData(job.data);
     expect(await registry.beats()).toEqual([beat]);
     expect(await registry.identity()).toBe('forged');
-    // Of any shape at all.
+    // Data of any shape.
     for (const data of [null, 7, 'x', [], { code: {} }] as unknown[])
       await queue.add('beat', data as never, {
         jobId: `worker-${JSON.stringify(data).length}${typeof data}`,
@@ -82,7 +82,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
     expect(await registry.beats()).toEqual([]);
   });
 
-  test('a record outlives the key that signed it, once a worker with both was there', async () => {
+  test('a worker with both keys renews the record of an earlier key', async () => {
     await registry.recordFirst(here);
     const after = new WorkerRegistry(queue, new Keys([NEW]));
     expect(await after.identity()).toBe('forged');

@@ -62,7 +62,7 @@ test.each<[S3Fault, string, string]>([
   [
     said('InvalidObjectState', "The operation is not valid for the object's storage class"),
     'STORE_REQUEST_FAILED permanent',
-    `${ANSWERED} 403 InvalidObjectState: The operation is not valid for the object's storage class. Bring the object back from its archive class (RestoreObject), then start again.`,
+    `${ANSWERED} 403 InvalidObjectState: The operation is not valid for the object's storage class. Restore the object from its archive class (RestoreObject), then start again.`,
   ],
   [
     said('KMS.DisabledException', 'k is disabled.', 400),
@@ -98,7 +98,7 @@ test.each<[S3Fault, string, string]>([
   store.close();
 });
 
-test('an answer without a body names the region that it names', async () => {
+test('an answer without a body tells the region of its header', async () => {
   proxy.fault = () => said('', '', 301, { 'x-amz-bucket-region': 'eu-central-1' });
   const store = open();
   const failure = await failureOf(store.check(signal));
@@ -106,7 +106,7 @@ test('an answer without a body names the region that it names', async () => {
   store.close();
 });
 
-test('a wrong region or key id is no fault of the network', async () => {
+test('a wrong region or key id is not reported as a network failure', async () => {
   const requests = proxy.requests.length;
   const [region, key] = [
     open({ region: 'eu central 1' }),
@@ -125,7 +125,7 @@ test('a wrong region or key id is no fault of the network', async () => {
   Object.assign(process.env, servers.s3.credentials);
 });
 
-test('an upload that the store lost is not asked for again, and one that it completed before counts', async () => {
+test('a lost upload is not retried, and an upload that an earlier request completed succeeds', async () => {
   const store = open({ retryForMs: 60_000 });
   let completed = 0;
   proxy.fault = ({ operation }) => {
@@ -147,7 +147,7 @@ test('an upload that the store lost is not asked for again, and one that it comp
   store.close();
 });
 
-test('codes that are not known are judged by their status', () => {
+test('the status decides about unknown codes', () => {
   expect([500, 503, 507, 429, 408].map((status) => remedyFor('New', status))).toEqual(
     Array(5).fill('request'),
   );

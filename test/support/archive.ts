@@ -8,10 +8,10 @@ import { servers } from './servers.js';
 
 const never = new AbortController().signal;
 
-/** unzip finds names beyond ASCII under such a locale only. */
+/** unzip needs a UTF-8 locale for names that are not ASCII. */
 const env = { ...process.env, LC_ALL: 'C.UTF-8' };
 
-/** An archive on disk, read by unzip: a program that is not ours. */
+/** An archive on disk, read by an independent program: unzip. */
 export class DownloadedArchive {
   private constructor(readonly file: string) {}
 
@@ -23,7 +23,7 @@ export class DownloadedArchive {
     return new DownloadedArchive(file);
   }
 
-  /** @throws Error with what unzip says when the zip is not sound */
+  /** Tests the zip. @throws Error with unzip's output if it is damaged */
   test(): string {
     return execFileSync('unzip', ['-t', this.file], { encoding: 'utf8', env });
   }
@@ -40,7 +40,7 @@ export class DownloadedArchive {
     });
   }
 
-  /** The lines of all chunks of a table without their headers: rows, where no value holds a line break. */
+  /** The lines of all chunks of a table without their headers. Each is a row, unless a value contains a line break. */
   rows(schema: string, name: string): string[] {
     const table = this.manifest().tables.find((one) => one.schema === schema && one.name === name);
     const files = this.readAll();
@@ -49,7 +49,7 @@ export class DownloadedArchive {
     );
   }
 
-  /** The bytes of all entries, by name, in one go. */
+  /** The bytes of all entries, by name. */
   readAll(): Map<string, Buffer> {
     const folder = mkdtempSync(`${this.file}-`);
     execFileSync('unzip', ['-qq', this.file, '-d', folder], { env });

@@ -1,4 +1,4 @@
 import { chromiumPath } from '../../tools/chromium.js';
 
-/** For tests that need a real browser; left out where there is none. */
+/** For tests in a browser; skipped without Chromium. */
 export const describeInBrowser = chromiumPath === undefined ? describe.skip : describe;

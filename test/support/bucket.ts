@@ -1,7 +1,7 @@
 import { ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { swift } from './servers.js';
 
-/** What lies in the bucket of the S3 server that can list uploads, by a client of its own. */
+/** Lists the objects and the multipart uploads below a prefix of Swift's bucket. */
 export async function whatIsThere(prefix: string): Promise<{ objects: string[]; uploads: string[] }> {
   const { endpoint, owner } = swift();
   const client = new S3Client({

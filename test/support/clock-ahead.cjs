@@ -1,8 +1,7 @@
 'use strict';
 
 /**
- * Loaded before a program (`node --require`), moves its clock ahead by 400 days: what its JavaScript takes for the time,
- * and nothing else.
+ * Loaded before a program (`node --require`), moves the clock of its JavaScript ahead by 400 days.
  */
 const AHEAD_MS = 400 * 24 * 60 * 60 * 1000;
 const { Date } = globalThis;

@@ -19,14 +19,14 @@ interface RunOptions {
   env?: Record<string, string>;
 }
 
-/** A command that runs, with what it has said so far. */
+/** A running command and its output so far. */
 export class RunningCommand {
   stderr = '';
   private readonly stdout: Promise<string>;
   private readonly exit: Promise<unknown>;
 
   constructor(readonly process: ChildProcess) {
-    if (process.stdout === null || process.stderr === null) throw new Error('it has no pipes');
+    if (process.stdout === null || process.stderr === null) throw new Error('The command has no pipes');
     this.stdout = text(process.stdout);
     process.stderr.setEncoding('utf8').on('data', (more: string) => (this.stderr += more));
     this.exit = once(process, 'close');
@@ -34,10 +34,10 @@ export class RunningCommand {
 
   async says(expected: RegExp): Promise<void> {
     const { stderr } = this.process;
-    if (stderr === null) throw new Error('it has no pipes');
+    if (stderr === null) throw new Error('The command has no pipes');
     while (!expected.test(this.stderr)) {
       if (this.process.exitCode !== null)
-        throw new Error(`it ended without saying ${expected}: ${this.stderr}`);
+        throw new Error(`The command ended without ${expected}: ${this.stderr}`);
       await Promise.race([once(stderr, 'data'), this.exit]);
     }
   }
@@ -49,7 +49,7 @@ export class RunningCommand {
   }
 }
 
-/** A user of the command line, with a home and a working folder of their own. */
+/** A user of the command line, with a separate home and working folder. */
 export class CommandLine {
   readonly folder = join(servers.folder, `user-${randomBytes(4).toString('hex')}`);
   readonly home = join(this.folder, 'home');
@@ -63,7 +63,7 @@ export class CommandLine {
     writeFileSync(join(this.programs, 'snapshotd'), script, { mode: 0o755 });
   }
 
-  /** What a shell of this user knows, where `snapshotd` is a command. */
+  /** The variables of this user's shell, where `snapshotd` is on PATH. */
   get shellEnvironment(): Record<string, string> {
     return {
       PATH: `${this.programs}:${process.env['PATH']}`,
@@ -85,12 +85,12 @@ export class CommandLine {
     return new RunningCommand(child);
   }
 
-  /** Runs it to its end; its output goes into pipes. */
+  /** Runs a command to its end, with its output in pipes. */
   run(args: string[], options: RunOptions = {}): Promise<Ended> {
     return this.start(args, options).ended();
   }
 
-  /** Runs it with --json, and gives the document. @throws Error when it does not end with 0 */
+  /** Runs a command with --json and parses its output. @throws Error if its exit code is not 0 */
   async json<Document>(...args: string[]): Promise<Document> {
     const { code, stdout, stderr } = await this.run([...args, '--json']);
     if (code !== 0) throw new Error(`snapshotd ${args.join(' ')} ends with ${code}: ${stderr}`);

@@ -12,17 +12,17 @@ export interface DatabaseCase {
   name: string;
   file: string;
   want: 'whole' | 'inplace' | 'honest' | 'refused' | 'told';
-  /** What the omissions must match, for `told`. */
+  /** For `told`: the pattern of the omissions. */
   told: RegExp;
   schemas: string[] | undefined;
   role: string | undefined;
-  /** For a server of its own. */
+  /** Settings that need a separate server. */
   settings: Record<string, string> | undefined;
   /** Whether all tables are truncated and all sequences moved. */
   spoilsAll: boolean;
-  /** Statements that spoil more. */
+  /** Further statements that spoil the database. */
   spoil: string;
-  /** Whether it is restored into an empty database too. */
+  /** Whether it is also restored into an empty database. */
   onEmpty: boolean;
 }
 
@@ -56,7 +56,7 @@ function readCase(name: string): DatabaseCase {
   };
 }
 
-/** Builds the case as psql does: statement by statement. An index that cannot be unique is part of a case. */
+/** Builds the case with psql, statement by statement. One case contains a unique index that cannot be built. */
 export async function build({ file }: DatabaseCase, url: string): Promise<void> {
   const { stderr } = await run(program('psql'), ['-X', '-q', '-f', file, url]);
   const errors = stderr
@@ -65,7 +65,7 @@ export async function build({ file }: DatabaseCase, url: string): Promise<void> 
   if (errors.length > 0) throw new Error(errors.join('\n'));
 }
 
-/** Builds a database from another one's definitions, without rows. */
+/** Builds a database from another one's schema definitions, without rows. */
 export async function buildFromDump(from: string, to: string): Promise<void> {
   const file = join(mkdtempSync(join(servers.folder, 'schema-')), 'schema.sql');
   await run(program('pg_dump'), ['-s', '-f', file, from]);

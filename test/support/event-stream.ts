@@ -1,9 +1,9 @@
 import type { DaemonStatus } from '#contracts';
 import type { Stack } from './stack.js';
 
-/** A client that listens to a daemon's events. */
+/** A client of a job's events. */
 export class EventStream {
-  /** All that came so far. */
+  /** Everything received so far. */
   text = '';
   /** Resolves when the stream has ended. */
   readonly ended: Promise<void>;
@@ -13,7 +13,7 @@ export class EventStream {
     private readonly stop: AbortController,
   ) {
     this.ended = this.read();
-    this.ended.catch(() => undefined); // Whoever waits hears of it.
+    this.ended.catch(() => undefined); // Only tests that await it handle the error.
   }
 
   static async open(stack: Stack, id: string, sessionToken = stack.sessionToken): Promise<EventStream> {

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from './servers.js';
 
-/** A URL of the same database for the test itself: its connections do not meet the database's search_path. */
+/** A URL of the same database whose connections ignore the database's search_path, for the test itself. */
 export function unharmed(url: string): string {
   const address = new URL(url);
   address.searchParams.set('options', '-c search_path=');
   return address.href;
 }
 
-/** What somebody with rights on a database can prepare against a superuser who connects to it. */
+/** A trap for a superuser who connects to the database, set by somebody with rights on it. */
 export class EvilSchema {
   private readonly proof = join(tmpdir(), `evil-${randomBytes(6).toString('hex')}`);
 
@@ -33,13 +33,13 @@ export class EvilSchema {
     return evil;
   }
 
-  /** What has run, each once. */
+  /** The names of the functions that ran. */
   calls(): string[] {
     if (!existsSync(this.proof)) return [];
     return [...new Set(readFileSync(this.proof, 'utf8').trim().split('\n'))].sort();
   }
 
-  /** A body that tells that it ran, in any transaction, and then gives a value. */
+  /** A function body that records its call outside any transaction and then returns a value. */
   body(name: string, value: string): string {
     const program = `'COPY (SELECT ''${name}'') TO PROGRAM ''cat >> ${this.proof}'''`;
     return `BEGIN EXECUTE ${program}; RETURN ${value}; END`;

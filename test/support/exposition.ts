@@ -5,7 +5,7 @@ export interface Sample {
   value: number;
 }
 
-/** What a scrape says. */
+/** A parsed scrape. */
 export interface Exposition {
   /** The types of the metrics, by name. */
   metrics: Map<string, string>;
@@ -20,8 +20,8 @@ const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([-+]?(?:\d[\d.]*(?:e[-+]?\d+)?
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)/g;
 
 /**
- * Reads Prometheus's text format, as strictly as Prometheus does.
- * @throws an Error that quotes the line that is none of the format, or the metric that has no type or comes twice
+ * Parses Prometheus's text format, as strictly as Prometheus.
+ * @throws Error that quotes an invalid line or names a metric without a type or with two
  */
 export function readExposition(text: string): Exposition {
   if (!text.endsWith('\n')) throw new Error('The last line does not end');

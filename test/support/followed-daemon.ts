@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import type { Stack } from './stack.js';
 
 const LOOK_EVERY_MS = 50;
 const ORDER = ['STARTED', 'IN_PROGRESS', 'ended'];
 
-/** Asks for a daemon's status all the time, from its start until well after its end. */
+/** Polls a job's status from its start until after its end. */
 export class FollowedDaemon {
   readonly seen: DaemonStatus[] = [];
   private readonly times: number[] = [];
@@ -17,7 +18,7 @@ export class FollowedDaemon {
     readonly id: string,
   ) {
     this.following = this.follow();
-    this.following.catch(() => undefined); // Whoever waits hears of it.
+    this.following.catch(() => undefined); // stop() and until() report the error.
   }
 
   private async follow(): Promise<void> {
@@ -32,7 +33,7 @@ export class FollowedDaemon {
     }
   }
 
-  /** Waits for a status, or for one whose message is like this; among those that are seen from now on. */
+  /** Waits for a later status that meets a condition or whose message matches. */
   async until(what: RegExp | ((status: DaemonStatus) => boolean)): Promise<DaemonStatus> {
     const fits =
       what instanceof RegExp ? ({ progresssMessage }: DaemonStatus) => what.test(progresssMessage) : what;
@@ -41,7 +42,7 @@ export class FollowedDaemon {
       const status = this.seen[next];
       if (status !== undefined && fits(status)) return status;
       if (status !== undefined && hasEnded(status))
-        throw new Error(`The daemon ended before that: ${JSON.stringify(status)}`);
+        throw new Error(`The job ended before that: ${JSON.stringify(status)}`);
     }
   }
 
@@ -49,7 +50,7 @@ export class FollowedDaemon {
     return this.until(hasEnded);
   }
 
-  /** When a message like this was first seen, in milliseconds since 1970. */
+  /** The time of the first status whose message matches, in milliseconds since 1970. */
   timeOf(message: RegExp): number | undefined {
     return this.times[this.seen.findIndex(({ progresssMessage }) => message.test(progresssMessage))];
   }
@@ -58,7 +59,7 @@ export class FollowedDaemon {
     return this.seen.map(({ progresssMessage }) => progresssMessage);
   }
 
-  /** Stops asking. Throws when a status ever went back, or one that had ended changed. */
+  /** Stops polling. @throws Error if a status went back, or changed after the end */
   async stop(): Promise<void> {
     this.stopped = true;
     await this.following;

@@ -1,19 +1,19 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { OWN_SCHEMAS, Secret } from '#config';
 import { createLogger } from '#logging';
 import { queueConnection } from '../../libs/queue/connection.js';
+import { eventually } from './eventually.js';
 import { sql } from './servers.js';
 
-/** Somebody who may write to the queue, and has no SECRET_KEY. */
+/** An attacker who may write to the queue but does not have SECRET_KEY. */
 export class Forger {
   private constructor(
     readonly daemons: Queue,
     readonly notifications: Queue,
     readonly workers: Queue,
-    /** Takes jobs as a worker does, one at a time. */
+    /** Takes jobs like a worker, one at a time. */
     private readonly worker: Worker,
     private readonly queueUrl: string,
   ) {}
@@ -33,14 +33,14 @@ export class Forger {
     );
   }
 
-  /** @returns a job as it is. */
+  /** Gets a job. @throws Error if it does not exist */
   async job(id: string, queue = this.daemons): Promise<Job> {
     const job = (await queue.getJob(id)) as Job | undefined;
     if (job === undefined) throw new Error(`There is no job ${id}`);
     return job;
   }
 
-  /** Gives a job another type, which BullMQ itself never does, and other data. */
+  /** Replaces a job's type, which BullMQ never does, and its data. */
   async replace(id: string, type: string, data: object): Promise<void> {
     if (this.queueUrl.startsWith('postgres')) {
       const job = `UPDATE ${OWN_SCHEMAS.queue}.job SET name = $2, data = $3 WHERE queue = 'daemons' AND id = $1`;
@@ -52,23 +52,22 @@ export class Forger {
     }
   }
 
-  /** Takes the job that is next, which is to be this one, and says that it has completed. */
+  /** Takes the next job, which must be this one, and completes it. */
   async complete(id: string, result: unknown): Promise<void> {
     const token = randomBytes(8).toString('hex');
-    let job: Job | undefined;
-    while ((job = (await this.worker.getNextJob(token, { block: false })) as Job | undefined) === undefined)
-      await sleep(20);
+    const job = await eventually(
+      async () => (await this.worker.getNextJob(token, { block: false })) as Job | undefined,
+    );
     if (job.id !== id) throw new Error(`The next job is ${job.id}, not ${id}`);
     await job.moveToCompleted(result, token, false);
   }
 
-  /** Waits until a worker is done with a job. @returns the job then */
+  /** Waits until a job has ended. */
   async ended(id: string, queue = this.daemons): Promise<Job> {
-    for (;;) {
+    return eventually(async () => {
       const job = await this.job(id, queue);
-      if (job.finishedOn !== undefined) return job;
-      await sleep(20);
-    }
+      return job.finishedOn !== undefined && job;
+    });
   }
 
   async close(): Promise<void> {
@@ -79,7 +78,7 @@ export class Forger {
   }
 }
 
-/** The name that a notification has for an address. */
+/** The name of an address in a notification. */
 export function addressName(url: string): string {
   return createHash('sha256').update(url).digest('hex').slice(0, 16);
 }

@@ -1,7 +1,6 @@
 /**
- * Starts the servers of the tests, once, and a set of its own for each of jest's workers: files that run at the same
- * time share none. What a machine lacks is said in a visible line and its tests are left out; in CI a lack is a
- * failure.
+ * Starts a separate set of servers for each of jest's workers, so that files that run at the same time share none. If a
+ * program is not installed, prints a line and skips its tests; in CI this is an error.
  */
 const { spawnSync } = require('node:child_process');
 const { existsSync, readdirSync } = require('node:fs');
@@ -18,12 +17,15 @@ const { chromiumPath } = require('../../dist/tools/chromium.js');
 const DEBIAN = '/usr/lib/postgresql';
 
 module.exports = async ({ maxWorkers }) => {
-  // Every server wants to hear of this process's exit.
+  // Every server listens for the exit of this process.
   process.setMaxListeners(0);
   globalThis.testServers = [];
   const lacks = missing();
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
-  if (lacks.length > 0 && process.env.CI) throw new Error(`CI must have it all. ${lacks.join(' ')}`);
+  if (lacks.length > 0 && process.env.CI) throw new Error(`CI needs all programs. ${lacks.join(' ')}`);
+
+  process.env.SEED ??= String(Date.now() % 1_000_000);
+  if (process.env.THOROUGH !== '1') process.stdout.write(`\nSamples of sweeps: SEED=${process.env.SEED}\n`);
 
   const sets = await Promise.all(Array.from({ length: maxWorkers }, startServers));
   process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
@@ -31,16 +33,15 @@ module.exports = async ({ maxWorkers }) => {
 
 function missing() {
   return [
-    EmbeddedRedis.available() || 'redis-server is not on PATH: nothing runs on the Redis queue.',
-    existsSync(DEBIAN) || "Debian's postgresql is not installed: nothing is compared with pg_dump.",
-    Swift.available() ||
-      'OpenStack Swift is not installed, or this is not root: nothing is shown on a real S3 server.',
+    EmbeddedRedis.available() || 'redis-server is not on PATH: the Redis queue.',
+    existsSync(DEBIAN) || "Debian's postgresql is not installed: comparisons with pg_dump.",
+    Swift.available() || 'OpenStack Swift is not installed, or this is not root: a real S3 server.',
     spawnSync('promtool', ['--version']).status === 0 ||
-      'promtool is not on PATH: nobody judges the alert rules. It comes with prometheus.',
-    chromiumPath !== undefined || 'Chromium is not installed: nothing is looked at in a browser.',
-    spawnSync('fish', ['--version']).status === 0 || 'fish is not on PATH: it completes nothing.',
-    spawnSync('zsh', ['--version']).status === 0 || 'zsh is not on PATH: it reads no script.',
-    spawnSync('tmux', ['-V']).status === 0 || 'tmux is not on PATH: nothing is typed at a terminal.',
+      'promtool is not on PATH: the alert rules. It comes with prometheus.',
+    chromiumPath !== undefined || 'Chromium is not installed: the console in a browser.',
+    spawnSync('fish', ['--version']).status === 0 || 'fish is not on PATH: its completion.',
+    spawnSync('zsh', ['--version']).status === 0 || 'zsh is not on PATH: its completion.',
+    spawnSync('tmux', ['-V']).status === 0 || 'tmux is not on PATH: the command line at a terminal.',
   ].filter((lack) => lack !== true);
 }
 
@@ -53,7 +54,7 @@ async function startServers() {
     return running.at(-1);
   };
 
-  // It takes the longest, and waits for most of that.
+  // Swift takes the longest, mostly waiting, so it starts in parallel.
   const swiftStarting = Swift.available()
     ? start(Swift.start(join(folder, 'swift'), ['archives']))
     : undefined;

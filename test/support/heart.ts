@@ -1,11 +1,10 @@
-import type { AttemptNotes, Progress } from '#contracts';
+import type { AttemptNotes, Journal, Progress } from '#contracts';
 import { Secret } from '#config';
 import { Keys } from '#keys';
 import {
   backup,
   type BackupRequest,
   type BackupResult,
-  type Journal,
   restore,
   type RestoreRequest,
   type RestoreResult,
@@ -15,7 +14,7 @@ import {
 } from '#engine';
 import type { ObjectStore } from '#storage';
 
-/** A journal that lives in memory and remembers everything. */
+/** A journal in memory. */
 export class MemoryJournal implements Journal {
   readonly lines: Progress[] = [];
   notes: AttemptNotes = { archives: [], sessions: [] };
@@ -39,10 +38,10 @@ export class MemoryJournal implements Journal {
   }
 }
 
-/** Sign the records of verifications. */
+/** The keys that sign verification records. */
 export const heartKeys = new Keys([new Secret('ab'.repeat(32))]);
 
-/** Runs the heart alone: no API, no queue. */
+/** Runs a backup by the engine alone, without the API and the queue. */
 export function runBackup(
   store: ObjectStore,
   url: string,
@@ -65,7 +64,7 @@ export function runRestore(
     allowExtraTables: false,
     fireEventTriggers: false,
     backupFirst: false,
-    // Into any database that a test likes.
+    // Tests restore into any database.
     otherDatabase: true,
     ...more,
   });
@@ -100,7 +99,7 @@ function common(store: ObjectStore, url: string, schemas: string[]): BackupReque
     compressionLevel: 1,
     definitions: 'auto',
     parallelJobs: 2,
-    // Small tables are cut up and read side by side as large ones are.
+    // Small enough that small tables are split and read in parallel, too.
     chunkBytes: 64 * 1024,
     journal: new MemoryJournal(),
     finishLater: () => undefined,

@@ -1,6 +1,6 @@
 import { newDatabase, sql } from './servers.js';
 
-/** A database with one table s.t whose archive takes several parts of an upload. @returns its URL */
+/** Creates a database with one table s.t whose archive takes several parts of a multipart upload. @returns its URL */
 export async function largeTable(server?: string, rows = 120_000): Promise<string> {
   const url = await newDatabase(server);
   await sql(
@@ -12,7 +12,7 @@ export async function largeTable(server?: string, rows = 120_000): Promise<strin
   return url;
 }
 
-/** What is in it, in one line. */
+/** A digest of the table. */
 export async function contentsOf(url: string): Promise<unknown> {
   return sql(url, 'SELECT count(*)::int AS rows, sum(hashtextextended(t::text, 0))::text AS sum FROM s.t t');
 }

@@ -1,6 +1,5 @@
 /**
- * Loaded into an API before anything else (NODE_OPTIONS=--require): writes down every route that is registered, by
- * whomever, from the server's first moment on. The product knows nothing of it.
+ * Loaded into an API before anything else (NODE_OPTIONS=--require), writes every registered route to a file.
  */
 const { subscribe } = require('node:diagnostics_channel');
 const { appendFileSync } = require('node:fs');

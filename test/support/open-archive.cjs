@@ -1,4 +1,4 @@
-/** Opens an archive in a process of its own and reads it to its end: says what came of it, and what memory it took. */
+/** Opens an archive in a separate process, reads it to its end, and prints the outcome and the peak memory. */
 const { createReadStream, readFileSync, statSync } = require('node:fs');
 const { Readable } = require('node:stream');
 const { openArchive } = require('../../dist/libs/archive/index.js');
@@ -22,7 +22,7 @@ async function outcome() {
 }
 
 outcome().then((result) => {
-  // Not resourceUsage(): a process inherits that figure from the one that started it.
+  // Not resourceUsage(): a process inherits that figure from its parent.
   const [, kilobytes] = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'));
   process.stdout.write(JSON.stringify({ ...result, peak: Number(kilobytes) * 1024 }));
 });

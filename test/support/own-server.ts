@@ -14,14 +14,14 @@ export interface OwnPostgresOptions {
   settings?: Record<string, string>;
 }
 
-/** A server of a test's own, which can be ended in any way and started again as the same one. */
+/** A server for one test, which can be stopped in any way and started again with the same data. */
 export class OwnServer {
   private constructor(
     private readonly start: () => Promise<Running>,
     private running: Running,
   ) {}
 
-  /** With an append-only file. */
+  /** Starts a Redis with an append-only file. */
   static redis(): Promise<OwnServer> {
     const folder = newFolder('redis');
     return OwnServer.from((port) => EmbeddedRedis.start({ folder, ...port }));
@@ -50,7 +50,7 @@ export class OwnServer {
     return this.running.url;
   }
 
-  /** All that it has logged. */
+  /** Its whole log. */
   log(): string {
     return this.running.process.logTail(Infinity);
   }
@@ -62,7 +62,7 @@ export class OwnServer {
     await this.running.stop();
   }
 
-  /** Starts it again, on the same port, with what it had kept. */
+  /** Starts it again on the same port with the same data. */
   async startAgain(): Promise<void> {
     this.running = await this.start();
   }
@@ -72,12 +72,12 @@ export class OwnServer {
   }
 }
 
-/** Queues of a test's own on all backends, and the signal that ends them at once. */
+/** Separate queues on each backend, and the signal that ends them at once. */
 export const ownQueues: [string, () => Promise<OwnServer>, NodeJS.Signals][] = [
   ...(servers.redis
     ? [['Redis', () => OwnServer.redis(), 'SIGKILL'] as [string, () => Promise<OwnServer>, NodeJS.Signals]]
     : []),
-  // Immediate shutdown: of the processes of PostgreSQL, the first one alone cannot be killed without leaving others.
+  // Immediate shutdown: killing only PostgreSQL's first process leaves the others running.
   ['PostgreSQL', () => OwnServer.postgres(), 'SIGQUIT'],
 ];
 

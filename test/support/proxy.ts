@@ -1,21 +1,21 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A network between a client and a server that can be slow or stall, and that can break. */
+/** A network between a client and a server that can be slow, stall or break. */
 export class Proxy {
   private readonly pairs = new Set<[Socket, Socket]>();
   private stalled = false;
-  /** Breaks every connection after so many bytes from the server. */
+  /** Breaks every connection after this number of bytes from the server. */
   breakAfterBytes = Infinity;
-  /** Lets no more than about so much through from the server, on each connection. */
+  /** Limits the rate from the server on each connection. */
   bytesPerSecond = Infinity;
-  /** How many connections were broken. */
+  /** The number of broken connections. */
   broken = 0;
 
   private constructor(
     private readonly server: Server,
     readonly url: string,
-    /** Where new connections lead. */
+    /** The server of new connections. */
     public target: string,
   ) {}
 
@@ -57,7 +57,7 @@ export class Proxy {
     }
   }
 
-  /** From now on nothing passes, and nothing is refused either. */
+  /** Passes nothing on, without refusing connections. */
   stall(): void {
     this.stalled = true;
     for (const [client, server] of this.pairs) {
@@ -81,7 +81,7 @@ export class Proxy {
     await once(this.server, 'close');
   }
 
-  /** After it was closed: it is there again, at the same address. */
+  /** Listens again at the same address after close(). */
   async reopen(): Promise<void> {
     this.server.listen(Number(new URL(this.url).port), '127.0.0.1');
     await once(this.server, 'listening');

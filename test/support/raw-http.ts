@@ -7,8 +7,8 @@ export interface RawAnswer {
 }
 
 /**
- * A connection that takes any bytes for a request, as no well-behaved client would send them, and reads what is
- * answered. It is opened anew when the server has closed it.
+ * A connection that sends any bytes as a request, valid or not, and parses the answer. It reconnects if the server has
+ * closed it.
  */
 export class RawConnection {
   private socket: Socket | undefined;
@@ -21,7 +21,7 @@ export class RawConnection {
   /**
    * Sends a request and waits for its answer.
    * @returns undefined when the server closed the connection instead
-   * @throws Error when nothing happens for so long
+   * @throws Error if there is no answer in time
    */
   async ask(request: Buffer, withinMs: number): Promise<RawAnswer | undefined> {
     if (this.ended || this.received !== '') this.open();

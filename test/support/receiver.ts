@@ -8,14 +8,14 @@ export interface Received {
   path: string;
   headers: IncomingHttpHeaders;
   body: string;
-  /** What was answered. */
+  /** The status of the answer. */
   status: number;
 }
 
-/** Somebody who is told: a server on loopback that keeps all that comes. */
+/** A receiver of notifications: a server on loopback that records all requests. */
 export class Receiver {
   readonly received: Received[] = [];
-  /** What is answered to whom: a status, and where to go. */
+  /** Gives the answer to a request: a status, and a location for redirects. */
   answer: (request: Omit<Received, 'status'>) => { status: number; location?: string } = () => ({
     status: 204,
   });
@@ -41,7 +41,7 @@ export class Receiver {
     return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** Waits until so many requests have come that are as they should be, and gives these. */
+  /** Waits for this number of matching requests and gives them. */
   async until(count: number, wanted: (request: Received) => boolean): Promise<Received[]> {
     for (;;) {
       const found = this.received.filter(wanted);

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
-/** The object store's own refusal, or a connection that breaks: before or after the store has carried it out. */
+/** An error answer of the object store, or a connection that breaks before or after the store carries out the request. */
 export type S3Fault =
   | { status: number; code: string; message?: string; headers?: Record<string, string> }
   | 'cut request'
@@ -19,10 +19,10 @@ export const S3_FAULTS: S3Fault[] = [
   'cut answer',
 ];
 
-/** The store's own sentences for codes that the product explains by them. */
+/** The store's sentences that the product shows. */
 const SENTENCES: Record<string, string> = { AccessDenied: 'Access Denied' };
 
-/** What a request asks for, by the name that S3 has for it. */
+/** The S3 name of a request's operation. */
 export type S3Operation =
   | 'CreateMultipartUpload'
   | 'UploadPart'
@@ -38,20 +38,20 @@ export type S3Operation =
 
 export interface S3Request {
   operation: S3Operation;
-  /** Path and query, and the range: the same when the request is sent again. */
+  /** Path, query and range: the same when the request is retried. */
   what: string;
-  /** Of its body. */
+  /** The size of its body. */
   bytes: number;
 }
 
-/** An object store in front of another one that fails as real ones do. */
+/** A proxy of an object store that fails like real ones. */
 export class S3Proxy {
   /** All requests so far. */
   readonly requests: S3Request[] = [];
-  /** Decides for each request how it fails; the request waits for that. */
+  /** Decides how each request fails; the request waits for it. */
   fault: (request: S3Request) => S3Fault | undefined | Promise<S3Fault | undefined> = () => undefined;
 
-  /** What it calls the version of each object, as a bucket with versions does; asked for each answer. */
+  /** The version ID for each answer, as in a bucket with versioning. */
   versionId: (request: S3Request) => string | undefined = () => undefined;
 
   private constructor(
@@ -71,23 +71,23 @@ export class S3Proxy {
   }
 
   /**
-   * From now on each request fails when it is sent for the first time.
-   * @param faultOf how, by the request's number
-   * @returns how many have
+   * Makes each request fail the first time that it is sent.
+   * @param faultOf gives the fault by the request's number
+   * @returns a function that gives the number of failed requests
    */
   failEachOnce(faultOf: (number: number) => S3Fault | undefined): () => number {
     const failed = new Set<string>();
     this.fault = ({ operation, what }) => {
-      // An upload that is begun anew has a new id, and is the same to us.
-      const request = `${operation} ${what.replace(/uploadId=[^& ]*/, '')}`;
-      if (failed.has(request)) return undefined;
-      failed.add(request);
+      // A multipart upload that starts over has a new ID but counts as the same.
+      const asked = `${operation} ${what.replace(/uploadId=[^& ]*/, '')}`;
+      if (failed.has(asked)) return undefined;
+      failed.add(asked);
       return faultOf(failed.size);
     };
     return () => failed.size;
   }
 
-  /** How often an operation was asked for. */
+  /** The number of requests for an operation. */
   count(operation: S3Operation): number {
     return this.requests.filter((one) => one.operation === operation).length;
   }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import type { Settings } from '#config';
@@ -18,15 +18,15 @@ interface Servers {
   swift?: { endpoint: string; owner: Record<string, string>; reader: Record<string, string> };
 }
 
-/** Those of the sets that global-setup.cjs started which are this process's own. */
+/** The servers of this process, out of the sets that global-setup.cjs started. */
 export const servers = ownServers();
 
 const ownPostgres = process.env['TEST_POSTGRES_URL'];
 
-/** Whether to try all of what `npm test` tries a part of: `npm run test:faults` has the time. */
+/** Whether sweeps run whole, with THOROUGH=1, or as the sample of `npm test`. */
 export const thorough = process.env['THOROUGH'] === '1' || ownPostgres !== undefined;
 
-/** Both PostgreSQL majors where both can be had, and the one that is named: titles and URLs for describe.each. */
+/** The installed PostgreSQL majors and that of TEST_POSTGRES_URL: titles and URLs for describe.each. */
 export const postgresMajors: [string, string][] = [
   ['the embedded PostgreSQL', servers.postgres],
   ...(servers.debianPostgres
@@ -35,13 +35,26 @@ export const postgresMajors: [string, string][] = [
   ...(ownPostgres ? [['the PostgreSQL of TEST_POSTGRES_URL', ownPostgres] as [string, string]] : []),
 ];
 
-/** Of servers between which no difference is expected the one at a place of their list; all of them when thorough. */
+/** The seed of this run's samples, which global-setup.cjs prints. SEED=… repeats one. */
+export const seed = Number(process.env['SEED'] ?? 1);
+
+/** All of a sweep with THOROUGH=1; otherwise a random sample of this size, in the sweep's order. */
+export function sample<Item>(sweep: Item[], size: number): Item[] {
+  if (thorough) return sweep;
+  const rank = (index: number) => createHash('md5').update(`${seed} ${index}`).digest('hex');
+  const chosen = new Set(
+    [...sweep.keys()].toSorted((one, other) => (rank(one) < rank(other) ? -1 : 1)).slice(0, size),
+  );
+  return sweep.filter((_, index) => chosen.has(index));
+}
+
+/** One of several servers that are expected to behave the same; all of them with THOROUGH=1. */
 export function oneOf<Server>(all: Server[], place: number): Server[] {
   const first = place % all.length;
   return thorough ? all : all.slice(first, first + 1);
 }
 
-/** Both queues where both can be had. The PostgreSQL one lives in the database of the accounts. */
+/** The installed queues. The PostgreSQL queue is in the database of the accounts. */
 export const queues: [string, string | undefined][] = [
   ...(servers.redis ? [['Redis', servers.redis] as [string, string]] : []),
   ['PostgreSQL', undefined],
@@ -54,7 +67,7 @@ function ownServers(): Servers {
   return own;
 }
 
-/** For tests that need the S3 server with signatures and rights; left out where there is none. */
+/** For tests on OpenStack Swift; skipped if it is not installed. */
 export const describeOnSwift = servers.swift ? describe : describe.skip;
 
 export function swift() {
@@ -62,7 +75,7 @@ export function swift() {
   return servers.swift;
 }
 
-/** A new empty database. @returns its URL */
+/** Creates an empty database. @returns its URL */
 export async function newDatabase(server = servers.postgres): Promise<string> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   const client = new pg.Client(server);
@@ -74,7 +87,23 @@ export async function newDatabase(server = servers.postgres): Promise<string> {
   return url.href;
 }
 
-/** Runs statements on a connection of their own and gives the rows of the last one. */
+/** Creates an empty database and an ordinary role that may create schemas in it. @returns URLs of a superuser and of the role */
+export async function newOwnedDatabase(
+  server = servers.postgres,
+): Promise<{ admin: string; url: string; role: string; database: string }> {
+  const admin = await newDatabase(server);
+  const role = `owner_${randomBytes(4).toString('hex')}`;
+  const url = new URL(admin);
+  const database = url.pathname.slice(1);
+  await sql(
+    admin,
+    `CREATE ROLE ${role} LOGIN PASSWORD 'pw'; GRANT CREATE ON DATABASE ${database} TO ${role}`,
+  );
+  [url.username, url.password] = [role, 'pw'];
+  return { admin, url: url.href, role, database };
+}
+
+/** Runs statements on a new connection and gives the rows of the last one. */
 export async function sql<Row extends pg.QueryResultRow>(
   url: string,
   text: string,
@@ -107,7 +136,7 @@ export function storeSettings(endpoint: string, more: Partial<Settings['store']>
   };
 }
 
-/** A store at an endpoint; the credentials go where the SDK's chain looks first. */
+/** Opens a store. The credentials become environment variables, where the SDK looks first. */
 export function openStore(
   { endpoint, credentials }: S3Access,
   more: Partial<Settings['store']> = {},
@@ -116,7 +145,14 @@ export function openStore(
   return new ObjectStore(storeSettings(endpoint, more));
 }
 
-/** Puts an object into the embedded S3 server that no backup would make. */
+/** Opens the embedded store for the tests of a file and closes it after them. */
+export function storeOfTests(): ObjectStore {
+  const store = openStore(servers.s3);
+  afterAll(() => store.close());
+  return store;
+}
+
+/** Writes an object into the embedded S3 server. */
 export async function putBytes(key: string, bytes: Buffer): Promise<void> {
   const client = new S3Client({
     endpoint: servers.s3.endpoint,

@@ -2,40 +2,33 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type DaemonStatus, hasEnded } from '#contracts';
-import { apiReady, freePort, type ServerProcess, startApp } from '../../dev/index.js';
+import { apiReady, Client, freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { newDatabase, servers, sql } from './servers.js';
 
 const DIST = join(process.cwd(), 'dist');
-/** Longer than the API remembers whose a token is. */
-const FORGOTTEN_AFTER_MS = 60;
+/** Longer than the API caches the account of a token. */
+const CACHED_FOR_MS = 60;
 
 export interface StackOptions {
-  /** The URL of the queue; the database's own when missing. */
+  /** The URL of the queue; the accounts' database if missing. */
   queueUrl?: string | undefined;
   workers?: number;
   env?: Record<string, string>;
-  /** Waits for it to be ready unless told otherwise. */
+  /** Whether to wait until it is ready; true if missing. */
   wait?: boolean;
 }
 
-export interface Answer<Body> {
-  status: number;
-  headers: Headers;
-  body: Body;
-}
-
-/** The API and its workers as real processes, on a database of their own. */
-export class Stack {
-  private token = '';
-
+/** A client of an API and its workers, which run as real processes on a separate database. */
+export class Stack extends Client {
   private constructor(
     readonly env: Record<string, string>,
-    readonly url: string,
+    url: string,
     readonly folder: string,
     public api: ServerProcess,
     readonly workers: ServerProcess[],
-  ) {}
+  ) {
+    super(url);
+  }
 
   static readonly secretKey = 'b3BlbiBzZXNhbWUsIHRoZSBrZXkgb2YgdGhlc2UgdCE=';
   static readonly administrator = { email: 'platform@example.org', password: 'correct horse battery' };
@@ -53,7 +46,7 @@ export class Stack {
     const env: Record<string, string> = {
       SECRET_KEY: Stack.secretKey,
       DATABASE_URL: database,
-      // A database of Redis for each stack: ids begin at 1, and no stack takes another's daemons.
+      // A Redis database for each stack: ids begin at 1, and no stack takes another's jobs.
       QUEUE_URL: queueUrl === undefined ? database : `${queueUrl}/${nextRedisDatabase()}`,
       S3_ENDPOINT: servers.s3.endpoint,
       S3_BUCKET: 'archives',
@@ -96,68 +89,17 @@ export class Stack {
     return worker;
   }
 
-  async login(credentials = Stack.administrator): Promise<string> {
-    const { body } = await this.call<{ sessionToken: string }>('POST', '/auth/v1/session', credentials);
-    this.token = body.sessionToken;
-    return this.token;
+  override login(credentials = Stack.administrator): Promise<string> {
+    return super.login(credentials);
   }
 
-  get sessionToken(): string {
-    return this.token;
-  }
-
-  /** Changes an account, a session or a key behind the API's back, and waits until it asks the database anew. */
+  /** Changes an account, a session or a key in the database, and waits until the API reads it again. */
   async changeByHand(statement: string, values: unknown[] = []): Promise<void> {
     await sql(this.env['DATABASE_URL'] ?? '', statement, values);
-    await sleep(FORGOTTEN_AFTER_MS);
+    await sleep(CACHED_FOR_MS);
   }
 
-  async call<Body = { reason: string }>(
-    method: string,
-    path: string,
-    body?: unknown,
-    headers: Record<string, string> = { sessionToken: this.token },
-  ): Promise<Answer<Body>> {
-    const response = await fetch(this.url + path, {
-      method,
-      headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...headers },
-      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    const json = (response.headers.get('content-type') ?? '').includes('json');
-    return {
-      status: response.status,
-      headers: response.headers,
-      body: (json && text !== '' ? JSON.parse(text) : text) as Body,
-    };
-  }
-
-  async startBackup(): Promise<DaemonStatus> {
-    return (await this.call<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', {})).body;
-  }
-
-  async status(id: string): Promise<DaemonStatus> {
-    return (await this.call<DaemonStatus>('GET', `/repo/v1/daemonStatus/${id}`)).body;
-  }
-
-  /** Polls until the daemon has ended, or until it is as the condition wants it; gives all statuses seen. */
-  async watch(id: string, until = (status: DaemonStatus) => hasEnded(status)): Promise<DaemonStatus[]> {
-    const seen: DaemonStatus[] = [];
-    for (;;) {
-      const status = await this.status(id);
-      seen.push(status);
-      if (until(status) || hasEnded(status)) return seen;
-      await sleep(50);
-    }
-  }
-
-  async finished(id: string): Promise<DaemonStatus> {
-    const last = (await this.watch(id)).at(-1);
-    if (last === undefined) throw new Error(`no status of daemon ${id}`);
-    return last;
-  }
-
-  /** All that the processes wrote, for the search for secrets. */
+  /** Everything that the processes logged. */
   logs(): string {
     return readdirSync(this.folder)
       .filter((name) => name.endsWith('.log'))
@@ -171,7 +113,7 @@ export class Stack {
   }
 }
 
-/** Counted in a file, because each test file has an environment of its own. */
+/** Counts in a file, because each test file has a separate module registry. */
 export function nextRedisDatabase(): number {
   const file = join(servers.folder, 'redis-databases');
   const next = (existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0) + 1;

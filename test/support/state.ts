@@ -52,14 +52,14 @@ const CATALOGUE = {
      WHERE n.nspname = ANY ($1) ORDER BY 1`,
 };
 
-/** All in one question, because it is asked very often. */
+/** One query for everything, because the tests run it very often. */
 const WHOLE_CATALOGUE = `SELECT ${Object.entries(CATALOGUE)
   .map(([name, query]) => `(SELECT json_agg(fact) FROM (${query}) AS fact) AS ${name}`)
   .join(', ')}`;
 
 /**
- * All that a restore must bring back, or must leave alone: every row as text, every sequence, and of the
- * catalogue what pg_dump does not show as well.
+ * Everything that a restore must bring back or leave as it is: all rows as text, all sequences, and the parts of the
+ * catalog that pg_dump does not show.
  */
 export async function stateOf(
   database: string | pg.Client,
@@ -81,7 +81,7 @@ async function catalogueOf(client: pg.Client, schemas: string[]): Promise<Record
   return rows[0] ?? {};
 }
 
-/** Relations that one statement reads: a server has room for a limited number of locks. */
+/** Relations per statement: the server has room for a limited number of locks. */
 const BATCH = 500;
 
 interface Relation {
@@ -120,12 +120,11 @@ function rowsOf(relation: Relation): string {
   return `SELECT ${quoteLiteral(name)} AS name, to_json(array(${rows})) AS rows`;
 }
 
-/** Schema and data as Debian's pg_dump shows them, for a server of its own version. */
+/** Schema and data in Debian's pg_dump, for a server of the same version. */
 export async function pgDump(url: string, schemas: string[]): Promise<string> {
   const binaries = servers.debianPostgres?.binaries ?? '';
   const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
   const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
-  // Random words that newer versions print around a dump.
-  // An internal trigger is called by its OID.
+  // Removes the random words around a dump and the OIDs in the names of internal triggers.
   return stdout.replace(/^\\(un)?restrict .*$/gm, '').replace(/(RI_ConstraintTrigger_\w)_\d+/g, '$1');
 }

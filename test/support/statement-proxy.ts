@@ -14,14 +14,14 @@ const SSL_REQUEST = 80877103;
 const GSS_REQUEST = 80877104;
 
 /**
- * A network between PostgreSQL and its clients that sees every statement before the server does, and can hold
- * it back. It understands of the protocol what that takes, and nothing of what the server answers.
+ * A proxy of PostgreSQL that sees every statement before the server and can hold it back. It parses only the client's
+ * messages.
  */
 export class StatementProxy {
   private readonly sockets = new Set<Socket>();
-  /** A statement goes on to the server when this has resolved. */
+  /** Called before each statement, which is passed on when the promise resolves. */
   before: (statement: Statement) => Promise<void> = async () => {};
-  /** Whether startup parameters are refused that PgBouncer refuses, such as `options`. */
+  /** Whether to reject the startup parameters that PgBouncer rejects, such as `options`. */
   refusesOptions = false;
 
   private constructor(
@@ -64,14 +64,14 @@ export class StatementProxy {
     for await (const bytes of client) {
       waiting = Buffer.concat([waiting, bytes as Buffer]);
       for (;;) {
-        // Only a session's first message has no letter ahead of its length.
+        // Only the first message of a session has no type byte before its length.
         const message = nextMessage(waiting, session === undefined ? 0 : 1);
         if (message === undefined) break;
         waiting = waiting.subarray(message.length);
         if (session === undefined) {
           const code = message.readInt32BE(4);
           if (code === SSL_REQUEST || code === GSS_REQUEST) {
-            client.write('N'); // What is encrypted cannot be read here.
+            client.write('N'); // The proxy cannot read encrypted messages.
             continue;
           }
           if (code !== CANCEL_REQUEST) {
@@ -99,7 +99,7 @@ export class StatementProxy {
   }
 }
 
-/** @returns undefined while it is not there as a whole */
+/** @returns undefined if the message is incomplete */
 function nextMessage(bytes: Buffer, letters: number): Buffer | undefined {
   if (bytes.length < letters + 4) return undefined;
   const length = letters + bytes.readInt32BE(letters);
@@ -117,7 +117,7 @@ const POOLED_PARAMETERS = [
   'standard_conforming_strings',
 ];
 
-/** Names and values take turns after length and version; two NULs end them. */
+/** Parses the names and values after length and version. Two NULs end them. */
 function startupParameters(startup: Buffer): Map<string, string> {
   const words = startup.subarray(8, -2).toString().split('\0');
   return new Map(
@@ -132,7 +132,7 @@ function fatal(code: string, message: string): Buffer {
   return Buffer.concat([header, fields]);
 }
 
-/** The text of a simple query, or of a statement to be prepared, whose name stands before it. */
+/** The SQL of a Query or a Parse message. */
 function statementOf(message: Buffer): string | undefined {
   const words = message.subarray(5).toString().split('\0');
   switch (String.fromCharCode(message[0] ?? 0)) {

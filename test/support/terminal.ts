@@ -1,23 +1,23 @@
 import { execFile, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { pollUntil } from '#common';
 
 const run = promisify(execFile);
 
-/** For tests that type; left out where there is no tmux. */
+/** For tests at a terminal; skipped without tmux. */
 export const describeAtTerminal = spawnSync('tmux', ['-V']).status === 0 ? describe : describe.skip;
 
-/** A shell at a terminal, as a person sees it. */
+/** A shell at a terminal. */
 export class Terminal {
-  /** A server of its own, so that no other one's settings or sessions come in. */
+  /** A separate tmux server, with no settings or sessions of another. */
   private readonly socket = `snapshotd-test-${randomBytes(6).toString('hex')}`;
 
   private commands = 0;
 
   private constructor() {}
 
-  /** @param env all that the shell knows */
+  /** @param env all variables of the shell */
   static async open(cwd: string, env: Record<string, string>): Promise<Terminal> {
     const terminal = new Terminal();
     const options = ['-f', '/dev/null', 'new-session', '-d', '-x', '110', '-y', '40', '-c', cwd];
@@ -46,24 +46,21 @@ export class Terminal {
     await this.tmux('send-keys', key);
   }
 
-  /** What can be seen, without blanks and empty lines at the end. */
+  /** The visible text, without trailing spaces and empty lines. */
   async screen(): Promise<string> {
     return (await this.tmux('capture-pane', '-p', '-J')).trimEnd();
   }
 
-  /** Waits until a text can be seen, and gives all that can be. @throws Error with the screen when it does not come */
-  async shows(expected: RegExp, within = 60_000): Promise<string> {
-    const until = Date.now() + within;
+  /** Waits until the screen matches and gives it. @throws Error with the screen if it does not */
+  async shows(expected: RegExp): Promise<string> {
     let screen = '';
-    while (Date.now() < until) {
-      screen = await this.screen();
-      if (expected.test(screen)) return screen;
-      await sleep(50);
-    }
-    throw new Error(`The terminal does not show ${expected}, but:\n${screen}`);
+    const look = async () => expected.test((screen = await this.screen())) || undefined;
+    if ((await pollUntil(look, { everyMs: 30, timeoutMs: 60_000 })) === undefined)
+      throw new Error(`The terminal does not show ${expected}, but:\n${screen}`);
+    return screen;
   }
 
-  /** Runs a command to its end in a cleared terminal, and gives what it shows and its exit code. */
+  /** Runs a command in a cleared terminal and gives its output and exit code. */
   async ends(line: string): Promise<{ screen: string; code: number }> {
     await this.begin(line);
     return this.ended();
@@ -73,7 +70,7 @@ export class Terminal {
   async begin(line: string): Promise<void> {
     this.commands++;
     await this.type('clear');
-    // What the command before has left there must not be taken for what this one shows.
+    // The output of the previous command must not be mistaken for this one's.
     await this.shows(/^\$$/);
     await this.type(`${line}; echo "command ${this.commands} ended with $?"`);
   }

@@ -1,12 +1,12 @@
 /**
- * Prints how often a fault was tried and what came of it, in one line past jest's own output: the figures of
- * docs/reliability.md are copied from these lines.
+ * Prints the number of tries of a fault and their outcome in one line. The figures of docs/reliability.md come from
+ * these lines.
  */
 export function tried(fault: string, times: number, outcome: string): void {
   process.stdout.write(`TRIED ${fault}: ${times} times; ${outcome}\n`);
 }
 
-/** How often each outcome came: "3 taken over, 1 adopted". */
+/** Counts each outcome: "3 taken over, 1 adopted". */
 export function tally(outcomes: string[]): string {
   const counts = new Map<string, number>();
   for (const outcome of outcomes) counts.set(outcome, (counts.get(outcome) ?? 0) + 1);

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonStatus } from '#contracts';
 import type { ServerProcess } from '../../dev/index.js';
 import { whatIsThere } from './bucket.js';
@@ -8,29 +7,29 @@ import { Proxy } from './proxy.js';
 import { newDatabase, queues, sql, swift } from './servers.js';
 import { nextRedisDatabase, Stack } from './stack.js';
 
-/** The end of every message of an attempt that follows one whose worker died, froze or lost the queue. */
+/** The end of all messages of an attempt that takes over from a worker that died, froze or lost the queue. */
 export const TAKEN_OVER = /\(taken over from a worker that stopped answering\)$/;
 
-/** So many rows that a backup and a restore have a middle. */
+/** Enough rows to interrupt a backup or a restore midway. */
 const ROWS = 300_000;
 
 export interface RigOptions {
-  /** The URL of another database than that of the accounts; an empty one. */
+  /** The URL of an empty database other than that of the accounts. */
   repository?: string;
-  /** Fewer, for a daemon that waits for a lock in its middle. */
+  /** Fewer rows, for a job that waits for a lock midway. */
   rows?: number;
 }
 
 /**
- * A repository, its queue and its own part of the bucket, with one worker at a time that is up to no good: what is
- * left behind can be looked for everywhere.
+ * A repository, its queue and its part of the bucket, with one worker at a time that fails. Tests can look for leftovers
+ * everywhere.
  */
 export class WorkerRig {
   private readonly followed: FollowedDaemon[] = [];
 
   private constructor(
     readonly stack: Stack,
-    /** The repository's. */
+    /** The URL of the repository. */
     readonly database: string,
     private readonly prefix: string,
   ) {}
@@ -66,19 +65,18 @@ export class WorkerRig {
   /** The worker that was started last. */
   get worker(): ServerProcess {
     const worker = this.stack.workers.at(-1);
-    if (worker === undefined) throw new Error('there is no worker');
+    if (worker === undefined) throw new Error('There is no worker');
     return worker;
   }
 
-  /** Whether the worker has said that it began an attempt of a daemon. */
+  /** Whether the worker has logged the start of an attempt. */
   hasBegun({ id }: FollowedDaemon): boolean {
     return new RegExp(`"daemon":"${id}".*"msg":"Started"`).test(this.worker.logTail(1_000));
   }
 
-  /** Waits until a worker has said how its attempt of a daemon ended. */
-  async attemptEnded(worker: ServerProcess, { id }: FollowedDaemon): Promise<void> {
-    const said = new RegExp(`"daemon":"${id}".*"msg":"(Failed: |Completed|Handed back)`);
-    while (!said.test(worker.logTail(1_000))) await sleep(50);
+  /** Waits until a worker has logged the end of its attempt. */
+  attemptEnded(worker: ServerProcess, { id }: FollowedDaemon): Promise<void> {
+    return worker.logs(new RegExp(`"daemon":"${id}".*"msg":"(Failed: |Completed|Handed back)`));
   }
 
   async start(type: 'Backup' | 'Restore', body: object = {}): Promise<FollowedDaemon> {
@@ -88,14 +86,14 @@ export class WorkerRig {
     return daemon;
   }
 
-  /** Makes a backup that nothing happens to. */
+  /** Makes a backup without a fault. */
   async backUp(): Promise<DaemonStatus> {
     const last = await (await this.start('Backup')).ended();
     if (last.status !== 'COMPLETED') throw new Error(JSON.stringify(last));
     return last;
   }
 
-  /** Writes a row that can be told from all others. */
+  /** Writes a distinguishable row. */
   async mark(mark: string): Promise<void> {
     await sql(this.database, `INSERT INTO repository.marks VALUES ('${mark}')`);
   }
@@ -108,12 +106,12 @@ export class WorkerRig {
     return rows.map(({ mark }) => mark);
   }
 
-  /** Spoils what a restore has to put right again. */
+  /** Changes rows that a restore must bring back. */
   async spoil(): Promise<void> {
     await sql(this.database, `DELETE FROM repository.long WHERE i % 3 = 0; DELETE FROM repository.marks`);
   }
 
-  /** Tells apart any two contents of the large table. */
+  /** A digest of the large table. */
   async digest(): Promise<string> {
     const [row] = await sql(
       this.database,
@@ -122,7 +120,7 @@ export class WorkerRig {
     return JSON.stringify(row);
   }
 
-  /** The sessions that daemons have with the repository. */
+  /** The jobs' sessions with the repository. */
   async sessions(): Promise<string[]> {
     const rows = await sql<{ name: string }>(
       this.database,
@@ -132,7 +130,7 @@ export class WorkerRig {
     return rows.map(({ name }) => name);
   }
 
-  /** Everything in the bucket that a daemon's attempts have made. */
+  /** Everything in the bucket that a job's attempts have made. */
   left({ id }: FollowedDaemon): Promise<{ objects: string[]; uploads: string[] }> {
     return whatIsThere(`${this.prefix}BackupDaemonJob${id}-`);
   }
@@ -141,27 +139,27 @@ export class WorkerRig {
     return this.prefix + (url ?? '').split('/').at(-1);
   }
 
-  /** Ends everything. Throws when the status of a daemon ever went back. */
+  /** Stops everything. @throws Error if the status of a job went back */
   async stop(): Promise<void> {
     await Promise.all(this.followed.map((daemon) => daemon.stop()));
     await this.stack.stop();
   }
 }
 
-/** How long a daemon takes that nothing happens to, in milliseconds. */
+/** The duration of work in milliseconds. */
 export async function lengthOf(work: () => Promise<unknown>): Promise<number> {
   const began = Date.now();
   await work();
   return Date.now() - began;
 }
 
-/** Ends a process without a word to it. */
+/** Kills a process. */
 export async function kill(process: ServerProcess): Promise<void> {
   process.signal('SIGKILL');
   await process.ended();
 }
 
-/** Does something on both queues at once, each with a repository of its own. */
+/** Runs work on both queues in parallel, each with a separate repository. */
 export async function onBothQueues<Result>(work: (rig: WorkerRig) => Promise<Result>): Promise<Result[]> {
   return Promise.all(
     queues.map(async ([, queueUrl]) => {
@@ -171,10 +169,10 @@ export async function onBothQueues<Result>(work: (rig: WorkerRig) => Promise<Res
   );
 }
 
-/** Where to find what a network is put in front of. */
+/** The setting of the server behind the proxy. */
 const SETTINGS = { queue: 'QUEUE_URL', repository: 'REPOSITORY_URL', store: 'S3_ENDPOINT' } as const;
 
-/** The same with a network in front of one of the servers. */
+/** Runs work on both queues in parallel, with a proxy in front of one of the servers. */
 export async function onBothQueuesBehind<Result>(
   server: keyof typeof SETTINGS,
   work: (rig: WorkerRig, proxy: Proxy) => Promise<Result>,

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { DeleteObjectCommand, GetObjectCommand, HeadObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 
-/** A bucket as the SDK alone serves it: what one writes who has pg_dump and no snapshotd. */
+/** A bucket used through the SDK alone, as a script around pg_dump would. */
 export class Bucket {
   private readonly client: S3Client;
 
@@ -19,13 +19,13 @@ export class Bucket {
         accessKeyId: credentials.AWS_ACCESS_KEY_ID,
         secretAccessKey: credentials.AWS_SECRET_ACCESS_KEY,
       },
-      // As snapshotd does it with all servers but AWS's.
+      // The same as snapshotd's default for servers other than AWS.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
     });
   }
 
-  /** Uploads a stream with the uploader's own sizes of parts and queue. */
+  /** Uploads a stream with the SDK's default part size and concurrency. */
   async put(key: string, body: Readable): Promise<void> {
     await new Upload({ client: this.client, params: { Bucket: this.name, Key: key, Body: body } }).done();
   }

@@ -1,20 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+
 import type { DaemonStatus } from '#contracts';
-import { apiReady, freePort, type ServerProcess, startApp, startServers } from '../../dev/index.js';
-import { Client } from '../client.js';
+import { apiReady, Client, freePort, type ServerProcess, startApp, startServers } from '../../dev/index.js';
 import type { Rig } from './rig.js';
 
 const DIST = join(__dirname, '..', '..');
 
-/** How often a daemon is asked for, and so how much too long a time may be. Asking costs the machine time, too. */
-const ASK_EVERY_MS = 100;
+/** How often to poll a job's status: measured times are too long by up to this, and polling costs time too. */
+const POLL_EVERY_MS = 100;
 
 export interface DeploymentOptions {
-  /** Tells several of one run apart. */
+  /** Distinguishes the deployments of a run. */
   name: string;
-  /** The repository, and snapshotd's own database. */
+  /** The database of both the repository and the accounts. */
   databaseUrl: string;
   schema: string;
 }
@@ -26,7 +25,7 @@ export interface Finished {
   key: string;
 }
 
-/** A queue, the API and one worker with the settings that a user gets, driven over HTTP. */
+/** A queue, the API and one worker with the default settings, driven over HTTP. */
 export class Deployment {
   private worker: ServerProcess | undefined;
   private workers = 0;
@@ -39,7 +38,7 @@ export class Deployment {
     private readonly running: { stop(): Promise<void> }[],
   ) {}
 
-  /** Starts all but a worker: the API makes the tables of a new database, which can then be filled. */
+  /** Starts everything but a worker: the API creates the tables, which can then be filled. */
   static async start(rig: Rig, { name, databaseUrl, schema }: DeploymentOptions): Promise<Deployment> {
     const folder = join(rig.folder, name);
     const given = { DATABASE_URL: databaseUrl, S3_ENDPOINT: rig.s3.endpoint };
@@ -64,7 +63,7 @@ export class Deployment {
       running.push(api);
       await apiReady(api, url);
       const client = new Client(url);
-      await client.login(rig.administrator.email, rig.administrator.password);
+      await client.login(rig.administrator);
       return new Deployment(url, client, folder, env, running);
     } catch (error) {
       for (const part of running.toReversed()) await part.stop();
@@ -72,20 +71,16 @@ export class Deployment {
     }
   }
 
-  /** Puts a new worker in the place of the one that is there, and waits until it takes daemons. */
+  /** Replaces the worker by a new one and waits until that takes jobs. */
   async freshWorker(): Promise<void> {
     await this.worker?.stop();
     const name = `worker-${++this.workers}`;
     const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
     this.worker = worker;
-    const takesDaemons = () =>
-      worker.logTail().includes('takes daemons')
-        ? Promise.resolve()
-        : Promise.reject(new Error('It does not take daemons yet'));
-    await worker.ready(takesDaemons);
+    await worker.logs('takes jobs');
   }
 
-  /** @param onStarted told the daemon's id as soon as it has one */
+  /** Makes a backup. @param onStarted called with the job's id */
   async backup(onStarted: (id: string) => void = () => {}): Promise<Finished> {
     const began = performance.now();
     const started = await this.client.startBackup();
@@ -98,7 +93,7 @@ export class Deployment {
     return this.completed(await this.client.startRestore(key), began);
   }
 
-  /** The most that the worker ever had resident, in bytes: proc(5), VmHWM. */
+  /** The worker's peak resident memory in bytes: proc(5), VmHWM. */
   workerPeak(): number {
     const status = readFileSync(`/proc/${this.worker?.pid}/status`, 'utf8');
     const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
@@ -112,11 +107,7 @@ export class Deployment {
   }
 
   private async completed(started: DaemonStatus, began: number): Promise<Finished> {
-    let status = started;
-    while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
-      await sleep(ASK_EVERY_MS);
-      status = await this.client.status(status.id);
-    }
+    const status = await this.client.finished(started.id, POLL_EVERY_MS);
     const seconds = (performance.now() - began) / 1000;
     if (status.status !== 'COMPLETED' || status.backupUrl === null)
       throw new Error(`The ${status.type} failed: ${status.errorMessage}\n${status.errorDetails}`);

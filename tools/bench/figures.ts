@@ -1,27 +1,35 @@
-import { BACKUP, DUMP, DUMP_FAST, FLOOR, ONE_BY_ONE, WATCHED } from './backups.js';
-import { TABLES_BACKUP, TABLES_DUMP } from './many-tables.js';
+import {
+  BACKUP,
+  DUMP,
+  DUMP_FAST,
+  FLOOR,
+  ONE_BY_ONE,
+  TABLES_BACKUP,
+  TABLES_DUMP,
+  WATCHED,
+} from './backups.js';
 import { memoryName } from './memory.js';
 import { PG_RESTORE, RESTORE } from './restores.js';
 import type { Results } from './results.js';
 
 export type Verdict = 'aim reached' | 'within the bound' | 'MISSED' | 'not measured';
 
-/** One number that snapshotd is held to. */
+/** A figure with its bound and aim. */
 export interface Figure {
   name: string;
   value: number | undefined;
   bound: number;
   aim: number;
-  /** Whether more is better. */
+  /** Whether higher is better. */
   more?: boolean;
 }
 
-/** All figures of a run; those of what was not measured have no value. @param sizes those of the memory part */
+/** Computes all figures of a run, without a value if not measured. @param sizes of the memory part */
 export function figures(results: Results, sizes: number[]): Figure[] {
   const seconds = (name: string) => results.of(name)?.seconds;
   const rate = (name: string) => results.of(name)?.entitiesPerSecond;
   const peak = (name: string) => results.of(name)?.peakBytes;
-  const daemons = ['backup', 'restore'] as const;
+  const jobs = ['backup', 'restore'] as const;
   const largest = Math.max(...sizes);
   return [
     {
@@ -44,17 +52,17 @@ export function figures(results: Results, sizes: number[]): Figure[] {
       aim: 0.8,
     },
     ...sizes.flatMap((size) =>
-      daemons.map((daemon) => ({
-        name: `worker's peak MB, ${daemon} at ${size}x`,
-        value: ratio(peak(memoryName(daemon, size)), 1e6),
+      jobs.map((job) => ({
+        name: `worker's peak MB, ${job} at ${size}x`,
+        value: ratio(peak(memoryName(job, size)), 1e6),
         bound: 300,
         aim: 256,
       })),
     ),
-    ...daemons.map((daemon) => ({
-      name: `peak memory at ${largest}x / at 1x, ${daemon}`,
-      // One size alone would be held against itself.
-      value: ratio(peak(memoryName(daemon, largest)), largest > 1 ? peak(memoryName(daemon, 1)) : undefined),
+    ...jobs.map((job) => ({
+      name: `peak memory at ${largest}x / at 1x, ${job}`,
+      // A single size has nothing to compare with.
+      value: ratio(peak(memoryName(job, largest)), largest > 1 ? peak(memoryName(job, 1)) : undefined),
       bound: 1.1,
       aim: 1,
     })),

@@ -1,24 +1,22 @@
-import { backups } from './backups.js';
-import { takeTurns } from './competitors.js';
-import { withClient } from './connect.js';
+import { backups, makeManyTables, manyTables, TABLES_SCHEMA } from './backups.js';
 import { Deployment } from './deployment.js';
-import { makeManyTables, manyTables, TABLES_SCHEMA } from './many-tables.js';
 import { measureMemory } from './memory.js';
 import { type Options, type Part, PARTS } from './options.js';
 import { fillRepository, SCHEMA } from './repository.js';
 import { restores } from './restores.js';
-import type { Results } from './results.js';
-import { hasRoomFor, type Rig } from './rig.js';
+import { type Results, takeTurns } from './results.js';
+import { hasRoomFor, type Rig, withClient } from './rig.js';
 
-/** Measures the parts that the options name, one after the other. */
+/** Measures the parts that the options select, one after the other. */
 export async function measure(rig: Rig, options: Options, results: Results): Promise<void> {
   const { entities, rounds, sizes } = options;
   const wanted = (...parts: Part[]) => parts.some((part) => options.parts.includes(part));
-  for (const part of PARTS) if (!wanted(part)) results.leaveOut(`the part ${part}`, 'the options say so');
+  for (const part of PARTS)
+    if (!wanted(part)) results.leaveOut(`the part ${part}`, 'not selected by the options');
   if (rig.binaries === undefined)
-    results.leaveOut('pg_dump and pg_restore', "Debian's postgresql is not installed, and npm's has neither");
+    results.leaveOut('pg_dump and pg_restore', "Debian's postgresql is not installed, and npm's lacks both");
   if (!(await hasRoomFor(rig, entities)))
-    throw new Error(`There is not enough room on the disk of ${rig.folder}. Name another with --folder.`);
+    throw new Error(`Not enough disk space in ${rig.folder}. Choose another folder with --folder.`);
 
   if (wanted('tables')) {
     const databaseUrl = await newDatabase(rig, 'many_tables');

@@ -1,16 +1,14 @@
 import { existsSync } from 'node:fs';
-import { withClient } from './connect.js';
+import { formatBytes } from '#common';
 import type { Deployment } from './deployment.js';
-import { say } from './progress.js';
 import { fillRepository } from './repository.js';
 import type { Results, Sample } from './results.js';
-import { hasRoomFor, type Rig } from './rig.js';
+import { hasRoomFor, type Rig, say, withClient } from './rig.js';
 
-export const memoryName = (daemon: 'backup' | 'restore', size: number) => `snapshotd ${daemon} at ${size}x`;
+export const memoryName = (job: 'backup' | 'restore', size: number) => `snapshotd ${job} at ${size}x`;
 
 /**
- * Has a worker that did nothing before back up, and another one restore, at every size and in every round, and notes
- * their peaks.
+ * Measures the peak memory of a backup and of a restore, each by a new worker, at every size and in every round.
  * @param one the number of entities at 1x
  */
 export async function measureMemory(
@@ -21,21 +19,21 @@ export async function measureMemory(
   results: Results,
 ): Promise<void> {
   if (!existsSync('/proc/self/status')) {
-    results.leaveOut('memory', 'there is no /proc to read it from, since this is not Linux');
+    results.leaveOut('memory', 'only Linux has /proc to read it from');
     return;
   }
   for (const size of sizes) {
     const entities = one * size;
     if (!(await hasRoomFor(rig, entities))) {
-      results.leaveOut(`memory at ${size}x`, `there is not enough room on the disk of ${rig.folder}`);
+      results.leaveOut(`memory at ${size}x`, `not enough disk space in ${rig.folder}`);
       continue;
     }
     await withClient(databaseUrl, (client) => fillRepository(client, entities));
-    const note = (daemon: 'backup' | 'restore', round: number, sample: Omit<Sample, 'entities'>) => {
-      const name = memoryName(daemon, size);
+    const note = (job: 'backup' | 'restore', round: number, sample: Omit<Sample, 'entities'>) => {
+      const name = memoryName(job, size);
       const peakBytes = deployment.workerPeak();
       results.add(name, { ...sample, entities, peakBytes });
-      const figures = `${sample.seconds.toFixed(1)} s, ${Math.round(peakBytes / 1e6)} MB`;
+      const figures = `${sample.seconds.toFixed(1)} s, ${formatBytes(peakBytes)}`;
       say(`round ${round} of ${rounds}: ${name} ${figures}`);
     };
     for (let round = 1; round <= rounds; round++) {

@@ -1,16 +1,15 @@
 import type { Readable } from 'node:stream';
 import type pg from 'pg';
 import { ZipFile } from 'yazl';
-import { withClient } from './connect.js';
 import type { Sample } from './results.js';
-import type { Rig } from './rig.js';
+import { type Rig, withClient } from './rig.js';
 
 const SAMPLE = 3_000;
 const KEY = 'one-by-one.zip';
 
 /**
- * Backs a sample up one entity at a time: each node is fetched with its revisions by a query of its own and
- * becomes an entry of its own. A revision that comes along counts as an entity, as it does with snapshotd.
+ * Backs up a sample one entity at a time: each node, with its revisions, takes one query and becomes one entry. Each
+ * revision counts as an entity, as in snapshotd.
  * @param nodes how many there are; the sample is spread evenly over them
  */
 export async function backUpOneByOne(rig: Rig, databaseUrl: string, nodes: number): Promise<Sample> {
@@ -40,7 +39,7 @@ export async function backUpOneByOne(rig: Rig, databaseUrl: string, nodes: numbe
   });
 }
 
-/** @returns how many entities that was */
+/** Adds a node and its revisions. @returns the number of entities */
 async function addNode(client: pg.Client, zip: ZipFile, id: number): Promise<number> {
   const { rows } = await client.query<{ revisions: unknown[] | null }>(
     `SELECT node.*, (SELECT jsonb_agg(revision) FROM repository.revision WHERE node_id = node.id) AS revisions

@@ -1,40 +1,41 @@
 import { tmpdir } from 'node:os';
 import { parseArgs } from 'node:util';
 
-/** What can be measured by itself. */
+/** The parts that can be measured separately. */
 export const PARTS = ['backup', 'restore', 'tables', 'memory'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {
   entities: number;
   rounds: number;
-  /** Of the memory part, as multiples of `entities`, the smallest first. */
+  /** Of the memory part: multiples of `entities`, in ascending order. */
   sizes: number[];
   parts: readonly Part[];
-  /** Where the results go. */
+  /** The file for the results. */
   json: string;
-  /** Where PostgreSQL and S3 keep what they hold. */
+  /** The folder for the data of PostgreSQL and S3. */
   folder: string;
 }
 
-/** Below this, the repository would have more revisions than nodes to hang them on. */
+/** With fewer, the repository would have more revisions than nodes. */
 const FEWEST_ENTITIES = 1_000;
 
 export const USAGE = `npm run bench -- [options]
 
   --entities N    rows of the repository (1500000)
   --rounds N      counted runs of each competitor (3)
-  --sizes 1,4,10  multiples of the size at which the worker's memory is taken
-  --no-memory     leave the memory out, which takes the longest
-  --only a,b      only these parts: ${PARTS.join(', ')}
-  --json FILE     where the results go (bench.json)
-  --folder DIR    where the servers keep their data (${tmpdir()})
-  --help          this text
+  --sizes 1,4,10  multiples of --entities for the memory part
+  --no-memory     skip the memory part, which takes the longest
+  --only a,b      measure only these parts: ${PARTS.join(', ')}
+  --json FILE     the file for the results (bench.json)
+  --folder DIR    the folder for the servers' data (${tmpdir()})
+  --help          print this text
 `;
 
 /**
- * @returns undefined where only the usage was asked for
- * @throws Error that says which option is wrong
+ * Parses the command line.
+ * @returns undefined for --help
+ * @throws Error that names the wrong option
  */
 export function readOptions(args: string[]): Options | undefined {
   const { values } = parseArgs({
@@ -66,14 +67,14 @@ export function readOptions(args: string[]): Options | undefined {
 }
 
 function asPart(name: string): Part {
-  const part = PARTS.find((part) => part === name.trim());
-  if (part === undefined) throw new Error(`--only knows ${PARTS.join(', ')}, and not ${name}`);
+  const part = PARTS.find((known) => known === name.trim());
+  if (part === undefined) throw new Error(`--only takes ${PARTS.join(', ')}, not ${name}`);
   return part;
 }
 
 function wholeNumber(option: string, text: string, least: number): number {
   const number = Number(text);
   if (!Number.isSafeInteger(number) || number < least)
-    throw new Error(`${option} must be a whole number of at least ${least}, and not ${text}`);
+    throw new Error(`${option} must be a whole number of at least ${least}, not ${text}`);
   return number;
 }

@@ -7,14 +7,14 @@ import type { Sample } from './results.js';
 
 export interface PeerTask {
   rig: Rig;
-  /** Where the rig has pg_dump and pg_restore. */
+  /** The folder of pg_dump and pg_restore. */
   binaries: string;
   databaseUrl: string;
-  /** Of the dump in the bucket. */
+  /** The dump's key in the bucket. */
   key: string;
 }
 
-/** Pipes a schema's custom-format dump into the bucket. @param compression such as -Z1; pg_dump's default when missing */
+/** Pipes a schema's custom-format dump into the bucket. @param compression such as -Z1; pg_dump's default if missing */
 export async function dump(task: PeerTask, schema: string, compression: string[] = []): Promise<Sample> {
   const { rig, key } = task;
   const began = performance.now();
@@ -31,7 +31,7 @@ export async function dump(task: PeerTask, schema: string, compression: string[]
   return { seconds: (performance.now() - began) / 1000, bytes: await rig.bucket.bytes(key) };
 }
 
-/** Pipes a dump out of the bucket over what the database holds. */
+/** Pipes a dump from the bucket into pg_restore, which replaces the tables. */
 export async function restoreDump(task: PeerTask): Promise<Sample> {
   const { rig, key } = task;
   const database = new URL(task.databaseUrl).pathname.slice(1);
@@ -50,7 +50,7 @@ export async function restoreDump(task: PeerTask): Promise<Sample> {
   return { seconds: (performance.now() - began) / 1000 };
 }
 
-/** How libpq's programs are told where to go. A password among their arguments would be for all to see. */
+/** The connection as environment variables: a password in the arguments would be visible to all users. */
 function libpqEnvironment(databaseUrl: string): NodeJS.ProcessEnv {
   const { hostname, port, username, password, pathname } = new URL(databaseUrl);
   return {
@@ -63,7 +63,7 @@ function libpqEnvironment(databaseUrl: string): NodeJS.ProcessEnv {
   };
 }
 
-/** @throws Error with what the program said, unless it succeeds */
+/** Waits until a program ends. @throws Error with its stderr if it fails */
 async function success(child: ChildProcess, name: string): Promise<void> {
   let said = '';
   child.stderr?.on('data', (text: Buffer) => (said += text.toString()));

@@ -1,10 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
+import { formatBytes } from '#common';
 import { type Figure, figures, verdict } from './figures.js';
 import type { Options } from './options.js';
 import type { Results } from './results.js';
 
-/** What the figures depend on. */
+/** The versions of the programs that were measured. */
 export interface Circumstances {
   postgres: string;
   peers: string;
@@ -16,10 +17,9 @@ export interface Report {
   missed: boolean;
 }
 
-const MB = 1e6;
 const BOUNDS_ARE_FOR_CPUS = 2;
 
-/** Writes the results where the options want them, and gives them as text. */
+/** Writes the results to the file of the options and formats them as text. */
 export function report(results: Results, options: Options, circumstances: Circumstances): Report {
   const judged = figures(results, options.sizes).map((figure) => ({ ...figure, verdict: verdict(figure) }));
   const machine = {
@@ -43,18 +43,18 @@ export function report(results: Results, options: Options, circumstances: Circum
       `PostgreSQL ${machine.postgres}, ${machine.peers}`,
     ...(machine.cpus === BOUNDS_ARE_FOR_CPUS
       ? []
-      : [`THE BOUNDS ARE FOR ${BOUNDS_ARE_FOR_CPUS} CPUS, and this machine has ${machine.cpus}.`]),
-    ...results.leftOut().map((line) => `LEFT OUT: ${line}`),
+      : [`THE BOUNDS ARE FOR ${BOUNDS_ARE_FOR_CPUS} CPUS; this machine has ${machine.cpus}.`]),
+    ...results.leftOut().map((line) => `NOT MEASURED: ${line}`),
     '',
     ...competitorTable(results),
     '',
     ...figureTable(judged),
   ].join('\n');
-  return { text, missed: judged.some(({ verdict }) => verdict === 'MISSED') };
+  return { text, missed: judged.some((figure) => figure.verdict === 'MISSED') };
 }
 
 function competitorTable(results: Results): string[] {
-  const header = ['', 'runs', 'median s', 'min', 'max', 'entities/s', 'MB', "worker's MB"];
+  const header = ['', 'runs', 'median s', 'min', 'max', 'entities/s', 'size', "worker's memory"];
   const rows = results
     .all()
     .map(({ name, samples, summary }) => [
@@ -64,29 +64,25 @@ function competitorTable(results: Results): string[] {
       summary.fastest.toFixed(2),
       summary.slowest.toFixed(2),
       summary.entitiesPerSecond?.toFixed(0) ?? '',
-      inMegabytes(summary.bytes),
-      inMegabytes(summary.peakBytes),
+      summary.bytes === undefined ? '' : formatBytes(summary.bytes),
+      summary.peakBytes === undefined ? '' : formatBytes(summary.peakBytes),
     ]);
   return aligned([header, ...rows]);
 }
 
 function figureTable(judged: (Figure & { verdict: string })[]): string[] {
   const header = ['', 'measured', 'bound', 'aim', ''];
-  const rows = judged.map(({ name, value, bound, aim, verdict }) => [
+  const rows = judged.map(({ name, value, bound, aim, ...figure }) => [
     name,
     value === undefined ? '-' : value.toFixed(value < 10 ? 2 : 0),
     String(bound),
     String(aim),
-    verdict,
+    figure.verdict,
   ]);
   return aligned([header, ...rows]);
 }
 
-function inMegabytes(bytes: number | undefined): string {
-  return bytes === undefined ? '' : (bytes / MB).toFixed(bytes < 10 * MB ? 1 : 0);
-}
-
-/** Columns of equal width: the first one is text, the others are numbers. */
+/** Aligns columns: the first to the left, the others to the right. */
 function aligned(rows: string[][]): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),

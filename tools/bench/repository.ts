@@ -1,14 +1,14 @@
 import type pg from 'pg';
-import { say } from './progress.js';
+import { say } from './rig.js';
 
 export const SCHEMA = 'repository';
 
 const PRINCIPALS = 100;
-/** A project is the root of so many nodes. */
+/** The number of nodes below each project. */
 const NODES_PER_PROJECT = 1_000;
 const CHILDREN_PER_NODE = 20;
 
-/** 64 words, since 6 bits of a hash choose one. */
+/** 64 words: 6 bits of a hash choose one. */
 const WORDS = (
   'assay batch biopsy blood brain cancer cell chip clone cohort control cortex count culture dataset ' +
   'density disease dose draft drug exome expression figure final frozen gene genome gradient human image ' +
@@ -17,7 +17,7 @@ const WORDS = (
   'sample sequence summary tissue variant'
 ).split(' ');
 
-/** How many rows of each table make so many entities; nodes and revisions are about a half each. */
+/** Splits a number of entities into rows of each table: about one half nodes, one half revisions. */
 function shape(entities: number) {
   const nodes = Math.floor(entities / 2);
   const projects = Math.ceil(nodes / NODES_PER_PROJECT);
@@ -25,20 +25,20 @@ function shape(entities: number) {
   return { nodes, projects, grants, revisions: entities - nodes - PRINCIPALS - projects - grants };
 }
 
-/** The number of nodes of a repository of so many entities: their ids begin at 1 and have no gaps. */
+/** The number of nodes in a repository of this size. Their ids begin at 1 and have no gaps. */
 export function nodesOf(entities: number): number {
   return shape(entities).nodes;
 }
 
 /**
- * Replaces whatever the repository holds by so many rows: the same for the same number, on any machine. Texts
- * are chosen by hashes of the id, so that they compress as texts do.
+ * Replaces the repository's rows by a given number of new ones, the same on every machine. Words are chosen by hashes
+ * of the ids, so that texts compress like real ones.
  */
 export async function fillRepository(client: pg.Client, entities: number): Promise<void> {
   const { nodes, projects, revisions } = shape(entities);
   say(`Filling the repository with ${entities} entities`);
   await client.query('BEGIN');
-  // The rows fit together as they are made: no need to have every foreign key looked up.
+  // The generated rows satisfy the foreign keys, so checking them is a waste of time.
   await client.query('SET LOCAL session_replication_role = replica');
   await client.query(
     'TRUNCATE repository.principal, repository.node, repository.revision, repository.access_control_list, repository.access_grant',
@@ -98,14 +98,14 @@ export async function fillRepository(client: pg.Client, entities: number): Promi
   await expectEntities(client, entities);
 }
 
-/** Does by hand, and between the runs, what PostgreSQL would do in the midst of one. */
+/** Runs VACUUM and CHECKPOINT between the runs, so that PostgreSQL does not start them during one. */
 export async function settle(client: pg.Client): Promise<void> {
   say('  VACUUM ANALYZE and a checkpoint');
   await client.query('VACUUM ANALYZE');
   await client.query('CHECKPOINT');
 }
 
-/** @throws Error when the repository does not hold exactly so many rows */
+/** @throws Error if the repository does not hold exactly this number of rows */
 export async function expectEntities(client: pg.Client, entities: number): Promise<void> {
   const counts = (await tablesOf(client, SCHEMA)).map((table) => `(SELECT count(*) FROM ${table})`);
   const { rows } = await client.query<{ count: string }>(`SELECT ${counts.join(' + ')} AS count`);
@@ -113,7 +113,7 @@ export async function expectEntities(client: pg.Client, entities: number): Promi
   if (count !== entities) throw new Error(`The repository holds ${count} entities instead of ${entities}.`);
 }
 
-/** A schema's tables, quoted and in the order of their names. */
+/** Lists a schema's tables, quoted and ordered by name. */
 export async function tablesOf(client: pg.Client, schema: string): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = $1 ORDER BY 1`,
@@ -122,13 +122,13 @@ export async function tablesOf(client: pg.Client, schema: string): Promise<strin
   return rows.map(({ name }) => name);
 }
 
-/** Three hashes of 64 bits for each id. */
+/** SQL for three 64-bit hashes of an id. */
 function hashes(id: string): string {
   const columns = [1, 2, 3].map((seed) => `hashint8extended(${id}, ${seed}) AS h${seed}`);
   return `LATERAL (SELECT ${columns.join(', ')} OFFSET 0) hashed`;
 }
 
-/** SQL that chooses words by the bits of a hash. @param skip as many choices as another call took */
+/** SQL that chooses words by the bits of a hash. @param skip the number of choices that other calls took */
 function words(hash: string, skip: number, count: number): string {
   const list = `'{${WORDS.join(',')}}'::text[]`;
   const chosen = Array.from(
@@ -138,7 +138,7 @@ function words(hash: string, skip: number, count: number): string {
   return `concat_ws(' ', ${chosen.join(', ')})`;
 }
 
-/** SQL for a moment that grows with the id, and has microseconds as moments have. */
+/** SQL for a time with microseconds that increases with the id. */
 function timestamp(id: string): string {
   return `(timestamptz '2020-01-01 00:00:00Z' + (${id}) * interval '7.123457 seconds')`;
 }

@@ -1,25 +1,22 @@
-import type { Competitor } from './competitors.js';
-import { withClient } from './connect.js';
 import type { Deployment } from './deployment.js';
 import { dump, restoreDump } from './peers.js';
-import { say } from './progress.js';
 import { expectEntities, SCHEMA, settle } from './repository.js';
-import type { Sample } from './results.js';
-import type { Rig } from './rig.js';
+import type { Competitor, Sample } from './results.js';
+import { type Rig, say, withClient } from './rig.js';
 
 export const PG_RESTORE = 'download, pg_restore --clean --single-transaction';
 export const RESTORE = 'snapshotd restore';
 
 const DUMP_KEY = 'dump-to-restore';
 
-/** The ways to put a repository of so many entities back over a database that is full of them. */
+/** The competing ways to restore a repository over an existing one. */
 export async function restores(
   rig: Rig,
   deployment: Deployment,
   databaseUrl: string,
   entities: number,
 ): Promise<Competitor[]> {
-  say('Making a dump and an archive to restore from');
+  say('Creating a dump and an archive to restore');
   const { key } = await deployment.backup();
   const settled = (run: () => Promise<Sample>) => () =>
     withClient(databaseUrl, async (client) => {

@@ -1,17 +1,19 @@
-/** What one run of a competitor gave. */
+import { say } from './rig.js';
+
+/** The measurements of one run of a competitor. */
 export interface Sample {
   seconds: number;
-  /** Rows that were copied. */
+  /** Copied rows. */
   entities?: number;
-  /** Of CSV, dump or archive. */
+  /** Size of the CSV, dump or archive. */
   bytes?: number;
-  /** The most that the worker had resident. */
+  /** The worker's peak resident memory. */
   peakBytes?: number;
-  /** Of the watchers' requests. */
+  /** Answered status requests. */
   answersPerSecond?: number;
 }
 
-/** How a competitor did over all its counted runs. */
+/** The summary of a competitor's counted runs. */
 export interface Summary {
   /** The median. */
   seconds: number;
@@ -20,11 +22,11 @@ export interface Summary {
   /** At the median. */
   entitiesPerSecond?: number;
   bytes?: number;
-  /** The highest of all. */
+  /** The maximum. */
   peakBytes?: number;
 }
 
-/** Collects the samples of a run, and what it had to leave out. */
+/** Collects the samples of a benchmark and the reasons for missing ones. */
 export class Results {
   private readonly samples = new Map<string, Sample[]>();
   private readonly reasons = new Map<string, string>();
@@ -33,22 +35,22 @@ export class Results {
     this.samples.set(name, [...(this.samples.get(name) ?? []), sample]);
   }
 
-  /** What is left out counts as not measured, whatever samples there are of it. */
+  /** Marks a competitor as not measured, even if there are samples of it. */
   leaveOut(name: string, reason: string): void {
     this.reasons.set(name, reason);
   }
 
-  /** Lines for the readers of the table. */
+  /** The missing measurements and their reasons, one a line. */
   leftOut(): string[] {
     return [...this.reasons].map(([name, reason]) => `${name}: ${reason}`);
   }
 
-  /** In the order of their first samples. */
+  /** All competitors, in the order of their first samples. */
   all(): { name: string; samples: Sample[]; summary: Summary }[] {
     return [...this.samples].map(([name, samples]) => ({ name, samples, summary: summarise(samples) }));
   }
 
-  /** @returns undefined for what was not measured */
+  /** The summary of a competitor. @returns undefined if it was not measured */
   of(name: string): Summary | undefined {
     const samples = this.samples.get(name);
     return samples === undefined || this.reasons.has(name) ? undefined : summarise(samples);
@@ -58,8 +60,8 @@ export class Results {
 function summarise(samples: Sample[]): Summary {
   const times = samples.map(({ seconds }) => seconds);
   const seconds = median(times);
-  const entities = samples.flatMap(({ entities }) => entities ?? []);
-  const bytes = samples.flatMap(({ bytes }) => bytes ?? []);
+  const entities = samples.flatMap((sample) => sample.entities ?? []);
+  const bytes = samples.flatMap((sample) => sample.bytes ?? []);
   const peaks = samples.flatMap(({ peakBytes }) => peakBytes ?? []);
   return {
     seconds,
@@ -71,9 +73,30 @@ function summarise(samples: Sample[]): Summary {
   };
 }
 
-/** The middle value, or the mean of the two in the middle. */
+/** The median. */
 function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const [low = NaN, high = low] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
   return (low + high) / 2;
+}
+
+export interface Competitor {
+  name: string;
+  /** Does the work once, cleans up, and gives the time of the work alone. */
+  run: () => Promise<Sample>;
+}
+
+/**
+ * Runs the competitors in turns, so that a slow phase of the machine affects all of them. The first run of each is not
+ * counted: it warms caches and compiles code.
+ */
+export async function takeTurns(competitors: Competitor[], rounds: number, results: Results): Promise<void> {
+  for (let round = 0; round <= rounds; round++)
+    for (const { name, run } of competitors) {
+      const sample = await run();
+      if (round > 0) results.add(name, sample);
+      say(
+        `${round === 0 ? 'not counted' : `round ${round} of ${rounds}`}: ${name} ${sample.seconds.toFixed(2)} s`,
+      );
+    }
 }

@@ -3,10 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync } from 'node:fs';
 import { rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import pg from 'pg';
 import { EmbeddedPostgres, EmbeddedS3, freePort, ServerProcess } from '../../dev/index.js';
 import { Bucket } from './bucket.js';
-import { withClient } from './connect.js';
-import { say } from './progress.js';
 
 const DEBIAN = '/usr/lib/postgresql';
 const BUCKET = 'bench';
@@ -16,36 +15,36 @@ interface S3 {
   credentials: ReturnType<typeof EmbeddedS3.credentials>;
 }
 
-/** What all competitors share. */
+/** The servers that all competitors share. */
 export interface Rig {
-  /** For whatever the run writes; it goes when the run ends. */
+  /** For all files of the run; removed at its end. */
   folder: string;
   postgres: EmbeddedPostgres;
-  /** Where pg_dump and pg_restore of the server's own major version are. */
+  /** The folder of pg_dump and pg_restore of the server's major version. */
   binaries: string | undefined;
   s3: S3;
   bucket: Bucket;
   administrator: { email: string; password: string };
-  /** Aborted when the run is to end early. */
+  /** Aborted to end the run early. */
   signal: AbortSignal;
-  /** What `stop` stops, the last one first; those who start more put it here. */
+  /** Everything that `stop` stops, in reverse order. */
   running: { stop(): Promise<void> }[];
-  /** May be called again when more was started. */
+  /** May be called again after more was started. */
   stop(): Promise<void>;
   /** Stops everything and removes what it wrote. */
   discard(): Promise<void>;
 }
 
 /**
- * What an entity takes on the disk at most: a row and its indexes twice, since a restore loads the new ones
- * before it lets go of the old, the write-ahead log, and an archive that S3 puts together from its parts.
+ * The maximum disk space for an entity: two copies of its row and index entries, because a restore loads the new ones
+ * before it drops the old, the write-ahead log, and the archive and its upload.
  */
 const DISK_BYTES_PER_ENTITY = 2_000;
 
-/** @throws Error when a server does not start; what did is stopped again */
+/** Starts the servers. @throws Error if one does not start, after stopping the others */
 export async function startRig(below: string, signal: AbortSignal): Promise<Rig> {
   const folder = mkdtempSync(join(below, 'snapshotd-bench-'));
-  // PostgreSQL may have to run as another user, who must be able to enter but not to look around.
+  // PostgreSQL may run as another user, who must be able to enter the folder.
   chmodSync(folder, 0o711);
   const running: { stop(): Promise<void> }[] = [];
   const stop = async () => {
@@ -57,12 +56,12 @@ export async function startRig(below: string, signal: AbortSignal): Promise<Rig>
   };
   try {
     const binaries = debianBinaries();
-    say(`Starting PostgreSQL from ${binaries ?? 'npm'} and an S3 server, each as a process of its own`);
+    say(`Starting PostgreSQL from ${binaries ?? 'npm'} and an S3 server, each as a separate process`);
     const postgres = await EmbeddedPostgres.start({
       folder: join(folder, 'postgres'),
       durable: false,
       ...(binaries !== undefined && { binaries }),
-      // It would come at its own times, to one competitor and not to the next. VACUUM is called by hand.
+      // Autovacuum would disturb some runs and not others. The benchmark calls VACUUM itself.
       settings: { autovacuum: 'off' },
     });
     running.push(postgres);
@@ -87,13 +86,13 @@ export async function startRig(below: string, signal: AbortSignal): Promise<Rig>
   }
 }
 
-/** Whether the disk has room for a repository of so many entities, and for what is done with it. */
+/** Whether the disk has room for a repository of this size and its backup and restore. */
 export async function hasRoomFor({ folder }: Rig, entities: number): Promise<boolean> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize >= entities * DISK_BYTES_PER_ENTITY;
 }
 
-/** Which programs compete. */
+/** The versions of the programs that compete. */
 export async function versions({ postgres, binaries }: Rig): Promise<{ postgres: string; peers: string }> {
   const server = await withClient(postgres.url(), async (client) => {
     const { rows } = await client.query<{ server_version: string }>('SHOW server_version');
@@ -106,7 +105,7 @@ export async function versions({ postgres, binaries }: Rig): Promise<{ postgres:
   return { postgres: server, peers };
 }
 
-/** pg_dump refuses a server that is newer than itself: so both come from one installation, or neither. */
+/** Debian's newest PostgreSQL. pg_dump refuses a newer server, so both come from one installation. */
 function debianBinaries(): string | undefined {
   const majors = existsSync(DEBIAN) ? readdirSync(DEBIAN).toSorted((a, b) => Number(b) - Number(a)) : [];
   return majors
@@ -130,4 +129,28 @@ async function startS3(folder: string): Promise<S3 & { process: ServerProcess }>
   });
   await server.ready(() => fetch(endpoint));
   return { process: server, endpoint, credentials: EmbeddedS3.credentials(objects) };
+}
+
+const began = performance.now();
+
+/** Prints progress to stderr: stdout is for the results. */
+export function say(text: string): void {
+  const seconds = ((performance.now() - began) / 1000).toFixed(0);
+  process.stderr.write(`${seconds.padStart(5)} s  ${text}\n`);
+}
+
+/** Runs work with a new connection. */
+export async function withClient<Result>(
+  url: string,
+  use: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({ connectionString: url });
+  // If the server stops, the query fails; between queries the error needs no handling.
+  client.on('error', () => undefined);
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
 }

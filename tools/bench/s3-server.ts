@@ -1,8 +1,8 @@
 import { EmbeddedS3 } from '../../dev/index.js';
 
 /**
- * The S3 server as a process of its own: so it takes no time from the process that uploads for pg_dump, and
- * stands to all competitors alike. Arguments: folder, bucket, port.
+ * Runs the S3 server as a separate process, so that it takes no time from the process that uploads for pg_dump.
+ * Arguments: folder, bucket, port.
  */
 async function serve([folder = '', bucket = '', port = '']: string[]): Promise<void> {
   const s3 = await EmbeddedS3.start({ folder, bucket, port: Number(port) });

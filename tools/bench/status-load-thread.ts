@@ -6,8 +6,8 @@ const TICK_MS = 5;
 const CONNECTIONS = 50;
 
 /**
- * One kept-alive connection that asks for one thing at a time and looks at no more of the answer than it must: what
- * asks shares the processors with what is measured, and Node's own client takes longer than the API.
+ * One keep-alive connection that sends one request at a time and parses as little of the answer as possible: it shares
+ * the processors with the measured backup, and Node's HTTP client takes longer than the API.
  */
 class Asker {
   private answer = '';
@@ -23,9 +23,9 @@ class Asker {
     socket.on('close', () => this.end(0));
   }
 
-  static to({ url, sessionToken }: LoadTask, daemonId: string): Asker {
+  static to({ url, sessionToken }: LoadTask, jobId: string): Asker {
     const { hostname, port, host } = new URL(url);
-    const path = `/repo/v1/daemonStatus/${daemonId}`;
+    const path = `/repo/v1/daemonStatus/${jobId}`;
     const request = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nsessionToken: ${sessionToken}\r\n\r\n`;
     return new Asker(connect(Number(port), hostname), request);
   }
@@ -34,7 +34,7 @@ class Asker {
     return this.settle === undefined && !this.socket.destroyed;
   }
 
-  /** @returns the answer's status; 0 when there was none */
+  /** Sends the request. @returns the answer's status; 0 if the connection broke */
   ask(): Promise<number> {
     this.socket.write(this.request);
     return new Promise((resolve) => (this.settle = resolve));
@@ -61,7 +61,7 @@ class Asker {
   }
 }
 
-/** Asks at a fixed rate, as long as a connection is free, and reports when it is told to stop. */
+/** Sends requests at a fixed rate while connections are free, and reports at the end. */
 function run(): void {
   const task = workerData as LoadTask;
   const report: LoadReport = { seconds: 0, answered: 0, failed: 0 };
@@ -88,7 +88,7 @@ function run(): void {
       clearInterval(timer);
       report.seconds = (performance.now() - began) / 1000;
       const { answered } = report;
-      // Those on their way may still fail, but come too late to count.
+      // Pending requests may still fail, but do not count as answered.
       void Promise.all(pending).then(() => {
         for (const asker of askers) asker.close();
         parentPort?.postMessage({ ...report, answered } satisfies LoadReport);

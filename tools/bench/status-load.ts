@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 export interface LoadTask {
-  /** The API's. */
+  /** The API's URL. */
   url: string;
   sessionToken: string;
   perSecond: number;
@@ -15,29 +15,29 @@ export interface LoadReport {
   failed: number;
 }
 
-/** Many who watch one daemon, in a thread of their own. */
+/** Many clients that poll the status of one job, in a separate thread. */
 export class StatusLoad {
   private constructor(private readonly thread: Worker) {}
 
-  /** Resolves when it can begin to ask. */
+  /** Starts the thread. */
   static async prepare(task: LoadTask): Promise<StatusLoad> {
     const thread = new Worker(join(__dirname, 'status-load-thread.js'), { workerData: task });
     await once(thread, 'online');
     return new StatusLoad(thread);
   }
 
-  begin(daemonId: string): void {
-    this.thread.postMessage(daemonId);
+  begin(jobId: string): void {
+    this.thread.postMessage(jobId);
   }
 
-  /** Waits for the answers on their way, and tells how it went. */
+  /** Stops polling, waits for the pending answers, and gives the report. */
   async end(): Promise<LoadReport> {
     this.thread.postMessage('end');
     const [report] = (await once(this.thread, 'message')) as [LoadReport];
     return report;
   }
 
-  /** To be called in any case. */
+  /** Ends the thread. Call it in any case. */
   async discard(): Promise<void> {
     await this.thread.terminate();
   }

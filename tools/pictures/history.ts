@@ -5,19 +5,19 @@ import pg from 'pg';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** The servers of a product that is thrown away. */
+/** The servers of a throw-away product. */
 export interface History {
   databaseUrl: string;
   /** A Redis. */
   queueUrl: string;
-  /** Where the embedded S3 server keeps the objects. */
+  /** The embedded S3 server's folder of the bucket. */
   bucketFolder: string;
 }
 
 /**
- * A console that was started a minute ago has nothing to show of the last two weeks. So backups are made by the
- * product, one after the other, and dated back: what they are, and how long they took, stays as it is.
- * @param work starts a daemon and waits for its end
+ * Runs a job and backdates it, so that the console of a new product shows two weeks of history. The job's data and
+ * duration stay as they are.
+ * @param work starts a job and waits for its end
  */
 export async function daysAgo(
   days: number,
@@ -27,12 +27,12 @@ export async function daysAgo(
   await setClock(history, days);
   const { id, backupUrl } = await work();
   await setClock(history, 0);
-  await dateDaemonBack(history, id, days);
+  await backdateJob(history, id, days);
   const name = backupUrl?.split('/').at(-1);
-  if (name !== undefined) dateObjectsBack(history, name, days);
+  if (name !== undefined) backdateObjects(history, name, days);
 }
 
-/** Archives bear PostgreSQL's time. Its own function cannot be replaced, only put aside. */
+/** Shifts PostgreSQL's clock, from which archives take their time. Its function cannot be replaced, only renamed. */
 async function setClock({ databaseUrl }: History, daysBack: number): Promise<void> {
   const client = new pg.Client(databaseUrl);
   await client.connect();
@@ -52,7 +52,7 @@ async function setClock({ databaseUrl }: History, daysBack: number): Promise<voi
   }
 }
 
-async function dateDaemonBack({ queueUrl }: History, id: string, days: number): Promise<void> {
+async function backdateJob({ queueUrl }: History, id: string, days: number): Promise<void> {
   const redis = new Redis(queueUrl);
   try {
     const key = `snapshotd:daemons:${id}`;
@@ -75,8 +75,8 @@ async function dateDaemonBack({ queueUrl }: History, id: string, days: number): 
   }
 }
 
-/** The embedded S3 server dates an object by the file that describes it. */
-function dateObjectsBack({ bucketFolder }: History, name: string, days: number): void {
+/** Backdates the files from which the embedded S3 server takes an object's time. */
+function backdateObjects({ bucketFolder }: History, name: string, days: number): void {
   const then = new Date(Date.now() - days * DAY_MS);
   for (const file of readdirSync(join(bucketFolder, 'objects'))) {
     const path = join(bucketFolder, 'objects', file);

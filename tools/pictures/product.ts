@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+
 import type { DataSource } from 'typeorm';
 import { Secret } from '#config';
-import type { DaemonStatus } from '#contracts';
+import { pollUntil } from '#common';
+import type { DaemonStatus, ScheduleView } from '#contracts';
 import { databaseOptions, openDatabase } from '#database';
-import { apiReady, freePort, startApp, startServers, throwAwayFolder } from '../../dev/index.js';
-import { Client } from '../client.js';
+import { apiReady, Client, freePort, startApp, startServers, throwAwayFolder } from '../../dev/index.js';
 import { fillRepository } from '../fill-repository.js';
 import { daysAgo, type History } from './history.js';
 
@@ -18,13 +18,13 @@ export interface Product {
   url: string;
   administrator: { email: string; password: string };
   client: Client;
-  /** Adds so many nodes to the repository. */
+  /** Adds this number of nodes to the repository. */
   grow(nodes: number): Promise<void>;
-  finished(started: DaemonStatus): Promise<DaemonStatus>;
+
   stop(): Promise<void>;
 }
 
-/** The product on servers of its own, with a repository that has grown and was backed up each day of two weeks. */
+/** Starts the product on embedded servers, with a growing repository and daily backups over two weeks. */
 export async function startProduct(): Promise<Product> {
   const folder = throwAwayFolder();
   const running: { stop(): Promise<void> }[] = [];
@@ -44,9 +44,9 @@ export async function startProduct(): Promise<Product> {
       HOST: '127.0.0.1',
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
-      // Slow enough to be looked at while it runs.
+      // Slow enough to take pictures while it runs.
       BACKUP_COMPRESSION_LEVEL: '9',
-      SNAPSHOT_LANES: '1',
+      BACKUP_JOBS: '1',
     };
     const api = await startApp({ app: 'api', dist: DIST, folder, env });
     running.push(api);
@@ -58,12 +58,10 @@ export async function startProduct(): Promise<Product> {
     running.push({ stop: () => database.destroy() });
     await fillRepository(database);
     const client = new Client(url);
-    await client.login(administrator.email, administrator.password);
-    const finished = (started: DaemonStatus) => untilEnded(client, started);
+    await client.login(administrator);
     const grow = growing(database);
     await makeHistory({
       client,
-      finished,
       grow,
       history: {
         databaseUrl,
@@ -71,7 +69,7 @@ export async function startProduct(): Promise<Product> {
         bucketFolder: join(folder, 's3', 'buckets', env['S3_BUCKET'] ?? ''),
       },
     });
-    return { url, administrator, client, grow, finished, stop };
+    return { url, administrator, client, grow, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -80,45 +78,46 @@ export async function startProduct(): Promise<Product> {
 
 async function makeHistory({
   client,
-  finished,
   grow,
   history,
-}: Pick<Product, 'client' | 'finished' | 'grow'> & { history: History }): Promise<void> {
+}: Pick<Product, 'client' | 'grow'> & { history: History }): Promise<void> {
+  const finished = ({ id }: DaemonStatus) => client.finished(id);
+  const putSchedule = (name: string, schedule: object) =>
+    client.ask('PUT', `/repo/v1/schedules/${name}`, schedule);
+  const untilLastRun = (fits: (run: ScheduleView['lastRun']) => boolean) =>
+    pollUntil(
+      async () => {
+        const { lastRun } = await client.ask<ScheduleView>('GET', '/repo/v1/schedules/nightly');
+        return fits(lastRun) || undefined;
+      },
+      { everyMs: 100, timeoutMs: Infinity },
+    );
   for (let days = 13; days >= 1; days--) {
     await grow(days % 3 === 0 ? 9_000 : 3_000);
     await daysAgo(days, history, async () => finished(await client.startBackup()));
     if (days === 6)
       await daysAgo(days, history, async () => {
         const started = await client.startBackup();
-        await client.terminate(started.id);
+        await client.ask('DELETE', `/repo/v1/terminateDaemon/${started.id}`);
         return finished(started);
       });
   }
-  await client.putSchedule('weekly-drill', {
+  await putSchedule('weekly-drill', {
     pattern: '0 4 * * 0',
     timeZone: 'Europe/Berlin',
     then: 'restoreDrill',
     enabled: false,
   });
-  // Each second, until it has run once.
+  // Runs each second until the first run.
   const nightly = { timeZone: 'Europe/Berlin', then: 'verify', retention: { last: 3, daily: 7, weekly: 5 } };
-  await client.putSchedule('nightly', { ...nightly, pattern: '* * * * * *' });
-  while ((await client.lastRun('nightly')) === null) await sleep(100);
-  await client.putSchedule('nightly', { ...nightly, pattern: '30 2 * * *' });
-  while ((await client.lastRun('nightly'))?.status === 'IN_PROGRESS') await sleep(100);
+  await putSchedule('nightly', { ...nightly, pattern: '* * * * * *' });
+  await untilLastRun((run) => run !== null);
+  await putSchedule('nightly', { ...nightly, pattern: '30 2 * * *' });
+  await untilLastRun((run) => run?.status !== 'IN_PROGRESS');
   await finished(await client.startRestore('BackupDaemonJob1-1.zip'));
 }
 
-async function untilEnded(client: Client, started: DaemonStatus): Promise<DaemonStatus> {
-  let status = started;
-  while (status.status === 'STARTED' || status.status === 'IN_PROGRESS') {
-    await sleep(50);
-    status = await client.status(status.id);
-  }
-  return status;
-}
-
-/** Nodes that are hard to compress, as real ones are. */
+/** Adds nodes that compress as badly as real ones. */
 function growing(database: DataSource): (nodes: number) => Promise<void> {
   let next = FIRST_NODE;
   return async (nodes) => {

@@ -1,26 +1,28 @@
 import { Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
 import { Semaphore, Failure } from '#common';
 import { findManifest, type ManifestSummary } from '#archive';
 import { type ArchiveFacts, type ArchiveVerification } from '#contracts';
 import { Keys } from '#keys';
 import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#engine';
 import { type ListedObject, ObjectStore } from '#storage';
-import { RecentlyUsed } from './recently-used.js';
 
-/** Archives that are read at once, for all requests together. */
+/** The number of archives that all requests together read in parallel. */
 const AT_ONCE = 8;
-/** A manifest that is longer takes much memory while it is read: one at a time. Bytes. */
+/** Longer manifests take much memory and are read one at a time. Bytes. */
 const LONG_MANIFEST = 1024 * 1024;
-/** Archives that are remembered: more than any page has, some hundred bytes each. */
-const REMEMBERED = 2_000;
+/** Cached archives, a few hundred bytes each: more than any page has. */
+const CACHED = 2_000;
 
 export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
 
-/** Reads what archives are out of the bucket, and remembers it: objects of one ETag never change. */
+/** Reads facts of archives from the bucket, and caches them by ETag. */
 @Injectable()
 export class ArchiveReader {
-  private readonly facts = new RecentlyUsed<ArchiveFacts>(REMEMBERED);
-  private readonly records = new RecentlyUsed<{ record: VerificationRecord | undefined }>(REMEMBERED);
+  private readonly facts = new LRUCache<string, ArchiveFacts>({ max: CACHED });
+  private readonly records = new LRUCache<string, { record: VerificationRecord | undefined }>({
+    max: CACHED,
+  });
   private readonly slots = new Semaphore(AT_ONCE);
   private readonly longSlot = new Semaphore(1);
 
@@ -29,7 +31,7 @@ export class ArchiveReader {
     private readonly keys: Keys,
   ) {}
 
-  /** What cannot be read has a problem. @throws the signal's reason */
+  /** The facts of an archive; its problem if it cannot be read. @throws the signal's reason */
   async factsOf(object: ListedObject, signal: AbortSignal): Promise<ArchiveFacts> {
     const known = this.facts.get(version(object));
     if (known !== undefined) return known;
@@ -41,20 +43,20 @@ export class ArchiveReader {
       signal.throwIfAborted();
       if (!(error instanceof Failure)) throw error;
       const facts = withProblem(error.sentence);
-      // What the store failed with may be over the next time.
+      // Failures of the store may pass, so they are not cached.
       if (error.code === 'ARCHIVE_INVALID') this.facts.set(version(object), facts);
       return facts;
     }
   }
 
-  /** How an archive was last verified, by the record beside it. @throws Failure STORE_*; the signal's reason */
+  /** The last verification of an archive, from the record beside it. @throws Failure STORE_*; the signal's reason */
   async verificationBeside(archive: ListedObject, signal: AbortSignal): Promise<ArchiveVerification> {
     const record = await this.store.find(verificationKey(archive.key), signal);
     return record === undefined ? NEVER_VERIFIED : this.verification(archive, record, signal);
   }
 
   /**
-   * What a record says of an archive: nothing if no worker has written it, or of another object than this.
+   * The last verification of an archive, from this record. A record counts only if a worker has written it for this object.
    * @throws Failure STORE_*; the signal's reason
    */
   async verification(

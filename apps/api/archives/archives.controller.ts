@@ -1,35 +1,37 @@
 import { Controller, Delete, Get, HttpCode, Param, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { z } from 'zod';
 import type { Archive } from '#contracts';
+import { Access } from '../access/access.decorator.js';
 import { Documented } from '../docs/documented.js';
-import { page } from '../http/page.js';
-import { validated } from '../http/validated.js';
+import { nothing, validated } from '../http/validation.js';
 import * as docs from './archives.docs.js';
-import { type ArchiveDetails, Archives } from './archives.js';
-
-const listQuery = z.strictObject(page);
-const nothing = z.strictObject({});
+import { Archives } from './archives.js';
 
 @Controller('repo/v1/backups')
 export class ArchivesController {
   constructor(private readonly archives: Archives) {}
 
-  @Documented(docs.listBackups, { query: listQuery })
+  @Access({ needs: 'read' })
+  @Documented(docs.listBackups, { query: docs.listQuery })
   @Get()
   list(@Query() query: unknown): Promise<{ backups: Archive[]; total: number }> {
-    const { limit, offset } = validated(listQuery, query);
+    const { limit, offset } = validated(docs.listQuery, query);
     return this.archives.list(limit, offset);
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.showBackup, { query: nothing })
   @Get(':name')
-  details(@Param('name') name: string, @Query() query: unknown): Promise<ArchiveDetails> {
+  details(@Param('name') name: string, @Query() query: unknown): Promise<docs.ArchiveDetails> {
     validated(nothing, query);
     return this.archives.details(name);
   }
 
-  /** The store sends it itself: it does not pass through here, whatever its size. */
+  /**
+   * Redirects to the object store, so that the archive's bytes do not pass through the API. Needs everything, because an
+   * archive contains all rows of the repository.
+   */
+  @Access({ needs: 'everything', audit: 'archive.download' })
   @Documented(docs.downloadBackup, { query: nothing })
   @Get(':name/download')
   async download(
@@ -42,6 +44,7 @@ export class ArchivesController {
     void reply.header('Location', url).status(302);
   }
 
+  @Access({ needs: 'everything', audit: 'archive.delete' })
   @Documented(docs.deleteBackup, { query: nothing })
   @Delete(':name')
   @HttpCode(204)

@@ -2,18 +2,20 @@ import { z } from 'zod';
 import type { Archive } from '#contracts';
 import { answer, count, text, time } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
-import type { ArchiveDetails } from './archives.js';
+import { page } from '../http/validation.js';
+
+export const listQuery = z.strictObject(page);
 
 const archive = z.strictObject({
-  name: text.describe('What a restore takes, and the calls for one archive.'),
+  name: text.describe('The name for restores and for the calls for one archive.'),
   url: text,
   createdOn: time.describe('When the object was written: milliseconds since 1970.'),
   bytes: count,
-  takenOn: time.nullable().describe('The instant that it shows: milliseconds since 1970.'),
+  takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
   entities: count.nullable(),
   daemonId: text.nullable(),
   formatVersion: count.nullable(),
-  problem: text.nullable().describe('Why the others are null: it cannot be read.'),
+  problem: text.nullable().describe('Why the archive cannot be read, and other fields are null.'),
   verifiedOn: time.nullable(),
   verifiedBy: z.enum(['READ', 'RESTORE_DRILL']).nullable(),
   restorable: z.boolean().nullable(),
@@ -30,13 +32,15 @@ const details = answer(
       .array(z.strictObject({ schema: text, name: text, rows: count, bytes: count }))
       .nullable()
       .describe('With the bytes of their CSV.'),
-    sequences: count.nullable().describe('How many.'),
+    sequences: count.nullable().describe('The number of sequences.'),
     extensions: z.array(z.strictObject({ name: text, version: text })).nullable(),
     leftOut: z.array(z.strictObject({ what: text, why: text })).nullable(),
-    warnings: z.array(text).nullable().describe('What would hinder a restore, as its backup foresaw it.'),
-    definitions: z.boolean().nullable().describe('Whether it holds schema.sql.'),
-  }) satisfies z.ZodType<ArchiveDetails>,
+    warnings: z.array(text).nullable().describe('Obstacles to a restore that the backup has found.'),
+    definitions: z.boolean().nullable().describe('Whether the archive contains schema.sql.'),
+  }),
 );
+/** An archive with the content of its manifest. Fields are null if the manifest cannot be read. */
+export type ArchiveDetails = z.infer<typeof details>;
 const archives = answer(
   'Archives',
   z.strictObject({ backups: z.array(answer('Archive', archive)), total: count }),
@@ -64,11 +68,11 @@ const STORE = {
 
 export const listBackups: RouteDescription = {
   name: 'listBackups',
-  summary: 'The archives in the bucket, newest first',
-  details: 'The bucket itself is asked, so archives of other installations are listed too.',
+  summary: 'Lists the archives in the bucket, newest first',
+  details: 'Lists the bucket itself, so archives of other installations appear too.',
   answers: {
     200: {
-      what: 'A page of the archives, and how many there are.',
+      what: 'A page of the archives, and their total.',
       schema: archives,
       example: { backups: [one], total: 1 },
     },
@@ -78,12 +82,12 @@ export const listBackups: RouteDescription = {
 
 export const showBackup: RouteDescription = {
   name: 'showBackup',
-  summary: 'One archive, with what its manifest says',
-  details: 'A `/` in the name is written `%2F`.',
+  summary: 'Shows one archive, with the content of its manifest',
+  details: 'Write a `/` in the name as `%2F`.',
   path: { name },
   answers: {
     200: {
-      what: 'The archive; of one that cannot be read, what is known.',
+      what: 'The archive. If it cannot be read, only the fields of its object.',
       schema: details,
       example: {
         ...one,
@@ -105,21 +109,24 @@ export const showBackup: RouteDescription = {
 
 export const downloadBackup: RouteDescription = {
   name: 'downloadBackup',
-  summary: 'An address to download an archive from',
-  details: 'The store sends it itself. The address gives all rows to everybody who has it, for 15 minutes.',
+  summary: 'Redirects to the address of an archive for download',
+  details:
+    'The object store sends the archive. The address gives all rows to everybody who has it, for 15 minutes.',
   path: { name },
-  answers: { 302: { what: 'Go there.', headers: { Location: 'A presigned address of the object store.' } } },
+  answers: {
+    302: { what: 'The address.', headers: { Location: 'A presigned address of the object store.' } },
+  },
   errors: { ...MISSING, ...STORE },
 };
 
 export const deleteBackup: RouteDescription = {
   name: 'deleteBackup',
-  summary: 'Deletes an archive, and how it was verified',
+  summary: 'Deletes an archive and its verification record',
   path: { name },
-  answers: { 204: { what: 'The archive is gone.' } },
+  answers: { 204: { what: 'The archive is deleted.' } },
   errors: {
     ...MISSING,
-    409: 'The archive is needed by the daemon 7. Wait for its end, or terminate it.',
+    409: 'Job 7 needs the archive. Wait for its end, or terminate it.',
     ...STORE,
   },
 };

@@ -2,50 +2,34 @@ import { ConflictException, Inject, Injectable, NotFoundException } from '@nestj
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { ManifestSummary } from '#archive';
-import type { Settings } from '#config';
-import { Failure } from '#common';
+import { SETTINGS, type Settings } from '#config';
+import { Failure, withTimeout } from '#common';
 import { type Archive, type ArchiveVerification } from '#contracts';
 import { ScheduleArchive } from '#database';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 import { deleteArchive, verificationKey } from '#engine';
 import { archiveKey, isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
-import { SETTINGS } from '../settings.js';
 import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
+import type { ArchiveDetails } from './archives.docs.js';
 
-/** A client waits for the answer: milliseconds. */
+/** The time limit of the object store, because a client is waiting. */
 const ANSWER_WITHIN_MS = 30_000;
 const DOWNLOAD_SECONDS = 15 * 60;
 
-/** An archive with what its manifest says, or with null where it cannot be read. */
-export interface ArchiveDetails extends Archive {
-  product: ManifestSummary['product'] | null;
-  serverVersion: string | null;
-  database: string | null;
-  schemas: string[] | null;
-  tables: ManifestSummary['tables'] | null;
-  /** How many. */
-  sequences: number | null;
-  extensions: ManifestSummary['extensions'] | null;
-  leftOut: ManifestSummary['leftOut'] | null;
-  warnings: string[] | null;
-  /** Whether it holds schema.sql. */
-  definitions: boolean | null;
-}
-
-/** What lies in the bucket. */
+/** The content of the bucket. */
 interface Listing {
   archives: ListedObject[];
   /** By key. */
   verifications: Map<string, ListedObject>;
 }
 
-/** The archives below the prefix, as the bucket lists them: those of other installations too. */
+/** The archives in the bucket below the prefix, those of other installations among them. */
 @Injectable()
 export class Archives {
   constructor(
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     @InjectRepository(ScheduleArchive) private readonly scheduled: Repository<ScheduleArchive>,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -62,7 +46,7 @@ export class Archives {
           ...(await (this.canBeNamed(object)
             ? this.reader.factsOf(object, signal)
             : withProblem(
-                'No restore takes this name: rename it to letters, digits, _ . ( ) + - and .zip.',
+                'No restore accepts this name. Rename the object to letters, digits, _ . ( ) + - and .zip.',
               ))),
           ...(await this.listedVerification(object, verifications, signal)),
         })),
@@ -71,7 +55,7 @@ export class Archives {
     });
   }
 
-  /** The archives that were written since a time, in no order. @throws Failure STORE_* */
+  /** The archives that were written since a time, unordered. @throws Failure STORE_* */
   writtenSince(since: number): Promise<{ createdOn: number; bytes: number }[]> {
     return inTime(async (signal) => {
       const { archives } = await this.listing(signal);
@@ -81,7 +65,7 @@ export class Archives {
     });
   }
 
-  /** @returns the name of the archive that a daemon's URL leads to; undefined for one that is not below the prefix */
+  /** @returns the name of the archive at a job's URL; undefined if it is not below the prefix */
   nameAt(url: string | null): string | undefined {
     const key = url === null ? undefined : this.keyOf(url);
     return key?.slice(this.settings.store.prefix.length);
@@ -107,7 +91,7 @@ export class Archives {
     });
   }
 
-  /** An address that is good for 15 minutes. @throws NotFoundException; Failure STORE_* */
+  /** A presigned address, valid for 15 minutes. @throws NotFoundException; Failure STORE_* */
   downloadUrl(name: string): Promise<string> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
@@ -115,21 +99,21 @@ export class Archives {
     });
   }
 
-  /** Also from the archives of its schedule. @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
+  /** Deletes an archive, and its row in the archives of its schedule. @throws NotFoundException, ConflictException; Failure STORE_*; QueueUnavailable */
   delete(name: string): Promise<void> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
       const readers = await this.daemons.readersOf(object.key);
       if (readers.length > 0)
         throw new ConflictException(
-          `The archive is needed by the daemon ${readers.slice(0, 10).join(', ')}. Wait for its end, or terminate it.`,
+          `Job ${readers.slice(0, 10).join(', ')} needs the archive. Wait for its end, or terminate it.`,
         );
       await deleteArchive(this.store, object.key, signal);
       await this.scheduled.delete({ url: this.store.url(object.key) });
     });
   }
 
-  /** By its key alone: credentials that may not list get at what they know the name of. */
+  /** Finds an archive without listing the bucket, so that credentials without s3:ListBucket suffice. */
   private async find(name: string, signal: AbortSignal): Promise<ListedObject> {
     const key = this.keyOf(name);
     const object = key === undefined ? undefined : await this.store.find(key, signal);
@@ -137,7 +121,7 @@ export class Archives {
     return object;
   }
 
-  /** @returns undefined for what names no archive below the prefix */
+  /** @returns undefined if no archive below the prefix can have this name or URL */
   private keyOf(name: string): string | undefined {
     try {
       return archiveKey(name, this.settings.store);
@@ -182,7 +166,7 @@ export class Archives {
   }
 }
 
-/** A record that cannot be read just now, such as one that is being replaced, counts for none. @throws the signal's reason */
+/** A record that cannot be read, such as one that is being replaced, counts as missing. @throws the signal's reason */
 async function orNever(
   reading: Promise<ArchiveVerification>,
   signal: AbortSignal,
@@ -235,21 +219,21 @@ const NOTHING_INSIDE: Omit<ArchiveDetails, keyof Archive> = {
   definitions: null,
 };
 
-/** @throws Failure STORE_UNREACHABLE when the store takes too long for a client that waits */
-async function inTime<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-  const stop = new AbortController();
-  const late = new Failure(
-    'STORE_UNREACHABLE',
-    'transient',
-    `The object store has not answered within ${ANSWER_WITHIN_MS / 1000} seconds.`,
-    { hint: 'Try again in a moment.' },
-  );
-  const timer = setTimeout(() => stop.abort(late), ANSWER_WITHIN_MS);
-  try {
-    return await work(stop.signal);
-  } catch (error) {
-    throw stop.signal.aborted ? late : error;
-  } finally {
-    clearTimeout(timer);
-  }
+/** @throws Failure STORE_UNREACHABLE if the store takes too long */
+function inTime<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  const late = () =>
+    new Failure(
+      'STORE_UNREACHABLE',
+      'transient',
+      `The object store has not answered within ${ANSWER_WITHIN_MS / 1000} seconds.`,
+      { hint: 'Try again in a moment.' },
+    );
+  return withTimeout(ANSWER_WITHIN_MS, undefined, late, async (signal) => {
+    try {
+      return await work(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  });
 }

@@ -1,9 +1,9 @@
 import { Controller, Get, Query } from '@nestjs/common';
 import { z } from 'zod';
 import type { AuditEvent } from '#database';
+import { Access } from '../access/access.decorator.js';
 import { Documented } from '../docs/documented.js';
-import { page } from '../http/page.js';
-import { line, validated } from '../http/validated.js';
+import { line, page, validated } from '../http/validation.js';
 import * as docs from './audit.docs.js';
 import { Audit } from './audit.js';
 
@@ -23,9 +23,10 @@ const auditQuery = z.strictObject({
 export class AuditController {
   constructor(private readonly audit: Audit) {}
 
+  @Access({ needs: 'read' })
   @Documented(docs.listAudit, { query: auditQuery })
   @Get()
-  async list(@Query() query: unknown) {
+  async list(@Query() query: unknown): Promise<docs.AuditEvents> {
     const { since, ...filter } = validated(auditQuery, query);
     const [events, total] = await this.audit.list({
       ...filter,
@@ -35,8 +36,9 @@ export class AuditController {
   }
 }
 
-/** `outcome` is the HTTP status that was answered, `unknown` while a call runs and where the API died in it. */
-function view({ id, happenedOn, account, keyName, action, subject, outcome, address, count }: AuditEvent) {
+/** `outcome` is the HTTP status of the answer, or `unknown` while the call runs and if the API died during it. */
+function view(event: AuditEvent): docs.AuditEvents['events'][number] {
+  const { id, happenedOn, account, keyName, action, subject, outcome, address, count } = event;
   const subjects = [outcome?.made, subject].filter((part) => typeof part === 'string');
   return {
     id,

@@ -7,26 +7,27 @@ const event = answer(
   z.strictObject({
     id: text,
     on: time,
-    account: text.describe('An email, or `schedule NAME` for what a schedule did.'),
-    key: text.nullable().describe('The name of the API key that was used.'),
+    account: text.describe('An email, or `schedule NAME` for an action of a schedule.'),
+    key: text.nullable().describe('The name of the API key, if the call used one.'),
     action: text,
     subject: text.nullable(),
-    outcome: text.describe('The HTTP status that was answered, or `unknown`.'),
-    address: text.describe('Of a schedule, the name of the machine that the API runs on.'),
+    outcome: text.describe('The HTTP status of the answer, or `unknown`.'),
+    address: text.describe('The address of the client. For a schedule, the host name of the API.'),
     count: count.describe(
-      'How many calls this stands for. Refused ones of a minute are one event; all else in it is of the last one.',
+      'The number of calls. Refused calls of one minute are one event, whose other fields are those of the last call.',
     ),
   }),
 );
 const events = answer('AuditEvents', z.strictObject({ events: z.array(event), total: count }));
+export type AuditEvents = z.infer<typeof events>;
 
 export const listAudit: RouteDescription = {
   name: 'listAudit',
-  summary: 'Who did what, from where, when, and how it ended',
-  details: 'The newest first. `unknown` means that the call still runs, or that the API died in it.',
+  summary: 'Lists the audit: who did what, from where, when, and the outcome',
+  details: 'Newest first. `unknown` means that the call is still running, or that the API died during it.',
   answers: {
     200: {
-      what: 'A page of the events, and how many there are.',
+      what: 'A page of the events, and their total.',
       schema: events,
       example: {
         events: [

@@ -3,30 +3,30 @@ import { InjectRepository } from '@nestjs/typeorm';
 import type { EntityManager, Repository } from 'typeorm';
 import { AuditEvent, AuditOutcome } from '#database';
 
-/** The longest that an email can be. */
+/** The longest possible email. */
 const EMAIL_LENGTH = 320;
-/** A URL with an archive's name of 1024 bytes, and some more. */
+/** Enough for the URL of an archive whose name has 1024 bytes. */
 const SUBJECT_LENGTH = 2048;
 
-/** What cannot be recorded is not done. */
+/** Refuses a call that cannot be recorded. */
 export class AuditUnavailable extends ServiceUnavailableException {
   constructor(cause: unknown) {
-    super('This cannot be recorded in the audit, and so it was not done. Try again in a moment.', { cause });
+    super('Nothing was done, because the audit cannot record it. Try again in a moment.', { cause });
   }
 }
 
-/** What is recorded of a call. */
+/** The record of a call. */
 export interface AuditedCall {
-  /** The email of who asks, or `schedule NAME`. */
+  /** The caller's email, or `schedule NAME`. */
   account: string;
-  /** The name of the API key that is used. */
+  /** The name of the API key. */
   key?: string | undefined;
   action: string;
-  /** What the call names: an id, an archive, an email. Never a secret. */
+  /** The thing that the call names: an id, an archive, an email. Never a secret. */
   subject?: string | undefined;
-  /** Where it comes from. */
+  /** The client's address. */
   address: string;
-  /** How many calls it stands for; one when missing. */
+  /** The number of calls that this record stands for; one when missing. */
   count?: number;
 }
 
@@ -39,15 +39,15 @@ export interface AuditFilter {
 }
 
 /**
- * Who did what, from where, when, and how it ended. Rows are only ever added: the database refuses all else. So an
- * event that is recorded before it happens gets its outcome as a row of its own.
+ * The audit: who did what, from where, when, and the outcome. The database refuses to change or delete its rows, so the
+ * outcome of an event is a separate row.
  */
 @Injectable()
 export class Audit {
   constructor(@InjectRepository(AuditEvent) private readonly events: Repository<AuditEvent>) {}
 
   /**
-   * Records what is about to be done.
+   * Records a call before it is done.
    * @returns the event's id
    * @throws AuditUnavailable
    */
@@ -59,13 +59,13 @@ export class Audit {
     }
   }
 
-  /** @param made the id of what the call made */
+  /** Records the outcome. @param made the id of the thing that the call made */
   async end(eventId: string, status: number, made?: string): Promise<void> {
     await insertOutcome(this.events.manager, eventId, status, made);
   }
 
   /**
-   * Records what has its outcome already: nothing is left to be done, or nothing without this.
+   * Records a call together with its outcome.
    * @throws AuditUnavailable
    */
   async record(call: AuditedCall, status: number): Promise<void> {
@@ -78,7 +78,7 @@ export class Audit {
     }
   }
 
-  /** The newest first, with the number of all that the filter lets through. */
+  /** A page of the events that match a filter, newest first, and their total. */
   async list({ action, account, since, limit, offset }: AuditFilter): Promise<[AuditEvent[], number]> {
     const query = this.events
       .createQueryBuilder('event')
@@ -115,12 +115,12 @@ async function insertOutcome(
   await manager.insert(AuditOutcome, { eventId, status, made: made ?? null });
 }
 
-/** Emails are the same in capitals; the names of schedules are not. */
+/** Emails are case-insensitive; the names of schedules are not. */
 function accountName(account: string): string {
   return account.startsWith('schedule ') ? account : account.toLowerCase();
 }
 
-/** What clients wrote, as PostgreSQL takes it: no NUL, and no more than is needed to know it again. */
+/** Makes a client's text storable: without control characters, and cut to a length. */
 function stored(text: string, maxLength: number): string {
   return text.slice(0, maxLength).replace(/\p{Cc}/gu, ' ');
 }

@@ -2,22 +2,22 @@ import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/comm
 import { errorSentence } from '#common';
 import { Audit, type AuditedCall } from './audit.js';
 
-/** For so long the refused calls of one account and action are counted, before their count is recorded. */
+/** How long refused calls of one account and action are counted before their number is recorded. */
 const COUNTED_FOR_MS = 60_000;
-/** Logins can name accounts that do not exist: above this number of groups, calls are counted by action alone. */
+/** Logins can name accounts that do not exist. Above this number of groups, calls are counted by action alone. */
 const MOST_GROUPS = 100;
 
 /** Refused calls of one account and action. */
 interface Group {
-  /** The last one that is not on record, which stands for all that are not. */
+  /** The last unrecorded call, and the number of unrecorded calls. */
   last?: { call: AuditedCall; status: number; count: number } | undefined;
   timer?: NodeJS.Timeout;
 }
 
 /**
  * Records calls that were refused before anything was done. The first one of an account and action is recorded at once,
- * those of the minute after it as one event with their count, so that neither an account that may do nothing nor made-up
- * names of accounts can fill the disk. An API that is killed loses the counts of its last minute.
+ * those of the following minute as one event with their number. So neither an account without rights nor made-up
+ * accounts can fill the disk. If the API is killed, the numbers of its last minute are lost.
  */
 @Injectable()
 export class Refusals implements BeforeApplicationShutdown {
@@ -28,8 +28,8 @@ export class Refusals implements BeforeApplicationShutdown {
   constructor(private readonly audit: Audit) {}
 
   /**
-   * @param of counts the refused calls of something else than the account together
-   * @throws AuditUnavailable when it is the first one, and cannot be recorded
+   * @param of the group to count the call in, if it is not the account
+   * @throws AuditUnavailable if the first call of a group cannot be recorded
    */
   async record(call: AuditedCall, status: number, of = call.account): Promise<void> {
     const own = JSON.stringify([of.toLowerCase(), call.action]);
@@ -58,7 +58,7 @@ export class Refusals implements BeforeApplicationShutdown {
     }
   }
 
-  /** Counts for a minute, and for another one as long as there is something to count. */
+  /** Counts for a minute, and for another one if there were calls. */
   private count(name: string, group: Group): void {
     group.timer = setTimeout(() => {
       if (group.last === undefined) this.groups.delete(name);
@@ -66,7 +66,7 @@ export class Refusals implements BeforeApplicationShutdown {
     }, COUNTED_FOR_MS).unref();
   }
 
-  /** Calls that cannot be recorded stay counted, and those that are refused meanwhile are added. */
+  /** Records the unrecorded calls. If that fails, they stay counted for the next time. */
   private async recordLast(group: Group): Promise<void> {
     const { last } = group;
     if (last === undefined) return;

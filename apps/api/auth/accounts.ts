@@ -2,7 +2,8 @@ import { ConflictException, ForbiddenException, Injectable } from '@nestjs/commo
 import { InjectRepository } from '@nestjs/typeorm';
 import { Not, Repository } from 'typeorm';
 import type { Secret } from '#config';
-import { Account, ApiKey, Session } from '#database';
+import { Account, ApiKey, LoginSession } from '#database';
+import type { AccountChanges } from './accounts.docs.js';
 import { hashPassword, passwordFits } from './passwords.js';
 import { hashToken } from './tokens.js';
 
@@ -13,22 +14,14 @@ export interface NewAccount {
   administrator: boolean;
 }
 
-/** What an administrator may change; what is missing stays as it is. */
-export interface AccountChanges {
-  displayName?: string | undefined;
-  administrator?: boolean | undefined;
-  active?: boolean | undefined;
-  password?: string | undefined;
-}
-
 @Injectable()
 export class Accounts {
   constructor(@InjectRepository(Account) private readonly accounts: Repository<Account>) {}
 
-  /** Makes the first administrator, unless an account has that email: its password then stays what it is. */
+  /** Creates the first administrator. An existing account of that email keeps its password. */
   async ensureAdministrator({ email, password }: { email: string; password: Secret }): Promise<void> {
     if (await this.accounts.existsBy({ email: email.toLowerCase() })) return;
-    // Another API that starts at the same time may be first.
+    // Another API that starts at the same time may have inserted it: insert() ignores that.
     await this.insert({ email, displayName: email, password: password.reveal(), administrator: true });
   }
 
@@ -36,7 +29,7 @@ export class Accounts {
     return this.accounts.find({ order: { id: 'ASC' } });
   }
 
-  /** @throws ConflictException when there is an account of this email */
+  /** @throws ConflictException if there is an account of this email */
   async create(account: NewAccount): Promise<Account> {
     const created = await this.insert(account);
     if (created === undefined) throw new ConflictException('There is an account of this email already.');
@@ -44,14 +37,14 @@ export class Accounts {
   }
 
   /**
-   * Another password, or the end of being active, ends the account's sessions; the latter revokes its API keys too.
-   * @returns undefined when there is no such account
-   * @throws ConflictException when no active administrator would be left
+   * Changes an account. A new password ends its sessions; deactivating it also revokes its API keys.
+   * @returns undefined if there is no such account
+   * @throws ConflictException if no active administrator would be left
    */
   async change(id: string, { password, ...changes }: AccountChanges): Promise<Account | undefined> {
     const passwordHash = password === undefined ? undefined : await hashPassword(password);
     return this.accounts.manager.transaction(async (manager) => {
-      // All of them are locked, so that of two administrators who demote each other the second sees what the first did.
+      // Locks all administrators: if two demote each other at the same time, the second sees the first one's change.
       const administrators = await manager.find(Account, {
         select: { id: true },
         where: { administrator: true, active: true },
@@ -67,16 +60,17 @@ export class Accounts {
           'This is the last active administrator. Make another account an administrator first.',
         );
       await manager.save(account);
-      if (passwordHash !== undefined || !account.active) await manager.delete(Session, { account: { id } });
+      if (passwordHash !== undefined || !account.active)
+        await manager.delete(LoginSession, { account: { id } });
       if (!account.active) await manager.delete(ApiKey, { account: { id } });
       return account;
     });
   }
 
   /**
-   * Somebody changes their own password, which ends their sessions but for the one of this token.
+   * Changes an account's password and ends its sessions, except the one of this token.
    * @param account as it was when its current password was checked
-   * @throws ForbiddenException when it has changed since
+   * @throws ForbiddenException if it has changed since
    */
   async changePassword(
     { id, passwordHash }: Account,
@@ -91,17 +85,18 @@ export class Accounts {
         { passwordHash: newHash },
       );
       if (affected !== 1) throw new ForbiddenException('The account has changed. Log in again.');
-      await manager.delete(Session, { account: { id }, tokenHash: Not(hashToken(sessionToken)) });
+      await manager.delete(LoginSession, { account: { id }, tokenHash: Not(hashToken(sessionToken)) });
     });
   }
 
   /**
-   * @returns the active account whose email and password these are; in equal time whether there is one or not
-   * @param address from where it is asked
-   * @throws NoTurn when too many passwords wait to be checked: this one was not
+   * Checks an email and a password. Takes the same time for unknown emails.
+   * @param address the client's
+   * @returns the active account; undefined if email or password are wrong
+   * @throws NoTurn if too many passwords are waiting to be checked
    */
   async withPassword(email: string, password: string, address: string): Promise<Account | undefined> {
-    // PostgreSQL has no texts with NUL, and so no such email.
+    // PostgreSQL fails at texts with NUL.
     const account = email.includes('\0')
       ? null
       : await this.accounts.findOneBy({ email: email.toLowerCase(), active: true });
@@ -109,7 +104,7 @@ export class Accounts {
     return fits ? (account ?? undefined) : undefined;
   }
 
-  /** @returns undefined when there is an account of this email */
+  /** @returns undefined if there is an account of this email */
   private async insert({ email, password, ...rest }: NewAccount): Promise<Account | undefined> {
     const passwordHash = await hashPassword(password);
     const account = this.accounts.create({ ...rest, email: email.toLowerCase(), passwordHash });

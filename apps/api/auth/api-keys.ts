@@ -3,15 +3,8 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { KeyScope } from '#contracts';
 import { Account, ApiKey, databaseNow } from '#database';
-import type { Caller } from './callers.js';
-import { hashToken, newToken } from './tokens.js';
-
-/** What every key begins with, so that people and secret scanners know one when they see it. */
-const PREFIX = 'snapshotd_';
-
-export function looksLikeKey(token: string): boolean {
-  return token.startsWith(PREFIX);
-}
+import type { Caller } from '../access/caller.js';
+import { hashToken, KEY_PREFIX, newToken } from './tokens.js';
 
 export interface NewKey {
   name: string;
@@ -23,16 +16,16 @@ interface KeyRow extends Omit<Caller, 'key'> {
   key_id: string;
   name: string;
   scope: KeyScope;
-  /** Whether its last use is not on record. */
+  /** Whether its last use is to be recorded. */
   unmarked: boolean;
 }
 
-/** Keys for scripts, which act as the account that made them. */
+/** API keys for scripts. A key acts as the account that created it. */
 @Injectable()
 export class ApiKeys {
   constructor(@InjectRepository(ApiKey) private readonly keys: Repository<ApiKey>) {}
 
-  /** Looked up by its hash, as a session's token is. @returns undefined for a key that does not hold (any more) */
+  /** Looks a key up by its hash. @returns undefined if it is unknown, revoked or expired */
   async accountOf(token: string): Promise<Caller | undefined> {
     const [key] = await this.keys.query<KeyRow[]>(
       `SELECT a.id, a.email, a.administrator, k.id AS key_id, k.name, k.scope,
@@ -43,7 +36,7 @@ export class ApiKeys {
     );
     if (key === undefined) return undefined;
     const { id, email, administrator, key_id: keyId, name, scope, unmarked } = key;
-    // Once a minute at most, so that a script that polls does not write at every call.
+    // At most once a minute, so that a polling script does not cause a write at every call.
     if (unmarked) await this.keys.update({ id: keyId }, { lastUsedOn: () => 'now()' });
     return { id, email, administrator, key: { name, scope } };
   }
@@ -53,18 +46,19 @@ export class ApiKeys {
   }
 
   /**
-   * @returns the key as it is stored, and its text, which is stored nowhere
-   * @throws BadRequestException when it would have expired; ConflictException when the name is taken; ForbiddenException
+   * Creates a key.
+   * @returns the stored key, and its text, which is not stored
+   * @throws BadRequestException if it would have expired; ConflictException if the name is taken; ForbiddenException
    */
   async create(
     accountId: string,
     { name, scope, expiresOn }: NewKey,
   ): Promise<{ key: ApiKey; text: string }> {
-    const text = PREFIX + newToken();
+    const text = KEY_PREFIX + newToken();
     const key = await this.keys.manager.transaction(async (manager) => {
       if (expiresOn !== null && !(expiresOn.getTime() > (await databaseNow(manager))))
         throw new BadRequestException('expiresOn: choose a time in the future, in milliseconds since 1970.');
-      // Locked, so that no key is left behind by an account that is deactivated at this moment.
+      // The lock keeps an account that is being deactivated from leaving a key behind.
       const account = await manager.findOne(Account, {
         where: { id: accountId, active: true, administrator: true },
         lock: { mode: 'pessimistic_read' },
@@ -85,7 +79,7 @@ export class ApiKeys {
     return { key, text };
   }
 
-  /** @returns false when there is no such key */
+  /** @returns false if there is no such key */
   async revoke(id: string): Promise<boolean> {
     const { affected } = await this.keys.delete({ id });
     return affected === 1;

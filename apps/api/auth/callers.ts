@@ -1,34 +1,27 @@
 import { Injectable } from '@nestjs/common';
-import type { KeyScope } from '#contracts';
-import type { Account } from '#database';
-import { ApiKeys, looksLikeKey } from './api-keys.js';
-import { Sessions } from './sessions.js';
-import { hashToken } from './tokens.js';
+import type { Caller } from '../access/caller.js';
+import { ApiKeys } from './api-keys.js';
+import { LoginSessions } from './login-sessions.js';
+import { hashToken, KEY_PREFIX } from './tokens.js';
 
-/** The caller of a route. */
-export type Caller = Pick<Account, 'id' | 'email' | 'administrator'> & {
-  /** The API key that is used; missing in a session. */
-  key?: { name: string; scope: KeyScope };
-};
-
-/** How long what the database said of a token is good for the next request: those who poll ask for more than that. */
+/** How long the database's answer for a token is reused. Spares queries when clients poll. */
 const GOOD_FOR_MS = 50;
 
-/** Tells by a token who asks: in a session, or with an API key. */
+/** Finds the account of a token, which belongs to a login session or is an API key. */
 @Injectable()
 export class Callers {
-  /** By the tokens' hashes; none is older than `since`. */
+  /** The database's answers since `since`, by the tokens' hashes. */
   private recent = new Map<string, Promise<Caller | undefined>>();
   private since = -Infinity;
 
   constructor(
-    private readonly sessions: Sessions,
+    private readonly sessions: LoginSessions,
     private readonly keys: ApiKeys,
   ) {}
 
   /**
-   * @returns undefined when there is no such session or key, or not any more. What another API has ended may be good
-   * for another GOOD_FOR_MS here.
+   * Looks a token up. A session that another API ends stays valid here for at most GOOD_FOR_MS.
+   * @returns undefined if there is no such session or key
    */
   accountOf(token: string): Promise<Caller | undefined> {
     const now = performance.now();
@@ -40,14 +33,14 @@ export class Callers {
     const hash = hashToken(token).toString('base64');
     const known = recent.get(hash);
     if (known !== undefined) return known;
-    const asked = looksLikeKey(token) ? this.keys.accountOf(token) : this.sessions.accountOf(token);
+    const asked = token.startsWith(KEY_PREFIX) ? this.keys.accountOf(token) : this.sessions.accountOf(token);
     recent.set(hash, asked);
-    // One broken connection must not refuse the next caller.
+    // A failed query must not fail the next caller.
     asked.catch(() => recent.delete(hash));
     return asked;
   }
 
-  /** To be called when somebody may have ended a session, a key or an account. */
+  /** Forgets the database's answers. Call it if a session, a key or an account may have ended. */
   forget(): void {
     this.recent = new Map();
   }

@@ -4,11 +4,11 @@ import { DataSource } from 'typeorm';
 import { TooManyRequests } from '../http/reason.js';
 import { networkOf } from './network.js';
 
-/** Of one email from one address. */
+/** Logins with one email from one address. */
 const TRIES = 10;
-/** Of all emails from one address: who tries one password on many accounts. */
+/** Logins from one address: limits clients that try one password on many accounts. */
 const TRIES_PER_ADDRESS = 100;
-/** From the first of them on. */
+/** The period of a count, from its first login on. */
 const COUNTED_MS = 60_000;
 
 /** The database's, in the unit of `login_limit.expire`: milliseconds since 1970. */
@@ -18,14 +18,14 @@ export class TooManyLogins extends TooManyRequests {
   constructor(
     reason: string,
     retryAfterSeconds: number,
-    /** What has had too many. */
+    /** The limit that was exceeded. */
     readonly counted: 'email' | 'address',
   ) {
     super(`${reason} Try again in ${retryAfterSeconds} seconds.`, retryAfterSeconds);
   }
 }
 
-/** What a count is for: its points are the tries that it allows. */
+/** The number of logins that a count allows. */
 interface Limit {
   kind: 'address' | 'email';
   tries: number;
@@ -44,9 +44,8 @@ const BY_EMAIL: Limit = {
 };
 
 /**
- * How often somebody may try to log in. Tries are counted by email and address together, and by address: somebody who
- * guesses shuts out nobody but themselves. An email alone is not counted, or anybody could shut its owner out.
- * The counts are in the database and go by its clock, so that all replicas of the API count together.
+ * Limits the rate of logins, by address and by email and address together. An email alone is not counted: anybody could
+ * lock its owner out. The counts are in the database and use its clock, so all replicas of the API share them.
  */
 @Injectable()
 export class LoginLimits {
@@ -54,16 +53,16 @@ export class LoginLimits {
 
   constructor(private readonly database: DataSource) {}
 
-  /** Counts a try before its password is looked at, so that no number of tries at once gets past. @throws TooManyLogins */
+  /** Counts a login before its password is checked, so that parallel logins do not bypass the limit. @throws TooManyLogins */
   async count(email: string, address: string): Promise<void> {
     const network = networkOf(address);
     await this.clear();
-    // The address first: so it cannot fill the table with emails either.
+    // The address first, so that one client cannot fill the table with emails.
     await this.consume(BY_ADDRESS, network);
     await this.consume(BY_EMAIL, email, network);
   }
 
-  /** Takes back what was counted, for a try that was right. */
+  /** Resets the counts after a correct login. */
   async forgive(email: string, address: string): Promise<void> {
     const network = networkOf(address);
     await this.reward(BY_ADDRESS, network);
@@ -72,14 +71,14 @@ export class LoginLimits {
     ]);
   }
 
-  /** Takes back what was counted for a try whose password was not looked at. */
+  /** Undoes `count` for a login whose password was not checked. */
   async giveBack(email: string, address: string): Promise<void> {
     const network = networkOf(address);
     await this.reward(BY_ADDRESS, network);
     await this.reward(BY_EMAIL, email, network);
   }
 
-  /** A count whose end lies too far ahead was made by a wrong clock: it is over, as one whose end has passed. */
+  /** Adds one. A count that ends too far in the future came from a wrong clock and counts as expired. */
   private async consume(limit: Limit, ...parts: string[]): Promise<void> {
     const [{ points, left } = { points: 1, left: 0 }] = await this.database.query<
       { points: number; left: number }[]
@@ -94,7 +93,7 @@ export class LoginLimits {
       [keyOf(limit, ...parts), COUNTED_MS],
     );
     if (points <= limit.tries) return;
-    // Never 0: a client would take it for an invitation.
+    // Never 0, which would mean: try again at once.
     throw new TooManyLogins(limit.reason, Math.max(1, Math.ceil(left / 1_000)), limit.kind);
   }
 
@@ -104,7 +103,7 @@ export class LoginLimits {
     ]);
   }
 
-  /** Deletes the counts that are over, once for each time that one lasts. */
+  /** Deletes expired counts, once per period. */
   private async clear(): Promise<void> {
     const now = performance.now();
     if (now - this.clearedAt < COUNTED_MS) return;
@@ -116,7 +115,7 @@ export class LoginLimits {
   }
 }
 
-/** Of one length, whatever was sent, and without the email. */
+/** A hash, so that the key has a fixed length and does not contain the email. */
 function keyOf({ kind }: Limit, ...parts: string[]): string {
   return `${kind}:${createHash('sha256').update(parts.join('\n').toLowerCase()).digest('base64url')}`;
 }

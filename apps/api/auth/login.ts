@@ -8,7 +8,7 @@ import { LoginLimits, TooManyLogins } from './login-limits.js';
 import { networkOf } from './network.js';
 import { NoTurn } from './turns.js';
 
-/** Checks emails and passwords, and how often somebody tries. */
+/** Checks emails and passwords, within the limits. */
 @Injectable()
 export class Login {
   constructor(
@@ -19,7 +19,7 @@ export class Login {
   ) {}
 
   /**
-   * Checks a login, and records it before it is answered: one that is refused as Refusals does.
+   * Checks a login and records it in the audit before it is answered.
    * @throws UnauthorizedException, TooManyRequests, AuditUnavailable
    */
   async check(email: string, password: string, address: string): Promise<Account> {
@@ -31,7 +31,7 @@ export class Login {
         return account;
       }
     } catch (error) {
-      // An address may go through any number of emails.
+      // One client may try any number of emails: they count as one.
       if (error instanceof TooManyLogins)
         await this.refusals.record(login, 429, error.counted === 'address' ? networkOf(address) : email);
       throw error;
@@ -41,7 +41,7 @@ export class Login {
   }
 
   /**
-   * @returns undefined when the email or the password is wrong
+   * @returns undefined if the email or the password is wrong
    * @throws TooManyRequests
    */
   async verify(email: string, password: string, address: string): Promise<Account | undefined> {
@@ -52,9 +52,9 @@ export class Login {
       return account;
     } catch (error) {
       if (!(error instanceof NoTurn)) throw error;
-      // A client that is told to come again must not use up its tries by it.
+      // The client is told to try again, which must not exhaust its limit.
       await this.limits.giveBack(email, address);
-      throw new TooManyRequests('Too many log in at this moment. Try again in a second.', 1);
+      throw new TooManyRequests('Too many logins at this moment. Try again in a second.', 1);
     }
   }
 }

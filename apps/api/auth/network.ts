@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
 
-/** What one client commands: an IPv4 address, or of IPv6 the 64 bits of a network, within which addresses cost nothing. */
+/** The addresses that one client controls: an IPv4 address, or an IPv6 network of 64 bits. */
 export function networkOf(address: string): string {
   const last = address.slice(address.lastIndexOf(':') + 1);
   if (isIPv4(last)) return last;
@@ -10,7 +10,7 @@ export function networkOf(address: string): string {
   return groups.slice(0, 4).join(':');
 }
 
-/** The neighbourhood of an address: one holder often has many networks in it. Of IPv4 the first 24 bits, of IPv6 the first 48. */
+/** The neighbourhood of an address, in which one holder often has many networks: 24 bits of IPv4, 48 bits of IPv6. */
 export function neighbourhoodOf(address: string): string {
   const network = networkOf(address);
   const separator = network.includes('.') ? '.' : ':';

@@ -3,24 +3,24 @@ import { neighbourhoodOf } from './network.js';
 import { Turns } from './turns.js';
 
 /**
- * Each takes 19 MiB and one of libuv's four threads, which files and names of hosts need too. A flood of logins is to
- * keep half of them at most, and to wait for no longer than people do; and a flood from one neighbourhood is to leave
- * turns to all others.
+ * Each check takes 19 MiB and one of libuv's four threads, which file access and DNS need too. A flood of logins gets at
+ * most two threads, the queue is as short as people's patience, and a flood from one neighbourhood leaves turns to others.
  */
 const turns = new Turns(2, 50, 10);
 
-/** Argon2id with the library's defaults, 19 MiB and two passes: what OWASP's password storage cheat sheet asks for. */
+/** Hashes with Argon2id, 19 MiB and two passes: the library's defaults, and OWASP's recommendation. */
 export function hashPassword(password: string): Promise<string> {
   return hash(password);
 }
 
-/** What passwords for unknown accounts are held against, so that the answer takes as long as for known ones. */
+/** The hash for unknown accounts, so that their check takes as long as for known ones. */
 let nobodysHash: Promise<string> | undefined;
 
 /**
+ * Checks a password.
  * @param passwordHash undefined for an unknown account: takes the same time, and never fits
- * @param address whose turn it is
- * @throws NoTurn when too many passwords wait to be checked: this one was not
+ * @param address the client's
+ * @throws NoTurn if too many passwords are waiting to be checked
  */
 export async function passwordFits(
   password: string,

@@ -1,10 +1,11 @@
 import { Body, Controller, Delete, HttpCode, Ip, Post, Put, UnauthorizedException } from '@nestjs/common';
 import { z } from 'zod';
+import { Access } from '../access/access.decorator.js';
 import { Documented } from '../docs/documented.js';
-import { validated } from '../http/validated.js';
+import { validated } from '../http/validation.js';
+import { LoginSessions } from './login-sessions.js';
 import { Login } from './login.js';
 import * as docs from './session.docs.js';
-import { Sessions } from './sessions.js';
 
 export const credentials = z.strictObject({
   email: z.string().min(1).max(320),
@@ -12,21 +13,24 @@ export const credentials = z.strictObject({
 });
 const token = z.strictObject({ sessionToken: z.string().min(1).max(1024) });
 
+/** Login and logout. Open, because the token is in the body. */
 @Controller('auth/v1/session')
 export class SessionController {
   constructor(
     private readonly login: Login,
-    private readonly sessions: Sessions,
+    private readonly sessions: LoginSessions,
   ) {}
 
+  @Access({ needs: 'nothing' })
   @Documented(docs.openSession, { body: credentials })
   @Post()
-  async open(@Body() body: unknown, @Ip() address: string) {
+  async open(@Body() body: unknown, @Ip() address: string): Promise<docs.SessionView> {
     const { email, password } = validated(credentials, body);
     const account = await this.login.check(email, password, address);
     return { displayName: account.displayName, sessionToken: await this.sessions.open(account) };
   }
 
+  @Access({ needs: 'nothing' })
   @Documented(docs.prolongSession, { body: token })
   @Put()
   @HttpCode(204)
@@ -36,6 +40,7 @@ export class SessionController {
       throw new UnauthorizedException('The session has ended. Log in again with POST /auth/v1/session.');
   }
 
+  @Access({ needs: 'nothing' })
   @Documented(docs.closeSession, { body: token })
   @Delete()
   @HttpCode(204)

@@ -3,17 +3,18 @@ import { answer, text } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const session = answer('Session', z.strictObject({ displayName: text, sessionToken: text }));
+export type SessionView = z.infer<typeof session>;
 
 const sessionToken = 'xeNvpS9Mys-B6EdT2bGIooDn_89V25KH1ope7UgroEs';
 
 export const openSession: RouteDescription = {
   name: 'openSession',
   summary: 'Logs in',
-  details: 'A token that is sent along is ignored. The session lasts for 24 hours from its last use.',
+  details: 'Ignores the token of another session. The session ends 24 hours after its last use.',
   example: { email: 'admin@example.org', password: 'correct horse battery' },
   answers: {
     201: {
-      what: 'The session has begun.',
+      what: 'The session.',
       schema: session,
       example: { displayName: 'admin@example.org', sessionToken },
     },
@@ -26,7 +27,7 @@ export const openSession: RouteDescription = {
 
 export const prolongSession: RouteDescription = {
   name: 'prolongSession',
-  summary: 'Prolongs a session by 24 hours, as every use of it does',
+  summary: 'Prolongs a session by 24 hours, as every use does',
   example: { sessionToken },
   answers: { 204: { what: 'The session is prolonged.' } },
   errors: { 401: 'The session has ended. Log in again with POST /auth/v1/session.' },
@@ -36,5 +37,5 @@ export const closeSession: RouteDescription = {
   name: 'closeSession',
   summary: 'Logs out',
   example: { sessionToken },
-  answers: { 204: { what: 'The session has ended, now or before.' } },
+  answers: { 204: { what: 'The session has ended.' } },
 };

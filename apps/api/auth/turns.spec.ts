@@ -1,6 +1,6 @@
 import { NoTurn, Turns } from './turns.js';
 
-/** One turn at once, and a line of four, of which a party may have three. */
+/** One turn at a time, and four waiting places, of which a party may have three. */
 let turns: Turns;
 let done: string[];
 let end: (() => void)[];
@@ -10,7 +10,7 @@ beforeEach(() => {
   end = [];
 });
 
-/** Comes for a turn, which lasts until it is told to end. */
+/** Takes a turn, which lasts until it is told to end. */
 function come(party: string): Promise<void> {
   return turns.take(party, async () => {
     done.push(party);
@@ -18,7 +18,7 @@ function come(party: string): Promise<void> {
   });
 }
 
-/** Ends turn after turn until nobody waits, and tells whose they were. */
+/** Ends turn after turn until nobody waits. @returns their parties in order */
 async function turnsOf(...all: Promise<void>[]): Promise<string> {
   const settled = Promise.allSettled(all);
   let open = true;
@@ -30,17 +30,17 @@ async function turnsOf(...all: Promise<void>[]): Promise<string> {
   return done.join(' ');
 }
 
-test('who comes first is first', async () => {
+test('first come, first served', async () => {
   expect(await turnsOf(...['a', 'b', 'c', 'a', 'd'].map(come))).toBe('a b c a d');
 });
 
-test('a party has a few places, and leaves the others to others', async () => {
+test('a party has a few places and leaves the others to other parties', async () => {
   const flood = ['a', 'a', 'a', 'a'].map(come);
   await expect(come('a')).rejects.toThrow(NoTurn);
   expect(await turnsOf(...flood, come('b'))).toBe('a a a a b');
 });
 
-test('when the line is full, the newest of who has most makes room for who has fewer', async () => {
+test('if the queue is full, the newest caller of the largest party gives way to a smaller party', async () => {
   const first = come('x');
   const [kept, , sentAway] = ['a', 'a', 'a'].map(come);
   const others = [come('b'), come('c')];
@@ -48,7 +48,7 @@ test('when the line is full, the newest of who has most makes room for who has f
   expect(await turnsOf(first, ...(kept === undefined ? [] : [kept]), ...others)).toBe('x a a b c');
 });
 
-test('nobody makes room for a party that would have as many', async () => {
+test('nobody gives way to a party that would have as many places', async () => {
   const all = ['x', 'a', 'a', 'b', 'b'].map(come);
   const third = come('c');
   await expect(all[2]).rejects.toThrow(NoTurn);

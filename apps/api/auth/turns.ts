@@ -1,25 +1,24 @@
-/** Somebody who waits for a turn. */
+/** A caller that waits for its turn. */
 interface Waiting {
   party: string;
   begin: () => void;
   sendAway: (reason: NoTurn) => void;
 }
 
-/** Too many wait already. Nothing was done. */
+/** Too many callers are waiting. Nothing was done. */
 export class NoTurn extends Error {
   constructor() {
-    super('Too many wait for a turn already. Try again later.');
+    super('Too many callers are waiting for their turn. Try again later.');
   }
 }
 
 /**
- * Has few do something costly at once, lets some wait for their turn, and sends the others away. No party, however
- * many it sends, can keep the line full: it has few places there, and when they are all taken, the client that has most of
- * them gives one up for a party that has fewer.
+ * A fair queue for costly work: few run at once, some wait, the others are rejected. No party can fill the queue: its
+ * places are limited, and if the queue is full, the party with the most places gives one up to a party with fewer.
  */
 export class Turns {
   private taken = 0;
-  /** Those who came first are first. */
+  /** First come, first served. */
   private readonly line: Waiting[] = [];
 
   constructor(
@@ -29,8 +28,9 @@ export class Turns {
   ) {}
 
   /**
-   * @param party who wants a turn
-   * @throws NoTurn when too many wait already; what the work fails with
+   * Runs work when its turn comes.
+   * @param party the caller's
+   * @throws NoTurn if too many are waiting; the error of the work
    */
   async take<Result>(party: string, work: () => Promise<Result>): Promise<Result> {
     if (this.taken < this.atOnce) this.taken++;
@@ -38,7 +38,7 @@ export class Turns {
     try {
       return await work();
     } finally {
-      // The next one takes the place over, so that nobody can come in between.
+      // The next one takes over directly, so that no newcomer gets ahead of it.
       const next = this.line.shift();
       if (next === undefined) this.taken--;
       else next.begin();
@@ -53,9 +53,9 @@ export class Turns {
   }
 
   /**
-   * Sends the newest of the largest party away.
-   * @param places how many the newcomer's party then has
-   * @throws NoTurn when no party has more
+   * Rejects the newest caller of the largest party.
+   * @param places the places of the newcomer's party, including its own
+   * @throws NoTurn if no party has more
    */
   private makeRoom(places: number): void {
     const parties = new Map<string, Waiting[]>();

@@ -1,18 +1,19 @@
 import { Body, Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
+import { PageAccess } from '../access/access.decorator.js';
+import { listQuery } from '../archives/archives.docs.js';
 import { Archives } from '../archives/archives.js';
 import { restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
-import { page } from '../http/page.js';
-import { validated } from '../http/validated.js';
-import { asked, expectConfirmed, filled, text, ticked } from './forms.js';
-import { type Fault, faultOf, leadTo, Pages } from './pages.js';
+import { validated } from '../http/validation.js';
+import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
+import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
-const listQuery = z.strictObject(page);
+/** The options of a restore that are off until they are ticked. */
+const OPTIONS = ['keepViolations', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'] as const;
 
-/** The archives, and what is done with one. */
+/** The archives: list, details, verification, restore, download and deletion. */
 @ApiExcludeController()
 @Controller('admin/archives')
 export class ArchivePagesController {
@@ -22,6 +23,7 @@ export class ArchivePagesController {
     private readonly daemons: Daemons,
   ) {}
 
+  @PageAccess()
   @Get()
   async list(
     @Query() query: unknown,
@@ -38,6 +40,7 @@ export class ArchivePagesController {
     });
   }
 
+  @PageAccess()
   @Get(':name')
   async show(
     @Param('name') name: string,
@@ -52,6 +55,7 @@ export class ArchivePagesController {
     });
   }
 
+  @PageAccess({ audit: 'verify.start' })
   @Post(':name/verify')
   async verify(
     @Param('name') name: string,
@@ -61,19 +65,17 @@ export class ArchivePagesController {
   ): Promise<void> {
     const { url } = await this.archives.details(name);
     const { id } = await this.daemons.startVerify(
-      asked(request, body),
+      startOf(request, body),
       validated(verifyRequest, {
         url,
-        restoreDrill: ticked(body, 'restoreDrill'),
-        allowExtraTables: ticked(body, 'allowExtraTables'),
-        fireEventTriggers: ticked(body, 'fireEventTriggers'),
-        otherDatabase: ticked(body, 'otherDatabase'),
+        ...allTicked(body, 'restoreDrill', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'),
       }),
     );
     request.made = id;
-    leadTo(reply, `/admin/daemons/${id}`, 'verification-started');
+    redirectTo(reply, `/admin/daemons/${id}`, 'verification-started');
   }
 
+  @PageAccess()
   @Get(':name/restore')
   askToRestore(
     @Param('name') name: string,
@@ -81,15 +83,13 @@ export class ArchivePagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     return this.restoreForm(request, reply, name, {
+      ...allTicked({}, ...OPTIONS),
       backupFirst: true,
-      keepViolations: false,
-      allowExtraTables: false,
-      fireEventTriggers: false,
-      otherDatabase: false,
       tables: '',
     });
   }
 
+  @PageAccess({ audit: 'restore.start' })
   @Post(':name/restore')
   async restore(
     @Param('name') name: string,
@@ -97,35 +97,30 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = {
-      backupFirst: ticked(body, 'backupFirst'),
-      keepViolations: ticked(body, 'keepViolations'),
-      allowExtraTables: ticked(body, 'allowExtraTables'),
-      fireEventTriggers: ticked(body, 'fireEventTriggers'),
-      otherDatabase: ticked(body, 'otherDatabase'),
-      tables: text(body, 'tables'),
-    };
+    const given = { ...allTicked(body, 'backupFirst', ...OPTIONS), tables: text(body, 'tables') };
     try {
       expectConfirmed(body, name);
       const { url } = await this.archives.details(name);
       const tables = lines(given.tables);
       const { id } = await this.daemons.startRestore(
-        asked(request, body),
+        startOf(request, body),
         validated(restoreRequest, { ...given, url, tables: tables.length > 0 ? tables : undefined }),
       );
       request.made = id;
-      leadTo(reply, `/admin/daemons/${id}`, 'restore-started');
+      redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
     } catch (error) {
       return this.restoreForm(request, reply, name, given, faultOf(error));
     }
   }
 
-  /** The store sends it itself, as it does for the API. */
+  /** Redirects to the object store, as the API does. */
+  @PageAccess({ audit: 'archive.download' })
   @Get(':name/download')
   async download(@Param('name') name: string, @Res() reply: FastifyReply): Promise<void> {
     void reply.redirect(await this.archives.downloadUrl(name), 302);
   }
 
+  @PageAccess()
   @Get(':name/delete')
   askToDelete(
     @Param('name') name: string,
@@ -135,6 +130,7 @@ export class ArchivePagesController {
     return this.deleteForm(request, reply, name);
   }
 
+  @PageAccess({ audit: 'archive.delete' })
   @Post(':name/delete')
   async delete(
     @Param('name') name: string,
@@ -145,7 +141,7 @@ export class ArchivePagesController {
     try {
       expectConfirmed(body, name);
       await this.archives.delete(name);
-      leadTo(reply, '/admin/archives', 'archive-deleted');
+      redirectTo(reply, '/admin/archives', 'archive-deleted');
     } catch (error) {
       return this.deleteForm(request, reply, name, faultOf(error));
     }

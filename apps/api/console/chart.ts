@@ -1,19 +1,19 @@
 const DAY_MS = 24 * 60 * 60 * 1000;
 export const CHART_DAYS = 14;
 
-/** What backups came to on a day, which begins at midnight UTC. */
+/** The backups of a day, which begins at midnight UTC. */
 export interface Day {
   /** Such as 2026-11-25. */
   date: string;
-  /** Of the largest archive that is there. */
+  /** The size of the largest archive. */
   bytes: number;
-  /** Of the backup that took longest. Milliseconds. */
+  /** The duration of the longest backup, in milliseconds. */
   duration: number;
   completed: number;
   failed: number;
 }
 
-/** Where a chart's first day begins: milliseconds since 1970. */
+/** The start of a chart's first day: milliseconds since 1970. */
 export function chartStart(now: number): number {
   return Math.floor(now / DAY_MS) * DAY_MS - (CHART_DAYS - 1) * DAY_MS;
 }

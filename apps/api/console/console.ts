@@ -1,40 +1,30 @@
+import { join } from 'node:path';
+import fastifyStatic from '@fastify/static';
 import { ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { pageToken } from '../auth/access.js';
-import { isOpen } from '../auth/open-routes.js';
+import { policyOf, setAccessBelow } from '../access/policy.js';
+import { pageToken } from '../auth/request-tokens.js';
+import { isFormToken } from '../auth/tokens.js';
 import { sendReason } from '../http/reason.js';
-import { isConsole } from './console-path.js';
-import { isFormToken } from './form-token.js';
+import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 import { text } from './forms.js';
 import type { Pages } from './pages.js';
-
-/** Everything comes from this server, and nothing is written into the pages themselves. */
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "form-action 'self'",
-  "base-uri 'none'",
-  "frame-ancestors 'none'",
-].join('; ');
+import { isConsole } from './paths.js';
 
 const FOREIGN_FORM =
   'This form was not sent by the console itself, and nothing was done. Open the page again and repeat it.';
 
 /**
- * What holds for every page of the console: access is decided where all routes are guarded, and here that
- * what changes something comes from the console's own forms; that browsers load nothing from elsewhere; and that
- * errors are pages there.
+ * Sets up what all pages of the console share. Only the console's own forms change anything, browsers load nothing from
+ * other servers, and errors are pages.
  */
-export function registerConsole(fastify: FastifyInstance, pages: Pages): void {
+export async function registerConsole(fastify: FastifyInstance, pages: Pages): Promise<void> {
   fastify.addHook('onRequest', async (request, reply) => {
     if (changesSomething(request) && comesFromElsewhere(request))
       return sendReason(new ForbiddenException(FOREIGN_FORM), request, reply);
   });
   fastify.addHook('preValidation', async (request, reply) => {
-    if (!changesSomething(request) || isOpen(request.method, request.routeOptions.url ?? '')) return;
+    if (!changesSomething(request) || policyOf(request)?.needs === 'nothing') return;
     const token = pageToken(request);
     if (token === undefined || !isFormToken(text(request.body, 'form'), token))
       return sendReason(new ForbiddenException(FOREIGN_FORM), request, reply);
@@ -42,22 +32,32 @@ export function registerConsole(fastify: FastifyInstance, pages: Pages): void {
   fastify.addHook('onSend', async (request, reply, payload) => {
     if (!isConsole(request.routeOptions.url ?? request.url)) return payload;
     void reply
-      .header('Content-Security-Policy', CONTENT_SECURITY_POLICY)
+      .header('Content-Security-Policy', CONTENT_SECURITY_POLICY.strict)
       .header('Cross-Origin-Opener-Policy', 'same-origin')
-      // Not no-referrer: browsers would then not say either where a form comes from.
+      // Not no-referrer, with which browsers hide the origin of a form.
       .header('Referrer-Policy', 'same-origin');
     const reason = showsPages(request) ? reasonIn(payload, reply.getHeader('Content-Type')) : undefined;
     if (reason === undefined) return payload;
     void reply.header('Content-Type', 'text/html; charset=utf-8');
     return pages.error(request, reply.statusCode, reason);
   });
+  setAccessBelow(fastify, ASSETS_PATH, { needs: 'nothing' });
+  await fastify.register(fastifyStatic, {
+    root: join(__dirname, 'assets'),
+    prefix: ASSETS_PATH,
+    wildcard: false,
+    decorateReply: false,
+    maxAge: '1h',
+  });
 }
+
+const ASSETS_PATH = '/admin/assets';
 
 function changesSomething({ method, routeOptions: { url = '' } }: FastifyRequest): boolean {
   return isConsole(url) && method !== 'GET' && method !== 'HEAD';
 }
 
-/** Browsers say where a form comes from, in one header or the other; what says neither is none, and has no cookie. */
+/** Browsers name the origin of a form in one of two headers. Requests with neither come from no browser. */
 function comesFromElsewhere({ headers, host }: FastifyRequest): boolean {
   const site = headers['sec-fetch-site'];
   if (site !== undefined) return site !== 'same-origin';

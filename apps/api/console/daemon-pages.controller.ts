@@ -1,20 +1,19 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus, hasEnded } from '#contracts';
+import { hasEnded } from '#common';
+import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
-import { mayStill } from '../auth/access.js';
-import { Callers } from '../auth/callers.js';
 import { daemonsQuery } from '../daemons/daemon-requests.js';
-import { Daemons } from '../daemons/daemons.js';
-import { sendEvents } from '../daemons/send-events.js';
-import { shownTo } from '../daemons/shown-to.js';
+import { Daemons, shownTo } from '../daemons/daemons.js';
 import { StatusStreams } from '../daemons/status-streams.js';
-import { validated } from '../http/validated.js';
+import { validated } from '../http/validation.js';
 import { filled } from './forms.js';
-import { leadTo, Pages } from './pages.js';
+import { Pages, redirectTo } from './pages.js';
+import { typeName } from './words.js';
 
-/** The daemons: all that are remembered, and each by itself while it runs and after. */
+/** The jobs: list, details, live progress and termination. */
 @ApiExcludeController()
 @Controller('admin/daemons')
 export class DaemonPagesController {
@@ -23,21 +22,21 @@ export class DaemonPagesController {
     private readonly daemons: Daemons,
     private readonly archives: Archives,
     private readonly streams: StatusStreams,
-    private readonly callers: Callers,
   ) {}
 
+  @PageAccess()
   @Get()
   async list(
     @Query() query: unknown,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const asked = validated(daemonsQuery, filled(query));
-    const { daemons, total } = await this.daemons.list(asked);
-    const { type, status, limit, offset } = asked;
+    const filter = validated(daemonsQuery, filled(query));
+    const { daemons, total } = await this.daemons.list(filter);
+    const { type, status, limit, offset } = filter;
     this.pages.show(request, reply, {
       view: 'daemons',
-      title: 'Daemons',
+      title: 'Jobs',
       section: 'daemons',
       data: {
         daemons: daemons.map((daemon) => shownTo(request, daemon)),
@@ -49,6 +48,7 @@ export class DaemonPagesController {
     });
   }
 
+  @PageAccess()
   @Get(':id')
   async show(
     @Param('id') id: string,
@@ -59,7 +59,7 @@ export class DaemonPagesController {
     const { type, backupUrl, safetyBackupUrl } = daemon;
     this.pages.show(request, reply, {
       view: 'daemon',
-      title: `${type} ${id}`,
+      title: `${typeName(type)} ${id}`,
       section: 'daemons',
       data: {
         daemon,
@@ -69,38 +69,37 @@ export class DaemonPagesController {
     });
   }
 
+  @PageAccess()
   @Get(':id/events')
   async follow(
     @Param('id') id: string,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const status = await this.daemons.status(id);
-    const listener = {
-      mayListen: () => mayStill(request, this.callers),
-      show: (each: DaemonStatus) => shownTo(request, each),
-    };
-    sendEvents(reply, this.streams.open(status, listener));
+    this.streams.send(request, reply, await this.daemons.status(id));
   }
 
+  @PageAccess()
   @Get(':id/terminate')
   async askToTerminate(
     @Param('id') id: string,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
+    const daemon = await this.daemons.status(id);
     this.pages.show(request, reply, {
       view: 'terminate',
-      title: `Terminate daemon ${id}`,
+      title: `Terminate ${typeName(daemon.type).toLowerCase()} ${id}`,
       section: 'daemons',
-      data: { daemon: await this.daemons.status(id) },
+      data: { daemon },
     });
   }
 
+  @PageAccess({ audit: 'daemon.terminate' })
   @Post(':id/terminate')
   async terminate(@Param('id') id: string, @Res() reply: FastifyReply): Promise<void> {
     const before = await this.daemons.status(id);
     await this.daemons.terminate(id);
-    leadTo(reply, `/admin/daemons/${id}`, hasEnded(before) ? 'daemon-had-ended' : 'daemon-terminated');
+    redirectTo(reply, `/admin/daemons/${id}`, hasEnded(before) ? 'daemon-had-ended' : 'daemon-terminated');
   }
 }

@@ -1,32 +1,33 @@
 import { Body, Controller, ForbiddenException, Get, Ip, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { pageToken } from '../auth/access.js';
+import { PageAccess } from '../access/access.decorator.js';
+import { LoginSessions } from '../auth/login-sessions.js';
 import { Login } from '../auth/login.js';
-import { clearSessionCookie, cookieToken, setSessionCookie } from '../auth/session-cookie.js';
+import { clearSessionCookie, cookieToken, pageToken, setSessionCookie } from '../auth/request-tokens.js';
 import { credentials } from '../auth/session.controller.js';
-import { Sessions } from '../auth/sessions.js';
-import { validated } from '../http/validated.js';
-import { CONSOLE_PATH, LOGIN_PATH } from './console-path.js';
+import { validated } from '../http/validation.js';
 import { fields, text } from './forms.js';
-import { type Fault, faultOf, leadTo, Pages } from './pages.js';
-import { pageAfterLogin } from './page-after-login.js';
+import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
+import { CONSOLE_PATH, LOGIN_PATH, pageAfterLogin } from './paths.js';
 
-/** How a browser gets its session, and ends it. */
+/** Login and logout of browsers. */
 @ApiExcludeController()
 @Controller('admin')
 export class LoginController {
   constructor(
     private readonly pages: Pages,
     private readonly login: Login,
-    private readonly sessions: Sessions,
+    private readonly sessions: LoginSessions,
   ) {}
 
+  @PageAccess({ needs: 'nothing' })
   @Get('login')
   ask(@Query() query: unknown, @Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
     this.show(request, reply, query);
   }
 
+  @PageAccess({ needs: 'nothing' })
   @Post('login')
   async open(
     @Body() body: unknown,
@@ -41,21 +42,22 @@ export class LoginController {
       if (!account.administrator)
         throw new ForbiddenException('The console is for administrators, and this account is none.');
       setSessionCookie(request, reply, await this.sessions.open(account));
-      // The browser forgets the old session, so no logout would end it.
+      // The new cookie replaces that of the old session, which no logout could end.
       const old = cookieToken(request);
       if (old !== undefined) await this.sessions.close(old);
     } catch (error) {
       return this.show(request, reply, { email, next }, faultOf(error));
     }
-    leadTo(reply, pageAfterLogin(next));
+    redirectTo(reply, pageAfterLogin(next));
   }
 
+  @PageAccess()
   @Post('logout')
   async close(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const token = pageToken(request);
     if (token !== undefined) await this.sessions.close(token);
     clearSessionCookie(request, reply);
-    leadTo(reply, LOGIN_PATH, 'logged-out');
+    redirectTo(reply, LOGIN_PATH, 'logged-out');
   }
 
   private show(request: FastifyRequest, reply: FastifyReply, given: unknown, fault?: Fault): void {

@@ -2,21 +2,23 @@ import { Controller, Get, Post, Body, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { DaemonStatus } from '#contracts';
+import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
 import { Daemons } from '../daemons/daemons.js';
-import { validated } from '../http/validated.js';
+import { validated } from '../http/validation.js';
 import { Schedules } from '../schedules/schedules.js';
-import { identityRequest } from '../workers/identity-request.js';
+import { acceptedDatabase } from '../workers/workers.controller.js';
+import { identityRequest } from '../workers/workers.docs.js';
 import { Workers } from '../workers/workers.js';
 import { chartDays, chartStart, type Day } from './chart.js';
-import { asked, text, ticked } from './forms.js';
-import { leadTo, Pages, part } from './pages.js';
+import { startOf, text, ticked } from './forms.js';
+import { Pages, part, redirectTo } from './pages.js';
 
 const LAST_ARCHIVES = 5;
-/** Daemons that are shown as running; more of them wait for a worker. */
+/** Jobs that are shown as running. */
 const MOST_RUNNING = 10;
 
-/** How things stand, on one page, and the button that starts a backup. */
+/** The overview, and the button that starts a backup. */
 @ApiExcludeController()
 @Controller('admin')
 export class OverviewController {
@@ -28,6 +30,7 @@ export class OverviewController {
     private readonly workers: Workers,
   ) {}
 
+  @PageAccess()
   @Get()
   async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const [running, days, last, schedules, workers] = await Promise.all([
@@ -45,18 +48,20 @@ export class OverviewController {
     });
   }
 
+  @PageAccess({ audit: 'backup.start' })
   @Post('backup')
   async startBackup(
     @Body() body: unknown,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { id } = await this.daemons.startBackup(asked(request, body));
+    const { id } = await this.daemons.startBackup(startOf(request, body));
     request.made = id;
-    leadTo(reply, `/admin/daemons/${id}`, 'backup-started');
+    redirectTo(reply, `/admin/daemons/${id}`, 'backup-started');
   }
 
-  /** The workers of this database take jobs from now on. */
+  /** Lets the workers of another database take jobs. */
+  @PageAccess({ audit: 'repository.accept', subject: acceptedDatabase })
   @Post('repository/identity')
   async accept(@Body() body: unknown, @Res() reply: FastifyReply): Promise<void> {
     const { moved, ...identity } = validated(identityRequest, {
@@ -66,12 +71,12 @@ export class OverviewController {
       moved: ticked(body, 'moved'),
     });
     await this.workers.accept(identity, moved);
-    leadTo(reply, '/admin', 'database-accepted');
+    redirectTo(reply, '/admin', 'database-accepted');
   }
 
   private async running(): Promise<{ daemons: DaemonStatus[]; more: number }> {
     const some = { limit: MOST_RUNNING, offset: 0 };
-    // In this order, or one that begins in between would be in neither; it may be in both.
+    // In this order: a job that begins in between is in both lists, and not in neither.
     const waiting = await this.daemons.list({ status: 'STARTED', ...some });
     const running = await this.daemons.list({ status: 'IN_PROGRESS', ...some });
     const runs = new Set(running.daemons.map(({ id }) => id));

@@ -5,20 +5,20 @@ import { Injectable } from '@nestjs/common';
 import { Eta } from 'eta';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PRODUCT } from '#common';
-import { pageToken } from '../auth/access.js';
+import { pageToken } from '../auth/request-tokens.js';
+import { formToken } from '../auth/tokens.js';
 import { linksBelow } from '../http/base-path.js';
 import { answerFor, TooManyRequests } from '../http/reason.js';
-import { formToken } from './form-token.js';
 import { text } from './forms.js';
 import * as words from './words.js';
 
-/** What a page says at its top after a form was sent: the address names it, and can say nothing else. */
+/** The messages at the top of a page after a form. The URL contains only their names, so no link can fake another text. */
 const SAID = {
   'archive-deleted': 'The archive is deleted.',
   'backup-started': 'The backup is started.',
   'database-accepted': 'The database is accepted. Its workers take jobs within five seconds.',
-  'daemon-had-ended': 'The daemon had ended already.',
-  'daemon-terminated': 'The daemon was told to end.',
+  'daemon-had-ended': 'The job had already ended.',
+  'daemon-terminated': 'The job was told to end.',
   'logged-out': 'You are logged out.',
   'restore-started': 'The restore is started.',
   'schedule-deleted': 'The schedule is deleted. Its archives stay.',
@@ -27,14 +27,14 @@ const SAID = {
 } as const;
 
 export interface Page {
-  /** Of the file in views. */
+  /** The name of the file in views. */
   view: string;
   title: string;
-  /** Which part of the console it belongs to. */
+  /** The part of the console that it belongs to. */
   section?: 'overview' | 'archives' | 'daemons' | 'schedules';
-  /** What the view shows. */
+  /** The data of the view. */
   data?: object;
-  /** Why a form is shown again, or an error instead of a page. */
+  /** Why a form is shown again, or an error in place of a page. */
   fault?: Fault | undefined;
 }
 
@@ -45,7 +45,7 @@ export interface Fault {
   retryAfterSeconds?: number;
 }
 
-/** Makes the pages: HTML out of the templates in views. */
+/** Renders pages from the templates in views. */
 @Injectable()
 export class Pages {
   private readonly templates = new Eta({
@@ -63,7 +63,7 @@ export class Pages {
       .send(this.html(request, page));
   }
 
-  /** The page that stands for an error. */
+  /** The page for an error. */
   error(request: FastifyRequest, status: number, reason: string): string {
     return this.html(request, {
       view: 'error',
@@ -85,7 +85,7 @@ export class Pages {
       version: PRODUCT.version,
       account: request.account?.email,
       form: token === undefined ? '' : formToken(token),
-      // A form that is sent twice starts one daemon.
+      // A form that is sent twice starts one job.
       once: randomUUID(),
       said: Object.hasOwn(SAID, done) ? SAID[done as keyof typeof SAID] : undefined,
     });
@@ -93,12 +93,12 @@ export class Pages {
   }
 }
 
-/** After a form: the browser asks for a page, and reloading it sends nothing again. */
-export function leadTo(reply: FastifyReply, path: string, said?: keyof typeof SAID): void {
+/** Redirects from a form to a page, so that reloading does not send the form again. */
+export function redirectTo(reply: FastifyReply, path: string, said?: keyof typeof SAID): void {
   void reply.redirect(said === undefined ? path : `${path}?done=${said}`, 303);
 }
 
-/** Why a form is to be shown again. @throws what is not the form's fault */
+/** Why a form is shown again. @throws the error if it is not the form's fault */
 export function faultOf(error: unknown): Fault {
   const { status, reason } = answerFor(error);
   if (status >= 500) throw error;
@@ -109,7 +109,7 @@ export function faultOf(error: unknown): Fault {
   };
 }
 
-/** A part of a page, or why it cannot be shown: what it asks may be away while the others answer. */
+/** The data of a part of a page, or why it cannot be shown. One service may be down while the others work. */
 export async function part<Value>(work: Promise<Value>): Promise<{ value?: Value; reason?: string }> {
   try {
     return { value: await work };

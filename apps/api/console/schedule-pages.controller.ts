@@ -2,17 +2,18 @@ import { Body, ConflictException, Controller, Get, Param, Post, Req, Res } from 
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AFTER_BACKUP } from '#contracts';
-import { callerOf } from '../auth/access.js';
-import { validated } from '../http/validated.js';
+import { PageAccess } from '../access/access.decorator.js';
+import { callerOf } from '../access/caller.js';
+import { validated } from '../http/validation.js';
 import { Pruning } from '../schedules/pruning.js';
 import { scheduleRequest } from '../schedules/schedule-request.js';
 import { Schedules } from '../schedules/schedules.js';
 import { text, ticked } from './forms.js';
-import { type Fault, faultOf, leadTo, Pages } from './pages.js';
+import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
 const COUNTS = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 
-/** What the form of a schedule shows: texts, as somebody typed them or would. */
+/** The texts in the form of a schedule. */
 interface ScheduleForm {
   name: string;
   pattern: string;
@@ -31,7 +32,7 @@ const NEW: ScheduleForm = {
   retention: { last: '3', daily: '7', weekly: '5', monthly: '12', yearly: '' },
 };
 
-/** The schedules: made, changed, tried out and removed. */
+/** The schedules: list, creation, change, dry run and deletion. */
 @ApiExcludeController()
 @Controller('admin')
 export class SchedulePagesController {
@@ -41,6 +42,7 @@ export class SchedulePagesController {
     private readonly pruning: Pruning,
   ) {}
 
+  @PageAccess()
   @Get('schedules')
   async list(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     this.pages.show(request, reply, {
@@ -51,11 +53,13 @@ export class SchedulePagesController {
     });
   }
 
+  @PageAccess()
   @Get('new-schedule')
   askForNew(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
     this.newForm(request, reply, NEW);
   }
 
+  @PageAccess({ audit: 'schedule.set' })
   @Post('schedules')
   async create(
     @Body() body: unknown,
@@ -65,7 +69,7 @@ export class SchedulePagesController {
     const name = text(body, 'name');
     try {
       const wanted = validated(scheduleRequest, requestOf(body));
-      // The API's call would change it, which nobody means who fills in an empty form.
+      // put() would change the existing schedule, which a form for a new one must not do.
       if ((await this.schedules.views(name)).length > 0)
         throw new ConflictException(
           'There is a schedule of this name. Choose another name, or change that one.',
@@ -74,9 +78,10 @@ export class SchedulePagesController {
     } catch (error) {
       return this.newForm(request, reply, { ...formOf(body), name }, faultOf(error));
     }
-    leadTo(reply, '/admin/schedules', 'schedule-saved');
+    redirectTo(reply, '/admin/schedules', 'schedule-saved');
   }
 
+  @PageAccess()
   @Get('schedules/:name')
   async show(
     @Param('name') name: string,
@@ -84,11 +89,12 @@ export class SchedulePagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { retention, ...schedule } = await this.schedules.view(name);
-    const counts = Object.entries(retention ?? {}).map(([name, places]) => [name, String(places)]);
+    const counts = Object.entries(retention ?? {}).map(([name, kept]) => [name, String(kept)]);
     const shown = { ...schedule, retention: Object.fromEntries(counts) as Record<string, string> };
     return this.form(request, reply, name, shown);
   }
 
+  @PageAccess({ audit: 'schedule.set' })
   @Post('schedules/:name')
   async change(
     @Param('name') name: string,
@@ -102,10 +108,11 @@ export class SchedulePagesController {
     } catch (error) {
       return this.form(request, reply, name, { ...formOf(body), name }, faultOf(error));
     }
-    leadTo(reply, '/admin/schedules', 'schedule-saved');
+    redirectTo(reply, '/admin/schedules', 'schedule-saved');
   }
 
-  /** The dry run. */
+  /** A dry run of the pruning. */
+  @PageAccess()
   @Get('schedules/:name/pruning')
   async plan(
     @Param('name') name: string,
@@ -120,6 +127,7 @@ export class SchedulePagesController {
     });
   }
 
+  @PageAccess()
   @Get('schedules/:name/delete')
   async askToDelete(
     @Param('name') name: string,
@@ -134,10 +142,11 @@ export class SchedulePagesController {
     });
   }
 
+  @PageAccess({ audit: 'schedule.delete' })
   @Post('schedules/:name/delete')
   async delete(@Param('name') name: string, @Res() reply: FastifyReply): Promise<void> {
     await this.schedules.remove(name);
-    leadTo(reply, '/admin/schedules', 'schedule-deleted');
+    redirectTo(reply, '/admin/schedules', 'schedule-deleted');
   }
 
   private newForm(request: FastifyRequest, reply: FastifyReply, given: ScheduleForm, fault?: Fault): void {
@@ -167,7 +176,7 @@ export class SchedulePagesController {
   }
 }
 
-/** A form as it was filled in. */
+/** The texts of a submitted form. */
 function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
   return {
     pattern: text(body, 'pattern'),
@@ -178,11 +187,11 @@ function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
   };
 }
 
-/** What the API would be sent: counts that are empty are not there, and without any everything is kept. */
+/** The request to the API. Empty counts are omitted; without any count, everything is kept. */
 function requestOf(body: unknown): Record<string, unknown> {
   const { retention, ...form } = formOf(body);
   const counts = Object.entries(retention)
-    .filter(([, places]) => places.trim() !== '')
-    .map(([name, places]) => [name, Number(places)]);
+    .filter(([, kept]) => kept.trim() !== '')
+    .map(([name, kept]) => [name, Number(kept)]);
   return { ...form, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
 }

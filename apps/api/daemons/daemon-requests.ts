@@ -1,12 +1,12 @@
 import { z } from 'zod';
 import { schemaNameFault } from '#config';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
-import { page } from '../http/page.js';
+import { page } from '../http/validation.js';
 
-/** A key has up to 1024 bytes, each of which may be percent-encoded. */
+/** An archive's key has up to 1024 bytes, each of which may be percent-encoded. */
 const url = z.string('the url must be a text').min(1).max(4096);
 const table = z.string('a table is a text such as "schema.table"').min(3).max(512);
-/** What a restore may be told. */
+/** The options of a restore. */
 export const restoreRequest = z
   .strictObject({
     url,
@@ -15,24 +15,25 @@ export const restoreRequest = z
     otherDatabase: z.boolean().default(false),
     backupFirst: z.boolean().default(false),
     keepViolations: z.boolean().default(false),
-    tables: z.array(table).min(1, 'name one table at least, or leave tables away for all').optional(),
+    tables: z.array(table).min(1, 'name at least one table, or omit tables to restore all').optional(),
     intoSchemas: z
       .record(z.string(), z.string().superRefine(schemaName))
-      .refine((schemas) => Object.keys(schemas).length > 0, 'name one schema at least')
+      .refine((schemas) => Object.keys(schemas).length > 0, 'name at least one schema')
       .optional(),
     create: z.boolean().optional(),
   })
   .refine(({ create, intoSchemas }) => create !== true || intoSchemas !== undefined, {
     path: ['create'],
-    message: 'tables are made in other schemas only: say which with intoSchemas',
+    message: 'tables are created in other schemas only: name them with intoSchemas',
   })
   .refine(({ backupFirst, intoSchemas }) => !backupFirst || intoSchemas === undefined, {
     path: ['backupFirst'],
-    message: 'a restore into other schemas changes nothing that an archive would be made of',
+    message:
+      'a restore into other schemas does not change the repository, so there is nothing to back up first',
   });
 export type RestoreRequest = z.infer<typeof restoreRequest>;
 
-/** What a verification may be told. */
+/** The options of a verification. */
 export const verifyRequest = z.strictObject({
   url,
   allowExtraTables: z.boolean().default(false),

@@ -1,50 +1,61 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import {
+  BadRequestException,
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+} from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
-import type { DaemonStatus } from '#contracts';
-import { callerOf, mayStill } from '../auth/access.js';
-import { Callers } from '../auth/callers.js';
+import type { KeyScope, DaemonStatus } from '#contracts';
+import { Access } from '../access/access.decorator.js';
+import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
-import { validated } from '../http/validated.js';
+import { nothing, validated } from '../http/validation.js';
 import { daemonsQuery, restoreRequest, verifyRequest } from './daemon-requests.js';
 import * as docs from './daemons.docs.js';
-import { Daemons, type Start } from './daemons.js';
-import { idempotencyKey } from './idempotency-key.js';
-import { sendEvents } from './send-events.js';
-import { shownTo } from './shown-to.js';
+import { Daemons, shownTo, type Start } from './daemons.js';
 import { StatusStreams } from './status-streams.js';
 
-const nothing = z.strictObject({});
-
+/** The jobs. The paths and messages say daemon, which is the contract with existing clients. */
 @Controller('repo/v1')
 export class DaemonsController {
   constructor(
     private readonly daemons: Daemons,
     private readonly streams: StatusStreams,
-    private readonly callers: Callers,
   ) {}
 
+  @Access({ needs: 'start', audit: 'backup.start' })
   @Documented(docs.startBackup, { body: nothing })
   @Post('startBackupDaemon')
   async startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     validated(nothing, body);
-    return shownTo(request, await this.daemons.startBackup(asked(request)));
+    return shownTo(request, await this.daemons.startBackup(startOf(request)));
   }
 
+  /** Needs everything, because it replaces all rows of the repository. */
+  @Access({ needs: 'everything', audit: 'restore.start' })
   @Documented(docs.startRestore, { body: restoreRequest })
   @Post('startRestoreDaemon')
   async startRestore(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
-    const wanted = validated(restoreRequest, body);
-    return shownTo(request, await this.daemons.startRestore(asked(request), wanted));
+    const options = validated(restoreRequest, body);
+    return shownTo(request, await this.daemons.startRestore(startOf(request), options));
   }
 
+  @Access({ needs: 'start', needsFor: restoreDrill, audit: 'verify.start' })
   @Documented(docs.startVerify, { body: verifyRequest })
   @Post('startVerifyDaemon')
   async startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
-    const wanted = validated(verifyRequest, body);
-    return shownTo(request, await this.daemons.startVerify(asked(request), wanted));
+    const options = validated(verifyRequest, body);
+    return shownTo(request, await this.daemons.startVerify(startOf(request), options));
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.listDaemons, { query: daemonsQuery })
   @Get('daemons')
   async list(
@@ -55,12 +66,14 @@ export class DaemonsController {
     return { daemons: daemons.map((daemon) => shownTo(request, daemon)), total };
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.showDaemon)
   @Get('daemonStatus/:id')
   async status(@Param('id') id: string, @Req() request: FastifyRequest): Promise<DaemonStatus> {
     return shownTo(request, await this.daemons.status(id));
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.followDaemon)
   @Get('daemonStatus/:id/events')
   async follow(
@@ -68,14 +81,10 @@ export class DaemonsController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const status = await this.daemons.status(id);
-    const listener = {
-      mayListen: () => mayStill(request, this.callers),
-      show: (each: DaemonStatus) => shownTo(request, each),
-    };
-    sendEvents(reply, this.streams.open(status, listener));
+    this.streams.send(request, reply, await this.daemons.status(id));
   }
 
+  @Access({ needs: 'start', audit: 'daemon.terminate' })
   @Documented(docs.terminateDaemon)
   @Delete('terminateDaemon/:id')
   @HttpCode(204)
@@ -84,7 +93,22 @@ export class DaemonsController {
   }
 }
 
-/** With an Idempotency-Key the same call may be sent again and again, and there is one daemon. */
-function asked(request: FastifyRequest): Start {
-  return { startedBy: callerOf(request).email, key: idempotencyKey(request) };
+/** A restore drill runs code of the repository's tables, as a restore does: constraints, generated columns, indexes. */
+function restoreDrill(body: unknown): { scope: KeyScope; what: string } | undefined {
+  const { restoreDrill } = Object(body) as { restoreDrill?: unknown };
+  return restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
+}
+
+/**
+ * Reads the header Idempotency-Key of draft-ietf-httpapi-idempotency-key-header. A call that is repeated with the same
+ * key starts one job.
+ * @throws BadRequestException
+ */
+function startOf(request: FastifyRequest): Start {
+  const key = request.headers['idempotency-key'];
+  if (key !== undefined && !(typeof key === 'string' && /^[\x21-\x7e]{1,255}$/.test(key)))
+    throw new BadRequestException(
+      'The header Idempotency-Key must have 1 to 255 visible characters, no blanks.',
+    );
+  return { startedBy: callerOf(request).email, key };
 }

@@ -12,24 +12,28 @@ const status = answer(
     errorMessage: text
       .nullable()
       .describe(
-        'What went wrong and what to do; null unless FAILED. For the scope everything, and in a session, with all that PostgreSQL said, which may hold values of rows.',
+        'The failure and the next step; null unless FAILED. For sessions and the scope everything it includes the full message of PostgreSQL, which may contain values of rows.',
       ),
     progresssMessage: text,
-    progresssCurrent: count.describe('Entities done, and in the last tenth the finishing work.'),
-    progresssTotal: count.describe('Entities and a tenth more; 0 until it is known.'),
+    progresssCurrent: count.describe(
+      'Entities done; the last tenth stands for the work after the last entity.',
+    ),
+    progresssTotal: count.describe('Entities plus a tenth; 0 until it is known.'),
     errorDetails: text
       .nullable()
-      .describe("The object store's or PostgreSQL's own words first, then the stack."),
+      .describe('The original message of the object store or PostgreSQL, then the stack.'),
     backupUrl: text
       .nullable()
-      .describe('Where the archive is: of a backup when it is COMPLETED, of a restore and a verify always.'),
+      .describe(
+        'The address of the archive. A backup has it when it is COMPLETED, a restore and a verification always.',
+      ),
     totalTimeMS: count.describe('From startedOn until now, or until the end.'),
     startedBy: text,
     startedOn: time,
     safetyBackupUrl: text
       .nullable()
       .exactOptional()
-      .describe('Where the archive is that was made before a restore, of one that was to make it.'),
+      .describe('The address of the archive that a restore with `backupFirst` has made first.'),
   }) satisfies z.ZodType<DaemonStatus>,
 );
 const list = answer('DaemonStatuses', z.strictObject({ daemons: z.array(status), total: count }));
@@ -66,11 +70,11 @@ const MISSING = { 404: 'There is no daemon of this id.' };
 const IDEMPOTENT = {
   headers: {
     'Idempotency-Key':
-      '1 to 255 visible characters. However often the call is sent with the same key, there is one daemon.',
+      '1 to 255 visible characters. Calls that are repeated with the same key start one job.',
   },
   errors: {
-    409: 'Whether an earlier call with this Idempotency-Key has started its daemon is not decided yet. Try again in a moment.',
-    422: 'This Idempotency-Key has started the daemon 1, by another call or with another body. Give each start a key of its own.',
+    409: 'An earlier call with this Idempotency-Key is still starting its job. Try again in a moment.',
+    422: 'This Idempotency-Key has already started job 1, by another call or with another body. Use a different key for each start.',
   },
 };
 
@@ -79,19 +83,19 @@ export const startBackup: RouteDescription = {
   summary: 'Starts a backup',
   example: {},
   ...IDEMPOTENT,
-  answers: { 201: { what: 'The daemon waits for a worker.', schema: status, example: started } },
+  answers: { 201: { what: 'The job waits for a worker.', schema: status, example: started } },
 };
 
 export const startRestore: RouteDescription = {
   name: 'startRestore',
-  summary: 'Starts a restore: all rows of the tables become those of the archive',
+  summary: 'Starts a restore, which replaces all rows of the tables by those of the archive',
   details:
-    '`url` is a backupUrl of the bucket, or the name of a file below its prefix. `backupFirst` makes an archive of what is there first. `allowExtraTables` leaves tables alone that the archive does not hold. `fireEventTriggers` lets event triggers fire on the statements of a restore, which is refused otherwise if the role of the worker cannot keep them from it. `keepViolations` lets rows violate foreign keys and checks, which then come back as NOT VALID and are named. `tables` restores these only. `intoSchemas` loads beside the live tables, and with `create` makes tables there like the live ones. `otherDatabase` takes an archive of another database, which is refused otherwise.',
+    '`url` is the `backupUrl` of an archive, or its file name below `S3_PREFIX`. `backupFirst` first makes an archive of the present rows. `allowExtraTables` leaves tables unchanged that the archive does not contain. `fireEventTriggers` lets event triggers fire on the statements of a restore; without it, a restore fails if the role of the worker cannot disable them. `keepViolations` accepts rows that violate foreign keys and checks, which are then reinstated as NOT VALID and named. `tables` restricts the restore to these tables. `intoSchemas` restores beside the live tables, and with `create` creates tables there like the live ones. `otherDatabase` accepts an archive of another database.',
   example: { url: backupUrl, backupFirst: true },
   ...IDEMPOTENT,
   answers: {
     201: {
-      what: 'The daemon waits for a worker.',
+      what: 'The job waits for a worker.',
       schema: status,
       example: { ...started, id: '2', type: 'RESTORE', backupUrl, safetyBackupUrl: null },
     },
@@ -102,12 +106,12 @@ export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
   details:
-    '`restoreDrill` also restores the rows into copies of the tables that are gone afterwards; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` are those of a restore.',
+    '`restoreDrill` also restores the rows into temporary copies of the tables; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` mean the same as for a restore.',
   example: { url: backupUrl, restoreDrill: true },
   ...IDEMPOTENT,
   answers: {
     201: {
-      what: 'The daemon waits for a worker.',
+      what: 'The job waits for a worker.',
       schema: status,
       example: { ...started, id: '3', type: 'VERIFY', backupUrl },
     },
@@ -116,10 +120,10 @@ export const startVerify: RouteDescription = {
 
 export const listDaemons: RouteDescription = {
   name: 'listDaemons',
-  summary: 'The daemons that are remembered, newest first',
+  summary: 'Lists the jobs in the queue, newest first',
   answers: {
     200: {
-      what: 'A page of the statuses, and how many there are.',
+      what: 'A page of the statuses, and their total.',
       schema: list,
       example: { daemons: [completed], total: 1 },
     },
@@ -128,16 +132,16 @@ export const listDaemons: RouteDescription = {
 
 export const showDaemon: RouteDescription = {
   name: 'showDaemon',
-  summary: 'How a daemon gets on',
+  summary: 'Shows the status of a job',
   path: { id: '1' },
-  answers: { 200: { what: 'Its status.', schema: status, example: completed } },
+  answers: { 200: { what: 'The status.', schema: status, example: completed } },
   errors: MISSING,
 };
 
 export const followDaemon: RouteDescription = {
   name: 'followDaemon',
-  summary: 'How a daemon gets on, as it happens',
-  details: 'Begins with the status as it is, and ends after the one in which the daemon has ended.',
+  summary: 'Streams the status of a job',
+  details: 'Begins with the present status, and ends after the one in which the job has ended.',
   path: { id: '1' },
   answers: {
     200: {
@@ -152,8 +156,8 @@ export const followDaemon: RouteDescription = {
 
 export const terminateDaemon: RouteDescription = {
   name: 'terminateDaemon',
-  summary: 'Ends a daemon: one that waits never starts, one that runs is rolled back',
+  summary: 'Terminates a job: a waiting one never starts, a running one is rolled back',
   path: { id: '1' },
-  answers: { 204: { what: 'It was told to end, or has ended before.' } },
+  answers: { 204: { what: 'The job is told to end, or has ended before.' } },
   errors: MISSING,
 };

@@ -1,26 +1,28 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
-import type { Settings } from '#config';
+import type { FastifyRequest } from 'fastify';
+import { SETTINGS, type Settings } from '#config';
 import { Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
-import { type ArchiveRequest, type DaemonFilter, DaemonQueue } from '#queue';
+import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader, withFullText } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
-import { isId } from '../http/ids.js';
-import { SETTINGS } from '../settings.js';
+import { callerOf, mayReadRows } from '../access/caller.js';
+import { isId } from '../http/validation.js';
 import type { RestoreRequest, VerifyRequest } from './daemon-requests.js';
 
-/** Who starts a daemon. */
+/** The start of a job. */
 export interface Start {
   /** An administrator's email. */
   startedBy: string;
-  /** Of several starts of one account with the same key, one is done. */
+  /** The idempotency key: several starts of one account with the same key start one job. */
   key?: string | undefined;
 }
 
-/** The daemons, as administrators start, see and terminate them. All methods throw QueueUnavailable. */
+/** Starts, shows and terminates jobs. All methods throw QueueUnavailable. */
 @Injectable()
 export class Daemons {
   constructor(
     private readonly queue: DaemonQueue,
+    private readonly reader: DaemonReader,
     private readonly store: ObjectStore,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -42,13 +44,13 @@ export class Daemons {
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.queue.list(filter);
+    return this.reader.list(filter);
   }
 
-  /** The backups that have ended since a time, in no order, with how long they took. Milliseconds. */
+  /** The backups that have ended since a time, unordered, with their durations. Milliseconds. */
   async backupsSince(since: number): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
     const backups = new Map<string, { endedOn: number; duration: number; failed: boolean }>();
-    for await (const { endedOn, status } of this.queue.endedSince(since))
+    for await (const { endedOn, status } of this.reader.endedSince(since))
       if (status.type === 'BACKUP')
         backups.set(status.id, {
           endedOn,
@@ -60,12 +62,12 @@ export class Daemons {
 
   /** @throws NotFoundException */
   async status(id: string): Promise<DaemonStatus> {
-    const status = isId(id) ? await this.queue.status(id) : undefined;
+    const status = isId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
     return status;
   }
 
-  /** One that has ended already stays as it is. @throws NotFoundException */
+  /** Terminates a job. A job that has ended stays unchanged. @throws NotFoundException */
   async terminate(id: string): Promise<void> {
     if (!isId(id) || !(await this.queue.terminate(id))) throw noSuchDaemon();
   }
@@ -80,18 +82,18 @@ export class Daemons {
       : this.queue.startOnce(key, type, startedBy, archive);
   }
 
-  /** Tables beside the live ones are no part of the repository, or the next backup would hold them too. */
+  /** Rejects schemas of the repository: the next backup would include the new tables. */
   private keepOutOfRepository(intoSchemas: Record<string, string> = {}): void {
     const inside = Object.values(intoSchemas).filter((name) =>
       this.settings.repository.schemas.includes(name),
     );
     if (inside.length > 0)
       throw new BadRequestException(
-        `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS; choose another schema.`,
+        `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS. Choose another schema.`,
       );
   }
 
-  /** Only a key of our own bucket goes on from here, never an address that a client chose. */
+  /** Turns an address into a key of our bucket, so that no worker fetches an address of a client's choice. */
   private archiveAt(address: string): { key: string; url: string } {
     try {
       const key = archiveKey(address, this.settings.store);
@@ -101,6 +103,11 @@ export class Daemons {
       throw error;
     }
   }
+}
+
+/** Adds PostgreSQL's full messages to a status, which may contain rows, if the caller may read rows. */
+export function shownTo(request: FastifyRequest, status: DaemonStatus): DaemonStatus {
+  return mayReadRows(callerOf(request)) ? withFullText(status) : status;
 }
 
 function noSuchDaemon(): NotFoundException {

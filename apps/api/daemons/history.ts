@@ -12,14 +12,14 @@ import { DaemonQueue, NotificationQueue } from '#queue';
 
 const LOOK_EVERY_MS = 15_000;
 
-/** Removes what ended too long ago from the queues, by the database's clock: a worker's or an API's may be wrong. */
+/** Removes old jobs from the queues. Uses the database's clock, because those of workers and APIs may be wrong. */
 @Injectable()
 export class History implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly daemons: DaemonQueue,
-    // Missing where the settings name nobody who is to be told.
+    // Missing if the settings name no address.
     @Inject(NotificationQueue) private readonly notifications: NotificationQueue | undefined,
     private readonly database: DataSource,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -39,7 +39,7 @@ export class History implements OnApplicationBootstrap, BeforeApplicationShutdow
       await this.daemons.forget(now);
       await this.notifications?.forget(now);
     } catch (error) {
-      this.logger.warn({ reason: errorSentence(error) }, 'Finished jobs cannot be removed just now');
+      this.logger.warn({ reason: errorSentence(error) }, 'Cannot remove old jobs at the moment');
     }
   }
 }

@@ -1,36 +1,32 @@
-import { PassThrough, type Readable } from 'node:stream';
+import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { errorSentence } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { errorSentence, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
+import { Callers } from '../auth/callers.js';
+import { mayStill } from '../auth/guard.js';
+import { shownTo } from './daemons.js';
 
 const LOOK_EVERY_MS = 500;
-/** Proxies end connections that are silent. */
+/** Proxies close idle connections. */
 const KEEP_ALIVE_MS = 15_000;
-/** A listener whose rights ended hears nothing after this time. */
+/** How often the rights of a listener are checked. */
 const MAY_LISTEN_EVERY_MS = 1_000;
-
-/** Who listens. */
-interface Audience {
-  /** Asked every second; while it fails, it goes on. */
-  mayListen: () => Promise<boolean>;
-  /** Gives of a status what they may see. */
-  show: (status: DaemonStatus) => DaemonStatus;
-}
 
 /** One client that listens. */
 class Listener {
   readonly stream = new PassThrough();
   private sent = '';
 
-  constructor(private readonly show: Audience['show']) {}
+  constructor(readonly request: FastifyRequest) {}
 
-  /** Tells of a status that differs from the last one. A client that does not take it in time gets a later one. */
+  /** Sends a status that differs from the last one. A slow client skips statuses. */
   tell(told: DaemonStatus): void {
-    const status = this.show(told);
-    // The time that has passed changes always, and tells nothing.
+    const status = shownTo(this.request, told);
+    // The elapsed time always differs.
     const content = JSON.stringify({ ...status, totalTimeMS: 0 });
     const ended = hasEnded(status);
     if (!this.stream.writable || (content !== this.sent && !ended && this.stream.writableNeedDrain)) return;
@@ -44,7 +40,7 @@ class Listener {
   }
 }
 
-/** Statuses as server-sent events. However many listen to a daemon, the queue is asked for it once. */
+/** Sends statuses as server-sent events. All listeners of a job share one reader of the queue. */
 @Injectable()
 export class StatusStreams implements OnModuleDestroy {
   private readonly listeners = new Map<string, Set<Listener>>();
@@ -52,20 +48,32 @@ export class StatusStreams implements OnModuleDestroy {
   private stopping = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
+    private readonly callers: Callers,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
-   * Begins with the status as it is. Ends after a terminal one, when the client goes, and when it may not listen any more.
-   * @param first the daemon's status just now
+   * Answers with the present status and all later ones. Ends with the job, when the client disconnects, and when its
+   * rights end.
    */
-  open(first: DaemonStatus, { mayListen, show }: Audience): Readable {
+  send(request: FastifyRequest, reply: FastifyReply, first: DaemonStatus): void {
+    const listener = new Listener(request);
+    this.open(first, listener);
+    // A client may disconnect while nothing is sent to it.
+    reply.raw.once('close', () => listener.stream.destroy());
+    void reply
+      .header('Content-Type', 'text/event-stream')
+      .header('Cache-Control', 'no-store, no-transform')
+      .header('X-Accel-Buffering', 'no')
+      .send(listener.stream);
+  }
+
+  private open(first: DaemonStatus, listener: Listener): void {
     const { id } = first;
-    const listener = new Listener(show);
     listener.tell(first);
-    if (hasEnded(first)) return listener.stream;
-    if (this.stopping) return listener.stream.end();
+    if (hasEnded(first)) return;
+    if (this.stopping) return void listener.stream.end();
     const others = this.listeners.get(id);
     const all = others ?? new Set();
     all.add(listener);
@@ -73,22 +81,21 @@ export class StatusStreams implements OnModuleDestroy {
       this.listeners.set(id, all);
       void this.watch(id, all);
     }
-    void this.endWhenForbidden(listener, mayListen);
+    void this.endWhenForbidden(listener);
     const timer = setInterval(() => listener.keepAlive(), KEEP_ALIVE_MS);
     listener.stream.on('close', () => {
       clearInterval(timer);
       all.delete(listener);
     });
-    return listener.stream;
   }
 
-  /** Connections that stay open would keep the API from ending. */
+  /** Ends the streams, because open connections would keep the API running. */
   onModuleDestroy(): void {
     this.stopping = true;
     for (const listener of [...this.listeners.values()].flatMap((all) => [...all])) listener.stream.end();
   }
 
-  /** Reads the status as long as somebody listens. A queue that is away is waited for. */
+  /** Reads the status as long as there are listeners, also across an outage of the queue. */
   private async watch(id: string, all: Set<Listener>): Promise<void> {
     let away = false;
     while (all.size > 0) {
@@ -99,32 +106,29 @@ export class StatusStreams implements OnModuleDestroy {
         for (const listener of all)
           if (status === undefined) listener.stream.end();
           else listener.tell(status);
-        // Who comes now is told by another reader: these have been told the end.
+        // New listeners get another reader: these have received the end.
         if (status === undefined || hasEnded(status)) break;
       } catch (error) {
         if (!away)
-          this.logger.warn({ daemon: id, reason: errorSentence(error) }, 'Events wait for the queue');
+          this.logger.warn({ daemon: id, reason: errorSentence(error) }, 'Status events wait for the queue');
         away = true;
       }
     }
     this.listeners.delete(id);
   }
 
-  /** Asks anew only when the answer is there: a database that is slow is not asked more. */
-  private async endWhenForbidden({ stream }: Listener, mayListen: () => Promise<boolean>): Promise<void> {
+  /** Ends a stream when the rights of its listener end. While they cannot be checked, it goes on. */
+  private async endWhenForbidden({ stream, request }: Listener): Promise<void> {
     let unknown = false;
     while (stream.writable) {
       await sleep(MAY_LISTEN_EVERY_MS, undefined, { ref: false });
       if (!stream.writable) return;
       try {
-        if (!(await mayListen())) stream.end();
+        if (!(await mayStill(request, this.callers))) stream.end();
         unknown = false;
       } catch (error) {
         if (!unknown)
-          this.logger.warn(
-            { reason: errorSentence(error) },
-            'Cannot see whether a listener may still listen',
-          );
+          this.logger.warn({ reason: errorSentence(error) }, 'Cannot check the rights of a listener');
         unknown = true;
       }
     }

@@ -4,18 +4,15 @@ import { FastifyAdapter } from '@bull-board/fastify';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { Job, JobType, Queue } from 'bullmq';
-import { type DaemonQueue, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
+import { type DaemonReader, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
+import { setAccessBelow } from '../access/policy.js';
 import { sendReason } from '../http/reason.js';
-import { DASHBOARD_PATH } from './dashboard-path.js';
+import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 
-/** The page needs inline styles, and nothing from anywhere else. */
-const CONTENT_SECURITY_POLICY =
-  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'none'";
-
-/** The fonts that the page would fetch from the internet; it falls back to the system's. */
+/** Links to fonts on the internet. Without them the page uses the system's fonts. */
 const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
 
-/** The jobs of a queue without those that BullMQ cannot read, which would be all that the page says. */
+/** Omits jobs that BullMQ cannot read, each of which would replace the page by an error. */
 class ReadableJobs extends BullMQAdapter {
   constructor(private readonly jobs: Queue) {
     super(jobs, { readOnlyMode: true });
@@ -33,50 +30,58 @@ class ReadableJobs extends BullMQAdapter {
   }
 }
 
-/** Shows the queues to administrators, read-only. Access is decided where all routes are guarded. */
+/**
+ * Shows the queues, read-only. Needs everything, because the jobs contain the full texts of failures.
+ * @param path without the base path
+ */
 export async function registerDashboard(
   fastify: FastifyInstance,
-  basePath: string,
-  queues: (DaemonQueue | NotificationQueue | ScheduleQueue)['queue'][],
+  { path, basePath }: { path: string; basePath: string },
+  queues: (DaemonReader | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
+  setAccessBelow(fastify, path, { needs: 'everything', page: true });
   const serverAdapter = new FastifyAdapter();
-  serverAdapter.setBasePath(basePath + DASHBOARD_PATH);
+  serverAdapter.setBasePath(basePath + path);
   createBullBoard({
     queues: queues.map((queue) => new ReadableJobs(queue)),
     serverAdapter,
     options: { uiConfig: { boardTitle: 'snapshotd' } },
   });
-  // Its own handler would show what the queue's server said; thrown again, errors go on to the one below.
+  // Its own handler would show the message of the queue's server. Errors that are thrown again reach the one below.
   serverAdapter.setErrorHandler((error) => {
     throw error;
   });
   await fastify.register(
     async (scope) => {
       scope.setErrorHandler((error, request, reply) =>
-        // The page's own routes decode what was decoded already.
+        // The package's routes decode their parameters a second time.
         sendReason(
           error instanceof URIError ? new BadRequestException('The percent-encoding is broken.') : error,
           request,
           reply,
         ),
       );
-      // Read-only mode hides what changes jobs; pausing the queue, for one, it lets through.
+      // The package's read-only mode only hides buttons: it still accepts requests such as pausing a queue.
       scope.addHook('onRequest', async (request, reply) => {
         if (request.method !== 'GET' && request.method !== 'HEAD')
           return sendReason(new ForbiddenException('The dashboard is read-only.'), request, reply);
       });
-      // PostgreSQL knows no NUL, and would fail at it.
+      // PostgreSQL fails at texts with NUL.
       scope.addHook('onRequest', async (request, reply) => {
         if (/%00/.test(request.url))
-          return sendReason(new BadRequestException('A name cannot hold a NUL character.'), request, reply);
+          return sendReason(
+            new BadRequestException('A name cannot contain a NUL character.'),
+            request,
+            reply,
+          );
       });
       scope.addHook('onSend', async (_request, reply, payload) => {
-        void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY);
+        void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
         const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');
         return html && typeof payload === 'string' ? payload.replace(FOREIGN_LINKS, '') : payload;
       });
       await scope.register(serverAdapter.registerPlugin());
     },
-    { prefix: DASHBOARD_PATH },
+    { prefix: path },
   );
 }

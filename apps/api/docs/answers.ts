@@ -3,16 +3,16 @@ import { z } from 'zod';
 
 const COMPONENTS = '#/components/schemas/';
 
-/** The answers by the names that the document gives them. */
+/** The schemas of answers, by their names in the document. */
 const answers = z.registry<{ id: string }>();
 
-/** Gives an answer a name in the document, by which others refer to it too. */
+/** Names the schema of an answer. The document refers to it by this name. */
 export function answer<Schema extends z.ZodType>(id: string, schema: Schema): Schema {
   answers.add(schema, { id });
   return schema;
 }
 
-/** Every error, whatever its status. */
+/** The body of every error. */
 export const failed = answer(
   'Error',
   z.strictObject({ reason: z.string().describe('One sentence: what is wrong, and what to do.') }),
@@ -22,34 +22,34 @@ export const time = z.int().describe('Milliseconds since 1970.');
 export const text = z.string();
 export const count = z.int().min(0);
 
-/** Where the document says what an answer is. @throws Error for one that has no name */
+/** A reference to a named schema. @throws Error if it has no name */
 export function referenceTo(schema: z.ZodType): { $ref: string } {
   const id = answers.get(schema)?.id;
-  if (id === undefined) throw new Error('An answer is documented that answer() has given no name.');
+  if (id === undefined) throw new Error('The schema of an answer has no name. Name it with answer().');
   return { $ref: COMPONENTS + id };
 }
 
-/** All named answers. */
+/** All named schemas. */
 export function answerSchemas(): Record<string, SchemaObject> {
   const { schemas } = z.toJSONSchema(answers, { uri: (id) => COMPONENTS + id, override: withoutNoise });
   return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withinDocument(schema)]));
 }
 
 /**
- * A request as its schema lets it in; what only code can check is left out.
- * @param io `output` for texts that stand for numbers, as in a query: then it is what they stand for
+ * The JSON schema of a request, without checks that only code can make.
+ * @param io `output` for queries, so that texts that stand for numbers appear as numbers
  */
 export function requestSchema(schema: z.ZodType, io: 'input' | 'output'): SchemaObject {
   return withinDocument(z.toJSONSchema(schema, { io, unrepresentable: 'any', override: withoutNoise }));
 }
 
-/** A schema in a document has neither a dialect nor an address of its own. */
+/** Removes dialect and address, which schemas within a document must not have. */
 function withinDocument(schema: object): SchemaObject {
   const own = Object.entries(schema).filter(([name]) => name !== '$schema' && name !== '$id');
   return Object.fromEntries(own);
 }
 
-/** Every whole number has these bounds in JavaScript. */
+/** Removes the bounds that every integer has in JavaScript. */
 function withoutNoise({ jsonSchema }: { jsonSchema: z.core.JSONSchema.BaseSchema }): void {
   if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
   if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;

@@ -1,29 +1,34 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { setAccessBelow } from '../access/policy.js';
+import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 import { openApiDocument } from './document.js';
-import { DOCS_PATH, DOCUMENT_PATH } from './docs-paths.js';
 
-/** The page needs inline styles, and nothing from anywhere else. */
-const CONTENT_SECURITY_POLICY =
-  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; form-action 'none'";
+export interface DocsOptions {
+  /** The path of the page. Its scripts and styles are below. */
+  path: string;
+  documentPath: string;
+  basePath: string;
+}
 
-/** Serves the document and a page that shows it. Access is decided where all routes are guarded. */
-export function registerDocs(app: NestFastifyApplication, basePath: string): void {
-  app
-    .getHttpAdapter()
-    .getInstance()
-    .addHook('onSend', async ({ routeOptions }, reply, payload) => {
-      const url = routeOptions.url ?? '';
-      if (url === DOCS_PATH || url.startsWith(`${DOCS_PATH}/`))
-        void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY);
-      return payload;
-    });
+/** Serves the OpenAPI document and a page that shows it. */
+export function registerDocs(
+  app: NestFastifyApplication,
+  { path, documentPath, basePath }: DocsOptions,
+): void {
+  const fastify = app.getHttpAdapter().getInstance();
+  for (const page of [path, documentPath]) setAccessBelow(fastify, page, { needs: 'read', page: true });
+  fastify.addHook('onSend', async ({ routeOptions: { url = '' } }, reply, payload) => {
+    if (url === path || url.startsWith(`${path}/`))
+      void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
+    return payload;
+  });
   let document: OpenAPIObject | undefined;
-  SwaggerModule.setup(DOCS_PATH, app, () => (document ??= openApiDocument(app, basePath)), {
+  SwaggerModule.setup(path, app, () => (document ??= openApiDocument(app, basePath)), {
     raw: ['json'],
-    jsonDocumentUrl: DOCUMENT_PATH,
+    jsonDocumentUrl: documentPath,
     customSiteTitle: 'snapshotd: the API',
-    // A service on the internet would be shown the document's address, and the bar above asks for others to show.
+    // No validator, an internet service that would learn the document's address, and no bar for other documents.
     swaggerOptions: { validatorUrl: null, layout: 'BaseLayout' },
   });
 }

@@ -1,8 +1,7 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
 import { PRODUCT } from '#common';
-import { isOpen } from '../auth/open-routes.js';
-import { policyOf, type RoutePolicy } from '../auth/route-policies.js';
+import { POLICY_EXTENSION, type RoutePolicy } from '../access/policy.js';
 import { answerSchemas } from './answers.js';
 import { errorResponse } from './documented.js';
 
@@ -14,7 +13,7 @@ const INTRODUCTION = `Backups of a PostgreSQL repository to S3, and back.
 
 Log in with \`POST /auth/v1/session\`, or make an API key, and send either in the header \`sessionToken\` or as \`Authorization: Bearer\`. Every error is \`{"reason": "…"}\`. Times are milliseconds since 1970.`;
 
-/** The document of all routes that controllers have: what they say of themselves, and what holds for every route. */
+/** Makes the document of all routes of controllers, from their descriptions and their policies. */
 export function openApiDocument(app: INestApplication, basePath: string): OpenAPIObject {
   const builder = new DocumentBuilder()
     .setOpenAPIVersion('3.1.0')
@@ -29,19 +28,20 @@ export function openApiDocument(app: INestApplication, basePath: string): OpenAP
   for (const [path, item] of Object.entries(document.paths))
     for (const method of METHODS) {
       const operation = item[method];
-      if (operation !== undefined) complete(method.toUpperCase(), path, operation);
+      if (operation !== undefined) complete(operation, path);
     }
   return document;
 }
 
-/** Adds what follows from a route's policy, and what any route may answer. */
-function complete(method: string, path: string, operation: Operation): void {
-  const url = path.replace(/\{(\w+)\}/g, ':$1');
-  const policy = policyOf(method, url);
-  operation.security = isOpen(method, url) ? [] : [{ sessionToken: [] }, { bearer: [] }];
-  operation.description = [operation.description, policy && whoMay(policy)].filter(Boolean).join('\n\n');
+/** Adds the sentences and answers that follow from a route's policy, and the answers of every route. */
+function complete(operation: Operation & { [POLICY_EXTENSION]?: RoutePolicy }, path: string): void {
+  const { [POLICY_EXTENSION]: policy } = operation;
+  delete operation[POLICY_EXTENSION];
+  const closed = policy === undefined || policy.needs === 'nothing' ? undefined : policy;
+  operation.security = closed === undefined ? [] : [{ sessionToken: [] }, { bearer: [] }];
+  operation.description = [operation.description, closed && whoMay(closed)].filter(Boolean).join('\n\n');
   operation.responses = {
-    ...(policy && {
+    ...(closed && {
       401: errorResponse(
         'A session is needed: log in with POST /auth/v1/session and send the header sessionToken.',
       ),
@@ -58,7 +58,7 @@ function complete(method: string, path: string, operation: Operation): void {
 function whoMay({ needs, everyAccount, audit }: RoutePolicy): string {
   const sentences = [
     everyAccount ? 'For every account.' : 'For administrators.',
-    needs === 'session' ? 'No API key will do.' : `An API key needs the scope \`${needs}\`.`,
+    needs === 'session' ? 'Refuses API keys.' : `An API key needs the scope \`${needs}\`.`,
     ...(audit === undefined ? [] : [`The audit calls it \`${audit}\`.`]),
   ];
   return sentences.join(' ');

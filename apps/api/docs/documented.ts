@@ -3,41 +3,41 @@ import { ApiBody, ApiHeader, ApiOperation, ApiParam, ApiQuery, ApiResponse } fro
 import type { z } from 'zod';
 import { failed, referenceTo, requestSchema } from './answers.js';
 
-/** An answer: what it says, and what it looks like. One without a schema has no body. */
+/** The description of an answer. Without a schema it has no body. */
 export interface AnswerDescription {
   what: string;
   schema?: z.ZodType;
   example?: unknown;
   /** JSON when missing. */
   contentType?: string;
-  /** By name: what it holds. */
+  /** Descriptions by name. */
   headers?: Record<string, string>;
 }
 
-/** What the document says of a route beyond what its controller shows. What every route answers need not be said. */
+/** The description of a route. The document adds the answers of every route, and those of its policy. */
 export interface RouteDescription {
-  /** Unique; what generated clients call it. */
+  /** The unique name for generated clients. */
   name: string;
   summary: string;
   details?: string;
-  /** A body that is sent. */
+  /** An example of the body. */
   example?: unknown;
   /** An example of each parameter of the path. */
   path?: Record<string, string>;
-  /** By name: what it is for. */
+  /** Descriptions by name. */
   headers?: Record<string, string>;
   answers: Record<number, AnswerDescription>;
-  /** By status: the reason that is given. */
+  /** The reasons by status. */
   errors?: Record<number, string>;
 }
 
-/** The schemas that the route validates with. */
+/** The schemas that the route validates its input with. */
 export interface ValidatedBy {
   body?: z.ZodObject;
   query?: z.ZodObject;
 }
 
-const UNFIT = 'The request is not as it is described here.';
+const UNFIT = 'The request does not match its schema.';
 
 /** Describes a route for the document. */
 export function Documented(description: RouteDescription, by: ValidatedBy = {}): MethodDecorator {
@@ -63,7 +63,7 @@ function queryOf(schema: z.ZodObject): MethodDecorator[] {
 
 function bodyOf(body: z.ZodObject, example: unknown): MethodDecorator {
   const schema = requestSchema(body, 'input');
-  // No body at all is an empty object.
+  // A missing body counts as an empty object.
   const required = (schema.required ?? []).length > 0;
   return ApiBody({ required, schema: { ...schema, ...(example !== undefined && { examples: [example] }) } });
 }
@@ -94,7 +94,7 @@ function errorOf(status: number, reason: string) {
   return ApiResponse({ status, ...errorResponse(reason) });
 }
 
-/** An answer as the document has it: an error with this reason. */
+/** An error with this reason, as the document describes it. */
 export function errorResponse(reason: string) {
   return {
     description: reason,

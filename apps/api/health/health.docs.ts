@@ -3,6 +3,7 @@ import { answer, count } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const state = z.enum(['up', 'down']);
+export type State = z.infer<typeof state>;
 const liveness = answer('Liveness', z.strictObject({ status: z.literal('up') }));
 const readiness = answer(
   'Readiness',
@@ -16,27 +17,29 @@ const readiness = answer(
         count,
         warnings: z
           .record(z.string(), count)
-          .describe('How many workers say it, by kind: GET /repo/v1/workers has their words.'),
+          .describe('The number of workers by kind of warning. GET /repo/v1/workers has the texts.'),
       })
       .nullable()
-      .describe('Null while the queue is away.'),
+      .describe('Null while the queue is unavailable.'),
   }),
 );
+export type Liveness = z.infer<typeof liveness>;
+export type Readiness = z.infer<typeof readiness>;
 
 export const live: RouteDescription = {
   name: 'live',
-  summary: 'Whether the API runs',
-  answers: { 200: { what: 'It does.', schema: liveness, example: { status: 'up' } } },
+  summary: 'Tells whether the API runs',
+  answers: { 200: { what: 'It runs.', schema: liveness, example: { status: 'up' } } },
 };
 
 export const ready: RouteDescription = {
   name: 'ready',
-  summary: 'Whether the API can do what it is asked for',
+  summary: 'Tells whether the API can do its work',
   details:
-    'Database and queue decide. The bucket is shown only, as it was at most five seconds ago, and so are the workers.',
+    'Depends on database and queue. The bucket, whose state is at most five seconds old, and the workers are for information.',
   answers: {
     200: {
-      what: 'It can.',
+      what: 'Database and queue are up.',
       schema: readiness,
       example: {
         status: 'up',
@@ -47,7 +50,7 @@ export const ready: RouteDescription = {
       },
     },
     503: {
-      what: 'The database or the queue is away.',
+      what: 'The database or the queue is down.',
       schema: readiness,
       example: { status: 'down', database: 'up', queue: 'down', bucket: 'up', workers: null },
     },

@@ -2,15 +2,12 @@ import type { FastifyInstance, FastifyServerOptions } from 'fastify';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** BASE_PATH: what browsers must put before every path. Empty at the root. */
+    /** BASE_PATH, the prefix of every path in the browser; empty at the root. */
     basePath: string;
   }
 }
 
-/**
- * A proxy may pass BASE_PATH on or take it away: it is taken away here if it is there. So all that routes, rights and
- * the audit know are paths without it.
- */
+/** Removes BASE_PATH from URLs, if the proxy has left it there. Routes and the audit know paths without it. */
 export function withoutBasePath(basePath: string): Pick<FastifyServerOptions, 'rewriteUrl'> {
   if (basePath === '') return {};
   return {
@@ -22,8 +19,8 @@ export function withoutBasePath(basePath: string): Pick<FastifyServerOptions, 'r
   };
 }
 
-/** Puts BASE_PATH before where the answers of this server lead. */
-export function leadBelowBasePath(fastify: FastifyInstance, basePath: string): void {
+/** Adds BASE_PATH to the header Location of answers. */
+export function redirectBelowBasePath(fastify: FastifyInstance, basePath: string): void {
   fastify.decorateRequest('basePath', basePath);
   fastify.addHook('onSend', async (_request, reply) => {
     const location = reply.getHeader('Location');
@@ -32,7 +29,7 @@ export function leadBelowBasePath(fastify: FastifyInstance, basePath: string): v
   });
 }
 
-/** Puts BASE_PATH before the addresses in a page's tags. Texts cannot look like one: their quotes are escaped. */
+/** Adds BASE_PATH to the links in a page's tags. Texts cannot imitate them: their quotes are escaped. */
 export function linksBelow(basePath: string, html: string): string {
   return basePath === ''
     ? html

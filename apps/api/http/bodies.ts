@@ -1,20 +1,19 @@
 import { BadRequestException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
-import { isConsole } from '../console/console-path.js';
 
 /**
- * Reads bodies as leniently as the commands of the documentation need: no body at all is an empty object,
- * whatever Content-Type goes with it. What is there must be JSON and say so; the console takes its forms, and nothing
- * else does.
+ * Parses JSON bodies. A missing or blank body counts as an empty object, whatever its Content-Type, because the
+ * documented curl commands send one.
+ * @param takesForms tells by its URL whether a route takes HTML forms instead
  */
-export function acceptBodies(fastify: FastifyInstance): void {
+export function acceptBodies(fastify: FastifyInstance, takesForms: (url: string) => boolean): void {
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('*', { parseAs: 'string' }, (request, body, done) => {
     const text = String(body);
     if (text.trim() === '') return done(null, {});
     const type = request.headers['content-type'] ?? '';
-    if (FORM.test(type) && isConsole(request.routeOptions.url ?? '')) {
-      const form = formOf(text);
+    if (FORM.test(type) && takesForms(request.routeOptions.url ?? '')) {
+      const form = Object.fromEntries(new URLSearchParams(text));
       return Object.entries(form).flat().every(isStorable) ? done(null, form) : done(unstorable());
     }
     if (!/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
@@ -39,16 +38,11 @@ export function acceptBodies(fastify: FastifyInstance): void {
 
 const FORM = /^application\/x-www-form-urlencoded\s*(;|$)/i;
 
-/** The fields of a form. Of several with the same name the last one counts. */
-function formOf(text: string): Record<string, string> {
-  return Object.fromEntries(new URLSearchParams(text));
-}
-
 function unstorable(): BadRequestException {
-  return new BadRequestException('The body holds a text with a NUL character or with half of another one.');
+  return new BadRequestException('The body contains a text with a NUL character or a lone surrogate.');
 }
 
-/** Whether PostgreSQL and Redis can keep a text as it is. */
+/** Whether PostgreSQL and Redis can store a text unchanged. */
 function isStorable(text: string): boolean {
   return !/[\0\p{Surrogate}]/u.test(text);
 }

@@ -4,7 +4,7 @@ import { TLSSocket } from 'node:tls';
 import type { ConnectionError } from 'fastify';
 import { safeHeaders } from './safe-answers.js';
 
-/** Answers what is no HTTP, or too slow, or too long in its headers: there is no request yet that others could answer. */
+/** Answers connections whose bytes are no HTTP request, arrive too slowly or have too long headers. */
 export function answerClientError({ code }: ConnectionError, socket: Socket): void {
   if (code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
   const [status, reason] = answerFor(code);

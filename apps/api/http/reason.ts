@@ -1,8 +1,8 @@
-import { HttpException } from '@nestjs/common';
+import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Failure } from '#common';
 
-/** Somebody asks too often; they may ask again after so many seconds. */
+/** A 429 that tells the client when to try again. */
 export class TooManyRequests extends HttpException {
   constructor(
     reason: string,
@@ -14,17 +14,26 @@ export class TooManyRequests extends HttpException {
 
 const TOO_LARGE = 'The body is larger than 64 KB.';
 
-/** Answers an error as {"reason": …}: one sentence for the client, the stack for the log only. */
+/** Answers every error of a route as {"reason": …}. */
+@Catch()
+export class ReasonFilter implements ExceptionFilter {
+  catch(error: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    void sendReason(error, http.getRequest(), http.getResponse());
+  }
+}
+
+/** Answers an error as {"reason": …}: one sentence for the client. The stack goes to the log only. */
 export function sendReason(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, reason } = answerFor(error);
   if (status >= 500) request.log.error({ err: error }, `Answered ${status}: ${reason}`);
-  // RFC 9110 wants it with each 401. No browser opens a window for it, as for Basic.
+  // RFC 9110 demands it with each 401. Unlike for Basic, browsers open no window for it.
   if (status === 401) void reply.header('WWW-Authenticate', 'Bearer realm="snapshotd"');
   if (error instanceof TooManyRequests) void reply.header('Retry-After', String(error.retryAfterSeconds));
   return reply.status(status).send({ reason });
 }
 
-/** What an error is to a client. */
+/** The status and the reason that a client gets for an error. */
 export function answerFor(error: unknown): { status: number; reason: string } {
   if (error instanceof HttpException)
     return { status: error.getStatus(), reason: error.getStatus() === 413 ? TOO_LARGE : error.message };
@@ -34,20 +43,20 @@ export function answerFor(error: unknown): { status: number; reason: string } {
   }
   if (isDatabaseAway(error))
     return { status: 503, reason: 'The database does not answer. Try again in a moment.' };
-  // Fastify's own errors carry the status that they want: a body that is too large, a broken encoding.
+  // Fastify's errors carry a status: a body that is too large, a broken encoding.
   const status = error instanceof Error && 'statusCode' in error ? Number(error.statusCode) : 500;
   if (status === 413) return { status, reason: TOO_LARGE };
   if (status >= 400 && status < 500) return { status, reason: (error as Error).message };
-  return { status: 500, reason: 'Something went wrong here. The log of the API says what.' };
+  return { status: 500, reason: 'Internal error. See the log of the API.' };
 }
 
-/** What those failures are to a client that happen outside of daemons. */
+/** The status of a failure outside of jobs. */
 function statusOf({ code, persistence }: Failure): number | undefined {
   if (code === 'QUEUE_UNAVAILABLE') return 503;
   if (code === 'IDEMPOTENCY_KEY_BUSY') return 409;
   if (code === 'IDEMPOTENCY_KEY_REUSED') return 422;
   if (code === 'STORE_OBJECT_MISSING') return 404;
-  // The client may do this, and the store does not let us: the fault is in between.
+  // The client may do this, but the store refuses us: a bad gateway.
   if (code.startsWith('STORE_')) return persistence === 'transient' ? 503 : 502;
   return undefined;
 }

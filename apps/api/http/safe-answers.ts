@@ -1,11 +1,11 @@
 import type { FastifyInstance } from 'fastify';
 
-/** For a year, and for this host name alone: its subdomains may be somebody else's. */
+/** One year, and without includeSubDomains: subdomains may belong to somebody else. */
 const HTTPS_ONLY = 'max-age=31536000';
 
 /**
- * The headers of every answer. Browsers take a body for what its type says, and keep no copy: statuses, pages and errors
- * may be private. By HTTPS they are told to come by HTTPS only from then on.
+ * The headers of every answer. Browsers trust its Content-Type and store no copy, since statuses, pages and errors may
+ * be private. After an answer over HTTPS they use HTTPS only.
  */
 export function safeHeaders(https: boolean): Record<string, string> {
   return {
@@ -15,10 +15,33 @@ export function safeHeaders(https: boolean): Record<string, string> {
   };
 }
 
-/** Gives every answer safe headers, also where there is no route. Files that hold nothing private replace no-store. */
+/** Adds the safe headers to every answer, 404s among them. Public files replace no-store. */
 export function sendSafeHeaders(fastify: FastifyInstance): void {
   fastify.addHook('onRequest', (request, reply, done) => {
     void reply.headers(safeHeaders(request.protocol === 'https'));
     done();
   });
 }
+
+/** The content security policies of pages. Both load everything from this server only. */
+export const CONTENT_SECURITY_POLICY = {
+  /** For our own pages: no inline scripts or styles. */
+  strict: [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  /** For pages that come in packages, which need inline styles. */
+  inlineStyles: [
+    "default-src 'self'",
+    "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data:",
+    "frame-ancestors 'none'",
+    "form-action 'none'",
+  ].join('; '),
+};

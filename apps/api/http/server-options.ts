@@ -8,15 +8,15 @@ import { sendReason } from './reason.js';
 import { safeHeaders } from './safe-answers.js';
 
 const BODY_LIMIT_BYTES = 64 * 1024;
-/** How long a request may take to arrive, so that nobody keeps connections busy by sending slowly. */
+/** The time limit for a request to arrive, so that slow clients cannot occupy connections. */
 const ARRIVES_WITHIN_MS = 20_000;
-/** Its headers. Node takes the longer of the two for the whole, so this must be the shorter one. */
+/** The time limit for its headers. Node applies the longer of the two limits to the whole, so this is the shorter one. */
 const HEADERS_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 5_000;
-/** An archive's name has up to 1024 bytes, and its URL, which will do as well, those of the bucket besides. */
+/** An archive's name has up to 1024 bytes; its URL, which is accepted too, also those of the bucket. */
 const PARAMETER_LENGTH = 2_048;
 
-/** How the HTTP server is set up, with TLS where a certificate is given. */
+/** The options of the HTTP server, with TLS if the settings have a certificate. */
 export function serverOptions(settings: Settings, logger: Logger): FastifyServerOptions {
   const { tls, trustProxy, basePath } = settings;
   const connections = {
@@ -28,9 +28,9 @@ export function serverOptions(settings: Settings, logger: Logger): FastifyServer
     disableRequestLogging: true,
     genReqId: () => randomUUID(),
     requestIdLogLabel: 'request',
-    // What is wrong with a request before it has a route, such as a broken percent-encoding: no hook sees it.
+    // Faults of a request without a route, such as a broken percent-encoding. No hook sees them.
     frameworkErrors: (error, request, reply) => {
-      // Fastify does not look yet at what a proxy says. Browsers heed the header by HTTPS only, so a lie does nothing.
+      // Fastify has not read the proxy's headers yet. Browsers obey the header over HTTPS only, so a lie has no effect.
       const byProxy = trustProxy !== false && /\bhttps$/.test(String(request.headers['x-forwarded-proto']));
       void sendReason(error, request, reply.headers(safeHeaders(byProxy || request.protocol === 'https')));
     },

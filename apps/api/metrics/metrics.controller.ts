@@ -1,6 +1,7 @@
 import { Controller, Get, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { Registry } from 'prom-client';
+import { Access } from '../access/access.decorator.js';
 import { Documented } from '../docs/documented.js';
 import * as docs from './metrics.docs.js';
 import { Metrics } from './metrics.js';
@@ -10,8 +11,9 @@ import { Metrics } from './metrics.js';
 export class MetricsController {
   constructor(private readonly metrics: Metrics) {}
 
-  @Get()
+  @Access({ needs: 'read', metricsToken: true })
   @Documented(docs.scrape)
+  @Get()
   async scrape(@Res({ passthrough: true }) reply: FastifyReply): Promise<string> {
     const text = await this.metrics.text();
     void reply.header('Content-Type', Registry.PROMETHEUS_CONTENT_TYPE);

@@ -4,8 +4,8 @@ import type { RouteDescription } from '../docs/documented.js';
 
 export const scrape: RouteDescription = {
   name: 'scrapeMetrics',
-  summary: 'Daemons, queue, schedules and requests in numbers, for Prometheus',
-  details: 'Also answers to the bearer token of the setting METRICS_TOKEN.',
+  summary: 'Gives metrics of jobs, queue, schedules and requests, for Prometheus',
+  details: 'Also accepts the bearer token of the setting METRICS_TOKEN.',
   answers: {
     200: {
       what: "Prometheus's text format.",

@@ -1,18 +1,18 @@
 import type { DataSource } from 'typeorm';
 
-/** A schedule in numbers. */
+/** The metrics of a schedule. */
 export interface ScheduleFigures {
   schedule: string;
   enabled: boolean;
-  /** Whether a run verifies its backup. */
+  /** Whether its runs verify their backups. */
   verifies: boolean;
-  /** Seconds since its last backup completed; null when none has. */
+  /** Seconds since its last completed backup; null without one. */
   completedAge: number | null;
-  /** Seconds since a backup of it was last verified; null when none was. */
+  /** Seconds since the last verification of its backups; null without one. */
   verifiedAge: number | null;
 }
 
-/** By the database's clock, which is the same to all APIs. Times in its future came from a wrong clock and do not count. */
+/** Reads the metrics of schedules, by the database's clock. Times in its future came from a wrong clock and do not count. */
 export function scheduleFigures(database: DataSource): Promise<ScheduleFigures[]> {
   return database.query<ScheduleFigures[]>(
     `SELECT s.name AS schedule, s.enabled, s.after_backup <> 'nothing' AS verifies,

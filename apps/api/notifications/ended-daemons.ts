@@ -8,21 +8,22 @@ import { DataSource } from 'typeorm';
 import { errorSentence } from '#common';
 import { databaseNow } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue, NotificationQueue } from '#queue';
+import { DaemonReader, NotificationQueue } from '#queue';
 import { Notifications } from './notifications.js';
 
-/** What no event told of is noticed after so long. */
+/** How soon an end is noticed if its event was lost. */
 const LOOK_EVERY_MS = 60_000;
 
-/** The difference between the database's and a worker's clock that is tolerated. */
+/** The tolerated difference between the database's and a worker's clock. */
 const CLOCKS_DIFFER_MS = 10 * 60_000;
 
-/** What ended longer ago while no API ran is no news. */
+/** Jobs that ended longer ago, while no API ran, are not notified. */
 const LOOK_BACK_MS = 7 * 24 * 60 * 60_000;
 
 /**
- * Notices which daemons have ended, and has each webhook told. Until when that was done is in the database, by its own
- * clock, so that nothing is missed while no API runs; the queue takes each notification once, so that any number of APIs may look.
+ * Notices ended jobs and queues a notification for each webhook. The database stores, by its own clock, up to which time
+ * that was done, so nothing is missed while no API runs. The queue accepts each notification once, so any number of APIs
+ * may run this.
  */
 @Injectable()
 export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -31,9 +32,9 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
   private lookAgain = false;
 
   constructor(
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly notifications: Notifications,
-    // Missing where the settings name nobody who is to be told.
+    // Missing if the settings name no address.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
     private readonly database: DataSource,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -51,7 +52,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
     clearInterval(this.timer);
   }
 
-  /** What ends while it looks makes it look once more. */
+  /** Looks for ended jobs, and once more if a job ends meanwhile. */
   private async look(): Promise<void> {
     this.lookAgain = true;
     if (this.looking) return;
@@ -62,7 +63,10 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
         await this.tellOfEnds();
       }
     } catch (error) {
-      this.logger.warn({ reason: errorSentence(error) }, 'Ended daemons cannot be told of just now');
+      this.logger.warn(
+        { reason: errorSentence(error) },
+        'Cannot notify webhooks of ended jobs at the moment',
+      );
     } finally {
       this.looking = false;
     }
@@ -81,7 +85,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
     );
   }
 
-  /** From when on each webhook is to be told: it hears of nothing that ended before it was first set. */
+  /** From when on each webhook is to be notified: never of jobs that ended before it was first set. */
   private async since(now: number): Promise<Map<string, number>> {
     const names = this.notifications.webhookNames;
     await this.database.query(
@@ -89,7 +93,7 @@ export class EndedDaemons implements OnApplicationBootstrap, BeforeApplicationSh
            ON CONFLICT DO NOTHING`,
       [names, new Date(now)],
     );
-    // Times that a wrong clock has put into the future count as now, or nobody would be told until then.
+    // Times in the future came from a wrong clock and count as now; otherwise nobody would be notified until then.
     await this.database.query(
       `UPDATE snapshotd.webhook
           SET first_set_on = least(first_set_on, now()), told_until = least(told_until, now())

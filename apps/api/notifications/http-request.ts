@@ -4,8 +4,8 @@ import { errorSentence, Failure, PRODUCT } from '#common';
 const ANSWER_WITHIN_MS = 10_000;
 
 /**
- * Asks an address of the settings, and nothing else: a redirect is no success, and is not followed. What is said of
- * the address names its origin only, since credentials may be in the rest.
+ * Sends a request to an address of the settings. Redirects count as failures and are not followed. Messages name the
+ * address's origin only, because the rest may contain credentials.
  * @throws Failure DELIVERY_FAILED unless the answer is a 2xx
  */
 export async function request(
@@ -36,7 +36,7 @@ export async function request(
   throw new Failure('DELIVERY_FAILED', 'transient', `${origin} answered ${response.status}.${redirected}`);
 }
 
-/** fetch() takes no URL with credentials: they go into a header. */
+/** Moves credentials from the URL to a header, because fetch() rejects such URLs. */
 function takeCredentials(url: URL): string | undefined {
   const { username, password } = url;
   if (username === '' && password === '') return undefined;

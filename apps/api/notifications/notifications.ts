@@ -1,25 +1,23 @@
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import {
   type BeforeApplicationShutdown,
   Inject,
   Injectable,
   type OnApplicationBootstrap,
 } from '@nestjs/common';
-import type { Secret, Settings } from '#config';
-import { Failure } from '#common';
-import { type DaemonStatus, hasEnded } from '#contracts';
-import { DaemonQueue, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
-import { SETTINGS } from '../settings.js';
+import { SETTINGS, type Secret, type Settings } from '#config';
+import { Failure, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
+import { DaemonReader, type Notification, NotificationQueue, type ScheduledRun } from '#queue';
 import { request } from './http-request.js';
-import { signature } from './signature.js';
 
-/** Over about a day. */
+/** Spread over about a day. */
 const WEBHOOK_TRIES = 10;
 
-/** Within about 20 minutes: a sign of life of yesterday must not count as today's. */
+/** Spread over about 20 minutes: yesterday's sign of life must not count as today's. */
 const DEADMAN_TRIES = 7;
 
-/** Tells others what has ended: each request is in the queue before anybody relies on it. */
+/** Notifies webhooks of ended jobs, and the dead man's switch of successful runs, through the queue. */
 @Injectable()
 export class Notifications implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly webhooks: ReadonlyMap<string, Secret>;
@@ -27,8 +25,8 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
 
   constructor(
     @Inject(SETTINGS) private readonly settings: Settings,
-    private readonly daemons: DaemonQueue,
-    // Missing where the settings name nobody who is to be told.
+    private readonly daemons: DaemonReader,
+    // Missing if the settings name no address.
     @Inject(NotificationQueue) private readonly queue: NotificationQueue | undefined,
   ) {
     const { webhooks, deadman } = settings.notifications;
@@ -36,7 +34,7 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
     this.deadman = named(deadman === undefined ? [] : [deadman]);
   }
 
-  /** The addresses that are told of each daemon's end, by their names. */
+  /** The names of the webhooks. */
   get webhookNames(): string[] {
     return [...this.webhooks.keys()];
   }
@@ -49,13 +47,13 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
     await this.queue?.close();
   }
 
-  /** A daemon is COMPLETED or FAILED. Calling it again changes nothing. @throws QueueUnavailable */
+  /** Queues the notification of an ended job, once. @throws QueueUnavailable */
   async daemonEnded(webhook: string, daemon: DaemonStatus): Promise<void> {
     const notification = { id: deliveryId(daemon, webhook), address: webhook, daemon: daemon.id };
     await this.queue?.add(notification, WEBHOOK_TRIES);
   }
 
-  /** A run's backup is there, and verified if it is to be. Calling it again changes nothing. @throws QueueUnavailable */
+  /** Queues the sign of life of a successful run, once. @throws QueueUnavailable */
   async runSucceeded({ schedule, dueOn }: ScheduledRun): Promise<void> {
     for (const address of this.deadman.keys())
       await this.queue?.add({ id: `${schedule}-${dueOn}-${address}`, address }, DEADMAN_TRIES);
@@ -67,12 +65,16 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
     const webhook = this.webhooks.get(address);
     const { secret } = this.settings.notifications;
     if (webhook === undefined || secret === undefined || daemon === undefined)
-      throw new Failure('DELIVERY_FAILED', 'transient', 'Its address is not in the settings any more.');
+      throw new Failure('DELIVERY_FAILED', 'transient', 'Its address is no longer in the settings.');
     const ended = await this.daemons.authenticStatus(daemon);
     if (ended === undefined || !hasEnded(ended) || deliveryId(ended, address) !== id)
-      throw new Failure('DELIVERY_FAILED', 'transient', `The queue does not hold the end of job ${daemon}.`);
+      throw new Failure(
+        'DELIVERY_FAILED',
+        'transient',
+        `The queue does not contain the end of job ${daemon}.`,
+      );
     const event = ended.status === 'COMPLETED' ? 'daemon.completed' : 'daemon.failed';
-    // A stack tells of our insides, and is at hand with the daemon's id.
+    // Receivers do not need the stack, which reveals internals. It can be read with the job's id.
     const body = JSON.stringify({ event, daemon: { ...ended, errorDetails: undefined } });
     await request(webhook, {
       method: 'POST',
@@ -87,14 +89,21 @@ export class Notifications implements OnApplicationBootstrap, BeforeApplicationS
   }
 }
 
-/** A queue that was lost counts its daemons from 1 again. */
+/** Includes the time, because a queue that has lost its data counts its jobs from 1 again. */
 function deliveryId({ id, startedOn }: DaemonStatus, webhook: string): string {
   return `${id}-${startedOn}-${webhook}`;
 }
 
-/** What is kept of an address where others may read it. */
+/** Names addresses by their hashes, because others may read the queue. */
 function named(addresses: Secret[]): Map<string, Secret> {
   const nameOf = (address: Secret) =>
     createHash('sha256').update(address.reveal()).digest('hex').slice(0, 16);
   return new Map(addresses.map((address) => [nameOf(address), address]));
+}
+
+/** Proves the origin and the age of a request. docs/monitoring.md tells receivers how to check it. */
+function signature(secret: Secret, body: string): string {
+  const time = Math.floor(Date.now() / 1_000);
+  const mac = createHmac('sha256', secret.reveal()).update(`${time}.${body}`).digest('hex');
+  return `t=${time},v1=${mac}`;
 }

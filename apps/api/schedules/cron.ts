@@ -6,24 +6,24 @@ interface Times {
   timeZone: string;
 }
 
-/** Fields are separated by blanks; a word such as @daily stands for five. */
+/** Five or six fields separated by blanks, or an alias such as @daily. */
 const SHAPE = /^(@[a-z]+|\S+( +\S+){4,5})$/;
 
-/** Means a time that is drawn by lot, each time anew. */
+/** H stands for a random value, which differs at each evaluation. */
 const BY_LOT = /(^|[\s,])H/i;
 
 /**
- * The next time of a pattern after another one: both milliseconds since 1970.
+ * The next time of a pattern after a time. Both are milliseconds since 1970.
  *
- * A time that the clocks leave out comes later by as much as they are put forward. A time that they show twice comes
- * once; only a pattern that names every hour of the day goes by elapsed time, and comes both times.
+ * If the clock is put forward past a time, the time comes later by the same amount. If the clock is put back, a time that
+ * it shows twice comes once; only a pattern of every hour comes both times.
  */
 export function nextTime({ pattern, timeZone }: Times, after: number): number {
   const zone = TimeZone.of(timeZone);
   const readings = parsed(pattern, after + Math.min(...zone.offsetsNear(after)));
   const isHourly = readings.fields.hour.values.length === 24;
   let next = Infinity;
-  // Where the clock is put, times do not come in the order of their readings.
+  // Around clock changes, times do not come in the order of their readings.
   for (let latest = -Infinity; latest < next;) {
     const reading = readings.next().getTime();
     const times = zone.timesOf(reading);
@@ -33,25 +33,25 @@ export function nextTime({ pattern, timeZone }: Times, after: number): number {
   return next;
 }
 
-/** A pattern's readings of a clock that is never put. */
+/** The readings of a pattern on a clock without changes. */
 function parsed(pattern: string, after: number) {
   return CronExpressionParser.parse(pattern, { currentDate: new Date(after), tz: 'UTC' });
 }
 
-/** What is wrong with a pattern. */
+/** The fault of a pattern, if it has one. */
 export function patternFault(pattern: string): string | undefined {
   if (!SHAPE.test(pattern))
     return 'the pattern must have five fields (minute, hour, day of month, month, day of week), or six with seconds first, such as "30 2 * * *"';
-  if (BY_LOT.test(pattern)) return 'the pattern must not hold H: say a time';
+  if (BY_LOT.test(pattern)) return 'the pattern must not contain H: give a time';
   try {
     parsed(pattern, Date.now()).next();
     return undefined;
   } catch (error) {
-    return `the pattern is none of cron's: ${(error as Error).message}`;
+    return `the pattern is no cron pattern: ${(error as Error).message}`;
   }
 }
 
-/** What is wrong with the name of a time zone. */
+/** The fault of the name of a time zone, if it has one. */
 export function timeZoneFault(timeZone: string): string | undefined {
   try {
     TimeZone.of(timeZone);

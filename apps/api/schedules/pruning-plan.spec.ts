@@ -9,7 +9,7 @@ const rules = (retention: Retention, more: Partial<PruningRules> = {}): PruningR
   ...more,
 });
 
-/** Archives at these times, which are their keys too; those with a question mark were not verified. */
+/** Archives at these times, which are their keys too. A question mark means unverified. */
 const made = (...times: string[]): PlannedArchive[] =>
   times.map((time) => ({
     key: time,
@@ -27,7 +27,7 @@ const days = (from: string, count: number) =>
     new Date(new Date(from).getTime() + day * 86_400_000).toISOString(),
   );
 
-test('the last, and the newest of so many days, weeks, months and years are kept, and it says why', () => {
+test('the last archives, and the newest of each of the last days, weeks, months and years are kept, with the reasons', () => {
   const archives = made(...days('2024-12-01T02:30:00Z', 400)); // Until 2026-01-04, a Sunday.
   expect(kept(archives, rules({ last: 2, daily: 3, weekly: 2, monthly: 3, yearly: 2 }))).toEqual({
     '2026-01-04T02:30:00.000Z': [
@@ -45,7 +45,7 @@ test('the last, and the newest of so many days, weeks, months and years are kept
   });
 });
 
-test('while a count has places left the oldest is kept too, so that a year can be counted from the first archive on', () => {
+test('while a limit is not reached the oldest archive is kept too, so that years can be counted from the first archive on', () => {
   const archives = made(...days('2026-01-10T00:00:00Z', 30));
   expect(kept(archives, rules({ daily: 1, yearly: 2 }))).toEqual({
     '2026-02-08T00:00:00.000Z': ['daily 2026-02-08', 'yearly 2026'],
@@ -70,7 +70,7 @@ test('days are those of the time zone, also where the clocks change', () => {
     '2026-10-25T22:30:00Z',
     '2026-10-24T22:30:00Z',
   ]);
-  // A day that Samoa left out altogether when it changed sides.
+  // Samoa had no 30 December when it crossed the date line.
   const samoa = made('2011-12-30T09:59:00Z', '2011-12-30T10:01:00Z');
   expect(kept(samoa, rules({ daily: 2 }, { timeZone: 'Pacific/Apia' }))).toEqual({
     '2011-12-30T10:01:00Z': ['daily 2011-12-31'],
@@ -86,7 +86,7 @@ test('the week of the turn of a year belongs to the year of its Thursday', () =>
   });
 });
 
-test('an archive that was not verified takes no place of one that was', () => {
+test('unverified archives do not count towards the limits', () => {
   const archives = made('2026-01-01', '2026-01-02', '2026-01-03', '2026-01-04?', '2026-01-05?');
   expect(kept(archives, rules({ last: 2 }))).toEqual({
     '2026-01-05?': ['last'],
@@ -101,7 +101,7 @@ test('an archive that was not verified takes no place of one that was', () => {
   });
 });
 
-test('where nothing is verified any more, the newest one that was stays', () => {
+test('if nothing is verified today, the newest verified archive stays', () => {
   const archives = made('2026-01-01', '2026-01-02', '2026-01-03?', '2026-01-04?');
   expect(kept(archives, rules({ last: 1 }, { verifies: false }))).toEqual({
     '2026-01-04?': ['last'],
@@ -109,10 +109,10 @@ test('where nothing is verified any more, the newest one that was stays', () => 
   });
 });
 
-describe('whatever the archives and the rules', () => {
+describe('for any archives and rules', () => {
   const FROM = new Date('2019-12-20T00:00:00Z').getTime();
   const count = fc.option(fc.integer({ min: 0, max: 8 }), { nil: undefined });
-  const archive = fc.record({
+  const anyArchive = fc.record({
     // Few different hours, so that there are ties and full days.
     createdOn: fc
       .oneof(fc.integer({ min: 0, max: 24 * 14 }), fc.integer({ min: 0, max: 24 * 1_500 }))
@@ -120,7 +120,7 @@ describe('whatever the archives and the rules', () => {
     verified: fc.boolean(),
   });
   const archives = fc
-    .array(archive, { maxLength: 60 })
+    .array(anyArchive, { maxLength: 60 })
     .map((all) => all.map((one, index): PlannedArchive => ({ ...one, key: `key-${index}` })));
   const anyRules = fc.record({
     retention: fc.record({ last: count, daily: count, weekly: count, monthly: count, yearly: count }),
@@ -152,13 +152,13 @@ describe('whatever the archives and the rules', () => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);
         const newest = (list: PlannedArchive[]) => Math.max(...list.map(({ createdOn }) => createdOn));
         expect(newest(stay)).toBe(newest(all));
-        const verified = ({ verified }: PlannedArchive) => verified;
-        expect(newest(stay.filter(verified))).toBe(newest(all.filter(verified)));
+        const isVerified = (one: PlannedArchive) => one.verified;
+        expect(newest(stay.filter(isVerified))).toBe(newest(all.filter(isVerified)));
       }),
     );
   });
 
-  test('the last so many stay, and of the verified ones as many, where they are verified', () => {
+  test('the last archives stay, and as many verified ones if the schedule verifies', () => {
     fc.assert(
       fc.property(archives, anyRules, (all, by) => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);
@@ -173,7 +173,7 @@ describe('whatever the archives and the rules', () => {
     );
   });
 
-  test('of each of the last so many days the newest stays', () => {
+  test('the newest archive of each of the last days stays', () => {
     fc.assert(
       fc.property(archives, anyRules, (all, { retention, timeZone }) => {
         const by = { retention, timeZone, verifies: false };
@@ -190,7 +190,7 @@ describe('whatever the archives and the rules', () => {
     );
   });
 
-  test('what is planned again, in any order and for what was left, is the same', () => {
+  test('a second plan, in any order and for the remaining archives, is the same', () => {
     fc.assert(
       fc.property(archives, anyRules, (all, by) => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);

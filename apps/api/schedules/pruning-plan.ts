@@ -1,11 +1,11 @@
 import type { Retention } from '#contracts';
 
-/** An archive as the rules see it. */
+/** The facts of an archive that the rules use. */
 export interface PlannedArchive {
   key: string;
   /** Milliseconds since 1970. */
   createdOn: number;
-  /** Whether it could be restored when it was last verified. */
+  /** Whether its last verification found it restorable. */
   verified: boolean;
 }
 
@@ -18,18 +18,17 @@ export interface PruningPlan<Archive extends PlannedArchive = PlannedArchive> {
 
 export interface PruningRules {
   retention: Retention;
-  /** In which days, weeks, months and years are counted. */
+  /** The time zone of days, weeks, months and years. */
   timeZone: string;
-  /** Whether the schedule's archives are verified: then one that was not takes no place of one that was. */
+  /** Whether the schedule verifies its backups. If so, unverified archives do not count towards the limits. */
   verifies: boolean;
 }
 
 /**
- * Decides which archives of a schedule go, by the rules of restic's `forget`: of the last days that have an archive
- * the newest one of each, and so with weeks, months and years; as long as one of these counts has places left, the
- * oldest archive is kept too, so that years can be counted from the first one on. The newest archive and the newest
- * verified one stay whatever the rules say. An archive that was deleted needs no rule: what is planned for the
- * archives that stay is that they stay.
+ * Decides which archives of a schedule are deleted, by the rules of restic's `forget`. It keeps the newest archive of each
+ * of the last days that have one, and likewise of weeks, months and years. As long as one of these limits is not reached,
+ * it also keeps the oldest archive, so that years can be counted from the first one on. It always keeps the newest archive
+ * and the newest verified one. A second run deletes nothing: the plan for the kept archives is to keep them.
  */
 export function planPruning<Archive extends PlannedArchive>(
   archives: readonly Archive[],
@@ -40,20 +39,20 @@ export function planPruning<Archive extends PlannedArchive>(
   );
   const reasons = new Map<Archive, string[]>(newestFirst.map((archive) => [archive, []]));
   const keep = (archive: Archive, reason: string) => reasons.get(archive)?.push(reason);
-  const keepAnyway = (archive: Archive | undefined, reason: string) => {
+  const keepAlways = (archive: Archive | undefined, reason: string) => {
     if (archive !== undefined && reasons.get(archive)?.length === 0) keep(archive, reason);
   };
 
-  const takesPlace = ({ verified }: Archive) => verified || !verifies;
-  keepLast(newestFirst, retention.last ?? 0, takesPlace, keep);
+  const counts = ({ verified }: Archive) => verified || !verifies;
+  keepLast(newestFirst, retention.last ?? 0, counts, keep);
   const periodsOf = calendar(timeZone);
   for (const rule of ['daily', 'weekly', 'monthly', 'yearly'] as const)
-    keepPeriods(newestFirst, retention[rule] ?? 0, takesPlace, keep, {
+    keepPeriods(newestFirst, retention[rule] ?? 0, counts, keep, {
       rule,
       periodOf: (archive) => periodsOf(archive.createdOn)[rule],
     });
-  keepAnyway(newestFirst[0], 'newest');
-  keepAnyway(
+  keepAlways(newestFirst[0], 'newest');
+  keepAlways(
     newestFirst.find(({ verified }) => verified),
     'newest verified',
   );
@@ -70,49 +69,49 @@ type Keep<Archive> = (archive: Archive, reason: string) => unknown;
 function keepLast<Archive>(
   newestFirst: readonly Archive[],
   count: number,
-  takesPlace: (archive: Archive) => boolean,
+  counts: (archive: Archive) => boolean,
   keep: Keep<Archive>,
 ): void {
-  let places = count;
+  let left = count;
   for (const archive of newestFirst) {
-    if (places === 0) return;
+    if (left === 0) return;
     keep(archive, 'last');
-    if (takesPlace(archive)) places--;
+    if (counts(archive)) left--;
   }
 }
 
 function keepPeriods<Archive>(
   newestFirst: readonly Archive[],
   count: number,
-  takesPlace: (archive: Archive) => boolean,
+  counts: (archive: Archive) => boolean,
   keep: Keep<Archive>,
   { rule, periodOf }: { rule: string; periodOf: (archive: Archive) => string },
 ): void {
-  let places = count;
-  /** The periods of which one was kept that took the place, and one that did not. */
+  let left = count;
+  /** The last period with a counted archive, and the last one with a kept archive. */
   let taken: string | undefined;
   let met: string | undefined;
   let last: Archive | undefined;
   for (const archive of newestFirst) {
-    if (places === 0) return;
+    if (left === 0) return;
     const period = periodOf(archive);
     if (period === taken) continue;
-    if (takesPlace(archive)) {
+    if (counts(archive)) {
       taken = period;
-      places--;
+      left--;
     } else if (period === met) continue;
     met = period;
     last = archive;
     keep(archive, `${rule} ${period}`);
   }
   const oldest = newestFirst.at(-1);
-  if (places > 0 && oldest !== undefined && oldest !== last)
+  if (left > 0 && oldest !== undefined && oldest !== last)
     keep(oldest, `oldest, until ${rule} has its ${count}`);
 }
 
 type Periods = Record<'daily' | 'weekly' | 'monthly' | 'yearly', string>;
 
-/** Gives the day, ISO week, month and year that a time falls into where the clocks go by this zone. */
+/** Gives the day, ISO week, month and year of a time in a time zone. */
 function calendar(timeZone: string): (time: number) => Periods {
   const dates = new Intl.DateTimeFormat('en-US', {
     timeZone,
@@ -133,7 +132,7 @@ function calendar(timeZone: string): (time: number) => Periods {
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** The week that a date belongs to, which is the one of its Thursday, such as 2026-W53. */
+/** The ISO week of a date, which is that of its Thursday, such as 2026-W53. */
 function isoWeek(date: string): string {
   const midnight = new Date(`${date}T00:00:00Z`);
   const thursday = new Date(midnight.getTime() + (4 - (midnight.getUTCDay() || 7)) * DAY_MS);

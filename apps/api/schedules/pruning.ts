@@ -2,42 +2,41 @@ import { Inject, Injectable, ServiceUnavailableException } from '@nestjs/common'
 import { InjectRepository } from '@nestjs/typeorm';
 import { isDeepStrictEqual } from 'node:util';
 import { In, Repository } from 'typeorm';
-import type { Settings } from '#config';
+import { SETTINGS, type Settings } from '#config';
 import { errorSentence, Failure } from '#common';
 import { Schedule, ScheduleArchive } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { DaemonQueue } from '#queue';
+import { DaemonReader } from '#queue';
 import { deleteArchive } from '#engine';
 import { isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
-import { SETTINGS } from '../settings.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
 import { ScheduleAudit } from './schedule-audit.js';
 
-/** An archive of a schedule that lies in the bucket. */
+/** An archive of a schedule. */
 export interface KeptArchive extends PlannedArchive {
   url: string;
-  /** What a restore may be told instead of the URL. */
+  /** The name, which restores accept in place of the URL. */
   name: string;
 }
 
-/** The archives on record of a schedule. */
+/** The recorded archives of a schedule. */
 interface FoundArchives {
   here: KeptArchive[];
-  /** In this bucket no more. */
+  /** No longer in the bucket. */
   gone: KeptArchive[];
   /** In another bucket, or not below the prefix. */
   elsewhere: KeptArchive[];
 }
 
-/** How long the bucket may take for a dry run. */
+/** The time limit of a dry run. */
 const PLANNED_WITHIN_MS = 30_000;
-/** The difference between the database's and the store's clock that is tolerated. */
+/** The tolerated difference between the database's and the store's clock. */
 const CLOCKS_DIFFER_MS = 10 * 60_000;
-/** How many archives the bucket is asked about at once. */
+/** The number of parallel requests to the store. */
 const AT_ONCE = 8;
 
-/** Deletes the archives of a schedule that its retention does not keep, and no others. */
+/** Deletes the archives of a schedule that its retention does not keep. */
 @Injectable()
 export class Pruning {
   constructor(
@@ -45,14 +44,14 @@ export class Pruning {
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
-    private readonly daemons: DaemonQueue,
+    private readonly daemons: DaemonReader,
     private readonly audit: ScheduleAudit,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
-   * What would be deleted now, and why the others are kept.
+   * Plans which archives to delete now, and why to keep the others.
    * @throws Failure STORE_*; QueueUnavailable
    */
   async plan(schedule: Schedule, signal: AbortSignal): Promise<PruningPlan<KeptArchive>> {
@@ -81,8 +80,8 @@ export class Pruning {
   }
 
   /**
-   * The plan for a client that waits for it.
-   * @throws ServiceUnavailableException when the store fails; QueueUnavailable
+   * The plan, within a time limit for clients.
+   * @throws ServiceUnavailableException if the store fails; QueueUnavailable
    */
   async dryRun(schedule: Schedule): Promise<PruningPlan<KeptArchive>> {
     try {
@@ -95,20 +94,20 @@ export class Pruning {
   }
 
   /**
-   * Deletes what the plan says, as long as the schedule is what it was planned for. Archives on record that do not lie
-   * in the bucket any more are struck off. A store that refuses is no reason for a run to fail: the next one tries again.
-   * @returns a sentence that says what could not be done; undefined when all was
+   * Carries the plan out, as long as the schedule does not change, and forgets archives that are no longer in the bucket.
+   * A failure of the store does not fail the run: the next run tries again.
+   * @returns a sentence that describes the failure, if there was one
    * @throws QueueUnavailable; AuditUnavailable; the signal's reason
    */
   async prune(schedule: Schedule, signal: AbortSignal): Promise<string | undefined> {
     if (schedule.retention === null) return undefined;
     try {
       const found = await this.find(schedule, signal);
-      // A run has just written one: where none is found, the bucket is not what it was, and nothing is believed.
-      if (found.here.length > 0) await this.strikeOff(schedule, found.gone);
+      // The run has just written an archive. If the bucket shows none, its answer is not to be trusted.
+      if (found.here.length > 0) await this.forget(schedule, found.gone);
       const { delete: doomed } = await this.planFor(schedule, found);
       for (const archive of doomed) {
-        // Each may take long: meanwhile somebody may have thought better of it, or started a restore.
+        // Deleting takes time: meanwhile somebody may have changed the schedule or started a restore.
         if (!(await this.isStill(schedule))) return undefined;
         if ((await this.daemons.readersOf(archive.key)).length > 0) continue;
         await this.delete(schedule, archive, signal);
@@ -116,11 +115,11 @@ export class Pruning {
       return undefined;
     } catch (error) {
       if (!(error instanceof Failure) || !error.code.startsWith('STORE_')) throw error;
-      return `Old archives could not be deleted: ${errorSentence(error)}`;
+      return `Cannot delete old archives: ${errorSentence(error)}`;
     }
   }
 
-  /** The row last: what is left when this breaks off is found again by it. */
+  /** Deletes the row last, so that the next run finds the remains of an interrupted deletion. */
   private async delete(
     { name: schedule }: Schedule,
     { key, url, name: archive }: KeptArchive,
@@ -133,8 +132,8 @@ export class Pruning {
   }
 
   /**
-   * The archives on record, with what the bucket says of them: one that somebody else has deleted takes no place from
-   * the others, and verified is what could be restored when it was last verified, by a schedule or by a person.
+   * Looks the recorded archives up in the bucket. Archives that somebody else has deleted must not count towards the
+   * limits. The last verification counts, whether a schedule or a person has started it.
    */
   private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
     const { store } = this.settings;
@@ -147,7 +146,7 @@ export class Pruning {
       createdOn: createdOn.getTime(),
       verified: false,
     }));
-    // Where the bucket or the prefix was changed meanwhile, the same key may be another installation's.
+    // If the bucket or the prefix has changed, the same key may be another installation's archive.
     const ours = archives.filter((archive) => this.isInBucket(archive) && isBelowPrefix(archive.key, store));
     const here: KeptArchive[] = [];
     for (let start = 0; start < ours.length; start += AT_ONCE) {
@@ -167,7 +166,7 @@ export class Pruning {
     return this.store.url(key) === url;
   }
 
-  /** @returns undefined for one that does not lie there */
+  /** @returns undefined if it is not there */
   private async seenInBucket(archive: KeptArchive, signal: AbortSignal): Promise<KeptArchive | undefined> {
     const object = await this.store.find(archive.key, signal);
     if (object === undefined) return undefined;
@@ -175,39 +174,39 @@ export class Pruning {
     return { ...archive, createdOn: takenOn(archive, object), verified: restorable === true };
   }
 
-  private async strikeOff({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {
+  private async forget({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {
     if (gone.length === 0) return;
     await this.archives.delete({ schedule, url: In(gone.map(({ url }) => url)) });
-    this.logger.info({ schedule, archives: gone.length }, 'Archives lie in the bucket no more');
+    this.logger.info({ schedule, archives: gone.length }, 'Forgot archives that are no longer in the bucket');
   }
 
-  /** Whether the schedule goes on, and would have the same planned. */
+  /** Whether the schedule is still enabled and has the same retention. */
   private async isStill(schedule: Schedule): Promise<boolean> {
     const now = await this.schedules.findOneBy({ name: schedule.name });
     return now !== null && now.enabled && isDeepStrictEqual(plannedBy(now), plannedBy(schedule));
   }
 
-  /** Takes out of a plan what daemons wait for or read. */
+  /** Keeps the archives that jobs wait for or read. */
   private async spareRead(plan: PruningPlan<KeptArchive>): Promise<PruningPlan<KeptArchive>> {
     const spared: PruningPlan<KeptArchive> = { keep: [...plan.keep], delete: [] };
     for (const archive of plan.delete) {
       const readers = await this.daemons.readersOf(archive.key);
       if (readers.length === 0) spared.delete.push(archive);
-      else spared.keep.push({ archive, because: readers.map((id) => `daemon ${id} needs it`) });
+      else spared.keep.push({ archive, because: readers.map((id) => `job ${id} needs it`) });
     }
     return spared;
   }
 }
 
 /**
- * When an archive was taken. No backup starts after its upload, so a time that says so came from a wrong clock, and the
- * upload's counts.
+ * When an archive was taken. No backup starts after its upload: such a time came from a wrong clock, and the time of the
+ * upload counts.
  */
 function takenOn({ createdOn }: KeptArchive, { modifiedOn }: ListedObject): number {
   return createdOn > modifiedOn + CLOCKS_DIFFER_MS ? modifiedOn : createdOn;
 }
 
-/** What a plan is made by. One that was removed and made again is another schedule. */
+/** The properties that a plan depends on. A schedule that was deleted and created again is another one. */
 function plannedBy({ createdOn, retention, timeZone, afterBackup }: Schedule) {
   return { createdOn, retention, timeZone, afterBackup };
 }

@@ -4,15 +4,15 @@ import { LOGGER, type Logger } from '#logging';
 import { Audit } from '../audit/audit.js';
 import { answerFor } from '../http/reason.js';
 
-/** What a schedule does by itself, and what people can do too: the audit calls it the same. */
+/** An action of a schedule. The audit gives it the same name as the action of a person. */
 export interface ScheduledAct {
   schedule: string;
   action: 'backup.start' | 'verify.start' | 'archive.delete';
-  /** The archive that it is about. */
+  /** The archive of the action. */
   subject?: string | undefined;
 }
 
-/** Records what schedules do as the calls of people are: before it is done, and again how it ended. */
+/** Records the actions of schedules in the audit, before they are done, and their outcomes. */
 @Injectable()
 export class ScheduleAudit {
   constructor(
@@ -21,16 +21,15 @@ export class ScheduleAudit {
   ) {}
 
   /**
-   * Does what is on record.
-   * @param work gives what it made, or nothing
-   * @throws AuditUnavailable when it cannot be recorded, and so is not done; what `work` throws
+   * Records an action, does it, and records its outcome.
+   * @throws AuditUnavailable if it cannot be recorded, and is therefore not done; the error of `work`
    */
   async recorded<Made extends { id: string } | void>(
     { schedule, action, subject }: ScheduledAct,
     work: () => Promise<Made>,
   ): Promise<Made> {
     const account = `schedule ${schedule}`;
-    // No client asked for it: it comes from the machine that the API runs on.
+    // There is no client: the address is the API's host name.
     const event = await this.audit.begin({ account, action, subject, address: hostname() });
     try {
       const made = await work();
@@ -43,14 +42,14 @@ export class ScheduleAudit {
     }
   }
 
-  /** What was done is done: should this row fail, the event is there, and its outcome unknown. */
+  /** The action is already done: if its outcome cannot be recorded, the event shows `unknown`. */
   private async ended(event: string, status: number, made?: string): Promise<void> {
     try {
       await this.audit.end(event, status, made);
     } catch (error) {
       this.logger.error(
         { err: error, event },
-        "The outcome of a schedule's act could not be recorded in the audit",
+        "Cannot record the outcome of a schedule's action in the audit",
       );
     }
   }

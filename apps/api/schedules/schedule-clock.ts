@@ -14,15 +14,15 @@ import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
 import { ScheduleRuns } from './schedule-runs.js';
 
-/** A queue that has lost its data, or was away when a schedule changed, has its clock back after so long. */
+/** How soon the queue's clock is correct again, after the queue has lost its data or missed a change. */
 const SET_EVERY_MS = 15_000;
-/** If the clock of an API is faster than this, nobody waits: the next look begins the run. */
+/** If the clock of an API is ahead by more, it does not wait: a later check begins the run. */
 const FAST_BY_MS = 2_000;
 
 /**
- * Holds the queue's clock to the table of schedules. Any number of APIs do this at once: the queue gives each step to
- * one of them, and the table lets a run begin once. BullMQ goes by the APIs' clocks, of which one may be wrong: it only
- * says when to look. What is due is decided by the database's clock, and looked for every SET_EVERY_MS as well.
+ * Keeps the queue's clock in step with the table of schedules. Any number of APIs do this: the queue gives each step to
+ * one of them, and the table lets each run begin once. BullMQ uses the clocks of the APIs, which may be wrong, so it only
+ * says when to check. The database's clock decides which runs are due, and is checked every SET_EVERY_MS as well.
  */
 @Injectable()
 export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -58,7 +58,7 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
   private async set(): Promise<void> {
     try {
       const schedules = await this.schedules.findBy({ enabled: true });
-      // What was due while nobody was there to see it, or while the queue's clock was lost or wrong.
+      // Runs that were due while no API ran, or while the queue's clock was lost or wrong.
       for (const { name } of schedules) await this.runs.begin(name);
       for (const run of await this.runs.unfinished()) await this.queue.drive(run, run.stuckSince);
       const names = new Set(schedules.map(({ name }) => name));
@@ -66,11 +66,14 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
       const now = await databaseNow(this.schedules);
       for (const schedule of schedules) await this.queue.arm(schedule, nextTime(schedule, now));
     } catch (error) {
-      this.logger.warn({ reason: errorSentence(error) }, 'The clock of the schedules cannot be set just now');
+      this.logger.warn(
+        { reason: errorSentence(error) },
+        'Cannot set the clock of the schedules at the moment',
+      );
     }
   }
 
-  /** Begins a run. If the clock of an API is a little fast, the time has not come yet: this waits for it. */
+  /** Begins a run. If the clock of the API is slightly ahead, waits until the run is due. */
   private async due(name: string): Promise<void> {
     const early = await this.begin(name);
     if (early === undefined || early > FAST_BY_MS) return;
@@ -78,7 +81,7 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
     await this.begin(name);
   }
 
-  /** @returns in how many milliseconds the next time comes; undefined when a run has begun, or none will */
+  /** @returns the milliseconds until the next run; undefined if a run has begun or none will */
   private async begin(name: string): Promise<number | undefined> {
     const early = await this.runs.begin(name);
     for (const run of await this.runs.unfinished(name)) await this.queue.drive(run, run.stuckSince);

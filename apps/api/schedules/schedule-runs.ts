@@ -1,29 +1,28 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import type { Settings } from '#config';
+import { SETTINGS, type Settings } from '#config';
 import { errorSentence, Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { type ArchiveRequest, DaemonQueue, type ScheduledRun } from '#queue';
+import { type ArchiveRequest, DaemonQueue, DaemonReader, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
 import { Notifications } from '../notifications/notifications.js';
-import { SETTINGS } from '../settings.js';
 import { nextTime } from './cron.js';
 import { Pruning } from './pruning.js';
 import { ScheduleAudit } from './schedule-audit.js';
 
-/** How often a run looks at its daemon. */
+/** How often a run checks its job. */
 const LOOK_EVERY_MS = 1_000;
-/** How often a step that takes long says that it goes on. */
+/** How often a long step reports that it goes on. */
 const NOTE_EVERY_MS = 5_000;
-/** If no step of a run is noted for so long, the queue holds its job back. */
+/** A run without a reported step for this time is stuck in the queue. */
 const STUCK_AFTER = `interval '20 seconds'`;
 
 /** A run that has not ended. */
 export interface UnfinishedRun extends ScheduledRun {
-  /** When its last step was taken, if that is too long ago: milliseconds since 1970. */
+  /** The time of its last step, if it is stuck: milliseconds since 1970. */
   stuckSince: number | undefined;
 }
 
@@ -35,6 +34,7 @@ export class ScheduleRuns {
     @InjectRepository(ScheduleRun) private readonly runs: Repository<ScheduleRun>,
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly daemons: DaemonQueue,
+    private readonly reader: DaemonReader,
     private readonly pruning: Pruning,
     private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
@@ -43,10 +43,10 @@ export class ScheduleRuns {
   ) {}
 
   /**
-   * Begins the run of a schedule if one of its times has come since the last one: one run, however many of its times
-   * have passed, and however many ask at the same moment. While the last run goes on there is none, and that is said.
-   * The database's clock decides. If a wrong clock has settled a schedule's times beyond now, they are settled up to now.
-   * @returns in how many milliseconds the next time comes; undefined when a run has begun, or none will
+   * Begins a run of a schedule if one is due. Begins one run if several were due, and if several APIs call this at the same
+   * time. While the last run goes on, the new one is skipped and counted. The database's clock decides. Times that a wrong
+   * clock has settled in the future are settled up to now.
+   * @returns the milliseconds until the next run; undefined if a run has begun or none will
    */
   async begin(name: string): Promise<number | undefined> {
     const schedule = await this.schedules.findOneBy({ name });
@@ -61,7 +61,7 @@ export class ScheduleRuns {
     if (next > now) return next - now;
     await this.schedules.manager.transaction(async (manager) => {
       const { affected } = await manager.update(Schedule, settled, { settledOn: new Date(now) });
-      if (affected !== 1) return; // Another process was faster.
+      if (affected !== 1) return; // Another API was faster.
       const began = await manager.query<unknown[]>(
         `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, status)
          VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
@@ -75,12 +75,12 @@ export class ScheduleRuns {
       );
       if (began.length === 1) return;
       await manager.increment(ScheduleRun, { schedule: name }, 'skipped', 1);
-      this.logger.warn({ schedule: name }, 'A run that is due is skipped: the last one still goes on');
+      this.logger.warn({ schedule: name }, 'Skipped a run, because the last one has not ended');
     });
     return undefined;
   }
 
-  /** The runs that have not ended: all, or the one of a schedule. */
+  /** The runs that have not ended: all, or that of one schedule. */
   async unfinished(name?: string): Promise<UnfinishedRun[]> {
     const runs = await this.runs.query<{ schedule: string; due_on: Date; stuck_since: Date | null }[]>(
       `SELECT schedule, due_on, CASE WHEN advanced_on < now() - ${STUCK_AFTER} THEN advanced_on END AS stuck_since
@@ -95,9 +95,9 @@ export class ScheduleRuns {
   }
 
   /**
-   * Takes a run as far as it goes now. Each step is on record, or is found again, before the next one is taken: the
-   * process may die anywhere, and the next one to come here does nothing twice.
-   * @returns after how many milliseconds to come again; undefined when the run has ended
+   * Takes the next steps of a run. Each step is recorded or can be found before the next one begins, so if the process
+   * dies, its successor repeats nothing.
+   * @returns the milliseconds after which to call this again; undefined if the run has ended
    */
   async advance({ schedule: name, dueOn }: ScheduledRun, signal: AbortSignal): Promise<number | undefined> {
     const run = await this.runs.findOneBy({ schedule: name, dueOn: new Date(dueOn), status: 'IN_PROGRESS' });
@@ -109,7 +109,7 @@ export class ScheduleRuns {
       return await this.nextStep(run, schedule, signal);
     } catch (error) {
       if (!(error instanceof Failure) || error.persistence === 'transient') throw error;
-      // A run that never ended would keep all others from beginning.
+      // A run that never ends would block all later ones.
       return await this.end(run, 'FAILED', errorSentence(error));
     } finally {
       clearInterval(timer);
@@ -120,7 +120,7 @@ export class ScheduleRuns {
     await this.runs.update({ schedule, dueOn }, { advancedOn: () => 'now()' });
   }
 
-  /** @throws what may pass, so that the step is to be taken again */
+  /** @throws transient failures, after which the step is repeated */
   private async nextStep(
     run: ScheduleRun,
     schedule: Schedule,
@@ -151,14 +151,14 @@ export class ScheduleRuns {
       );
     }
 
-    // Before old archives are deleted: whatever becomes of that, there is a new one.
+    // Before pruning, whose outcome does not matter here: the new archive exists.
     await this.notifications.runSucceeded({ schedule: run.schedule, dueOn: run.dueOn.getTime() });
     return this.end(run, 'COMPLETED', await this.pruning.prune(schedule, signal));
   }
 
   /**
-   * One of a run's daemons, which is started when that has not been done.
-   * @returns undefined when the queue does not know it any more
+   * The status of the run's backup or verification, which is started if it was not.
+   * @returns undefined if the queue has lost the job
    */
   private async daemonOf(
     run: ScheduleRun,
@@ -169,23 +169,24 @@ export class ScheduleRuns {
     const column = type === 'BACKUP' ? 'backupDaemon' : 'verifyDaemon';
     const mark = `${type} of schedule ${schedule} at ${dueOn.toISOString()}`;
     const known = run[column];
-    if (known !== null) return this.daemons.statusOfMarked(known, mark);
+    if (known !== null) return this.reader.statusOfMarked(known, mark);
     const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
     const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
       this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive),
     );
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
-    this.logger.info({ schedule, daemon: status.id, type }, 'Started by a schedule');
+    this.logger.info({ schedule, daemon: status.id, type }, 'A schedule has started a job');
     return status;
   }
 
   /**
-   * The queue's times are those of the API and the worker. The backup is over, so none can lie in the future.
+   * Records the archive of a backup. The queue's times are those of the API and the worker; times in the future, which came
+   * from a wrong clock, count as now.
    * @returns the archive's URL
    */
   private async record({ schedule, dueOn }: ScheduleRun, backup: DaemonStatus): Promise<string> {
     const { id, backupUrl: url, startedOn } = backup;
-    if (url === null) throw new Error(`The backup ${id} has completed without an archive`);
+    if (url === null) throw new Error(`Backup ${id} has completed without an archive`);
     const key = archiveKey(url, this.settings.store);
     await this.archives.query(
       `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
@@ -216,5 +217,5 @@ function endOf({ startedOn, totalTimeMS }: DaemonStatus): Date {
 }
 
 function forgotten(what: string, id: string | null): string {
-  return `The queue does not know the ${what}, daemon ${id}, any more. Look whether the queue has lost its data.`;
+  return `The queue no longer contains the ${what}, job ${id}. Check whether the queue has lost its data.`;
 }

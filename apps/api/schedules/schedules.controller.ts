@@ -1,16 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { z } from 'zod';
 import type { ScheduleView } from '#contracts';
-import { callerOf } from '../auth/access.js';
+import { Access } from '../access/access.decorator.js';
+import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
-import { validated } from '../http/validated.js';
+import { nothing, validated } from '../http/validation.js';
 import { type KeptArchive, Pruning } from './pruning.js';
 import { scheduleRequest } from './schedule-request.js';
 import * as docs from './schedules.docs.js';
 import { Schedules } from './schedules.js';
-
-const nothing = z.strictObject({});
 
 @Controller('repo/v1/schedules')
 export class SchedulesController {
@@ -19,6 +17,7 @@ export class SchedulesController {
     private readonly pruning: Pruning,
   ) {}
 
+  @Access({ needs: 'everything', audit: 'schedule.set' })
   @Documented(docs.putSchedule, { body: scheduleRequest })
   @Put(':name')
   async put(
@@ -32,6 +31,7 @@ export class SchedulesController {
     return this.schedules.view(name);
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.listSchedules, { query: nothing })
   @Get()
   async all(@Query() query: unknown): Promise<{ schedules: ScheduleView[] }> {
@@ -39,6 +39,7 @@ export class SchedulesController {
     return { schedules: await this.schedules.views() };
   }
 
+  @Access({ needs: 'read' })
   @Documented(docs.showSchedule, { query: nothing })
   @Get(':name')
   one(@Param('name') name: string, @Query() query?: unknown): Promise<ScheduleView> {
@@ -46,6 +47,7 @@ export class SchedulesController {
     return this.schedules.view(name);
   }
 
+  @Access({ needs: 'everything', audit: 'schedule.delete' })
   @Documented(docs.removeSchedule)
   @Delete(':name')
   @HttpCode(204)
@@ -53,10 +55,11 @@ export class SchedulesController {
     return this.schedules.remove(name);
   }
 
-  /** The dry run. */
+  /** A dry run of the pruning. */
+  @Access({ needs: 'read' })
   @Documented(docs.planPruning, { query: nothing })
   @Get(':name/pruning')
-  async plan(@Param('name') name: string, @Query() query: unknown) {
+  async plan(@Param('name') name: string, @Query() query: unknown): Promise<docs.PruningPlanView> {
     validated(nothing, query);
     const plan = await this.pruning.dryRun(await this.schedules.find(name));
     return {

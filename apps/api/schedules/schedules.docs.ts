@@ -3,26 +3,26 @@ import { AFTER_BACKUP, type ScheduleView } from '#contracts';
 import { answer, count, text, time } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
-const places = count.exactOptional();
+const kept = count.exactOptional();
 const schedule = answer(
   'Schedule',
   z.strictObject({
     name: text,
-    pattern: text.describe("cron's, of five fields, or of six with seconds first."),
+    pattern: text.describe('A cron pattern of five fields, or of six with seconds first.'),
     timeZone: text,
-    then: z.enum(AFTER_BACKUP).describe('What a run does after its backup.'),
+    then: z.enum(AFTER_BACKUP).describe('The action of a run after its backup.'),
     retention: z
-      .strictObject({ last: places, daily: places, weekly: places, monthly: places, yearly: places })
+      .strictObject({ last: kept, daily: kept, weekly: kept, monthly: kept, yearly: kept })
       .nullable()
-      .describe('How many archives are kept; null keeps everything.'),
+      .describe('The numbers of archives to keep; null keeps everything.'),
     enabled: z.boolean(),
     createdBy: text,
     createdOn: time,
-    nextRunOn: time.nullable().describe('Null while it is not enabled.'),
+    nextRunOn: time.nullable().describe('Null while the schedule is disabled.'),
     lastRun: z
       .strictObject({
         startedOn: time,
-        daemonId: text.nullable().describe("The backup's; null until it is started."),
+        daemonId: text.nullable().describe('The id of the backup; null until it is started.'),
         status: z.enum(['IN_PROGRESS', 'COMPLETED', 'FAILED']),
         errorMessage: text.nullable(),
       })
@@ -32,14 +32,15 @@ const schedule = answer(
   }) satisfies z.ZodType<ScheduleView>,
 );
 const schedules = answer('Schedules', z.strictObject({ schedules: z.array(schedule) }));
-const kept = z.strictObject({ name: text, createdOn: time });
+const archive = z.strictObject({ name: text, createdOn: time });
 const plan = answer(
   'PruningPlan',
   z.strictObject({
-    keep: z.array(kept.extend({ because: z.array(text) })),
-    delete: z.array(kept),
+    keep: z.array(archive.extend({ because: z.array(text) })),
+    delete: z.array(archive),
   }),
 );
+export type PruningPlanView = z.infer<typeof plan>;
 
 const request = {
   pattern: '30 2 * * *',
@@ -63,24 +64,24 @@ const MISSING = { 404: 'There is no schedule of this name.' };
 
 export const putSchedule: RouteDescription = {
   name: 'putSchedule',
-  summary: 'Makes a schedule, or changes the one of this name',
+  summary: 'Creates a schedule, or changes the one of this name',
   path,
   example: request,
   answers: {
-    200: { what: 'It is changed.', schema: schedule, example: nightly },
-    201: { what: 'It is new.', schema: schedule, example: nightly },
+    200: { what: 'The changed schedule.', schema: schedule, example: nightly },
+    201: { what: 'The new schedule.', schema: schedule, example: nightly },
   },
 };
 
 export const listSchedules: RouteDescription = {
   name: 'listSchedules',
-  summary: 'All schedules, by name',
+  summary: 'Lists all schedules, by name',
   answers: { 200: { what: 'The schedules.', schema: schedules, example: { schedules: [nightly] } } },
 };
 
 export const showSchedule: RouteDescription = {
   name: 'showSchedule',
-  summary: 'One schedule',
+  summary: 'Shows one schedule',
   path,
   answers: { 200: { what: 'The schedule.', schema: schedule, example: nightly } },
   errors: MISSING,
@@ -88,15 +89,15 @@ export const showSchedule: RouteDescription = {
 
 export const removeSchedule: RouteDescription = {
   name: 'removeSchedule',
-  summary: 'Removes a schedule; its archives stay',
+  summary: 'Deletes a schedule, but not its archives',
   path,
-  answers: { 204: { what: 'It is removed.' } },
+  answers: { 204: { what: 'The schedule is deleted.' } },
   errors: MISSING,
 };
 
 export const planPruning: RouteDescription = {
   name: 'planPruning',
-  summary: 'What the retention would delete now, and why the others are kept',
+  summary: 'Shows which archives the retention would delete now, and why it keeps the others',
   path,
   answers: {
     200: {

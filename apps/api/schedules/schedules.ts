@@ -8,10 +8,10 @@ import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
 
-/** Addresses hold it, in which one or two dots by themselves mean something else. */
+/** The name is part of URLs, in which one or two dots alone have another meaning. */
 const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
 
-/** The schedules' definitions. The table is the truth; the queue's clock is set by it, here and ever again. */
+/** The settings of schedules. The table is the source of truth for the queue's clock. */
 @Injectable()
 export class Schedules {
   constructor(
@@ -23,10 +23,10 @@ export class Schedules {
   ) {}
 
   /**
-   * Makes a schedule, or changes the one of this name. Times of the pattern that have passed before, and times at
-   * which it was not enabled, have no run.
+   * Creates a schedule, or changes the one of this name. Times of the pattern before now, and times while it is disabled,
+   * have no run.
    * @returns whether it is new
-   * @throws BadRequestException for a name that none can have
+   * @throws BadRequestException if the name is invalid
    */
   async put(name: string, request: ScheduleRequest, account: string): Promise<boolean> {
     if (!NAME.test(name))
@@ -54,7 +54,7 @@ export class Schedules {
     return row?.created === true;
   }
 
-  /** Removes a schedule. Its archives stay, and no schedule knows them any more. @throws NotFoundException */
+  /** Deletes a schedule. Its archives stay, and no schedule prunes them. @throws NotFoundException */
   async remove(name: string): Promise<void> {
     expectPossible(name);
     const { affected } = await this.schedules.delete({ name });
@@ -78,14 +78,14 @@ export class Schedules {
     return schedule;
   }
 
-  /** All schedules by name, or the one of a name. */
+  /** All schedules, ordered by name, or the one of this name. */
   async views(name?: string): Promise<ScheduleView[]> {
     const schedules = await this.schedules.find({
       ...(name !== undefined && { where: { name } }),
       order: { name: 'ASC' },
     });
     const runs = new Map((await this.runs.find()).map((run) => [run.schedule, run]));
-    // Times in the future came from a wrong clock and do not tell how old the last backup is.
+    // Times in the future came from a wrong clock and do not count.
     const dates = await this.archives.query<LastTimes[]>(
       `SELECT schedule, max(completed_on) FILTER (WHERE completed_on <= now()) AS completed,
               max(verified_on) FILTER (WHERE verified_on <= now()) AS verified
@@ -98,17 +98,20 @@ export class Schedules {
     );
   }
 
-  /** A queue that is away does not keep a definition from being changed: its clock is set when it is back. */
+  /** Sets the queue's clock. If the queue is down, ScheduleClock sets it later, and the change succeeds. */
   private async setClock(name: string, set: () => Promise<void>): Promise<void> {
     try {
       await set();
     } catch (error) {
-      this.logger.warn({ schedule: name, reason: errorSentence(error) }, 'The clock will be set later');
+      this.logger.warn(
+        { schedule: name, reason: errorSentence(error) },
+        'The queue is down: its clock will be set later',
+      );
     }
   }
 }
 
-/** When a schedule's archives were last completed and verified. */
+/** The times of a schedule's last completed and verified archives. */
 interface LastTimes {
   schedule: string;
   completed: Date | null;
@@ -153,7 +156,7 @@ function skippedSentence({ skipped }: ScheduleRun): string {
     : `${skipped} runs that were due meanwhile were skipped.`;
 }
 
-/** No schedule has another name, and not every text can be looked up. @throws NotFoundException */
+/** Rejects names that no schedule can have: PostgreSQL fails at some texts. @throws NotFoundException */
 function expectPossible(name: string): void {
   if (!NAME.test(name)) throw noSuchSchedule();
 }

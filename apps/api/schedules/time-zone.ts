@@ -1,15 +1,15 @@
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Names begin with a letter. Newer versions of Node take offsets such as +01:00 too, which no database of zones has. */
+/** Names begin with a letter. Newer versions of Node also accept offsets such as +01:00, which are no zones. */
 const NAME = /^[a-z]/i;
 
-/** A time zone's clock. A reading is what it shows, as milliseconds since 1970 as if it were UTC. */
+/** A time zone's clock. A reading of it is given in milliseconds since 1970, as if it were UTC. */
 export class TimeZone {
   private static readonly known = new Map<string, TimeZone>();
 
   private readonly format: Intl.DateTimeFormat;
 
-  /** @throws RangeError when the IANA database has no such zone */
+  /** @throws RangeError if the IANA database has no such zone */
   static of(name: string): TimeZone {
     const zone = this.known.get(name) ?? new TimeZone(name);
     this.known.set(name, zone);
@@ -21,7 +21,7 @@ export class TimeZone {
     this.format = new Intl.DateTimeFormat('en-US', { timeZone: name, timeZoneName: 'longOffset' });
   }
 
-  /** How far the clock is ahead of UTC at a time: milliseconds. */
+  /** The offset from UTC at a time, in milliseconds. */
   offset(time: number): number {
     const [, sign, hours = 0, minutes = 0, seconds = 0] =
       /GMT(?:([+-])(\d+):(\d+)(?::(\d+))?)?$/.exec(this.format.format(time)) ?? [];
@@ -30,8 +30,8 @@ export class TimeZone {
   }
 
   /**
-   * When the clock shows a reading: once, or twice where it is put back. A reading that is left out where the clock is
-   * put forward counts as shown later by as much.
+   * The times at which the clock shows a reading: one, or two if it is put back. A reading that it skips when it is put
+   * forward counts as shown later by the same amount.
    */
   timesOf(reading: number): number[] {
     const before = this.offset(reading - DAY_MS);
@@ -41,7 +41,7 @@ export class TimeZone {
     return (shown.length === 0 ? [before] : shown).map((offset) => reading - offset);
   }
 
-  /** The offsets around a time, if the clock is put so near to it that readings are left out or shown twice. */
+  /** The offsets around a time, so that a clock change nearby, which skips or repeats readings, is covered. */
   offsetsNear(time: number): number[] {
     const around = [-DAY_MS, 0, DAY_MS].map((ms) => this.offset(time + ms));
     const jump = Math.max(...around) - Math.min(...around);

@@ -1,6 +1,6 @@
 import { nextTime } from './cron.js';
 
-/** All, and over ten years: takes minutes. */
+/** All zones over ten years, which takes minutes. */
 const thorough = process.env['THOROUGH'] === '1';
 
 const MINUTE = 60_000;
@@ -32,7 +32,7 @@ const PATTERNS = Object.entries<Fields>({
   '0 1 29-31 * *': { minutes: [0], hours: [1], days: [29, 30, 31] },
 });
 
-/** The clock of a zone, by another way than the product's: from the parts of a date. */
+/** The clock of a zone, computed from the parts of a date and so in another way than the product's. */
 function clock(timeZone: string): (time: number) => number {
   const format = new Intl.DateTimeFormat('en-GB', {
     timeZone,
@@ -45,7 +45,7 @@ function clock(timeZone: string): (time: number) => number {
   };
 }
 
-/** The first minutes in which the clock is put. */
+/** The first minutes after clock changes. */
 function* changes(reading: (time: number) => number): Generator<number> {
   const offset = (time: number) => reading(time) - time;
   for (let time = FROM; time < UNTIL; time += 3 * DAY) {
@@ -71,23 +71,23 @@ function* slowly(fields: Fields, readings: Map<number, number>) {
       (fields.weekdays?.includes(date.getUTCDay()) ?? true)
     );
   };
-  /** Readings that were left out, and when each is made up for. */
-  const leftOut = new Set<number>();
+  /** The times at which skipped readings come. */
+  const skipped = new Set<number>();
   let latest = -Infinity;
   for (const [time, shown] of readings) {
     const isAgain = shown <= latest;
     const jump = shown - latest - MINUTE;
     if (jump > 0 && jump < Infinity)
       for (let late = 0; late < jump; late += MINUTE)
-        if (matches(latest + MINUTE + late)) leftOut.add(time + late);
-    if ((matches(shown) && (!isAgain || fields.hours.length === 24)) || leftOut.has(time)) yield time;
+        if (matches(latest + MINUTE + late)) skipped.add(time + late);
+    if ((matches(shown) && (!isAgain || fields.hours.length === 24)) || skipped.has(time)) yield time;
     latest = Math.max(latest, shown);
   }
 }
 
 const zones = Intl.supportedValuesOf('timeZone');
 
-/** Every change of every zone; otherwise one of those that come at the same time of day and put the clock as far. */
+/** Every change of every zone; or else one of those at the same time of day with the same difference. */
 const distinct = new Map<string, { zone: string; change: number }>();
 for (const zone of zones) {
   const reading = clock(zone);
@@ -98,7 +98,7 @@ for (const zone of zones) {
   }
 }
 
-test('no zone and no pattern loses a time or runs twice where clocks are put', () => {
+test('no zone and no pattern loses a time or runs twice at clock changes', () => {
   expect(distinct.size).toBeGreaterThan(20);
   for (const [place, { zone, change }] of [...distinct.values()].entries()) {
     const reading = clock(zone);

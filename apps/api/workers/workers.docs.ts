@@ -12,10 +12,26 @@ const KINDS = [
   'IDENTITY_UNKNOWN',
 ] as const satisfies WorkerRemarkKind[];
 
+/** A request to accept a database. */
+export const identityRequest = z.strictObject({
+  systemIdentifier: z.string().regex(/^\d{1,20}$/, 'must be the digits that a worker reports'),
+  databaseOid: z
+    .int()
+    .min(1)
+    .max(2 ** 32 - 1),
+  databaseName: z
+    .string()
+    .max(63)
+    // JSON can hold these characters, PostgreSQL's JSON cannot.
+    .regex(/^[^\p{Cc}\p{Cs}]+$/u, 'must be the name that a worker reports'),
+  /** Whether the repository has moved there. Then archives of the former database remain its own. */
+  moved: z.boolean().default(true),
+});
+
 const database = answer(
   'DatabaseIdentity',
   z.strictObject({
-    systemIdentifier: text.nullable().describe("The cluster's; null where PostgreSQL refuses to tell."),
+    systemIdentifier: text.nullable().describe("The cluster's; null if PostgreSQL refuses to tell it."),
     databaseOid: count,
     databaseName: text,
   }),
@@ -28,9 +44,9 @@ const workers = answer(
         id: text,
         host: text,
         version: text,
-        role: text.nullable().describe('Its role in PostgreSQL; null until it was connected.'),
+        role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
         superuser: z.boolean().nullable(),
-        identity: database.nullable().describe('Where its REPOSITORY_URL leads.'),
+        identity: database.nullable().describe('The database at its REPOSITORY_URL.'),
         takesJobs: z.boolean(),
         warnings: z.array(
           z.strictObject({
@@ -49,9 +65,9 @@ const identity = answer(
   'RepositoryIdentity',
   z.strictObject({
     identity: database.nullable().describe('Null until a worker has recorded it.'),
-    predecessors: z.array(database).describe('Where the repository was before, the latest first.'),
+    predecessors: z.array(database).describe('The former databases of the repository, latest first.'),
     recordedOn: time.nullable(),
-    problem: text.nullable().describe('Why no worker believes what is recorded.'),
+    problem: text.nullable().describe('Why no worker trusts the recorded identity.'),
   }) satisfies z.ZodType<RepositoryIdentity>,
 );
 
@@ -60,7 +76,7 @@ const recorded = { identity: shop, predecessors: [], recordedOn: 1795342797368, 
 
 export const listWorkers: RouteDescription = {
   name: 'listWorkers',
-  summary: 'The workers whose heartbeat was seen within 15 seconds',
+  summary: 'Lists the workers with a heartbeat within the last 15 seconds',
   answers: {
     200: {
       what: 'The workers, the longest running first.',
@@ -87,19 +103,19 @@ export const listWorkers: RouteDescription = {
 
 export const showIdentity: RouteDescription = {
   name: 'showIdentity',
-  summary: 'The database that the workers work for',
-  answers: { 200: { what: 'What is recorded.', schema: identity, example: recorded } },
+  summary: 'Shows the database that the workers back up',
+  answers: { 200: { what: 'The recorded identity.', schema: identity, example: recorded } },
 };
 
 export const acceptIdentity: RouteDescription = {
   name: 'acceptIdentity',
-  summary: 'Makes another database the one that the workers work for',
+  summary: 'Accepts another database as the one that the workers back up',
   details:
-    'After a move or a failover to another cluster, workers whose REPOSITORY_URL leads there take no jobs until it is accepted. With `moved`, which is the default, archives of where the repository was are still its own; without, they need `otherDatabase`.',
+    'After a move or a failover to another cluster, workers whose REPOSITORY_URL points there take no jobs until you accept it. With `moved`, the default, archives of the former database can be restored as before; without it, they need `otherDatabase`.',
   example: { ...shop, databaseOid: 16999 },
   answers: {
     200: {
-      what: 'It is recorded; workers see it within five seconds.',
+      what: 'The new identity. Workers see it within five seconds.',
       schema: identity,
       example: { ...recorded, identity: { ...shop, databaseOid: 16999 }, predecessors: [shop] },
     },

@@ -3,26 +3,26 @@ import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contract
 import { type Beat, repositoryIdentity, WorkerRegistry } from '#queue';
 
 const LOOK_EVERY_MS = 2_500;
-/** A worker writes its heartbeat every five seconds: one that missed three counts as gone. */
+/** A worker writes its heartbeat every five seconds. After three missed ones it counts as gone. */
 const GONE_AFTER_MS = 15_000;
 const FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000;
 
-/** A worker's last heartbeat. The times are of this process's monotonic clock. */
+/** A worker's last heartbeat. The times are those of this process's monotonic clock. */
 interface Seen {
   beat: Beat;
   firstSeen: number;
   changed: number;
 }
 
-/** The number of workers, and of each kind of warning, without names: shown without a login. */
+/** The number of workers, and of each kind of warning. Contains no names, because it is shown without a login. */
 export interface WorkerSummary {
   count: number;
   warnings: Record<string, number>;
 }
 
 /**
- * The workers that live, as their heartbeats show them. Whether one lives is told by its counter, which goes on: clocks
- * are compared only for one that is seen for the first time.
+ * The running workers, from their heartbeats. A worker is alive if the counter in its heartbeat rises; clocks are compared
+ * only for a worker that is seen for the first time.
  */
 @Injectable()
 export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdown {
@@ -33,7 +33,7 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
   constructor(private readonly registry: WorkerRegistry) {}
 
   onApplicationBootstrap(): void {
-    // A queue that is away is told of by all others that ask it.
+    // Other callers of the queue report that it is unavailable.
     const look = () => void this.look().catch(() => (this.seen = undefined));
     look();
     this.timer = setInterval(look, LOOK_EVERY_MS);
@@ -49,7 +49,7 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     return this.alive();
   }
 
-  /** What is known just now, without asking; undefined while the queue is away. */
+  /** The last known summary, without a query; undefined while the queue is unavailable. */
   summary(): WorkerSummary | undefined {
     if (this.seen === undefined) return undefined;
     const workers = this.alive();
@@ -64,7 +64,7 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     return repositoryIdentity(await this.registry.identity());
   }
 
-  /** Lets the workers of another database take jobs, instead of those of the recorded one. @throws QueueUnavailable */
+  /** Lets the workers of another database take jobs instead of the present ones. @throws QueueUnavailable */
   async accept(identity: DatabaseIdentity, moved: boolean): Promise<RepositoryIdentity> {
     return repositoryIdentity(await this.registry.accept(identity, moved));
   }
@@ -85,7 +85,7 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
           const age = Math.max(0, Date.now() - beat.at);
           return [beat.id, { beat, firstSeen: now, changed: now - age }];
         }
-        // An older one that somebody has put back is no sign of life.
+        // An older heartbeat that was put back is no sign of life.
         return [beat.id, beat.beat <= earlier.beat.beat ? earlier : { ...earlier, beat, changed: now }];
       }),
     );

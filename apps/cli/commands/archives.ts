@@ -1,13 +1,19 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { Failure } from '#common';
+import { Failure, formatBytes } from '#common';
 import { type Archive } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
-import { downloadFile, type DownloadOptions, downloadTo, refuseExisting } from '../download.js';
-import { formatBytes, formatTable, formatTime, printable } from '../format.js';
-import { ProgressDisplay } from '../progress-display.js';
-import { daemonTable } from './daemons.js';
+import { downloadFile, downloadTo, refuseExisting } from '../download.js';
+import { formatTable, formatTime, printable } from '../format.js';
+import { showingProgress } from '../progress-display.js';
+import { jobTable } from './jobs.js';
+
+/** Ctrl-C, a script and a terminal that closes: each must remove the partial file. */
+const INTERRUPTION = {
+  signals: ['SIGINT', 'SIGTERM', 'SIGHUP'] as NodeJS.Signals[],
+  message: 'Download interrupted. The partial file is removed.',
+};
 
 interface ListOptions extends Page {
   daemons?: true;
@@ -23,8 +29,8 @@ export function addArchiveCommands(program: Command): void {
     .command('list')
     .description('list the archives in the bucket, newest first')
     .option('--daemons', 'list backups, restores and verifications instead')
-    .option('--limit <count>', 'how many at most, up to 100', wholeNumber, 20)
-    .option('--offset <count>', 'how many to leave out before', wholeNumber, 0)
+    .option('--limit <count>', 'how many to show, at most 100', wholeNumber, 20)
+    .option('--offset <count>', 'how many to skip', wholeNumber, 0)
     .action(list)
     .addHelpText(
       'after',
@@ -36,18 +42,15 @@ Examples:
     );
   program
     .command('download')
-    .description('load an archive into a file, which is there whole or not at all')
-    .argument('<archive>', 'its name, as list shows it')
-    .option(
-      '-o, --output <file>',
-      "where to put it, - for the standard output; the archive's name when missing",
-    )
-    .option('--force', 'replace a file that is there already')
+    .description('download an archive; the file appears only when it is complete')
+    .argument('<archive>', "the archive's name, from snapshotd list")
+    .option('-o, --output <file>', "the file to write, or - for stdout (default: the archive's name)")
+    .option('--force', 'replace an existing file')
     .action(download)
     .addHelpText(
       'after',
       `
-Only you can read the file: it holds all rows. The object store must be reachable from here.
+The file holds all rows, so only you can read it. This machine must reach the object store.
 
 Examples:
   snapshotd download BackupDaemonJob1-107249060429899939.zip
@@ -61,19 +64,19 @@ async function list({ daemons, ...page }: ListOptions, command: Command): Promis
   const api = context.api();
   if (daemons) {
     const answer = await api.daemons(page);
-    context.result(answer, answer.total === 0 ? 'There are none.' : daemonTable(answer.daemons));
+    context.result(answer, answer.total === 0 ? 'No jobs.' : jobTable(answer.daemons));
     noteRest(context, page, answer.daemons.length, answer.total);
   } else {
     const answer = await api.archives(page);
-    context.result(answer, answer.total === 0 ? 'There are none.' : archiveTable(answer.backups));
+    context.result(answer, answer.total === 0 ? 'No archives.' : archiveTable(answer.backups));
     noteRest(context, page, answer.backups.length, answer.total);
   }
 }
 
-/** Says that there are more than are shown. */
+/** Tells how to see the next page, if there is one. */
 function noteRest(context: Context, { offset }: Page, shown: number, total: number): void {
   const next = offset + shown;
-  if (shown > 0 && next < total) context.note(`${total} in all: --offset ${next} goes on.`);
+  if (shown > 0 && next < total) context.note(`${total} in total. For the next page: --offset ${next}`);
 }
 
 function archiveTable(archives: Archive[]): string {
@@ -111,44 +114,23 @@ async function download(name: string, options: DownloadCommandOptions, command: 
     throw new Failure(
       'USAGE_WRONG',
       'permanent',
-      'The archive and --json cannot both go to the standard output.',
+      'Cannot write both the archive and the JSON of --json to stdout.',
     );
   if (toOutput && process.stdout.isTTY)
-    throw new Failure('USAGE_WRONG', 'permanent', 'An archive is nothing for a terminal.', {
-      hint: 'Lead the standard output into a file or a program.',
+    throw new Failure('USAGE_WRONG', 'permanent', 'Refusing to write binary data to a terminal.', {
+      hint: 'Redirect stdout to a file or pipe.',
     });
   if (!toOutput && !force) refuseExisting(output);
   const address = await context.api().downloadUrl(name);
-  const bytes = await shown(basename(name), (progress) =>
-    toOutput ? downloadTo(address, process.stdout, progress) : downloadFile(address, output, progress),
-  );
+  const message = basename(name);
+  const bytes = await showingProgress(formatBytes, INTERRUPTION, (display, signal) => {
+    const onProgress = (done: number, total: number) =>
+      display.update({ done, total, message, finished: done === total });
+    return toOutput
+      ? downloadTo(address, process.stdout, { onProgress, signal })
+      : downloadFile(address, output, { onProgress, signal });
+  });
   if (!toOutput) context.result({ name, file: output, bytes }, `${output}: ${formatBytes(bytes)}`);
-}
-
-/** By the user, by a script, and by a terminal that is closed: a part of an archive must not stay behind. */
-const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** @throws Failure INTERRUPTED */
-async function shown<Result>(
-  message: string,
-  work: (options: DownloadOptions) => Promise<Result>,
-): Promise<Result> {
-  const display = new ProgressDisplay(process.stderr, formatBytes);
-  const interrupted = new AbortController();
-  const interrupt = () =>
-    interrupted.abort(
-      new Failure('INTERRUPTED', 'permanent', 'The archive is not downloaded, and nothing is left of it.'),
-    );
-  for (const signal of ENDING) process.once(signal, interrupt);
-  try {
-    return await work({
-      onProgress: (done, total) => display.update({ done, total, message, finished: done === total }),
-      signal: interrupted.signal,
-    });
-  } finally {
-    for (const signal of ENDING) process.off(signal, interrupt);
-    display.end();
-  }
 }
 
 function wholeNumber(value: string): number {

@@ -4,8 +4,8 @@ import { completionScript, type Shell, SHELLS } from '../completion.js';
 export function addCompletionCommand(program: Command): void {
   program
     .command('completion')
-    .description('print a script that makes a shell complete commands and options')
-    .addArgument(new Argument('<shell>', 'for which shell').choices(SHELLS))
+    .description('print a script that completes commands and options in a shell')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
     .action((shell: Shell) => {
       process.stdout.write(`${completionScript(shell, program)}\n`);
     })

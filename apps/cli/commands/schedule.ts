@@ -28,7 +28,7 @@ interface SetOptions {
 export function addScheduleCommands(program: Command): void {
   const schedule = program
     .command('schedule')
-    .description('back up by the clock')
+    .description('manage scheduled backups')
     .addHelpText(
       'after',
       `
@@ -45,13 +45,13 @@ Examples:
       const answer = await context.api().schedules();
       context.result(
         answer,
-        answer.schedules.length === 0 ? 'There are none.' : scheduleTable(answer.schedules),
+        answer.schedules.length === 0 ? 'No schedules.' : scheduleTable(answer.schedules),
       );
     })
     .addHelpText('after', '\nExample:\n  snapshotd schedule list');
   schedule
     .command('show')
-    .description('show a schedule, and how its last run went')
+    .description('show a schedule and its last run')
     .argument(...NAME)
     .action(async (name: string, _options: object, command: Command) => {
       const context = new Context(command);
@@ -66,12 +66,12 @@ Examples:
     .action(async (name: string, _options: object, command: Command) => {
       const context = new Context(command);
       await context.api().deleteSchedule(name);
-      context.result({ name }, `The schedule ${name} is deleted; its archives stay.`);
+      context.result({ name }, `Schedule ${name} deleted. Its archives stay.`);
     })
     .addHelpText('after', '\nExample:\n  snapshotd schedule delete nightly');
   schedule
     .command('pruning')
-    .description('show which archives the retention would delete now, and why it keeps the others')
+    .description('show which archives the retention would delete now and why it keeps the others')
     .argument(...NAME)
     .action(async (name: string, _options: object, command: Command) => {
       const context = new Context(command);
@@ -84,21 +84,21 @@ Examples:
 function addSet(schedule: Command): void {
   const set = schedule
     .command('set')
-    .description('make a schedule, or replace the one of this name by what is given here')
+    .description('create a schedule, or replace the one of this name')
     .argument(...NAME)
-    .requiredOption('--pattern <cron>', 'when, as in cron: five fields, or six with seconds first; quote it')
-    .option('--time-zone <zone>', "the pattern's, such as Europe/Berlin (default: UTC)")
+    .requiredOption('--pattern <cron>', 'a cron pattern in quotes: five fields, or six with seconds first')
+    .option('--time-zone <zone>', 'the time zone of the pattern, such as Europe/Berlin (default: UTC)')
     .addOption(
       new Option('--then <what>', 'what to do after each backup (default: verify)').choices(AFTER_BACKUP),
     );
   for (const which of KEPT)
     set.option(
       `--keep-${which} <count>`,
-      which === 'last' ? 'keep the last so many archives' : `keep so many ${which} archives`,
-      places,
+      which === 'last' ? 'number of newest archives to keep' : `number of ${which} archives to keep`,
+      keptCount,
     );
   set
-    .option('--disabled', 'keep it, but do not run it')
+    .option('--disabled', 'keep the schedule but do not run it')
     .action(async (name: string, options: SetOptions, command: Command) => {
       const context = new Context(command);
       showSchedule(context, await context.api().setSchedule(name, requestOf(options)));
@@ -106,7 +106,7 @@ function addSet(schedule: Command): void {
     .addHelpText(
       'after',
       `
-Without any --keep-... nothing is ever deleted. Only archives that this schedule made are.
+Without a --keep-... option the schedule deletes nothing. It deletes only archives that it made.
 
 Examples:
   snapshotd schedule set nightly --pattern '30 2 * * *' --time-zone Europe/Berlin --keep-daily 7 --keep-weekly 5
@@ -143,11 +143,11 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
       ['then', schedule.then],
       ['keeps', keptText(schedule.retention)],
       ['next run', nextRun(schedule)],
-      ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${daemonOf(lastRun)}`],
+      ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${backupOf(lastRun)}`],
       ['', lastRun?.errorMessage ?? null],
       ['last completed', timeOrNull(schedule.lastCompletedOn)],
       ['last verified', timeOrNull(schedule.lastVerifiedOn)],
-      ['made', `${formatTime(schedule.createdOn)} by ${schedule.createdBy}`],
+      ['created', `${formatTime(schedule.createdOn)} by ${schedule.createdBy}`],
     ]),
   );
 }
@@ -188,7 +188,7 @@ function nextRun({ enabled, nextRunOn }: ScheduleView): string {
   return enabled ? (timeOrNull(nextRunOn) ?? '-') : 'disabled';
 }
 
-function daemonOf({ daemonId }: { daemonId: string | null }): string {
+function backupOf({ daemonId }: { daemonId: string | null }): string {
   return daemonId === null ? '' : `, backup ${daemonId}`;
 }
 
@@ -196,7 +196,7 @@ function timeOrNull(time: number | null): string | null {
   return time === null ? null : formatTime(time);
 }
 
-function places(value: string): number {
-  if (!/^\d{1,5}$/.test(value)) throw new InvalidArgumentError('Give a whole number, of 10000 at most.');
+function keptCount(value: string): number {
+  if (!/^\d{1,5}$/.test(value)) throw new InvalidArgumentError('Give a whole number, at most 10000.');
   return Number(value);
 }

@@ -14,15 +14,15 @@ interface LoginOptions {
 export function addSessionCommands(program: Command): void {
   program
     .command('login')
-    .description('log in, and keep the session for later commands')
-    .option('--email <email>', 'whose session it shall be; asked for when missing')
-    .option('--password-stdin', 'read the password from the standard input instead of asking for it')
+    .description('log in and keep the session for later commands')
+    .option('--email <email>', 'the email of your account (default: ask for it)')
+    .option('--password-stdin', 'read the password from stdin instead of asking for it')
     .action(login)
     .addHelpText(
       'after',
       `
-The session is kept for this server in a file that you alone can read, and every use prolongs it by 24 hours.
-Scripts do better with an API key in SNAPSHOTD_TOKEN: they need no login.
+The session is kept in a file that only you can read. Each command extends it to 24 hours from then.
+In scripts, set SNAPSHOTD_TOKEN to an API key instead of logging in.
 
 Examples:
   snapshotd login
@@ -31,7 +31,7 @@ Examples:
     );
   program
     .command('logout')
-    .description('end the session, and forget it')
+    .description('end the session and forget it')
     .action(logout)
     .addHelpText('after', '\nExample:\n  snapshotd logout --url https://backup.example.org');
 }
@@ -41,13 +41,15 @@ async function login(options: LoginOptions, command: Command): Promise<void> {
   const { sessions, server } = context;
   const { url } = server;
   if (server.tokenFrom === 'environment')
-    throw new Failure('USAGE_WRONG', 'permanent', 'SNAPSHOTD_TOKEN is set, and goes before every session.', {
+    throw new Failure('USAGE_WRONG', 'permanent', 'SNAPSHOTD_TOKEN is set and overrides every session.', {
       hint: 'Unset it to log in.',
     });
-  // Before anybody types a password for nothing.
+  // Fails before the user types a password that cannot be used.
   void sessions.path;
   if (isInTheClear(url))
-    context.note(`Warning: ${url} is not encrypted: the password and the session can be read on their way.`);
+    context.note(
+      `Warning: ${url} is not encrypted. Others on the network can read the password and the session.`,
+    );
   const email = options.email ?? (await askFor('email', 'Email: ', ask));
   const password = options.passwordStdin
     ? await readInput()
@@ -70,7 +72,7 @@ async function askFor(
 ): Promise<string> {
   if (canAsk()) return asking(question);
   throw new Failure('USAGE_WRONG', 'permanent', 'There is no terminal to ask at.', {
-    hint: `Give --${option}.`,
+    hint: `Use --${option}.`,
   });
 }
 
@@ -79,10 +81,10 @@ async function logout(_options: object, command: Command): Promise<void> {
   const { sessions, server } = context;
   const { url, token } = server;
   if (server.tokenFrom === 'environment')
-    throw new Failure('USAGE_WRONG', 'permanent', 'The token in SNAPSHOTD_TOKEN is not kept here.', {
-      hint: 'Unset it; DELETE /auth/v1/session ends a session, DELETE /auth/v1/keys/{id} a key.',
+    throw new Failure('USAGE_WRONG', 'permanent', 'Cannot log out: the token comes from SNAPSHOTD_TOKEN.', {
+      hint: 'Unset it. DELETE /auth/v1/session ends a session, DELETE /auth/v1/keys/{id} revokes a key.',
     });
-  // Forgotten here also where the server cannot be told.
+  // Forgets the session even if the server cannot be reached.
   if (token !== undefined) await new Api(server).logout(token).finally(() => sessions.forget(url));
   context.result({ url }, `Logged out at ${url}.`);
 }

@@ -6,11 +6,11 @@ import { formatTable, formatTime, printable } from '../format.js';
 export function addWorkerCommands(program: Command): void {
   program
     .command('workers')
-    .description('list the workers, with what somebody should know of them')
+    .description('list the workers and their warnings')
     .action(async (_options: object, command: Command) => {
       const context = new Context(command);
       const answer = await context.api().workers();
-      context.result(answer, answer.workers.length === 0 ? 'No worker runs.' : workerTable(answer.workers));
+      context.result(answer, answer.workers.length === 0 ? 'No workers.' : workerTable(answer.workers));
     })
     .addHelpText(
       'after',

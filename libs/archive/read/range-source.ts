@@ -1,37 +1,37 @@
 import type { Readable } from 'node:stream';
 import { invalid } from '../manifest.js';
 
-/** Something that bytes can be read from by range, such as an object in a store. */
+/** A source of bytes by range, such as an object in a store. */
 export interface RangeSource {
-  /** Bytes in all. */
+  /** Its size in bytes. */
   length: number;
-  /** The bytes from `start` to just before `end`; the stream fails rather than end early. */
+  /** The bytes from `start` to just before `end`; the stream fails if it would end early. */
   read(start: number, end: number): Readable;
 }
 
 /**
- * Reads ranges of a source, each over one stream. What is asked for must be taken before more is asked for.
+ * Reads ranges of a source, each over one stream. Consume each result before you request the next.
  */
 export class SequentialReader {
   private position = 0;
   private end = 0;
   private stream: AsyncIterator<Buffer> | undefined;
-  private left: Buffer = Buffer.alloc(0);
+  private rest: Buffer = Buffer.alloc(0);
 
-  /** @param passedOver so many bytes are rather read and thrown away than another stream is opened */
+  /** @param maxGap gaps up to this length are read and discarded, which is faster than opening another stream */
   constructor(
     private readonly source: RangeSource,
-    private readonly passedOver: number,
+    private readonly maxGap: number,
   ) {}
 
   /**
-   * Goes to an offset. A new stream is opened unless the present one leads there soon.
-   * @param end where reading ahead stops, should a new one be opened
+   * Goes to an offset. Opens a new stream unless the current one reaches the offset soon.
+   * @param end the end of a new stream
    */
   async seek(offset: number, end: number): Promise<void> {
     const gap = offset - this.position;
-    if (this.stream !== undefined && gap >= 0 && gap <= this.passedOver && offset < this.end) {
-      for await (const part of this.bytes(gap)) void part;
+    if (this.stream !== undefined && gap >= 0 && gap <= this.maxGap && offset < this.end) {
+      for await (const piece of this.bytes(gap)) void piece;
       return;
     }
     await this.close();
@@ -39,29 +39,29 @@ export class SequentialReader {
     this.end = end;
   }
 
-  /** The next so many bytes as one buffer: for small numbers. */
+  /** The next bytes as one buffer: for small lengths. */
   async take(length: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    for await (const part of this.bytes(length)) parts.push(part);
-    return Buffer.concat(parts);
+    const pieces: Buffer[] = [];
+    for await (const piece of this.bytes(length)) pieces.push(piece);
+    return Buffer.concat(pieces);
   }
 
-  /** The next so many bytes as they come. */
+  /** The next bytes as they arrive. */
   async *bytes(length: number): AsyncGenerator<Buffer> {
     for (let missing = length; missing > 0;) {
-      if (this.left.length === 0) this.left = await this.next();
-      const part = this.left.subarray(0, missing);
-      this.left = this.left.subarray(part.length);
-      this.position += part.length;
-      missing -= part.length;
-      yield part;
+      if (this.rest.length === 0) this.rest = await this.next();
+      const piece = this.rest.subarray(0, missing);
+      this.rest = this.rest.subarray(piece.length);
+      this.position += piece.length;
+      missing -= piece.length;
+      yield piece;
     }
   }
 
   async close(): Promise<void> {
     await this.stream?.return?.();
     this.stream = undefined;
-    this.left = Buffer.alloc(0);
+    this.rest = Buffer.alloc(0);
   }
 
   private async next(): Promise<Buffer> {

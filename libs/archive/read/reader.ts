@@ -4,9 +4,13 @@ import { promisify } from 'node:util';
 import { crc32, createInflateRaw, inflateRaw, type ZlibOptions } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { Failure } from '#common';
-import { Checksums, checksumsOf, type ContentChecksums } from '../checksums.js';
-import { MANIFEST_NAME } from '../entry-names.js';
-import { ENTRY_MEMORY_BYTES } from '../write/entry-writer.js';
+import {
+  Checksums,
+  checksumsOf,
+  type ContentChecksums,
+  ENTRY_MEMORY_BYTES,
+  MANIFEST_NAME,
+} from '../entries.js';
 import {
   filesOf,
   invalid,
@@ -29,19 +33,19 @@ import {
 } from './zip-records.js';
 
 /**
- * A manifest says more of every entry than the central directory does, and at least so much: a directory that says
- * more, or of more entries, is no honest one.
+ * A manifest has more bytes for each entry than the central directory, and at least these. Longer directories, and
+ * directories of more entries, are hostile.
  */
 const MAX_DIRECTORY_BYTES = MAX_MANIFEST_BYTES;
-const LEAST_IN_MANIFEST_BYTES = 147;
-const MAX_ENTRIES = Math.floor(MAX_MANIFEST_BYTES / LEAST_IN_MANIFEST_BYTES);
+const MIN_BYTES_IN_MANIFEST = 147;
+const MAX_ENTRIES = Math.floor(MAX_MANIFEST_BYTES / MIN_BYTES_IN_MANIFEST);
 /** The central directory is read in pieces of this size instead of record by record. */
 const WINDOW_BYTES = 512 * 1024;
 const INFLATE_CHUNK_BYTES = 256 * 1024;
-/** Entries up to this length are read whole; the writer's are, but for those of very wide rows. */
+/** Entries up to this length are read as a whole: all of the writer's except those of very wide rows. */
 export const WHOLE_ENTRY_BYTES = 2 * ENTRY_MEMORY_BYTES;
 
-/** An archive whose every byte outside the entries' data has been held against its manifest. */
+/** An archive whose bytes outside the entries' data all match its manifest. */
 export class OpenArchive {
   constructor(
     private readonly source: RangeSource,
@@ -50,28 +54,28 @@ export class OpenArchive {
     private readonly time: EntryTime,
   ) {}
 
-  /** Sorts what has entries as these lie in the archive. @param entryOf the first entry of each */
-  inPlace<Item>(items: Item[], entryOf: (item: Item) => ManifestFile | undefined): Item[] {
+  /** Sorts items by the order of their entries in the archive. @param entryOf the first entry of an item */
+  sorted<Item>(items: Item[], entryOf: (item: Item) => ManifestFile | undefined): Item[] {
     const offset = (item: Item) => this.records.get(entryOf(item)?.name ?? '')?.offset ?? 0;
     return items.toSorted((one, other) => offset(one) - offset(other));
   }
 
-  /** Reads entries in the order that is given. Those that lie side by side are one read. */
+  /** Reads entries in the given order. Adjacent entries share one read. */
   read(entries: ManifestFile[]): EntrySequence {
     return new EntrySequence(this.source, this.records, this.time, entries);
   }
 }
 
-/** A few bytes that nobody asked for are read sooner than a new request is answered. */
-const PASSED_OVER_BYTES = 128 * 1024;
+/** Reading and discarding gaps up to this length is faster than a new request. */
+const MAX_GAP_BYTES = 128 * 1024;
 
-/** Reads entries of an archive, one after the other. Close it when no more are wanted. */
+/** Reads entries of an archive, one after the other. Close it at the end. */
 export class EntrySequence {
   private readonly reader: SequentialReader;
-  /** Up to where to read from each entry on. */
+  /** The end of a read that starts with each entry. */
   private readonly ends: number[];
-  private begun = 0;
-  /** Settles when nothing reads any more. */
+  private started = 0;
+  /** Settles when all started entries have been read. */
   private lastRead = Promise.resolve();
 
   constructor(
@@ -80,21 +84,21 @@ export class EntrySequence {
     private readonly time: EntryTime,
     private readonly entries: ManifestFile[],
   ) {
-    this.reader = new SequentialReader(source, PASSED_OVER_BYTES);
+    this.reader = new SequentialReader(source, MAX_GAP_BYTES);
     this.ends = readEnds(entries.map(({ name }) => records.get(name)));
   }
 
   /**
-   * The bytes of the next entry; undefined when there is none. Several may be asked for at once: each is read once the
-   * one before has been, or was given up, and unpacked beside it. Fails with ARCHIVE_INVALID when anything about the
-   * entry is not as the manifest says. An entry that fits into memory gives nothing before it was checked; of a longer
-   * one, what came before must be thrown away.
+   * The bytes of the next entry; undefined if there is none. Several entries can be open at once: each is read after the
+   * one before it was read or closed, and decompressed in parallel. Fails with ARCHIVE_INVALID if the entry does not match
+   * the manifest. An entry that fits into memory yields nothing before its check; discard the bytes of a longer entry that
+   * fails.
    */
   next(): AsyncGenerator<Buffer> | undefined {
-    const index = this.begun;
+    const index = this.started;
     const entry = this.entries[index];
     if (entry === undefined) return undefined;
-    this.begun++;
+    this.started++;
     const before = this.lastRead;
     let done: () => void = () => undefined;
     this.lastRead = new Promise((resolve) => (done = resolve));
@@ -105,7 +109,7 @@ export class EntrySequence {
     await this.reader.close();
   }
 
-  /** @param done told when nothing more is read for this entry */
+  /** @param done called when the entry has been read */
   private async *inTurn(
     before: Promise<void>,
     entry: ManifestFile,
@@ -122,10 +126,10 @@ export class EntrySequence {
         yield* this.longEntry(entry, record);
         return;
       }
-      const packed = await this.reader.take(record.compressedLength);
+      const compressed = await this.reader.take(record.compressedLength);
       await this.expect(entry, dataDescriptor(record));
       done();
-      const content = await unpacked(record, packed, entry.length);
+      const content = await decompressed(record, compressed, entry.length);
       expectChecksums(entry, checksumsOf(content));
       if (content.length > 0) yield content;
     } finally {
@@ -144,13 +148,13 @@ export class EntrySequence {
     await this.expect(entry, dataDescriptor(record));
   }
 
-  /** Reads on. @throws Failure ARCHIVE_INVALID when the archive has other bytes there */
+  /** Reads on. @throws Failure ARCHIVE_INVALID if the archive has other bytes there */
   private async expect(entry: ManifestFile, bytes: Buffer): Promise<void> {
     if (!bytes.equals(await this.reader.take(bytes.length))) throw damaged(entry);
   }
 }
 
-/** For each of several entries that are read in this order: where a read that begins with it ends. */
+/** For entries that are read in this order, gives the end of a read that starts with each of them. */
 function readEnds(records: (EntryRecord | undefined)[]): number[] {
   const ends: number[] = [];
   let next: { offset: number; end: number } | undefined;
@@ -158,15 +162,16 @@ function readEnds(records: (EntryRecord | undefined)[]): number[] {
     const offset = record?.offset ?? 0;
     const own = offset + (record === undefined ? 0 : extent(record));
     const gap = next === undefined ? -1 : next.offset - own;
-    const end: number = next !== undefined && gap >= 0 && gap <= PASSED_OVER_BYTES ? next.end : own;
+    const end: number = next !== undefined && gap >= 0 && gap <= MAX_GAP_BYTES ? next.end : own;
     next = { offset, end };
     ends.push(end);
   }
   return ends.toReversed();
 }
 
-function expectChecksums(entry: ManifestFile, { length, crc32, sha256 }: ContentChecksums): void {
-  if (length !== entry.length || crc32 !== entry.crc32 || sha256 !== entry.sha256) throw damaged(entry);
+function expectChecksums(entry: ManifestFile, read: ContentChecksums): void {
+  if (read.length !== entry.length || read.crc32 !== entry.crc32 || read.sha256 !== entry.sha256)
+    throw damaged(entry);
 }
 
 interface Inflated {
@@ -175,18 +180,18 @@ interface Inflated {
 }
 
 const inflateWhole = promisify(inflateRaw) as unknown as (
-  packed: Buffer,
+  compressed: Buffer,
   options: ZlibOptions & { info: true },
 ) => Promise<Inflated>;
 
-/** Unpacks an entry on another thread. @param length what the manifest says; nothing longer is made */
-async function unpacked(record: EntryRecord, packed: Buffer, length: number): Promise<Buffer> {
-  if (record.method === 0) return packed;
-  const room = Math.max(length, 64);
+/** Decompresses an entry on another thread. @param length from the manifest; the result is never longer */
+async function decompressed(record: EntryRecord, compressed: Buffer, length: number): Promise<Buffer> {
+  if (record.method === 0) return compressed;
+  const size = Math.max(length, 64);
   try {
-    const options = { chunkSize: room, maxOutputLength: room, info: true } as const;
-    const { buffer: content, engine } = await inflateWhole(packed, options);
-    if (engine.bytesWritten !== packed.length) throw longerThanItsData(record);
+    const options = { chunkSize: size, maxOutputLength: size, info: true } as const;
+    const { buffer: content, engine } = await inflateWhole(compressed, options);
+    if (engine.bytesWritten !== compressed.length) throw longerThanItsData(record);
     return content;
   } catch (error) {
     if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') throw damaged(record);
@@ -204,7 +209,7 @@ async function* inflated(record: EntryRecord, reader: SequentialReader): AsyncGe
   compressed.on('error', (error) => inflate.destroy(error)).pipe(inflate);
   try {
     yield* inflate as AsyncIterable<Buffer>;
-    // What the deflate stream did not need is not ours.
+    // The entry must not hold bytes behind its deflate stream.
     if (inflate.bytesWritten !== record.compressedLength) throw longerThanItsData(record);
   } catch (error) {
     throw error instanceof Failure || (error as Error).name === 'AbortError' ? error : broken(record, error);
@@ -214,7 +219,7 @@ async function* inflated(record: EntryRecord, reader: SequentialReader): AsyncGe
   }
 }
 
-/** zlib's errors are the archive's fault; others came through from the source. */
+/** Attributes zlib's errors to the archive, and passes on those of the source. */
 function broken(record: EntryRecord, error: unknown): unknown {
   const code = (error as { code?: unknown }).code;
   return typeof code === 'string' && code.startsWith('Z_')
@@ -231,10 +236,9 @@ function damaged({ name }: { name: string }): Failure {
 }
 
 /**
- * Opens an archive where it lies. Reads the central directory and the manifest, and checks that the archive
- * holds exactly the entries of the manifest, one after the other, with their lengths and checksums, and
- * nothing else.
- * @throws Failure ARCHIVE_INVALID, or what the source fails with
+ * Opens an archive. Reads the central directory and the manifest, and checks that the archive holds exactly the entries
+ * of the manifest, one after the other, with their lengths and checksums, and nothing else.
+ * @throws Failure ARCHIVE_INVALID, or the source's error
  */
 export async function openArchive(source: RangeSource): Promise<OpenArchive> {
   const windowed = new WindowedReader(source);
@@ -244,7 +248,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
       strictFileNames: true,
     });
     if (zip.entryCount > MAX_ENTRIES) throw invalid(`it claims to hold ${zip.entryCount} entries`);
-    // An offset, whatever its type says: where the directory begins.
+    // The offset of the central directory, although its type is wider.
     if (source.length - Number(zip.readEntryCursor) > MAX_DIRECTORY_BYTES)
       throw invalid('its central directory is too long');
     const listed: ListedEntry[] = [];
@@ -252,7 +256,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     for await (const entry of zip.eachEntry()) listed.push(listedEntry((last = entry)));
 
     if (last === undefined || last.fileName !== MANIFEST_NAME)
-      throw invalid(`its last entry is no ${MANIFEST_NAME}`);
+      throw invalid(`its last entry is not ${MANIFEST_NAME}`);
     if (last.uncompressedSize > MAX_MANIFEST_BYTES) throw invalid(`its ${MANIFEST_NAME} is too long`);
     const text = await buffer(await zip.openReadStreamPromise(last));
     if (crc32(text) !== last.crc32) throw invalid(`its ${MANIFEST_NAME} is damaged`);
@@ -290,7 +294,7 @@ function expectConsistentNumbers({ tables, totals }: Manifest): void {
   if (!consistent) throw invalid('the numbers in its manifest contradict each other');
 }
 
-/** What is used of the zip's own list. yauzl's entries hold ten times as much memory, and there may be many. */
+/** The fields of yauzl's entries that are used. An entry of yauzl takes ten times this memory. */
 type ListedEntry = Pick<Entry, 'fileName' | 'compressionMethod' | 'compressedSize'> & { streamed: boolean };
 
 function listedEntry({
@@ -307,14 +311,14 @@ function listedEntry({
   };
 }
 
-/** The entries as the manifest wants them; of the zip's own list only the order, the packed lengths and the methods are used. */
+/** The entries by the manifest. Only order, compressed lengths and methods come from the zip's own list. */
 function expectedRecords(manifest: Manifest, listed: ListedEntry[], last: Entry): EntryRecord[] {
   const files = filesOf(manifest);
   const wanted = new Map(files.map((file) => [file.name, file]));
   if (wanted.size < files.length) throw invalid('two of its entries have the same name');
   const records: EntryRecord[] = [];
   let offset = 0;
-  const place = (name: string, length: number, crc: number, entry: ListedEntry) => {
+  const add = (name: string, length: number, crc: number, entry: ListedEntry) => {
     const { compressionMethod: method, compressedSize: compressedLength, streamed } = entry;
     const record = { name, method, crc32: crc, compressedLength, length, offset, streamed };
     records.push(record);
@@ -326,14 +330,14 @@ function expectedRecords(manifest: Manifest, listed: ListedEntry[], last: Entry)
     if (file === undefined) throw invalid('it holds entries that its manifest does not know');
     if (entry.fileName !== name) throw invalid(`the entry ${name} is missing`);
     wanted.delete(name);
-    place(name, file.length, parseInt(file.crc32, 16), entry);
+    add(name, file.length, parseInt(file.crc32, 16), entry);
   }
   for (const name of wanted.keys()) throw invalid(`the entry ${name} is missing`);
-  place(MANIFEST_NAME, last.uncompressedSize, last.crc32, listedEntry(last));
+  add(MANIFEST_NAME, last.uncompressedSize, last.crc32, listedEntry(last));
   return records;
 }
 
-/** @param more whether other bytes may follow; otherwise the source must end here */
+/** @param more whether other bytes may follow; otherwise the source must end there */
 async function expectBytes(
   source: RangeSource,
   offset: number,
@@ -343,12 +347,12 @@ async function expectBytes(
   const end = offset + expected.length;
   const fits = more ? end <= source.length : end === source.length;
   if (!fits || !expected.equals(await buffer(source.read(offset, end))))
-    throw invalid('its records are not those that its manifest describes');
+    throw invalid('its records do not match its manifest');
 }
 
-/** Gives yauzl bytes by range: small reads out of a window that moves along, so that few requests are made. */
+/** Reads for yauzl. Serves its small reads from a moving window, so that few requests are needed. */
 class WindowedReader extends RandomAccessReader {
-  /** What the source failed with: yauzl passes errors on, but only as far as it likes. */
+  /** The source's error, which yauzl does not always pass on. */
   failure: unknown;
   private window = { start: 0, bytes: Buffer.alloc(0) };
 
@@ -380,7 +384,7 @@ class WindowedReader extends RandomAccessReader {
     const end = position + length;
     if (position < 0 || end > this.source.length) throw invalid('it points outside itself');
     if (position < this.window.start || end > this.window.start + this.window.bytes.length) {
-      // yauzl starts at the end of the file and then goes through the central directory from its start.
+      // yauzl reads the end of the file first, then the central directory from its start.
       const atEnd = end === this.source.length;
       const from = atEnd ? Math.max(0, end - Math.max(length, WINDOW_BYTES)) : position;
       const to = Math.min(this.source.length, Math.max(end, from + WINDOW_BYTES));

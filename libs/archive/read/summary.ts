@@ -1,41 +1,95 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { crc32, inflateRaw } from 'node:zlib';
-import { Failure } from '#common';
-import { MANIFEST_NAME } from '../entry-names.js';
-import { invalid, type ManifestSummary, MAX_MANIFEST_BYTES, parseSummary } from '../manifest.js';
+import { z } from 'zod';
+import { MANIFEST_NAME } from '../entries.js';
+import {
+  checkManifest,
+  count,
+  invalid,
+  leftOutSchema,
+  list,
+  manifestSchema,
+  MAX_MANIFEST_BYTES,
+  sum,
+  tableSchema,
+} from '../manifest.js';
+import { pickJson, type Shape } from './pick-json.js';
 import type { RangeSource } from './range-source.js';
 import { type EntryRecord, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';
 
 const inflate = promisify(inflateRaw);
 
-const run = promisify(execFile);
+/** The members of a manifest that describe the archive, without those that only restores need. */
+const summarySchema = manifestSchema
+  .pick({
+    formatVersion: true,
+    product: true,
+    daemonId: true,
+    takenAt: true,
+    server: true,
+    schemas: true,
+    extensions: true,
+    warnings: true,
+    totals: true,
+  })
+  .extend({
+    leftOut: list(leftOutSchema),
+    tables: list(
+      tableSchema
+        .pick({ schema: true, name: true, rows: true })
+        .extend({ entries: list(z.object({ length: count })) })
+        .transform(({ entries, ...table }) => ({
+          ...table,
+          bytes: sum(entries.map(({ length }) => length)),
+        })),
+    ),
+    /** Their number. */
+    sequences: z.array(z.null()).transform(({ length }) => length),
+    /** Whether the archive holds `schema.sql`. */
+    definitions: z
+      .null()
+      .optional()
+      .transform((definitions) => definitions !== undefined),
+  });
 
-/** A manifest that is longer is parsed beside everything else. */
-const LONG_BYTES = 1024 * 1024;
-const PARSE_MEMORY_MB = 512;
-/** How long that may take: time to start, and what a slow machine needs for each byte. */
-const PARSE_WITHIN_MS = 5_000;
-const PARSED_BYTES_PER_MS = 10_000;
-const MAX_SUMMARY_BYTES = 16 * 1024 * 1024;
+export type ManifestSummary = z.infer<typeof summarySchema>;
 
-/** What the process answers. */
-export type ParsedBeside = { summary: ManifestSummary } | { message: string; hint: string };
+const SUMMARY_SHAPE: Shape = {
+  format: 'value',
+  formatVersion: 'value',
+  product: { name: 'value', version: 'value' },
+  daemonId: 'value',
+  takenAt: 'value',
+  server: {
+    version: 'value',
+    encoding: 'value',
+    database: 'value',
+    systemIdentifier: 'value',
+    databaseOid: 'value',
+  },
+  schemas: ['value'],
+  tables: [{ schema: 'value', name: 'value', rows: 'value', entries: [{ length: 'value' }] }],
+  sequences: [null],
+  extensions: [{ name: 'value', version: 'value' }],
+  definitions: null,
+  totals: { tables: 'value', entities: 'value', bytes: 'value' },
+  warnings: ['value'],
+  leftOut: [{ what: 'value', why: 'value' }],
+};
 
 /** A manifest that was found and not read yet. */
 export interface FoundManifest {
-  /** Bytes, unpacked: what reading it costs in memory, several times over. */
+  /** Bytes, uncompressed. Reading it takes up to twice this memory. */
   length: number;
-  /** @throws Failure ARCHIVE_INVALID, or what the source fails with */
+  /** @throws Failure ARCHIVE_INVALID, or the source's error */
   read(): Promise<ManifestSummary>;
 }
 
 /**
- * Finds out what an archive is by two reads, of its end and of its manifest, however many entries it holds. Checks
- * nothing else: whether the archive is whole is for a verification to say.
- * @throws Failure ARCHIVE_INVALID, or what the source fails with
+ * Finds the manifest of an archive by one read of its end. Reading the manifest takes one more, however many entries
+ * there are. Neither checks the rest of the archive: verifications do.
+ * @throws Failure ARCHIVE_INVALID, or the source's error
  */
 export async function findManifest(source: RangeSource): Promise<FoundManifest> {
   const tail = await buffer(source.read(Math.max(0, source.length - LAST_RECORD_BYTES), source.length));
@@ -49,44 +103,17 @@ export async function findManifest(source: RangeSource): Promise<FoundManifest> 
 
 async function readManifest(source: RangeSource, record: EntryRecord): Promise<ManifestSummary> {
   const start = record.offset + 30 + Buffer.byteLength(record.name);
-  const packed = await buffer(source.read(start, start + record.compressedLength));
-  const text = record.method === 0 ? packed : await unpacked(packed, record.length);
+  const compressed = await buffer(source.read(start, start + record.compressedLength));
+  const text = record.method === 0 ? compressed : await decompressed(compressed, record.length);
   if (text.length !== record.length || crc32(text) !== record.crc32)
     throw invalid(`its ${MANIFEST_NAME} is damaged`);
-  return text.length > LONG_BYTES ? parsedBeside(text) : parseSummary(text.toString('utf8'));
+  return checkManifest(await pickJson(text, SUMMARY_SHAPE), summarySchema);
 }
 
-/** In a process of its own, because JSON.parse knows no bounds and cannot be stopped. */
-async function parsedBeside(text: Buffer): Promise<ManifestSummary> {
-  const running = run(
-    process.execPath,
-    [`--max-old-space-size=${PARSE_MEMORY_MB}`, join(__dirname, 'summary-process.js')],
-    {
-      env: {},
-      timeout: PARSE_WITHIN_MS + Math.ceil(text.length / PARSED_BYTES_PER_MS),
-      killSignal: 'SIGKILL',
-      maxBuffer: MAX_SUMMARY_BYTES,
-    },
-  );
-  running.child.stdin?.on('error', () => undefined); // It was ended: the promise tells.
-  running.child.stdin?.end(text);
-  let parsed: ParsedBeside;
+/** Inflates at most `length` bytes. */
+async function decompressed(compressed: Buffer, length: number): Promise<Buffer> {
   try {
-    parsed = JSON.parse((await running).stdout) as ParsedBeside;
-  } catch (error) {
-    // It could not be started, or failed by itself: that says nothing of the archive.
-    const { syscall, code } = error as { syscall?: string; code?: unknown };
-    if (syscall !== undefined || typeof code === 'number') throw error;
-    throw invalid(`its ${MANIFEST_NAME} takes more time or memory than any honest one`, error);
-  }
-  if ('summary' in parsed) return parsed.summary;
-  throw new Failure('ARCHIVE_INVALID', 'permanent', parsed.message, { hint: parsed.hint });
-}
-
-/** Nothing longer is made than the record says. */
-async function unpacked(packed: Buffer, length: number): Promise<Buffer> {
-  try {
-    return await inflate(packed, { maxOutputLength: Math.max(length, 1) });
+    return await inflate(compressed, { maxOutputLength: Math.max(length, 1) });
   } catch (error) {
     throw invalid(`its ${MANIFEST_NAME} is damaged`, error);
   }

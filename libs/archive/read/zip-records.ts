@@ -1,7 +1,6 @@
 /**
- * The bytes around the entries' data, as the writer makes them. The reader makes them again from what the
- * manifest says and compares: so a changed byte is found wherever it is, and a zip that holds anything else
- * than the manifest describes is refused.
+ * The bytes around the entries' data, as the writer makes them. The reader makes them again from the manifest and
+ * compares. So it finds any changed byte, and refuses a zip that holds anything that the manifest does not describe.
  * https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 and 4.5
  */
 
@@ -13,13 +12,13 @@ export interface EntryRecord {
   crc32: number;
   compressedLength: number;
   length: number;
-  /** Of its local header, from the start of the archive. */
+  /** The offset of its local header in the archive. */
   offset: number;
-  /** Whether lengths and checksum were unknown when its header was written, and follow its data. */
+  /** Whether lengths and checksum follow its data, because they were unknown when its header was written. */
   streamed: boolean;
 }
 
-/** The time that all entries carry. */
+/** The modification time of all entries. */
 export interface EntryTime {
   dosTime: number;
   dosDate: number;
@@ -27,7 +26,7 @@ export interface EntryTime {
   unix: number;
 }
 
-/** DOS knows no zones and counts in steps of two seconds, from 1980 on: it is given UTC. */
+/** Converts a time. DOS time has no zone, so this is UTC, and counts in steps of two seconds from 1980 on. */
 export function entryTime(date: Date): EntryTime {
   const [year, month, day] = [date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate()];
   const [hours, minutes, seconds] = [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
@@ -76,7 +75,7 @@ export function dataDescriptor(entry: EntryRecord): Buffer {
   return fields([4, 0x08074b50], [4, entry.crc32], [width, entry.compressedLength], [width, entry.length]);
 }
 
-/** Bytes from the start of an entry's local header to the start of what follows it. */
+/** The bytes of an entry: local header, data and data descriptor. */
 export function extent(entry: EntryRecord): number {
   const descriptor = entry.streamed ? (needsZip64(entry) ? 24 : 16) : 0;
   return 30 + Buffer.byteLength(entry.name) + entry.compressedLength + descriptor;
@@ -119,14 +118,14 @@ export function centralDirectory(entries: EntryRecord[], time: EntryTime, offset
   ]);
 }
 
-/** What `lastRecord` needs of an archive's end: no last record of ours is longer. */
+/** The number of bytes at an archive's end that `lastRecord` needs. */
 export const LAST_RECORD_BYTES = 512;
 
 /**
- * The last entry that an archive lists.
- * @param tail the archive's last bytes, `LAST_RECORD_BYTES` where it has so many
- * @param name what it must be called
- * @returns undefined when they are not the end of an archive whose last entry is called so
+ * Reads the record of the last entry that an archive lists.
+ * @param tail the archive's last `LAST_RECORD_BYTES` bytes, or all if it is shorter
+ * @param name the name that the entry must have
+ * @returns undefined if the archive does not end with such an entry
  */
 export function lastRecord(tail: Buffer, name: string): EntryRecord | undefined {
   const [end, zip64End] = [tail.length - 22, tail.length - 22 - 20 - 56];

@@ -1,18 +1,15 @@
 import type { PassThrough } from 'node:stream';
-import { Checksums, checksumsOf, type ContentChecksums } from '../checksums.js';
+import { Checksums, checksumsOf, type ContentChecksums, ENTRY_MEMORY_BYTES } from '../entries.js';
 import type { ManifestFile } from '../manifest.js';
 import type { ZipStream } from './zip-stream.js';
 
-/** What an entry holds in memory before it is compressed. A longer one is compressed as it comes, in its turn. */
-export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
-
-/** Entries smaller than this are held in memory of their own, so that a buffer of full size is free for others. */
+/** Smaller entries are copied, so that their pool buffer is free for others. */
 const SMALL_BYTES = 32 * 1024;
 
-/** What zlib holds to compress one entry. */
+/** The memory of zlib while it compresses one entry. */
 const COMPRESSOR_BYTES = 256 * 1024;
 
-/** Buffers of ENTRY_MEMORY_BYTES that are used again and again: garbage of this size would be costly. */
+/** Reusable buffers of ENTRY_MEMORY_BYTES: garbage of this size would be costly. */
 export class BufferPool {
   private readonly free: Buffer[] = [];
 
@@ -28,13 +25,13 @@ export class BufferPool {
 export interface EntryWriterOptions {
   zip: ZipStream;
   pool: BufferPool;
-  /** Counts bytes that are held until the function that it returns is called. */
+  /** Counts bytes as held until the returned function is called. */
   hold: (bytes: number) => () => void;
-  /** The archive is beyond repair. */
+  /** Makes the whole archive fail. */
   fail: (error: unknown) => void;
 }
 
-/** One entry that is being filled. */
+/** An entry that is being filled. */
 export class EntryWriter {
   private buffer: Buffer | undefined;
   private heldBytes = 0;
@@ -46,8 +43,8 @@ export class EntryWriter {
   ) {}
 
   /**
-   * Takes the next bytes, and has used them when it returns, or its promise resolves. Give no more before.
-   * @throws what the sink failed with
+   * Takes the next bytes. Reuse them, and write the next ones, when it has returned or its promise has resolved.
+   * @throws the sink's error
    */
   write(bytes: Buffer): Promise<void> | undefined {
     if (this.long !== undefined) return this.long.write(bytes);
@@ -59,7 +56,7 @@ export class EntryWriter {
   }
 
   /**
-   * The entry is complete, and takes its place behind those that were completed before; it is written later.
+   * Completes the entry. It is written later, behind the entries that were completed before.
    * @returns its length and checksums
    */
   end(): ManifestFile {
@@ -70,7 +67,7 @@ export class EntryWriter {
     const content = isSmall ? Buffer.from(this.held) : this.held;
     const release = () => this.release(pool);
     if (isSmall) release();
-    // A buffer of which little is used is not free either, nor is what compresses it.
+    // A pool buffer and zlib take memory even for little content.
     const onWritten = hold(isSmall ? COMPRESSOR_BYTES : Math.max(this.heldBytes, ENTRY_MEMORY_BYTES / 4));
     const checksums = checksumsOf(content);
     zip.add(name, content, release, () => {
@@ -80,7 +77,7 @@ export class EntryWriter {
     return { name, ...checksums };
   }
 
-  /** The entry cannot be completed: the archive is beyond repair. */
+  /** Makes the whole archive fail, because this entry cannot be completed. */
   fail(error: unknown): void {
     this.options.fail(error);
   }
@@ -103,7 +100,7 @@ export class EntryWriter {
   }
 }
 
-/** An entry that is compressed as it comes, since it is too long to be held. */
+/** An entry that is compressed as a stream, because it is too long for memory. */
 class LongEntry {
   private readonly checksums = new Checksums();
 
@@ -113,10 +110,10 @@ class LongEntry {
     const { content } = this;
     if (content.errored !== null) throw content.errored;
     this.checksums.update(bytes);
-    // The caller uses its bytes again.
+    // The caller reuses its buffer.
     const copy = Buffer.from(bytes);
     await new Promise<void>((resolve, reject) => {
-      // A stream that is destroyed forgets the callback of a write that is under way.
+      // A destroyed stream never calls back a pending write.
       content.once('error', reject);
       content.write(copy, () => {
         content.off('error', reject);

@@ -1,17 +1,17 @@
 import { Failure } from '#common';
-import { MANIFEST_NAME } from '../entry-names.js';
+import { MANIFEST_NAME } from '../entries.js';
 import { BufferPool, EntryWriter } from './entry-writer.js';
 import { createManifest, type Manifest, type ManifestFacts, MAX_MANIFEST_BYTES } from '../manifest.js';
 import { type ZipSink, ZipStream, type ZipStreamOptions } from './zip-stream.js';
 
 export interface ArchiveWriterOptions extends ZipStreamOptions {
-  /** How many bytes may be held of entries that are filled and not yet written. */
+  /** The limit of bytes of filled entries that wait to be written. */
   waitingBytes: number;
 }
 
 /**
- * Writes an archive as docs/archive-format.md describes it: entries one after the other, the manifest last. Several of them can
- * be filled at once; they are compressed side by side, and lie in the archive in the order in which they were filled.
+ * Writes an archive as docs/archive-format.md describes it, the manifest last. Several entries can be filled at once. They
+ * are compressed in parallel, and lie in the archive in the order in which they were completed.
  */
 export class ArchiveWriter {
   private readonly zip: ZipStream;
@@ -21,14 +21,14 @@ export class ArchiveWriter {
   private failure: Error | undefined;
   private readonly waiting: { below: number; resolve: () => void; reject: (error: unknown) => void }[] = [];
 
-  /** @param sink takes the archive's bytes, in order, and has used them when it resolves; calls do not overlap */
+  /** @param sink takes the archive's bytes in order, and resolves when they can be reused; calls do not overlap */
   constructor(sink: ZipSink, { waitingBytes, ...options }: ArchiveWriterOptions) {
     this.waitingBytes = waitingBytes;
     this.zip = new ZipStream(sink, options);
     this.zip.ended.catch((error: unknown) => this.fail(error));
   }
 
-  /** Begins an entry. It holds up to ENTRY_MEMORY_BYTES while it is filled. */
+  /** Starts an entry, which holds up to ENTRY_MEMORY_BYTES while it is filled. */
   entry(name: string): EntryWriter {
     return new EntryWriter(name, {
       zip: this.zip,
@@ -39,8 +39,8 @@ export class ArchiveWriter {
   }
 
   /**
-   * Too much waits to be written if this is a promise: wait for it before you fill more.
-   * @throws what an entry, or the sink, failed with
+   * Returns a promise if too many bytes wait to be written: await it before you fill another entry.
+   * @throws the error of an entry or of the sink
    */
   room(): Promise<void> | undefined {
     return this.heldBelow(this.waitingBytes);
@@ -48,7 +48,7 @@ export class ArchiveWriter {
 
   /**
    * Writes the manifest as the last entry and closes the zip.
-   * @throws Failure ARCHIVE_TOO_LARGE; what an entry or the sink failed with
+   * @throws Failure ARCHIVE_TOO_LARGE; the error of an entry or of the sink
    */
   async finish(facts: ManifestFacts): Promise<Manifest> {
     const manifest = createManifest(facts);
@@ -57,8 +57,8 @@ export class ArchiveWriter {
       throw new Failure(
         'ARCHIVE_TOO_LARGE',
         'permanent',
-        `The archive's manifest would have ${text.length} bytes, and ${MAX_MANIFEST_BYTES} are the most.`,
-        { hint: 'Back up fewer schemas at a time: REPOSITORY_SCHEMAS names them.' },
+        `The archive's manifest would have ${text.length} bytes; the limit is ${MAX_MANIFEST_BYTES} bytes.`,
+        { hint: 'Remove schemas from REPOSITORY_SCHEMAS, and back them up separately.' },
       );
     const entry = this.entry(MANIFEST_NAME);
     await entry.write(text);

@@ -5,11 +5,11 @@ import { crc32 } from 'node:zlib';
 import { ZipFile } from 'yazl';
 
 /**
- * The one place that knows the insides of yazl, whose version is pinned. They serve four purposes:
- * - yazl computes CRC-32 in JavaScript, ten times slower than zlib does, through a function that can be replaced;
- * - nothing public tells when the content of an entry is compressed, so that its memory can be used again;
- * - yazl keeps the packed bytes of all entries until the zip ends;
- * - yazl looks for the next entry from the first one on, so its time would grow with the square of their number.
+ * The one file that uses internals of yazl, whose version is pinned. There are four reasons:
+ * - yazl computes CRC-32 in JavaScript, ten times slower than zlib, through a function that can be replaced;
+ * - yazl has no public event for the end of an entry's compression, which frees the memory of its content;
+ * - yazl keeps the compressed bytes of all entries until the zip ends;
+ * - yazl searches the next entry from the first one on, so its time would grow with the square of their number.
  */
 interface YazlEntry {
   state: number;
@@ -18,7 +18,7 @@ interface YazlEntry {
   compressedSize: number;
   relativeOffsetOfLocalHeader: number;
   useZip64Format(): boolean;
-  /** Called once the entry is compressed, with what writes its packed bytes. */
+  /** Called when the entry is compressed, with the function that writes its compressed bytes. */
   setFileDataPumpFunction(pump: () => void): void;
   doFileDataPump: (() => void) | undefined;
 }
@@ -31,10 +31,10 @@ const crcOfYazl = createRequire(require.resolve('yazl'))('buffer-crc32') as {
 };
 crcOfYazl.unsigned = (bytes, before = 0) => crc32(bytes, before);
 
-/** Entries shorter than this are stored: to set zlib up takes longer than the bytes that it saves. */
+/** Shorter entries are stored: setting up zlib costs more than it saves. */
 const STORED_BELOW_BYTES = 1024;
 
-/** yazl takes DOS time in the zone of the process. The archive's is UTC. */
+/** yazl writes DOS time in the zone of the process. The archive's is UTC. */
 class UtcDate extends Date {
   override getFullYear = () => this.getUTCFullYear();
   override getMonth = () => this.getUTCMonth();
@@ -50,7 +50,7 @@ export interface ZipStreamOptions {
   modifiedAt: Date;
 }
 
-/** Takes the zip's bytes, in order, and has used them when it resolves. Calls do not overlap. */
+/** Takes the zip's bytes in order, and resolves when they can be reused. Calls do not overlap. */
 export type ZipSink = (bytes: Buffer) => Promise<void>;
 
 interface Waiting {
@@ -58,9 +58,9 @@ interface Waiting {
   onWritten: () => void;
 }
 
-/** A zip that yazl writes into a sink: entries lie in it in the order in which they are added. */
+/** A zip that yazl writes into a sink. Entries lie in it in the order in which they are added. */
 export class ZipStream {
-  /** Resolves when the sink has taken the last byte. @throws what the sink, or an entry, failed with */
+  /** Resolves when the sink has taken the last byte. @throws the error of the sink or of an entry */
   readonly ended: Promise<void>;
   private readonly zip = new ZipFile() as ZipFile & { entries: YazlEntry[]; outputStream: PassThrough };
   private readonly options: { compressionLevel: number; mtime: Date };
@@ -75,21 +75,21 @@ export class ZipStream {
     { compressionLevel, modifiedAt }: ZipStreamOptions,
   ) {
     this.options = { compressionLevel, mtime: new UtcDate(modifiedAt) };
-    // A pipe takes what yazl writes piece by piece, where reading it would join the pieces.
+    // A pipe passes on yazl's pieces one by one; reading the stream would join them.
     const into = new Writable({
       highWaterMark: 1,
       write: (bytes: Buffer, _encoding, done) => void this.take(bytes).then(() => done(), done),
     });
     this.ended = pipeline(this.zip.outputStream, into);
-    this.ended.catch(() => undefined); // The waiting caller hears of it.
+    this.ended.catch(() => undefined); // end() throws it.
   }
 
   /**
-   * Adds an entry whose content is there as a whole. It is compressed at once, on zlib's threads.
-   * @param onPacked the content is no longer needed
-   * @param onWritten the sink has taken the entry
+   * Adds an entry with all its content. It is compressed immediately, on zlib's threads.
+   * @param onCompressed called when the content is no longer needed
+   * @param onWritten called when the sink has taken the entry
    */
-  add(name: string, content: Buffer, onPacked: () => void, onWritten: () => void): void {
+  add(name: string, content: Buffer, onCompressed: () => void, onWritten: () => void): void {
     const { mtime, compressionLevel: level } = this.options;
     const compressionLevel = content.length < STORED_BELOW_BYTES ? 0 : level;
     this.zip.addBuffer(content, name, { mtime, compressionLevel });
@@ -97,17 +97,17 @@ export class ZipStream {
     this.waiting.push({ entry, onWritten });
     if (compressionLevel === 0) return; // The content itself is written.
     entry.setFileDataPumpFunction = (pump) => {
-      // The prototype's own again: yazl keeps the entry until the zip ends, and this would keep what it knows.
+      // yazl keeps the entry until the zip ends, and this function would keep the memory that it refers to.
       Reflect.deleteProperty(entry, 'setFileDataPumpFunction');
       entry.setFileDataPumpFunction(pump);
-      onPacked();
+      onCompressed();
     };
   }
 
-  /** Adds an entry whose content follows. It is compressed as it comes, in its turn, at least at level 1. */
+  /** Adds an entry whose content follows as a stream. It is compressed in its turn, at least at level 1. */
   addLong(name: string, onWritten: () => void): PassThrough {
     const content = new PassThrough();
-    content.on('error', () => undefined); // Those who write into it hear of it.
+    content.on('error', () => undefined); // write() throws it.
     this.streams.add(content);
     const compressionLevel = Math.max(1, this.options.compressionLevel);
     this.zip.addReadStream(content, name, { ...this.options, compressionLevel });
@@ -119,14 +119,14 @@ export class ZipStream {
     return content;
   }
 
-  /** Writes the central directory. All entries must have been written. */
+  /** Writes the central directory. Call it when all entries have been written. */
   async end(): Promise<void> {
     this.zip.entries = this.taken;
     this.zip.end();
     await this.ended;
   }
 
-  /** Writes nothing more. */
+  /** Stops writing. */
   destroy(error: Error): void {
     this.zip.outputStream.destroy(error);
     for (const content of this.streams) content.destroy(error);

@@ -1,6 +1,6 @@
 import { Column, CreateDateColumn, Entity, PrimaryGeneratedColumn } from 'typeorm';
 
-/** Someone who may log in. */
+/** An account that may log in. */
 @Entity({ schema: 'snapshotd', name: 'account' })
 export class Account {
   @PrimaryGeneratedColumn('identity', { type: 'bigint', generatedIdentity: 'ALWAYS' })
@@ -20,7 +20,7 @@ export class Account {
   @Column('boolean', { default: false })
   administrator!: boolean;
 
-  /** One that is not can do nothing any more; it stays, because its name stands in what it did. */
+  /** False for an account that can do nothing. Its row stays, because the audit and the jobs name it. */
   @Column('boolean', { default: true })
   active!: boolean;
 

@@ -2,7 +2,7 @@ import { Column, CreateDateColumn, Entity, JoinColumn, ManyToOne, PrimaryGenerat
 import type { KeyScope } from '#contracts';
 import { Account } from './account.entity.js';
 
-/** With this a script acts as the account that made it. The key itself is known to the script only. */
+/** A key with which a script acts as the account that created it. Only the script knows the key itself. */
 @Entity({ schema: 'snapshotd', name: 'api_key' })
 export class ApiKey {
   @PrimaryGeneratedColumn('identity', { type: 'bigint', generatedIdentity: 'ALWAYS' })

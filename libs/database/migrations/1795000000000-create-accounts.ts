@@ -19,7 +19,7 @@ export class CreateAccounts1795000000000 implements MigrationInterface {
       );
       CREATE INDEX ON snapshotd.session (account_id);
       CREATE INDEX ON snapshotd.session (expires_on);
-      -- Tries to log in. Each count ends at a time in milliseconds since 1970.
+      -- Login attempts. Each count expires at a time in milliseconds since 1970.
       CREATE TABLE snapshotd.login_limit (
         key varchar(255) PRIMARY KEY,
         points integer NOT NULL DEFAULT 0,

@@ -30,7 +30,7 @@ export class CreateAudit1796000000001 implements MigrationInterface {
         EXECUTE FUNCTION snapshotd.refuse_change();
       CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON snapshotd.audit_outcome
         EXECUTE FUNCTION snapshotd.refuse_change();
-      -- Also in a session whose session_replication_role puts ordinary triggers to sleep.
+      -- Also in a session whose session_replication_role disables ordinary triggers.
       ALTER TABLE snapshotd.audit_event ENABLE ALWAYS TRIGGER append_only;
       ALTER TABLE snapshotd.audit_outcome ENABLE ALWAYS TRIGGER append_only;`);
   }

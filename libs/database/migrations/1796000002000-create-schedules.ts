@@ -3,7 +3,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 export class CreateSchedules1796000002000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
-      -- Times that are compared are as fine as JavaScript's.
+      -- Compared times have the precision of JavaScript.
       CREATE TABLE snapshotd.schedule (
         name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9._-]{1,64}$'),
         pattern text NOT NULL,
@@ -15,7 +15,7 @@ export class CreateSchedules1796000002000 implements MigrationInterface {
         created_on timestamptz NOT NULL DEFAULT now(),
         settled_on timestamptz(3) NOT NULL
       );
-      -- One row for each schedule: two runs of one at once cannot be.
+      -- One row per schedule: a schedule has at most one run at a time.
       CREATE TABLE snapshotd.schedule_run (
         schedule text PRIMARY KEY REFERENCES snapshotd.schedule ON DELETE CASCADE,
         due_on timestamptz(3) NOT NULL,

@@ -3,7 +3,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 export class CreateWebhooks1796000003000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
-      -- Until when each address was told of the daemons that ended. Its name is a hash: there may be secrets in it.
+      -- Up to which time each address was notified of ended jobs. Its name is a hash, because a URL may hold secrets.
       CREATE TABLE snapshotd.webhook (
         name text PRIMARY KEY,
         first_set_on timestamptz(3) NOT NULL,

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** When each run was last advanced, so that one that the queue has lost sight of is seen. */
+/** Records when each run was last advanced, to find runs whose job the queue has lost. */
 export class NoteStepsOfRuns1797000000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(

@@ -1,8 +1,8 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
- * Gives the tables of the default repository to the role that owns its schema, which is the workers' where the API has
- * a role of its own: a restore needs to own them. Only where the API may act as that role.
+ * Gives the tables of the default repository to the owner of its schema, if the API may act as that role. That is the
+ * workers' role if the API has a separate one: a restore needs to own the tables.
  */
 export class GiveRepositoryToItsOwner1797000000002 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {

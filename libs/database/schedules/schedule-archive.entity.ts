@@ -1,9 +1,9 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
-/** An archive that a schedule made: only these may its pruning delete. */
+/** An archive that a schedule made. Its pruning deletes only these. */
 @Entity({ schema: 'snapshotd', name: 'schedule_archive' })
 export class ScheduleArchive {
-  /** Its backupUrl, which tells it from one of the same key in another bucket. */
+  /** Its backupUrl, which distinguishes it from an archive of the same key in another bucket. */
   @PrimaryColumn('text')
   url!: string;
 
@@ -14,11 +14,11 @@ export class ScheduleArchive {
   @Index()
   schedule!: string;
 
-  /** The id of the daemon that made it. */
+  /** The id of its backup job. */
   @Column('text')
   daemon!: string;
 
-  /** When its backup was started: by this it is counted among days, weeks, months and years. */
+  /** When its backup was started. The retention counts days to years by this time. */
   @Column('timestamptz', { name: 'created_on' })
   createdOn!: Date;
 

@@ -1,13 +1,13 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { AfterBackup } from '#contracts';
 
-/** The last run of a schedule, and how far it is. */
+/** The last run of a schedule, and its progress. */
 @Entity({ schema: 'snapshotd', name: 'schedule_run' })
 export class ScheduleRun {
   @PrimaryColumn('text')
   schedule!: string;
 
-  /** Names the run: no other one of its schedule has this. */
+  /** Identifies the run within its schedule. */
   @Column({ type: 'timestamptz', name: 'due_on', precision: 3 })
   dueOn!: Date;
 
@@ -18,30 +18,30 @@ export class ScheduleRun {
   @Column('timestamptz', { name: 'advanced_on', default: () => 'now()' })
   advancedOn!: Date;
 
-  /** The schedule's when the run began. */
+  /** The schedule's setting when the run began. */
   @Column('text', { name: 'after_backup' })
   afterBackup!: AfterBackup;
 
   @Column('text')
   status!: 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
 
-  /** The id of its backup, once it is started. */
+  /** The id of its backup, once started. */
   @Column('text', { name: 'backup_daemon', nullable: true })
   backupDaemon!: string | null;
 
-  /** The backupUrl of the backup that has completed, which the queue may have forgotten since. */
+  /** The backupUrl of the completed backup, which the queue may have forgotten since. */
   @Column('text', { nullable: true })
   archive!: string | null;
 
-  /** The id of its verification, once it is started. */
+  /** The id of its verification, once started. */
   @Column('text', { name: 'verify_daemon', nullable: true })
   verifyDaemon!: string | null;
 
-  /** How many runs were due while this one ran. */
+  /** The runs that were due while this one ran. */
   @Column('integer', { default: 0 })
   skipped!: number;
 
-  /** Why it failed, or what it could not do though it completed: one line. */
+  /** Why it failed, or why a completed run did not do everything: one line. */
   @Column('text', { name: 'error_message', nullable: true })
   errorMessage!: string | null;
 }

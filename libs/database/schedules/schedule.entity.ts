@@ -1,7 +1,7 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
 import type { AfterBackup, Retention } from '#contracts';
 
-/** Backups that are started by the clock. */
+/** A schedule of backups. */
 @Entity({ schema: 'snapshotd', name: 'schedule' })
 export class Schedule {
   @PrimaryColumn('text')
@@ -11,7 +11,7 @@ export class Schedule {
   @Column('text')
   pattern!: string;
 
-  /** A name of the IANA database: the pattern's, and that in which days, weeks, months and years are counted. */
+  /** A name of the IANA database: the time zone of the pattern, and of the days to years of the retention. */
   @Column('text', { name: 'time_zone' })
   timeZone!: string;
 
@@ -32,7 +32,7 @@ export class Schedule {
   @CreateDateColumn({ type: 'timestamptz', name: 'created_on' })
   createdOn!: Date;
 
-  /** Every time of the pattern up to here has had its run, or was to have none. */
+  /** Each time of the pattern up to here has had its run, or was skipped. */
   @Column({ type: 'timestamptz', name: 'settled_on', precision: 3 })
   settledOn!: Date;
 }

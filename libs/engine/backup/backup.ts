@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { addAbortListener } from 'node:events';
 import {
   ArchiveWriter,
   ENTRY_MEMORY_BYTES,
@@ -18,6 +18,7 @@ import {
   listOmissions,
   listPlannable,
   listPopulatedViews,
+  listRowConditions,
   planChunks,
   readSequences,
   type Session,
@@ -40,26 +41,26 @@ import { withParallelSessions } from '../shared/parallel-sessions.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 
 export interface WriteArchiveRequest extends BackupRequest {
-  /** Whether the caller holds the repository lock, alone: then it must not be taken again. */
+  /** Whether the caller holds the exclusive repository lock. Taking it again would wait forever. */
   lockIsHeld?: boolean;
 }
 
-/** Tables told in one warning. */
-const TOLD = 10;
+/** Tables that one warning names. */
+const NAMED_TABLES = 10;
 
-/** Entries of full size that are compressed or uploaded while every session fills another one. */
+/** Entries of full size that are compressed or uploaded while each session fills another one. */
 const ENTRIES_WAITING = 2;
 
-/** How long a backup that was ended waits for the store to forget its upload. */
+/** A terminated backup waits this long for the store to abort its upload. */
 const CLEAN_UP_TIMEOUT_MS = 1_000;
 
 /**
- * Backs the repository up, as it is at one instant, into one object. The object appears whole and at the end,
- * or not at all: whatever fails, neither an object nor an unfinished upload is left behind.
+ * Backs up the repository, as it is at one instant, into one object. The object appears complete or not at all: a
+ * failed backup leaves neither an object nor a multipart upload behind.
  * @throws Failure, or the signal's reason
  */
 export async function backup(request: BackupRequest): Promise<BackupResult> {
-  // An attempt that died may have left an upload, or even a finished archive that nobody was told of.
+  // An attempt that died may have left a multipart upload, or a complete archive that it did not report.
   const finished = await takeOverArchives(request);
   if (finished !== undefined) return finished;
   await endSessionsOfEarlierAttempts(request, new RowProgress(request.journal.report));
@@ -67,11 +68,11 @@ export async function backup(request: BackupRequest): Promise<BackupResult> {
   return writeArchive(request);
 }
 
-/** What makes a backup once nothing is left of earlier attempts. */
+/** Makes the archive. The caller has cleaned up after earlier attempts. @throws Failure, or the signal's reason */
 export async function writeArchive(request: WriteArchiveRequest): Promise<BackupResult> {
   const { journal, signal } = request;
-  // The key is on record before the upload exists, so that a takeover can find it. Starting the
-  // upload also proves that the bucket may be written to, before anything is read.
+  // The key is recorded before the upload exists, so that a takeover can find it. Starting the upload
+  // also proves write access to the bucket before anything is read.
   const key = newArchiveKey(request);
   await noteArchive(journal, { key });
   const upload = await startUpload(request, key);
@@ -87,20 +88,15 @@ export async function writeArchive(request: WriteArchiveRequest): Promise<Backup
 }
 
 /**
- * Starts the upload. Ending the backup meanwhile does not wait for the store, but an upload that it begins all
- * the same is removed when it answers. Any other failure is one of an attempt, and the next looks for the key.
+ * Starts the upload. A termination meanwhile does not wait for the store; if the upload starts nevertheless, it is
+ * aborted when the store answers. After any other failure the next attempt looks for the key.
  */
 async function startUpload(request: WriteArchiveRequest, key: string): Promise<MultipartUpload> {
   const { store, signal } = request;
   signal.throwIfAborted();
   const starting = store.startUpload(key, signal);
-  const settled = new AbortController();
-  const aborted = new Promise<'aborted'>((resolve) => {
-    const options = { once: true, signal: settled.signal };
-    signal.addEventListener('abort', () => resolve('aborted'), options);
-  });
-  const upload = await Promise.race([starting, aborted]).finally(() => settled.abort());
-  if (upload !== 'aborted') return upload;
+  const upload = await settledBefore(signal, starting);
+  if (upload !== undefined) return upload;
   const removing = starting.then(
     async (late) => void (await late.abort()),
     () => store.abortUploads(key, undefined),
@@ -108,26 +104,26 @@ async function startUpload(request: WriteArchiveRequest, key: string): Promise<M
   throw await discard(request, key, removing, signal.reason);
 }
 
-/** Reads the repository at one instant and writes all of the archive's bytes, the manifest last. */
+/** Reads the repository at one instant and writes the archive's bytes, the manifest last. */
 async function readRepository(request: WriteArchiveRequest, upload: MultipartUpload): Promise<Manifest> {
   const { daemonId, repository, journal, signal } = request;
   const progress = new RowProgress(journal.report, false);
   const applicationName = await nameSession(journal, `backup ${daemonId}`);
   const url = repository.url.reveal();
-  // A restore holds this lock alone. It must be taken before the snapshot: waiting with one would show the repository as
-  // it was before the restore.
+  // A restore holds this lock exclusively. Take it before the snapshot: an older snapshot shows the repository as it was
+  // before the restore.
   const lock = request.lockIsHeld === true ? undefined : 'shared';
   const sessionOptions = { repository, applicationName, progress, signal, lock } as const;
-  return withRepositorySession(sessionOptions, async (session, signal, observer) => {
+  return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.schemas);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
-    // Outside of every snapshot: the sooner they are read, the nearer they are to the rows.
-    const { sequences, leftOut: unread } = await readSequences(session, observer, repository.schemas);
-    // pg_dump reads while the rows are counted and copied, and is written after them.
+    // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
+    const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
+    // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
-    const either = AbortSignal.any([signal, failed.signal]);
+    const either = AbortSignal.any([ended, failed.signal]);
     const dump = await startSchemaDump(
       { ...request, applicationName, program: await findingPgDump, signal: either },
       session,
@@ -145,25 +141,32 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
       modifiedAt: snapshot.takenAt,
       waitingBytes: ENTRIES_WAITING * ENTRY_MEMORY_BYTES,
     });
-    const [manifest] = await runTaskGroup(signal, [
-      async (signal) => {
-        const lanes = { url, applicationName, leader: session, snapshot, parallelJobs: request.parallelJobs };
-        const tables = await withParallelSessions({ ...lanes, chunks, signal }, (sessions) =>
-          copyTables(sessions, snapshot, chunks, writer, progress, signal),
+    const [manifest] = await runTaskGroup(ended, [
+      async (stopped) => {
+        const { parallelJobs } = request;
+        const options = {
+          url,
+          applicationName,
+          leader: session,
+          snapshot,
+          parallelJobs,
+          chunks,
+          signal: stopped,
+        };
+        const tables = await withParallelSessions(options, (sessions) =>
+          copyTables(sessions, snapshot, chunks, writer, progress, stopped),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
-        if (dump.definitions !== undefined) progress.allRows('Copying the definitions');
+        if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
         const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
-      // Nobody need wait for the rows if definitions that are required fail, nor for pg_dump if the rows fail.
-      async (signal) => {
-        // A listener that stays would keep all of this backup's memory.
-        const stop = () => failed.abort(signal.reason);
-        signal.addEventListener('abort', stop, { once: true });
-        await schemaDumpEnded(dump).finally(() => signal.removeEventListener('abort', stop));
+      // Required definitions that fail stop the rows, and failing rows stop pg_dump.
+      async (stopped) => {
+        using _listener = addAbortListener(stopped, () => failed.abort(stopped.reason));
+        await schemaDumpEnded(dump);
       },
     ]);
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
@@ -175,11 +178,16 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  { tables, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
+  { tables: copied, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
+  const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
+  const tables = copied.map((table, index) => ({
+    ...table,
+    conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
+  }));
   return {
     product: { name: 'snapshotd', version },
     daemonId,
@@ -203,7 +211,7 @@ async function describe(
   };
 }
 
-/** What would hinder a restore, as far as it is known now. */
+/** Names the obstacles to a restore that are known at the time of the backup. */
 async function warningsOf(
   session: Session,
   snapshot: Snapshot,
@@ -217,15 +225,16 @@ async function warningsOf(
     ...(await warnOfAmbiguousNames(session, snapshot.tables)),
     ...(invalid.length > 0
       ? [
-          `${invalid.slice(0, TOLD).join(', ')}${invalid.length > TOLD ? ` and ${invalid.length - TOLD} more` : ''} hold bytes that are not valid ${snapshot.serverEncoding}. A restore brings them back; pg_dump and psql do not.`,
+          `${invalid.slice(0, NAMED_TABLES).join(', ')}${invalid.length > NAMED_TABLES ? ` and ${invalid.length - NAMED_TABLES} more` : ''} hold bytes that are not valid ${snapshot.serverEncoding}. snapshotd restores them; pg_dump and psql do not.`,
         ]
       : []),
   ];
 }
 
 /**
- * Waits until what a failed backup left in the store is removed, and gives the error to throw. Ending the
- * backup does not wait for a store that stalls: the removal then goes on by itself.
+ * Waits for the removal of a failed backup's remains from the store. A terminated backup does not wait for a store that
+ * stalls: the removal then continues in the background.
+ * @returns the error to throw
  */
 async function discard(
   { signal, finishLater }: BackupRequest,
@@ -233,15 +242,19 @@ async function discard(
   removing: Promise<void>,
   error: unknown,
 ): Promise<unknown> {
-  if (signal.aborted && !(await settlesWithin(removing, CLEAN_UP_TIMEOUT_MS))) {
-    finishLater(`Removing the unfinished upload ${key}`, removing);
+  const settled = removing.then(
+    () => true,
+    () => true,
+  );
+  if (signal.aborted && !(await settledBefore(AbortSignal.timeout(CLEAN_UP_TIMEOUT_MS), settled))) {
+    finishLater(`Aborting the multipart upload ${key}`, removing);
     return error;
   }
   try {
     await removing;
     return error;
   } catch (cleanupError) {
-    const remains = `Its unfinished upload ${key} could not be removed: ${errorSentence(cleanupError)}`;
+    const remains = `Cannot abort its multipart upload ${key}: ${errorSentence(cleanupError)}`;
     return error instanceof Failure
       ? error.and(remains)
       : new AggregateError([error, cleanupError], `${errorSentence(error)} ${remains}`);
@@ -254,8 +267,8 @@ async function removeRemains(
   upload: MultipartUpload,
 ): Promise<void> {
   await upload.abort();
-  // Completing may have failed in the answer only, with the object in place. Where another worker may have the
-  // daemon by now, the object is left to it: it knows the key, and may have found the archive whole.
+  // The upload may have completed although the answer was lost. If another worker may have the job by now, it decides
+  // about the object: it knows the key, and may have found the archive complete.
   if (!upload.completing || isHandedOver(signal) || (await journal.isOvertaken())) return;
   await store.delete(key);
 }
@@ -266,19 +279,18 @@ function isHandedOver({ reason }: AbortSignal): boolean {
   );
 }
 
-async function settlesWithin(work: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  const done = new AbortController();
-  const settled = work.then(
-    () => true,
-    () => true,
-  );
-  const late = sleep(milliseconds, false, { signal: done.signal }).catch(() => false);
-  const result = await Promise.race([settled, late]);
-  done.abort();
-  return result;
+/** @returns the work's result, or undefined if the signal is aborted first. @throws what the work throws */
+async function settledBefore<Result>(
+  signal: AbortSignal,
+  work: Promise<Result>,
+): Promise<Result | undefined> {
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<undefined>((resolve) => (stop = () => resolve(undefined)));
+  using _listener = addAbortListener(signal, stop);
+  return await Promise.race([work, aborted]);
 }
 
-/** Random digits keep one life of the queue, whose ids begin at 1 again, from meeting the archives of another. */
+/** Random digits distinguish archives of equal job ids: ids start at 1 again after the queue was lost. */
 function newArchiveKey({ keyPrefix, daemonId }: BackupRequest): string {
   const digits = `${randomInt(1, 2 ** 47)}${randomInt(0, 10_000)}`;
   return `${keyPrefix}BackupDaemonJob${daemonId}-${digits}.zip`;

@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import {
   type ArchiveWriter,
   dataEntryName,
@@ -5,6 +6,7 @@ import {
   type ManifestEntry,
   type ManifestTable,
 } from '#archive';
+import { runTaskGroup } from '#common';
 import {
   type Chunk,
   copyOut,
@@ -16,13 +18,12 @@ import {
   type Table,
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
-import { runTaskGroup } from '#common';
 import { Utf8Check } from './utf8-check.js';
 
 /**
- * Copies all chunks into the archive. Every session takes the next chunk as soon as it has read one. Entries lie in the
+ * Copies all chunks into the archive. Each session takes the next chunk as soon as it has read one. Entries lie in the
  * archive in the order in which they were filled; the manifest lists those of a table in the order of its rows.
- * @returns the tables as the manifest describes them
+ * @returns the tables for the manifest
  */
 export async function copyTables(
   sessions: Session[],
@@ -36,30 +37,25 @@ export async function copyTables(
   const numbers = new Map(
     chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
   );
-  const left = groupChunks(chunks).values();
-  const begun = ({ table }: Chunk) =>
+  const remaining = groupChunks(chunks).values();
+  const announce = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
   const invalid = new Set<Table>();
-  const part = (table: Table, number: number, entry: ManifestEntry) => {
+  const onEntry = (table: Table, number: number, entry: ManifestEntry) => {
     (filled.get(table) ?? [])[number - 1] = entry;
     progress.add(entry.rows);
   };
   await runTaskGroup(
     signal,
-    sessions.map((session) => async (signal: AbortSignal) => {
-      // Should another session fail, nobody waits for what this one reads.
-      const drop = () => session.destroy();
-      signal.addEventListener('abort', drop, { once: true });
-      try {
-        for (const group of left) {
-          signal.throwIfAborted();
-          await writer.room();
-          const [first] = group;
-          if (first !== undefined) begun(first);
-          await copyGroup(session, group, snapshot, writer, part, (table) => invalid.add(table));
-        }
-      } finally {
-        signal.removeEventListener('abort', drop);
+    sessions.map((session) => async (stopped: AbortSignal) => {
+      // If another session fails, the rows of this one are of no use.
+      using _listener = addAbortListener(stopped, () => session.destroy());
+      for (const group of remaining) {
+        stopped.throwIfAborted();
+        await writer.room();
+        const [first] = group;
+        if (first !== undefined) announce(first);
+        await copyGroup(session, group, snapshot, writer, onEntry, (table) => invalid.add(table));
       }
     }),
   );
@@ -72,28 +68,28 @@ export async function copyTables(
   });
 }
 
-/** Is told of each entry that is filled. */
-type OnPart = (table: Table, number: number, entry: ManifestEntry) => void;
+/** Called for each entry that is filled. */
+type OnEntry = (table: Table, number: number, entry: ManifestEntry) => void;
 
-/** Copies chunks, one after the other, each into one entry or more. Resolves when they are read. */
+/** Copies chunks one after the other, each into one or more entries. Resolves when they are read. */
 async function copyGroup(
   session: Session,
   chunks: Chunk[],
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
-  onPart: OnPart,
+  onEntry: OnEntry,
   onInvalidText: (table: Table) => void,
 ): Promise<void> {
   let open: EntryWriter | undefined;
   const receivers = chunks.map(({ table, number: first }): CopyReceiver => {
     let number = first;
-    // Old bytes may be in no encoding. Of the others that PostgreSQL has, Node cannot tell.
+    // Old rows may hold invalid bytes. Node can check UTF-8 only.
     const text = serverEncoding === 'UTF8' ? new Utf8Check() : undefined;
     const fill = () => (open ??= writer.entry(dataEntryName(table, number)));
     const end = (rows: number) => {
       const entry = fill().end();
       open = undefined;
-      onPart(table, number++, { ...entry, rows });
+      onEntry(table, number++, { ...entry, rows });
       return writer.room();
     };
     return {

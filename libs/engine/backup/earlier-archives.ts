@@ -5,10 +5,10 @@ import { notedArchives } from '../shared/journal.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 
 /**
- * Cleans up after attempts of the same daemon that died: aborts their unfinished uploads and deletes what is
- * no whole archive. Only keys that those attempts put on record are touched, never others that look alike:
- * ids begin at 1 again after a queue was lost, and another life's archives are not ours.
- * @returns the archive that an earlier attempt had finished; of several only the last is kept
+ * Cleans up after earlier attempts of the same job: aborts their multipart uploads and deletes incomplete archives.
+ * Touches only keys that those attempts recorded: job ids start at 1 again after the queue was lost, so a similar name
+ * can belong to another job.
+ * @returns the archive that an earlier attempt completed; of several only the last is kept
  */
 export async function takeOverArchives(request: BackupRequest): Promise<BackupResult | undefined> {
   const { store, journal, daemonId, keyPrefix, signal } = request;
@@ -21,17 +21,13 @@ export async function takeOverArchives(request: BackupRequest): Promise<BackupRe
     if (manifest === undefined) await store.delete(key, signal);
     else {
       if (finished !== undefined) await store.delete(finished.key, signal);
-      finished = {
-        key,
-        ...resultOf(manifest),
-        bytes: object.length,
-      };
+      finished = { key, ...resultOf(manifest), bytes: object.length };
     }
   }
   return finished;
 }
 
-/** @returns undefined when the archive is not whole or not this daemon's */
+/** @returns undefined if the archive is incomplete or another job's */
 async function manifestOf(object: StoredObject, daemonId: string): Promise<Manifest | undefined> {
   try {
     const { manifest } = await openArchive(object);

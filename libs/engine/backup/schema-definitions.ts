@@ -17,7 +17,7 @@ import {
 } from '#postgres';
 import type { Repository } from '../shared/repository-session.js';
 
-/** How long pg_dump may wait for a lock once the rows are copied. */
+/** The longest time that pg_dump may wait for a lock once the rows are copied. */
 const LOCK_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 500;
 
@@ -25,27 +25,27 @@ export interface SchemaDumpRequest {
   definitions: SchemaDefinitionsMode;
   repository: Repository;
   signal: AbortSignal;
-  /** Of the session that exported the snapshot. */
+  /** The application_name of the session that exported the snapshot. */
   applicationName: string;
-  /** What was found on PATH. */
+  /** The pg_dump on PATH. */
   program: PgDump | undefined;
 }
 
-/** `required`: without them there is no backup. `auto`: if they cannot be read, the archive names them as omitted. */
+/** `required`: the backup fails if they cannot be read. `auto`: the manifest lists them as omitted instead. */
 export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
 
 export interface RunningSchemaDump {
-  /** Missing where the archive is to hold none. */
+  /** Missing if the archive holds none. */
   definitions?: SchemaDump;
   /** pg_dump's application_name. */
   applicationName: string;
   mode: SchemaDefinitionsMode;
-  leftOut: Omission[];
+  omissions: Omission[];
 }
 
 /**
- * Starts to read the definitions of the whole database, as far as the role may read them: tables may need types,
- * functions and extensions from other schemas than their own.
+ * Starts to read the schema definitions of the whole database, as far as the role may read them: tables may need types,
+ * functions and extensions of other schemas.
  * @throws Failure DEFINITIONS_FAILED
  */
 export async function startSchemaDump(
@@ -54,14 +54,14 @@ export async function startSchemaDump(
   snapshot: Snapshot,
 ): Promise<RunningSchemaDump> {
   const dump = { mode, applicationName: `${applicationName} definitions` };
-  if (mode === 'off') return { ...dump, leftOut: [without('BACKUP_DEFINITIONS is off')] };
+  if (mode === 'off') return { ...dump, omissions: [omission('BACKUP_DEFINITIONS is off')] };
   const url = repository.url.reveal();
   const reason = whyUnreadable(program, snapshot.serverVersion, connectionTls(url, session.client));
   if (reason !== undefined && mode === 'required')
-    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Definitions cannot be read: ${reason}.`, {
-      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.",
+    throw new Failure('DEFINITIONS_FAILED', 'permanent', `Cannot read schema definitions: ${reason}.`, {
+      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.",
     });
-  if (reason !== undefined) return { ...dump, leftOut: [without(reason)] };
+  if (reason !== undefined) return { ...dump, omissions: [omission(reason)] };
 
   const closed = await listClosedSchemas(session);
   const own = Object.values<string>(OWN_SCHEMAS);
@@ -78,7 +78,7 @@ export async function startSchemaDump(
   return {
     ...dump,
     definitions,
-    leftOut: closed
+    omissions: closed
       .filter((schema) => !own.includes(schema))
       .map((schema) => ({
         what: `definitions of the schema ${schema}`,
@@ -87,29 +87,29 @@ export async function startSchemaDump(
   };
 }
 
-/** Settles when pg_dump has ended. @throws Failure DEFINITIONS_FAILED where the archive must hold definitions */
+/** Resolves when pg_dump has ended. @throws Failure DEFINITIONS_FAILED if they are required */
 export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
   await definitions?.text.catch((error: unknown) => {
-    if (!mayLack(mode, error)) throw error;
+    if (!mayOmit(mode, error)) throw error;
   });
 }
 
 /**
- * Writes the definitions as an entry of their own, once pg_dump has ended well.
- * @returns what the manifest says of them
- * @throws Failure DEFINITIONS_FAILED where the archive must hold definitions
+ * Writes the schema definitions as an entry, once pg_dump has succeeded.
+ * @returns their members of the manifest
+ * @throws Failure DEFINITIONS_FAILED if they are required
  */
 export async function addSchemaDefinitions(
-  { definitions, applicationName, mode, leftOut }: RunningSchemaDump,
+  { definitions, applicationName, mode, omissions }: RunningSchemaDump,
   writer: ArchiveWriter,
   observer: Observer,
 ): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
-  if (definitions === undefined) return { leftOut };
+  if (definitions === undefined) return { leftOut: omissions };
   let text: SchemaText;
   try {
-    text = await readBeforeLong(definitions, applicationName, observer);
+    text = await expectRead(definitions, applicationName, observer);
   } catch (error) {
-    if (mayLack(mode, error)) return { leftOut: [without(error.message.replace(/\s+/g, ' '))] };
+    if (mayOmit(mode, error)) return { leftOut: [omission(error.message.replace(/\s+/g, ' '))] };
     throw error;
   }
   const entry = writer.entry(DEFINITIONS_NAME);
@@ -119,11 +119,14 @@ export async function addSchemaDefinitions(
     entry.fail(error);
     throw error;
   }
-  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut: [...leftOut, ...text.leftOut] };
+  return {
+    definitions: { ...entry.end(), name: DEFINITIONS_NAME },
+    leftOut: [...omissions, ...text.omissions],
+  };
 }
 
-/** Waits until pg_dump has ended, and stops it if it only waits for others' locks. */
-async function readBeforeLong(
+/** Waits until pg_dump has ended, and stops it if it waits too long for other sessions' locks. */
+async function expectRead(
   { text, stop }: SchemaDump,
   applicationName: string,
   observer: Observer,
@@ -148,10 +151,10 @@ async function readBeforeLong(
   }
 }
 
-function mayLack(mode: SchemaDefinitionsMode, error: unknown): error is Failure {
+function mayOmit(mode: SchemaDefinitionsMode, error: unknown): error is Failure {
   return mode !== 'required' && error instanceof Failure && error.code === 'DEFINITIONS_FAILED';
 }
 
-function without(reason: string): Omission {
+function omission(reason: string): Omission {
   return { what: 'definitions', why: `tables, indexes and functions are not included: ${reason}` };
 }

@@ -1,76 +1,75 @@
+import { addAbortListener } from 'node:events';
 import { errorSentence, Failure, type Task, runTaskGroup } from '#common';
 import { displayTable, quoteTable, type Session, underPath } from '#postgres';
 import type { RestorePlan } from './restore-plan.js';
 import { openParallelSession } from '../shared/parallel-sessions.js';
 import type { Repository } from '../shared/repository-session.js';
 
-/** A table with fewer rows is sampled sooner than a session is opened. */
+/** Analyzing a smaller table takes less time than opening a session. */
 const LARGE_TABLE_ROWS = 100_000;
 
 export interface StatisticsOptions {
   repository: Repository;
   applicationName: string;
-  /** The session that restored. */
+  /** The session that restored the rows. */
   leader: Session;
-  /** Sessions that may be used, at most. */
+  /** The most sessions to use. */
   parallelJobs: number;
   signal: AbortSignal;
 }
 
 /**
- * Makes the statistics that the planner needs of tables that were restored; large ones side by side. Tables that
- * somebody else has locked by now are left to autovacuum.
+ * Collects planner statistics of restored tables, large ones in parallel. Skips tables that other sessions have locked
+ * by now: autovacuum analyzes them.
  * https://www.postgresql.org/docs/current/sql-analyze.html
- * @returns the tables whose statistics PostgreSQL could not make, each with the reason
- * @throws Failure when the server went away, or the signal's reason
+ * @returns the tables that PostgreSQL cannot analyze, each with the reason
+ * @throws Failure if the server is lost, or the signal's reason
  */
 export async function analyzeTables(
-  { archived, mapping: place, pathOf }: RestorePlan,
+  { archived, mapping, pathOf }: RestorePlan,
   { repository, applicationName, leader, parallelJobs, signal }: StatisticsOptions,
 ): Promise<string[]> {
   const largest = archived.toSorted((a, b) => b.rows - a.rows);
-  const left = largest.values();
-  const without: string[] = [];
-  const analyze = async (session: Session, signal: AbortSignal) => {
-    // Statistics may be lost with the server: no need to wait for the disk after each table.
+  const remaining = largest.values();
+  const failed: string[] = [];
+  const analyze = async (session: Session, stopped: AbortSignal) => {
+    // Statistics may be lost in a crash: no need to wait for the disk after each table.
     await session.query('SET synchronous_commit = off');
-    for (const table of left) {
-      signal.throwIfAborted();
+    for (const table of remaining) {
+      stopped.throwIfAborted();
       try {
-        const statement = `ANALYZE (SKIP_LOCKED) ${quoteTable(place(table))}`;
-        // Up to PostgreSQL 16 expressions of indexes may call functions by their bare names.
+        const statement = `ANALYZE (SKIP_LOCKED) ${quoteTable(mapping(table))}`;
+        // Up to PostgreSQL 16 index expressions may call functions by unqualified names.
         await underPath(session, pathOf(table), () => session.query(statement));
       } catch (error) {
-        // Such as for a table that was dropped meanwhile, or an index whose function fails.
+        // The table was dropped meanwhile, or the function of an index fails.
         if (!(error instanceof Failure) || error.code !== 'DATABASE_QUERY_FAILED') throw error;
-        without.push(`${displayTable(place(table))} (${errorSentence(error)})`);
+        failed.push(`${displayTable(mapping(table))} (${errorSentence(error)})`);
       }
     }
   };
-  const beside = async (lane: number, signal: AbortSignal) => {
+  const analyzeOnOther = async (number: number, stopped: AbortSignal) => {
     const session = await openParallelSession(
-      { url: repository.url.reveal(), applicationName, leader, signal },
-      lane,
+      { url: repository.url.reveal(), applicationName, leader, signal: stopped },
+      number,
     );
     if (session === undefined) return;
-    const drop = () => session.destroy();
-    signal.addEventListener('abort', drop, { once: true });
+    using _listener = addAbortListener(stopped, () => session.destroy());
     try {
-      await analyze(session, signal);
+      await analyze(session, stopped);
     } finally {
-      signal.removeEventListener('abort', drop);
       await session.close();
     }
   };
   const useful = Math.min(parallelJobs, largest.filter(({ rows }) => rows >= LARGE_TABLE_ROWS).length);
   await runTaskGroup(signal, [
-    (signal) => analyze(leader, signal),
+    (stopped) => analyze(leader, stopped),
     ...Array.from(
       { length: Math.max(0, useful - 1) },
       (_, index): Task<void> =>
-        (signal) =>
-          beside(index + 2, signal),
+        (stopped) =>
+          analyzeOnOther(index + 2, stopped),
     ),
   ]);
-  return without;
+  return failed;
 }

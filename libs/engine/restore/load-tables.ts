@@ -14,36 +14,35 @@ import { refusedRows } from './refused-rows.js';
 import type { RestorePlan } from './restore-plan.js';
 
 /**
- * Loads tables of the archive, one after the other, checking them on the way: every entry's length and checksums
- * against the manifest, and every table's number of rows. A table is one COPY, however many entries it has: so the
- * server need not wait between them, nor set up the same again.
+ * Loads tables of the archive, one after the other, and checks each entry's length and checksums and each table's number
+ * of rows against the manifest. Each table is one COPY over all its entries, so the server does not wait between them.
  * @throws Failure ARCHIVE_INVALID, CHECK_VIOLATED, or PostgreSQL's
  */
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, late, pathOf, mapping: place, replace, scratchTables: copies, keepViolations }: RestorePlan,
+  { archived, late, pathOf, mapping, replace, scratchTables, keepViolations }: RestorePlan,
   progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
-  const freeze = replace || copies.length > 0;
-  // As they lie, so that small ones are read together.
+  const freeze = replace || scratchTables.length > 0;
+  // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
-  const tables = [...archive.inPlace(first, ({ entries }) => entries[0]), ...late];
+  const tables = [...archive.sorted(first, ({ entries }) => entries[0]), ...late];
   const ahead = new ReadAhead(archive, tables);
   try {
     for (const [index, table] of tables.entries()) {
       progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-      const target = { ...place(table), columns, freeze };
-      // Checks, generated columns and indexes may call functions.
+      const target = { ...mapping(table), columns, freeze };
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
+      // Checks, generated columns and indexes may call functions.
       const load = () => copyIn(session, target, ahead.rowsOf(table), encoding);
       const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
-        // A damaged row of a long entry may reach PostgreSQL before its checksums are through: say what it is.
-        const entry = ahead.present;
+        // A damaged row of a long entry may reach PostgreSQL before the entry's checksums fail: report the damage.
+        const entry = ahead.current;
         if (
           entry !== undefined &&
           entry.length > WHOLE_ENTRY_BYTES &&
@@ -53,42 +52,42 @@ export async function loadTables(
           await ahead.close();
           await readToEnd(archive, [entry], signal);
         }
-        throw refusedRows(error, copies.length > 0 ? table : place(table), keepViolations) ?? error;
+        throw refusedRows(error, scratchTables.length > 0 ? table : mapping(table), keepViolations) ?? error;
       });
       if (rows !== table.rows)
         throw invalid(
-          `the entries of ${displayTable(table)} give ${rows} rows where its manifest says ${table.rows}`,
+          `the entries of ${displayTable(table)} hold ${rows} rows, but its manifest says ${table.rows}`,
         );
       progress.add(rows);
     }
   } finally {
-    // Not waited for: the store may stall, and the tables are locked.
+    // No wait: the store may stall while the tables are locked.
     ahead.close().catch(() => undefined);
   }
 }
 
-/** An entry that is being read already. */
-interface Begun {
+/** An entry whose reading has started. */
+interface StartedEntry {
   first: Promise<IteratorResult<Buffer, unknown>>;
   rest: AsyncGenerator<Buffer>;
 }
 
-/** The entries of tables, one after the other: while one is loaded, the next is read, unpacked and checked already. */
+/** Reads the entries of tables one after the other: while one is loaded, the next is read, decompressed and checked. */
 class ReadAhead {
-  /** Whose bytes are being given; all before it were checked. */
-  present: ManifestEntry | undefined;
+  /** The entry whose bytes are being passed on; all entries before it were checked. */
+  current: ManifestEntry | undefined;
   private readonly sequence: EntrySequence;
-  private upcoming: Begun | undefined;
+  private upcoming: StartedEntry | undefined;
 
   constructor(archive: OpenArchive, tables: ManifestTable[]) {
     this.sequence = archive.read(tables.flatMap((table) => table.entries));
-    this.upcoming = this.begin();
+    this.upcoming = this.start();
   }
 
   /** The rows of the next table, below the header line of its first entry. */
   async *rowsOf(table: ManifestTable): AsyncGenerator<Buffer> {
     for (const [index, entry] of table.entries.entries()) {
-      this.present = entry;
+      this.current = entry;
       yield* index === 0 ? this.next() : withoutHeader(this.next());
     }
   }
@@ -101,8 +100,8 @@ class ReadAhead {
 
   private async *next(): AsyncGenerator<Buffer> {
     const { upcoming } = this;
-    if (upcoming === undefined) throw new Error('There are no more entries');
-    this.upcoming = this.begin();
+    if (upcoming === undefined) throw new Error('All entries have been read');
+    this.upcoming = this.start();
     const { first, rest } = upcoming;
     try {
       const { value, done } = await first;
@@ -113,11 +112,11 @@ class ReadAhead {
     }
   }
 
-  private begin(): Begun | undefined {
+  private start(): StartedEntry | undefined {
     const rest = this.sequence.next();
     if (rest === undefined) return undefined;
     const first = rest.next();
-    first.catch(() => undefined); // The reader hears of it.
+    first.catch(() => undefined); // next() throws it.
     return { first, rest };
   }
 }
@@ -125,7 +124,7 @@ class ReadAhead {
 const QUOTE = 0x22;
 const NEWLINE = 0x0a;
 
-/** CSV without its first line, which ends at the first newline outside of quotes: a column's name may have others. */
+/** CSV without its first line, which ends at the first newline outside quotes: column names may hold newlines. */
 async function* withoutHeader(csv: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let inHeader = true;
   let inQuotes = false;
@@ -139,17 +138,17 @@ async function* withoutHeader(csv: AsyncIterable<Buffer>): AsyncGenerator<Buffer
   }
 }
 
-/** Reads entries without using them, for their checksums, in the order in which they lie. @throws Failure ARCHIVE_INVALID */
+/** Reads entries only to check them, in the order of the archive. @throws Failure ARCHIVE_INVALID */
 export async function readToEnd<Entry extends ManifestFile>(
   archive: OpenArchive,
   entries: Entry[],
   signal: AbortSignal,
   onBytes: (entry: Entry, bytes: number) => void = () => {},
 ): Promise<void> {
-  const inPlace = archive.inPlace(entries, (entry) => entry);
-  const sequence = archive.read(inPlace);
+  const sorted = archive.sorted(entries, (entry) => entry);
+  const sequence = archive.read(sorted);
   try {
-    for (const entry of inPlace) {
+    for (const entry of sorted) {
       let bytes = 0;
       for await (const chunk of sequence.next() ?? []) {
         signal.throwIfAborted();

@@ -5,7 +5,7 @@ import {
   listColumnTypes,
   listSequences,
   listTables,
-  type Sequence,
+  type Relation,
   serverFacts,
   type Session,
   type Table,
@@ -13,33 +13,31 @@ import {
 import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
 
-/** So many differences are told one by one. */
-const TOLD = 10;
+/** Differences that a message names. */
+const NAMED_DIFFERENCES = 10;
 
-/** What of an archive must plan, and where. */
-export interface Expected {
-  /** Schemas of the archive. */
+/** The contents of an archive that must match live relations. */
+export interface ExpectedRelations {
   schemas: string[];
-  /** Tables of the archive. */
   tables: ManifestTable[];
-  /** Sequences of the archive that must be there. */
-  sequences: Sequence[];
+  /** Sequences that must exist. */
+  sequences: Relation[];
   mapping: TableMapping;
-  /** Whether the schemas may hold tables that are not expected. */
+  /** Accept other tables in the schemas. */
   allowExtraTables: boolean;
 }
 
 /**
- * Holds the live tables' definitions against those that the archive's rows came from.
+ * Compares the definitions of the live tables with those in the archive.
  * @returns the live tables that the rows go to, in the order of the expected ones
- * @throws Failure ARCHIVE_DOES_NOT_FIT naming what differs
+ * @throws Failure ARCHIVE_DOES_NOT_FIT that names the differences
  */
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { schemas: archivedSchemas, tables, sequences, mapping: place, allowExtraTables }: Expected,
+  { schemas: archivedSchemas, tables, sequences, mapping, allowExtraTables }: ExpectedRelations,
 ): Promise<Table[]> {
-  const schemas = [...new Set(archivedSchemas.map((schema) => place({ schema, name: '' }).schema))];
+  const schemas = [...new Set(archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema))];
   const live = await listTables(session, schemas);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
   const differences: string[] = [];
@@ -54,12 +52,12 @@ export async function matchingTables(
   const types = new TypeComparison(
     manifest.types,
     await listColumnTypes(session, live),
-    archivedSchemas.map((schema) => [quoted(schema), quoted(place({ schema, name: '' }).schema)]),
+    archivedSchemas.map((schema) => [quoted(schema), quoted(mapping({ schema, name: '' }).schema)]),
   );
   const matching: Table[] = [];
   const liveByName = named(live);
   for (const archived of tables) {
-    const target = place(archived);
+    const target = mapping(archived);
     const table = liveByName.get(key(target));
     if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
@@ -70,10 +68,10 @@ export async function matchingTables(
   differences.push(...types.differences);
   const liveSequences = named(await listSequences(session, schemas));
   for (const sequence of sequences)
-    if (!liveSequences.has(key(place(sequence))))
-      differences.push(`the sequence ${displayTable(place(sequence))} is missing here`);
+    if (!liveSequences.has(key(mapping(sequence))))
+      differences.push(`the sequence ${displayTable(mapping(sequence))} is missing here`);
   if (!allowExtraTables) {
-    const expected = named(tables.map(place));
+    const expected = named(tables.map(mapping));
     for (const table of live)
       if (!expected.has(key(table)))
         differences.push(
@@ -85,22 +83,23 @@ export async function matchingTables(
 }
 
 function doesNotFit(differences: string[], manifest: Manifest, version: string): Failure {
-  const more = differences.length > TOLD ? `; and ${differences.length - TOLD} more` : '';
+  const more =
+    differences.length > NAMED_DIFFERENCES ? `; and ${differences.length - NAMED_DIFFERENCES} more` : '';
   const newer =
     parseInt(manifest.server.version) > parseInt(version)
-      ? ` It is of PostgreSQL ${manifest.server.version}, and this server is ${version}: types that it does not know cannot be restored.`
+      ? ` The archive comes from PostgreSQL ${manifest.server.version}, this server is ${version}: it cannot restore types that it does not know.`
       : '';
   return new Failure(
     'ARCHIVE_DOES_NOT_FIT',
     'permanent',
-    `The archive does not fit the repository: ${differences.slice(0, TOLD).join('; ')}${more}.`,
+    `The archive does not fit the repository: ${differences.slice(0, NAMED_DIFFERENCES).join('; ')}${more}.`,
     {
-      hint: `Nothing was changed. Bring the definitions to the state that the archive was made with.${newer}`,
+      hint: `Nothing was changed. Change the schema back to its state at the time of the backup.${newer}`,
     },
   );
 }
 
-/** The order of columns does not matter: rows are loaded by name. */
+/** Compares columns by name, as rows are loaded. Their order may differ. */
 function columnDifferences(archived: ManifestTable, live: Table, types: TypeComparison): string[] {
   const table = displayTable(live);
   const differences: string[] = [];
@@ -124,13 +123,11 @@ function columnDifferences(archived: ManifestTable, live: Table, types: TypeComp
   return differences;
 }
 
-function named<Relation extends { schema: string; name: string }>(
-  relations: Relation[],
-): Map<string, Relation> {
+function named<Named extends Relation>(relations: Named[]): Map<string, Named> {
   return new Map(relations.map((relation) => [key(relation), relation]));
 }
 
-/** Unlike the name that people read, this is different for different tables whatever they are called. */
-function key({ schema, name }: { schema: string; name: string }): string {
+/** Unique for each relation, unlike displayTable. */
+function key({ schema, name }: Relation): string {
   return JSON.stringify([schema, name]);
 }

@@ -1,24 +1,24 @@
 import { Failure } from '#common';
-import { displayTable, namedInError, quoteIdentifier, quoteTable, sqlState } from '#postgres';
+import { displayTable, namedInError, quoteIdentifier, quoteTable, type Relation, sqlState } from '#postgres';
 
-/** Rows that a foreign key refuses. */
+/** The failure if a foreign key refuses rows. */
 export function danglingKey(
   what: string,
   cause?: unknown,
-  hint = 'Nothing was changed. Restore both of its tables, remove those rows first, or restore with "keepViolations": true to have the key back as NOT VALID.',
+  hint = 'Nothing was changed. Restore both of its tables, delete those rows first, or restore with "keepViolations": true to reinstate the key as NOT VALID.',
 ): Failure {
   return new Failure(
     'FOREIGN_KEY_DANGLING',
     'permanent',
-    `Rows would refer to others that are not there: ${what} is violated.`,
+    `Rows refer to missing rows: ${what} is violated.`,
     { hint, cause },
   );
 }
 
 const MAY_BE_KEPT =
-  'Nothing was changed. Restore with "keepViolations": true to have the check back as NOT VALID.';
+  'Nothing was changed. Restore with "keepViolations": true to reinstate the check as NOT VALID.';
 
-/** Rows that a check, NOT NULL or a partition's bounds refuse. */
+/** The failure if a check, NOT NULL or a partition's bounds refuse rows. */
 export function violatedCheck(
   what: string,
   { cause, hint }: { cause?: unknown; hint?: string | undefined },
@@ -30,16 +30,13 @@ export function violatedCheck(
   });
 }
 
-/** Rows that the bounds of their partition refuse. */
-export const OTHER_BOUNDS =
-  'Nothing was changed. Give the partition the bounds that it had when the archive was made.';
-
-type Relation = Parameters<typeof quoteTable>[0];
+/** The hint if the bounds of their partition refuse rows. */
+export const OTHER_BOUNDS = 'Nothing was changed. Give the partition its bounds of the time of the backup.';
 
 /**
- * Says what of a table refused its rows while they were loaded.
- * @param table where to change it: that of the restore, or the one that its copy was made like
- * @returns undefined if it was something else, or code of users
+ * Names the constraint of a table that refused its rows while they were loaded.
+ * @param table the table to change: that of the restore, or the one that a scratch table is made like
+ * @returns undefined for other errors, and for those of users' code
  */
 export function refusedRows(error: unknown, table: Relation, keepViolations: boolean): Failure | undefined {
   const names = namedInError(error);
@@ -58,7 +55,7 @@ export function refusedRows(error: unknown, table: Relation, keepViolations: boo
     case '23514': {
       if (constraint === undefined) return domain ? undefined : refused(`the bounds of ${of}`, OTHER_BOUNDS);
       const drop = `run first: ${alter} DROP CONSTRAINT ${quoteIdentifier(constraint)};`;
-      const kept = `Restore with "keepViolations": true to have the check back as NOT VALID, or ${drop}`;
+      const kept = `Restore with "keepViolations": true to reinstate the check as NOT VALID, or ${drop}`;
       return refused(
         `the check ${constraint} of ${of}`,
         `Nothing was changed. ${keepViolations ? `The check cannot be suspended: ${drop}` : kept}`,

@@ -2,7 +2,7 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
-  createCopies,
+  createScratchTables,
   displayTable,
   hasRows,
   isCheckViolation,
@@ -12,6 +12,7 @@ import {
   quoteTable,
   rebuildIndexes,
   refreshMaterializedViews,
+  type Relation,
   reinstateEventTriggers,
   type Session,
   setSequences,
@@ -24,9 +25,9 @@ import { loadTables } from './load-tables.js';
 import { danglingKey, violatedCheck } from './refused-rows.js';
 
 /**
- * Does the work of a restore inside the open transaction, whose end is the caller's: makes the tables that are to
- * be made, empties the others, loads the rows, and leaves everything around them as it was.
- * @returns what could not be made as it was, by name
+ * Does the work of a restore in the open transaction, which the caller ends: creates or truncates the tables, loads the
+ * rows, and reinstates everything that depends on them.
+ * @returns the objects that it could not reinstate exactly, by name
  * @throws Failure ARCHIVE_INVALID, FOREIGN_KEY_DANGLING, DESTINATION_REFUSED, or PostgreSQL's
  */
 export async function replaceRows(
@@ -37,32 +38,32 @@ export async function replaceRows(
   signal: AbortSignal,
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
-  await createCopies(session, plan.scratchTables, plan.paths, plan.without);
+  await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
-    progress.say(`Putting ${what} out of the way`);
+    progress.say(`Suspending ${what}`);
     await session.query(suspend);
   }
   if (plan.replace) await truncate(session, plan.tables);
   else await checkEmpty(session, plan.tables);
-  // Before the rows, because somebody's open nextval may hold a sequence: better to find that out now.
+  // Before the rows: if another session's nextval holds a sequence, the restore should notice now.
   await setSequences(session, plan.sequences);
   await loadTables(session, archive, plan, progress, signal);
   const isKey = ({ validates }: Suspension) => validates !== undefined;
-  const leftOut = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
-  // Keys need them.
-  leftOut.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
-  leftOut.push(...(await reinstateAll(plan.suspensions.filter(isKey))));
-  leftOut.push(...(await makeKeysExact(session, plan.keys)));
+  const omissions = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
+  // Foreign keys need these indexes.
+  omissions.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
+  omissions.push(...(await reinstateAll(plan.suspensions.filter(isKey))));
+  omissions.push(...(await makeKeysExact(session, plan.keys)));
   progress.allRows('Refreshing materialized views');
-  leftOut.push(...(await refreshMaterializedViews(session, plan.views, plan.paths)));
-  // Their functions may read any of it.
+  omissions.push(...(await refreshMaterializedViews(session, plan.views, plan.paths)));
+  // The functions of checks may read all of the above.
   for (const suspension of plan.suspensions) {
     if (suspension.validate === undefined) continue;
     progress.allRows(`Validating ${suspension.what}`);
-    leftOut.push(...(await validate(session, suspension, suspension.validate, plan)));
+    omissions.push(...(await validate(session, suspension, suspension.validate, plan)));
   }
   await reinstateEventTriggers(session, plan.eventTriggers);
-  return leftOut;
+  return omissions;
 
   async function reinstateAll(suspensions: Suspension[]): Promise<string[]> {
     const lost: string[] = [];
@@ -74,14 +75,12 @@ export async function replaceRows(
   }
 }
 
-type Relation = Parameters<typeof quoteTable>[0];
-
 async function truncate(session: Session, tables: Relation[]): Promise<void> {
   if (tables.length === 0) return;
   await session.query(`TRUNCATE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
 }
 
-/** Rows that are there may be somebody's: only in their own place are they replaced. */
+/** Refuses tables with rows: a restore replaces rows in the original tables only. */
 async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
   for (const table of tables) {
     if (await hasRows(session, table))
@@ -90,16 +89,16 @@ async function checkEmpty(session: Session, tables: Relation[]): Promise<void> {
         'permanent',
         `The table ${displayTable(table)} is not empty.`,
         {
-          hint: 'Nothing was changed. Rows are replaced in their own place only: empty it first.',
+          hint: 'Nothing was changed. A restore replaces rows in the original tables only: empty the table first.',
         },
       );
   }
 }
 
 /**
- * Runs definitions under the safe path, under which PostgreSQL printed them: so each name means the same object again.
- * Only a foreign key, whose definition calls no function, also reads rows, which may call operators of their types.
- * @returns what is not as it was, by name
+ * Runs definitions under the empty path, under which PostgreSQL printed them, so that each name means the same object
+ * again. Only foreign keys use the trusted path: they read rows, which may call operators of their types.
+ * @returns the objects that are not reinstated exactly, by name
  */
 async function reinstate(
   session: Session,
@@ -130,9 +129,9 @@ async function reinstate(
 }
 
 const CANNOT_BE_UNVALIDATED =
-  'Nothing was changed. Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID, so "keepViolations" does not help: restore both of its tables, or drop the key first and add it again when its rows are right.';
+  'Nothing was changed. Before PostgreSQL 18 a foreign key of a partitioned table cannot be NOT VALID, so "keepViolations" does not help: restore both of its tables, or drop the key first and add it again after you have corrected its rows.';
 
-/** Holds a check against all rows. @returns its name, if it stays unvalidated */
+/** Validates a check against all rows. @returns its name if it stays NOT VALID */
 async function validate(
   session: Session,
   { what }: Suspension,

@@ -30,60 +30,60 @@ import {
   usesThatRead,
 } from '#postgres';
 import { matchingTables } from './matching-tables.js';
-import { chooseTables, type Destination, type TableMapping, tableMapping } from './table-mapping.js';
+import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
-export interface RestorePlanOptions extends Destination {
-  /** What the settings name: an archive of other schemas is not of this repository. */
+export interface RestorePlanOptions extends RestoreTarget {
+  /** The repository's schemas. Archives of other schemas are refused. */
   schemas: string[];
-  /** Leave tables alone that the archive does not hold, instead of refusing. */
+  /** Accept tables that the archive does not hold, and leave them as they are. */
   allowExtraTables: boolean;
-  /** Whether rows may violate checks and keys, which then come back unvalidated. */
+  /** Accept rows that violate checks and keys, and reinstate these as NOT VALID. */
   keepViolations?: boolean | undefined;
-  /** Whether all will be rolled back, as a drill is. */
+  /** Whether everything will be rolled back, as in a drill. */
   rollsBack?: boolean;
-  /** Let event triggers fire. */
+  /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
 }
 
-/** What a restore is about to do, as far as that is known before it changes anything. */
+/** The steps of a restore, as far as they are known before it changes anything. */
 export interface RestorePlan {
-  /** What of the archive is loaded. */
+  /** The tables of the archive to load. */
   archived: ManifestTable[];
-  /** Where that goes. */
+  /** Maps them to their targets. */
   mapping: TableMapping;
-  /** Tables to be made first. */
+  /** Tables to create first. */
   scratchTables: ScratchTable[];
-  /** The tables that are there already and that the rows go to. */
+  /** The existing tables that the rows go to. */
   tables: Table[];
-  /** In their new mapping. */
+  /** Under their mapped names. */
   sequences: SequenceState[];
   suspensions: Suspension[];
-  /** What of the archive is loaded after all else, in this order: see {@link loadOrder}. */
+  /** The tables of the archive to load last, in this order: see {@link loadOrder}. */
   late: ManifestTable[];
-  /** What adding foreign keys again does not bring back. */
+  /** Properties of foreign keys that adding them again does not restore. */
   keys: RememberedKeys;
   keepViolations: boolean;
-  /** What a drill's copies go without, because its functions may read live tables, whose rows are others. */
+  /** Indexes and columns that scratch tables lack, because their functions may read the live tables. */
   without: Without;
-  /** To be built again after the rows. */
+  /** Indexes to rebuild after the rows. */
   lateIndexes: LateIndex[];
-  /** What will not be as it was, by name. */
+  /** Objects that the restore cannot reinstate exactly, by name. */
   inexact: string[];
   views: ViewToRefresh[];
   eventTriggers: EventTriggerPlan;
-  /** Under which search_path code of relations runs, by OID: see {@link listTrustedPaths}. */
+  /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
-  /** The same for the table that a table of the archive goes to, or whose copy it goes to. */
+  /** The same for a table of the archive, by the live table that it belongs to. */
   pathOf: (table: ManifestTable) => TrustedPath | undefined;
-  /** Whether rows are there to be replaced. Elsewhere the tables must be empty. */
+  /** Replace the rows of the tables. Otherwise the tables must be empty. */
   replace: boolean;
 }
 
-/** Bytes of CSV from which on a table's indexes are made anew after its rows are there. Below, it makes no odds. */
+/** From this size on, rebuilding a table's indexes after its rows is faster: bytes of CSV. */
 const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
 
 /**
- * All that a restore demands of the repository before it changes anything, and that a verification checks.
+ * Plans a restore, and checks everything that it requires of the repository. Verifications use it, too.
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DESTINATION_REFUSED, OWNERSHIP_MISSING, DATABASE_PERMISSION_DENIED,
  * EVENT_TRIGGER, SERVER_IS_STANDBY
  */
@@ -106,18 +106,18 @@ export async function planRestore(
     schemas: archivedSchemas,
     tables: archived,
     sequences: all && !elsewhere ? manifest.sequences : [],
-    // What is to be made like the live tables must fit those.
+    // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     allowExtraTables: options.allowExtraTables || elsewhere || !all,
   });
   const tables = create ? [] : matching;
-  const copies = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
+  const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
-  // A copy has neither foreign keys nor triggers; its columns share their domains with the live table's.
+  // A scratch table has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const uses = await listCodeUses(session, matching);
   const keepViolations = options.keepViolations === true;
   const forGood = options.rollsBack === true;
-  // A drill is to find rows that checks refuse: only those go that would read the live tables.
+  // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
   const suspensions = (await listSuspensions(session, matching, suspended)).filter(
@@ -135,8 +135,8 @@ export async function planRestore(
   );
   const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
   const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
-  // Elsewhere, and of some tables only, those that belong to the tables: others may serve somebody else.
-  const there =
+  // In other schemas, or for some tables only, take only the sequences that belong to the tables.
+  const existing =
     all && !elsewhere
       ? await listSequences(
           session,
@@ -145,16 +145,16 @@ export async function planRestore(
       : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
     .map((sequence) => ({ ...sequence, ...mapping(sequence) }))
-    .filter(({ schema, name }) => there.some((one) => one.schema === schema && one.name === name));
+    .filter(({ schema, name }) => existing.some((one) => one.schema === schema && one.name === name));
 
   await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
     await checkMayCreate(
       session,
-      copies.map(({ scratch }) => scratch),
+      scratchTables.map(({ scratch }) => scratch),
     );
   const statements = [
-    ...scratchTableStatements(copies, await missingSchemas(session, copies)),
+    ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
       ...reinstate,
@@ -170,12 +170,12 @@ export async function planRestore(
   return {
     archived,
     mapping,
-    scratchTables: copies,
+    scratchTables,
     tables,
     sequences,
     suspensions,
     late: order.late.flatMap((table) => archived[matching.indexOf(table)] ?? []),
-    // A copy's functions read the live tables, whose rows are there.
+    // The functions of a scratch table read the live tables, which have their rows.
     lateIndexes: create
       ? []
       : order.indexes.filter(({ oid }) => !suspensions.some(({ index }) => index === oid)),
@@ -191,7 +191,7 @@ export async function planRestore(
   };
 }
 
-/** The tables that a restore loads, or those that it makes others like: these need as many locks. */
+/** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */
 export function touchedTables({ tables, scratchTables }: RestorePlan): { oid: number }[] {
   return [...tables, ...scratchTables.map(({ like }) => like)];
 }
@@ -201,14 +201,14 @@ function lengthOf(table: ManifestTable | undefined): number {
   return (table?.entries ?? []).reduce((sum, { length }) => sum + length, 0);
 }
 
-/** What is restored must be of this repository: its schemas are those that the settings name, or some of them. */
+/** Refuses an archive with schemas that do not belong to the repository. */
 function checkSchemas(archived: string[], schemas: string[]): void {
-  const strangers = archived.filter((schema) => !schemas.includes(schema));
-  if (strangers.length > 0)
+  const foreign = archived.filter((schema) => !schemas.includes(schema));
+  if (foreign.length > 0)
     throw new Failure(
       'ARCHIVE_DOES_NOT_FIT',
       'permanent',
-      `The archive holds the schemas ${strangers.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
+      `The archive holds the schemas ${foreign.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
       { hint: 'Nothing was changed. Choose an archive of this repository.' },
     );
 }

@@ -1,15 +1,15 @@
 import type { ManifestType } from '#archive';
 import type { TypeDefinition } from '#postgres';
 
-/** Long definitions are cut: characters. */
-const MOST = 200;
+/** Longer definitions are truncated: characters. */
+const MAX_CHARACTERS = 200;
 
 /**
- * Compares types of an archive with those of a database: by their names, and by their definitions, also of the types
- * that they are made of.
+ * Compares types of an archive with those of a database by their names and definitions, including the types that they
+ * consist of.
  */
 export class TypeComparison {
-  /** Undefined for archives that were made before definitions were kept. */
+  /** Undefined for older archives, which have no type definitions. */
   private readonly archived: Map<string, ManifestType> | undefined;
   private readonly live: Map<string, TypeDefinition>;
   private readonly compared = new Set<string>();
@@ -18,14 +18,14 @@ export class TypeComparison {
   constructor(
     archived: ManifestType[] | undefined,
     live: TypeDefinition[],
-    /** Schemas of the archive, and those that their contents go to, as PostgreSQL prints them. */
+    /** Pairs of a schema of the archive and the schema that its contents go to, as PostgreSQL prints them. */
     private readonly schemas: [string, string][],
   ) {
     this.archived = archived && new Map(archived.map((one) => [plain(one.type), one]));
     this.live = new Map(live.map((one) => [plain(one.type), one]));
   }
 
-  /** Whether these are types of the same name. A copy of a schema may have copies of its types, or use the same ones. */
+  /** Whether these types have the same name. A copy of a schema may have copies of its types, or use the original ones. */
   sameName(archived: string, live: string): boolean {
     const [there, here] = [plain(archived), plain(live)];
     return (
@@ -38,7 +38,7 @@ export class TypeComparison {
     );
   }
 
-  /** Notes what differs between the definitions of two types of the same name. */
+  /** Records the differences between the definitions of two types of the same name. */
   compare(archived: string, live: string): void {
     if (this.archived === undefined) return;
     const [there, here] = [element(archived), element(live)];
@@ -49,7 +49,7 @@ export class TypeComparison {
     if (was === undefined && is === undefined) return;
     if (was === undefined || is === undefined || !this.same(was, is)) {
       this.differences.push(
-        // Labels are what rows hold, and those are not for everybody.
+        // Labels are values of rows, which must not reach everyone who reads messages.
         was?.kind === 'enum' && is?.kind === 'enum'
           ? `the type ${element(live)} lacks labels of the archive, or has them in another order`
           : `the type ${element(live)} is ${is ? definition(is) : 'a base type'} here and ${was ? definition(was) : 'a base type'} in the archive`,
@@ -79,7 +79,7 @@ export class TypeComparison {
   }
 }
 
-/** An enum may have got more labels since: all values of the archive mean the same, and in the same order. */
+/** Whether all labels of the archive exist in the same order. New labels in between do no harm. */
 function keepsOrder(was: string[], is: string[]): boolean {
   let at = 0;
   for (const label of is) if (label === was[at]) at++;
@@ -90,7 +90,7 @@ function element(type: string): string {
   return plain(type).replace(/\[\]$/, '');
 }
 
-/** Archives may have been made under quote_all_identifiers. */
+/** Removes the quotes that quote_all_identifiers adds. */
 function plain(type: string): string {
   return type.replace(/"([a-z_][a-z0-9_$]*)"/g, '$1');
 }
@@ -109,5 +109,5 @@ function definition({ kind, parts, labels }: TypeDefinition): string {
       : kind === 'enum'
         ? `an enum of ${labels.length} labels`
         : `a ${kind} of ${first === undefined ? 'nothing' : said(first)}`;
-  return text.length > MOST ? `${text.slice(0, MOST)}…` : text;
+  return text.length > MAX_CHARACTERS ? `${text.slice(0, MAX_CHARACTERS)}…` : text;
 }

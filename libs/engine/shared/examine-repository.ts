@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import { type DatabaseIdentity, type ReportProgress, type WorkerRemark } from '#contracts';
 import { databaseIdentity, type RoleRights, roleRights } from '#postgres';
 import { RowProgress } from './row-progress.js';
@@ -9,14 +10,14 @@ export interface RepositoryFacts {
 }
 
 export interface ExamineRequest {
-  /** Where its `identity` is set, another database is refused. */
+  /** If its `identity` is set, any other database is refused. */
   repository: Repository;
   report?: ReportProgress;
   signal: AbortSignal;
 }
 
 /**
- * Finds out where a repository's URL leads, and what its role may do there.
+ * Identifies the database that a repository's URL leads to, and the rights of its role there.
  * @throws Failure, or the signal's reason
  */
 export async function examineRepository({
@@ -27,8 +28,7 @@ export async function examineRepository({
   const applicationName = 'snapshotd worker';
   const progress = new RowProgress(report);
   const session = await openSession({ repository, applicationName, progress, signal });
-  const stop = () => session.destroy();
-  signal.addEventListener('abort', stop, { once: true });
+  using _listener = addAbortListener(signal, () => session.destroy());
   try {
     return {
       identity: await databaseIdentity(session),
@@ -37,12 +37,11 @@ export async function examineRepository({
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   } finally {
-    signal.removeEventListener('abort', stop);
     await session.close();
   }
 }
 
-/** What an administrator should know of a worker's role. */
+/** Remarks on a worker's role, for administrators. */
 export function remarksOn({ identity, rights }: RepositoryFacts): WorkerRemark[] {
   const { role, superuser, more, tables, notOwned } = rights;
   const remarks: WorkerRemark[] = [];
@@ -68,7 +67,7 @@ export function remarksOn({ identity, rights }: RepositoryFacts): WorkerRemark[]
     remarks.push({
       kind: 'IDENTITY_UNKNOWN',
       level: 'information',
-      message: `This database cannot be told from others. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${role};`,
+      message: `snapshotd cannot identify this database. Run: GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO ${role};`,
     });
   return remarks;
 }

@@ -1,9 +1,9 @@
 import type { Failure } from '#common';
+import type { Journal } from '#contracts';
 import type { ObjectStore } from '#storage';
-import type { Journal } from './journal.js';
 import type { Repository } from './repository-session.js';
 
-/** The part of a request that every job has. */
+/** The fields that the requests of all jobs share. */
 export interface JobRequest {
   daemonId: string;
   /** The product's version, for the manifest. */
@@ -12,8 +12,8 @@ export interface JobRequest {
   store: ObjectStore;
   journal: Journal;
   /**
-   * Settle only what earlier attempts left, then fail with this, unless one of them had finished: for a job
-   * that was ended before its next attempt.
+   * Only clean up after earlier attempts, then fail with this, unless one of them had finished: for a job that was
+   * terminated before its next attempt.
    */
   endAfterSettling?: Failure;
   /** Stops the job, which then throws the signal's reason. */

@@ -1,22 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { Failure } from '#common';
-import { type AttemptNotes, type OpenedSession, type ReportProgress, type StartedArchive } from '#contracts';
-
-/** What of a daemon's run outlives the process that runs it. */
-export interface Journal {
-  report: ReportProgress;
-  /** Of this attempt and of earlier ones. */
-  readonly notes: Readonly<AttemptNotes>;
-  /** Replaces some of the notes; durable once it resolves. Fails when a later attempt has begun. */
-  note(change: Partial<AttemptNotes>): Promise<void>;
-  /** Whether a later attempt has begun, because this one seemed dead: what it may have found is no longer ours. */
-  isOvertaken(): Promise<boolean>;
-}
+import type { Journal, OpenedSession, StartedArchive } from '#contracts';
 
 /**
- * The archives that attempts of a daemon began. What they noted may have passed through other hands: it names what is
- * to be deleted.
- * @throws Failure NOT_AUTHENTIC for a key that no backup of this daemon has
+ * The archives that attempts of a job started. Their keys are checked, because the job deletes these objects and the
+ * notes come from the queue.
+ * @throws Failure NOT_AUTHENTIC for a key that no backup of this job has
  */
 export function notedArchives(
   { notes }: Journal,
@@ -31,9 +20,9 @@ export function notedArchives(
 }
 
 /**
- * The sessions that attempts of a daemon opened. What they noted may have passed through other hands: it names whom to
- * end.
- * @throws Failure NOT_AUTHENTIC for a name that no session of this daemon has
+ * The sessions that attempts of a job opened. Their names are checked, because the job ends these sessions and the notes
+ * come from the queue.
+ * @throws Failure NOT_AUTHENTIC for a name that no session of this job has
  */
 export function notedSessions({ notes }: Journal, daemonId: string): readonly OpenedSession[] {
   const isOwn = (name: string) =>
@@ -46,21 +35,21 @@ function notOwn(daemonId: string, what: string): Failure {
   return new Failure(
     'NOT_AUTHENTIC',
     'permanent',
-    `The notes of job ${daemonId} name ${what}, which is not its own and stays as it is.`,
+    `The notes of job ${daemonId} name ${what}, which belongs to another job. snapshotd leaves it alone.`,
     {
-      hint: 'Check who may write to the queue, and whether S3_PREFIX was changed. Then start the job again.',
+      hint: 'Check who can write to the queue, and whether S3_PREFIX was changed. Then start the job again.',
     },
   );
 }
 
-/** Notes that an archive was begun, or the upload id of one that was. */
+/** Notes that an archive was started, or the id of its upload. */
 export function noteArchive(journal: Journal, archive: StartedArchive): Promise<void> {
   const others = journal.notes.archives.filter(({ key }) => key !== archive.key);
   return journal.note({ archives: [...others, archive] });
 }
 
 /**
- * A name for a session with the repository that no other one has, on record before the session is opened.
+ * Chooses a unique name for a session with the repository, and notes it before the session is opened.
  * @param what such as "backup 7"
  */
 export async function nameSession(journal: Journal, what: string): Promise<string> {
@@ -69,7 +58,7 @@ export async function nameSession(journal: Journal, what: string): Promise<strin
   return name;
 }
 
-/** Notes a session that is to be opened, or its transaction. */
+/** Notes a session that is about to be opened, or its transaction. */
 export function noteSession(journal: Journal, session: OpenedSession): Promise<void> {
   const others = journal.notes.sessions.filter(({ name }) => name !== session.name);
   return journal.note({ sessions: [...others, session] });

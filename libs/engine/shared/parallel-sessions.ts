@@ -1,3 +1,4 @@
+import { addAbortListener } from 'node:events';
 import {
   type Chunk,
   CHUNK_BYTES,
@@ -7,29 +8,28 @@ import {
   type Snapshot,
 } from '#postgres';
 
-/** In all parallelJobs: each lane locks every table, and PostgreSQL has room for some thousands of locks. */
+/** The most locks of all sessions together: each locks every table, and PostgreSQL has memory for some thousands. */
 const MAX_LOCKS = 5_000;
-/** Fewer chunks than this are not worth a session of their own. */
-const CHUNKS_PER_LANE = 4;
-/** Every lane locks and opens every table, which takes as long as to read so many bytes. */
+/** Fewer chunks than this are not worth another session. */
+const MIN_CHUNKS_PER_SESSION = 4;
+/** Locking and opening a table takes a session as long as reading this number of bytes. */
 const OPENING_BYTES = 32 * 1024;
 
 export interface ParallelSessionsOptions {
   url: string;
   applicationName: string;
-  /** The session whose transaction exported the snapshot; the first lane. */
+  /** The session whose transaction exported the snapshot. It reads, too. */
   leader: Session;
   snapshot: Snapshot;
-  /** How many lanes at most. */
+  /** The most sessions. */
   parallelJobs: number;
-  /** What there is to read. */
   chunks: Chunk[];
   signal: AbortSignal;
 }
 
 /**
- * Runs work on several sessions that see one instant: the leader, and others as far as they are of use and the
- * server lets them. All but the leader are closed at the end, at once when the signal says so.
+ * Runs work on several sessions that see one instant: the leader, and as many others as are useful and the server
+ * accepts. All but the leader are closed at the end, and immediately when the signal is aborted.
  */
 export async function withParallelSessions<Result>(
   { url, applicationName, leader, snapshot, parallelJobs, chunks, signal }: ParallelSessionsOptions,
@@ -41,11 +41,10 @@ export async function withParallelSessions<Result>(
     Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)),
   );
   const sessions = [leader];
-  const drop = () => sessions.slice(1).forEach((session) => session.destroy());
-  signal.addEventListener('abort', drop, { once: true });
+  using _listener = addAbortListener(signal, () => sessions.slice(1).forEach((session) => session.destroy()));
   try {
-    for (let lane = 2; lane <= useful; lane++) {
-      const session = await openParallelSession({ url, applicationName, leader, signal }, lane);
+    for (let number = 2; number <= useful; number++) {
+      const session = await openParallelSession({ url, applicationName, leader, signal }, number);
       if (session === undefined) break;
       sessions.push(session);
       if (!(await joinSnapshot(session, snapshot))) {
@@ -56,12 +55,11 @@ export async function withParallelSessions<Result>(
     }
     return await work(sessions);
   } finally {
-    signal.removeEventListener('abort', drop);
     await Promise.all(sessions.slice(1).map((session) => session.close()));
   }
 }
 
-/** Opens one of several sessions of a daemon. @returns undefined when the server lets in no more */
+/** Opens a further session of a job. @returns undefined if the server has no connection left */
 export async function openParallelSession(
   {
     url,
@@ -69,9 +67,9 @@ export async function openParallelSession(
     leader,
     signal,
   }: Pick<ParallelSessionsOptions, 'url' | 'applicationName' | 'leader' | 'signal'>,
-  lane: number,
+  number: number,
 ): Promise<Session | undefined> {
-  const name = `${applicationName} lane ${lane}`;
+  const name = `${applicationName} session ${number}`;
   try {
     return await Session.open(url, { applicationName: name, signal, beside: leader });
   } catch (error) {
@@ -80,7 +78,7 @@ export async function openParallelSession(
   }
 }
 
-/** How many sessions can share the reading: what one COPY reads, no other session can. */
+/** The number of sessions that can share the reading: sessions cannot share one COPY. */
 function usefulSessions(chunks: Chunk[]): number {
   const worths = chunks.map(({ table, blocks }) =>
     blocks !== undefined ? 1 : Math.max(0, table.bytes - OPENING_BYTES) / CHUNK_BYTES,
@@ -88,5 +86,5 @@ function usefulSessions(chunks: Chunk[]): number {
   const all = worths.reduce((sum, worth) => sum + worth, 0);
   const largest = worths.reduce((most, worth) => Math.max(most, worth), 0);
   if (largest === 0) return 1;
-  return Math.min(Math.ceil(all / largest), 1 + Math.floor((all - largest) / CHUNKS_PER_LANE));
+  return Math.min(Math.ceil(all / largest), 1 + Math.floor((all - largest) / MIN_CHUNKS_PER_SESSION));
 }

@@ -1,20 +1,27 @@
+import { addAbortListener } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Secret } from '#config';
-import { Failure, retry, runTaskGroup } from '#common';
-import { type DatabaseIdentity } from '#contracts';
-import { expectOwnBackends, type LockMode, Observer, Session, takeRepositoryLock } from '#postgres';
+import { displayDatabase, Failure, isSameDatabase, retry, runTaskGroup } from '#common';
+import type { DatabaseIdentity } from '#contracts';
+import {
+  databaseIdentity,
+  expectOwnBackend,
+  type LockMode,
+  Observer,
+  Session,
+  takeRepositoryLock,
+} from '#postgres';
 import type { RowProgress } from './row-progress.js';
-import { expectDatabase } from './same-database.js';
 
 /** The database that is backed up and restored. */
 export interface Repository {
   url: Secret;
   schemas: string[];
-  /** For how long a server that is away, or that starts, is waited for: milliseconds. */
+  /** How long to retry while the server is unreachable or starting: milliseconds. */
   retryForMs: number;
-  /** The database that the URL must lead to; whichever it is when missing. */
+  /** The database that the URL must lead to; missing for any. */
   identity?: DatabaseIdentity;
-  /** For how long a session that is none of our jobs may hold the repository lock: milliseconds. */
+  /** How long to wait for the repository lock if no job of snapshotd holds it: milliseconds. */
   lockTimeoutMs: number;
 }
 
@@ -27,7 +34,7 @@ export interface RepositorySessionOptions {
 }
 
 /**
- * Opens a session with the repository. Only this is tried again here: what a session did is lost with it.
+ * Opens a session with the repository. Retries only this: the work of a session is lost with its connection.
  * @throws Failure, or the signal's reason
  */
 export function openSession({
@@ -59,7 +66,19 @@ export function openSession({
   });
 }
 
-/** Opens the session that a job works on. A server that is away is waited for once, and not in further attempts. */
+/** Refuses a connection to any other database than the expected one. @throws Failure REPOSITORY_ELSEWHERE */
+async function expectDatabase(session: Session, expected: DatabaseIdentity): Promise<void> {
+  const here = await databaseIdentity(session);
+  if (isSameDatabase(here, expected) !== false) return;
+  throw new Failure(
+    'REPOSITORY_ELSEWHERE',
+    'permanent',
+    `REPOSITORY_URL leads to ${displayDatabase(here)}, and the repository is ${displayDatabase(expected)}.`,
+    { hint: 'Correct REPOSITORY_URL, or accept this database as the repository.' },
+  );
+}
+
+/** Opens the session that a job works on. Only one attempt of the job waits for an unreachable server. */
 async function openWorkingSession(options: RepositorySessionOptions): Promise<Session> {
   const { retryForMs } = options.repository;
   try {
@@ -67,24 +86,24 @@ async function openWorkingSession(options: RepositorySessionOptions): Promise<Se
   } catch (error) {
     if (!(error instanceof Failure) || error.code !== 'DATABASE_UNREACHABLE' || retryForMs === 0) throw error;
     const { code, message, hint = '' } = error;
-    const tried = `${message} It was tried for ${retryForMs / 1_000} seconds (RETRY_SECONDS).`;
+    const tried = `${message} snapshotd retried for ${retryForMs / 1_000} seconds (RETRY_SECONDS).`;
     throw new Failure(code, 'permanent', tried, { hint, cause: error });
   }
 }
 
 interface WorkOptions extends RepositorySessionOptions {
-  /** How the repository lock is taken before the work begins, and held until it ends; missing if the caller holds it. */
+  /** The mode of the repository lock that the session holds during the work; missing if the caller holds the lock. */
   lock?: LockMode | undefined;
 }
 
 type Work<Result> = (session: Session, signal: AbortSignal, observer: Observer) => Promise<Result>;
 
-/** How soon a session is opened again that was cut while it waited for the lock. */
-const OPEN_AGAIN_AFTER_MS = 1_000;
+/** The pause before a session that was cut while it waited for the lock is opened again. */
+const REOPEN_AFTER_MS = 1_000;
 
 /**
- * Runs work on a session with the repository, once it has the repository lock. A session that only waits for the lock
- * has nothing to lose: if it is cut, as by a proxy, another one goes on waiting, and no attempt of the job is spent.
+ * Runs work on a session with the repository that holds the repository lock. If a proxy cuts a session that only waits
+ * for the lock, another session continues to wait, so that the job loses no attempt.
  * @throws Failure REPOSITORY_BUSY, PostgreSQL's; the signal's reason
  */
 export async function withRepositorySession<Result>(
@@ -104,15 +123,15 @@ export async function withRepositorySession<Result>(
     } catch (error) {
       const isCut = error instanceof Failure && error.code === 'DATABASE_CONNECTION_LOST';
       if (!isWaiting || !isCut || options.signal.aborted) throw error;
-      progress.say(`Connecting again, to wait for the repository lock: ${error.message}`);
-      await sleep(OPEN_AGAIN_AFTER_MS, undefined, { signal: options.signal }).catch(() => undefined);
+      progress.say(`Reconnecting to wait for the repository lock: ${error.message}`);
+      await sleep(REOPEN_AFTER_MS, undefined, { signal: options.signal }).catch(() => undefined);
     }
   }
 }
 
 /**
- * Runs work on a session with the repository, while a second connection watches it: tells its progress, and
- * stops what the server does when the signal says so. Whatever was not committed is rolled back at the end.
+ * Runs work on a session with the repository. A second connection reports its progress, and cancels its statements when
+ * the signal is aborted. Uncommitted work is rolled back at the end.
  */
 async function onOneSession<Result>(options: RepositorySessionOptions, work: Work<Result>): Promise<Result> {
   const { repository, applicationName, progress, signal } = options;
@@ -126,19 +145,19 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
     });
     const watching = new AbortController();
     const [result] = await runTaskGroup(signal, [
-      async (signal) => {
+      async (stopped) => {
         try {
-          return await stopping(session, observer, signal, async () => {
-            await expectOwnBackends(session, observer);
-            return work(session, signal, observer);
+          return await stopping(session, observer, stopped, async () => {
+            await expectOwnBackend(session.client, repository.url.reveal(), 'REPOSITORY_URL');
+            return work(session, stopped, observer);
           });
         } finally {
           watching.abort();
-          // A question that a silent server does not answer ends with its connection.
+          // Closing the connection also ends a query that a silent server does not answer.
           await observer.close();
         }
       },
-      (signal) => progress.watch(observer, session.pid, AbortSignal.any([signal, watching.signal])),
+      (stopped) => progress.watch(observer, session.pid, AbortSignal.any([stopped, watching.signal])),
     ]);
     return result;
   } finally {
@@ -146,7 +165,7 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
   }
 }
 
-/** Waits for the repository lock, saying who holds it, and holds it until the session ends. */
+/** Waits for the repository lock and reports its holders. The session holds it until it ends. */
 async function lockRepository(
   session: Session,
   mode: LockMode,
@@ -162,8 +181,8 @@ async function lockRepository(
 }
 
 /**
- * Sees to it that the server stops too when the signal says so: a statement that waits for a lock would not
- * notice for hours that nobody waits for it any more.
+ * Cancels the session's statements when the signal is aborted. Otherwise a statement that waits for a lock could occupy
+ * the server for hours.
  */
 async function stopping<Result>(
   session: Session,
@@ -172,14 +191,12 @@ async function stopping<Result>(
   work: () => Promise<Result>,
 ): Promise<Result> {
   const settled = new AbortController();
-  const stop = () => void cancelUntil(settled.signal, session, observer);
-  signal.addEventListener('abort', stop, { once: true });
+  using _listener = addAbortListener(signal, () => void cancelUntil(settled.signal, session, observer));
   try {
     signal.throwIfAborted();
     return await work();
   } finally {
     settled.abort();
-    signal.removeEventListener('abort', stop);
   }
 }
 
@@ -187,8 +204,8 @@ const CANCEL_EVERY_MS = 200;
 const DROP_AFTER_MS = 1_000;
 
 /**
- * Cancels the session's statements again and again, since one cancel may fall between two of them. A server
- * that does not react is left alone: both connections are dropped.
+ * Cancels the session's statements repeatedly, because one cancel may fall between two statements. If the server does
+ * not react, both connections are dropped.
  */
 async function cancelUntil(settled: AbortSignal, session: Session, observer: Observer): Promise<void> {
   const drop = setTimeout(() => {
@@ -197,7 +214,7 @@ async function cancelUntil(settled: AbortSignal, session: Session, observer: Obs
   }, DROP_AFTER_MS);
   settled.addEventListener('abort', () => clearTimeout(drop), { once: true });
   while (!settled.aborted) {
-    // An observer that fails is dropped with the session, a moment later.
+    // A failed observer is dropped with the session.
     await observer.cancel(session.pid).catch(() => undefined);
     await sleep(CANCEL_EVERY_MS, undefined, { signal: settled }).catch(() => undefined);
   }

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure } from '#common';
-import { progressTotal, type ReportProgress } from '#contracts';
+import { Failure, progressTotal } from '#common';
+import type { ReportProgress } from '#contracts';
 import type { Observer } from '#postgres';
 
 const LOOK_EVERY_MS = 500;
 
 /**
- * Turns what the server knows about the running COPY, and what the command tags said of the finished ones,
- * into a daemon's progress.
+ * Reports a job's progress: the rows of finished COPY statements by their command tags, and of the running one as the
+ * server counts them.
  */
 export class RowProgress {
   private message = '';
@@ -17,44 +17,43 @@ export class RowProgress {
   private rowsExpected = 0;
 
   /**
-   * @param asksServer whether the rows of a running COPY are to be asked for; of one that is counted as it passes,
-   * they are known
+   * @param asksServer whether to query the rows of a running COPY; false if the caller counts them
    */
   constructor(
     private readonly report: ReportProgress,
     private readonly asksServer = true,
   ) {}
 
-  /** Says what is being done now. */
+  /** Reports the current step. */
   say(message: string): void {
     this.message = message;
-    this.tell(0);
+    this.send(0);
   }
 
   expect(rows: number): void {
     this.rowsExpected = rows;
   }
 
-  /** Tells how far the present entry is, for work that the server does not see. */
+  /** Reports the rows of the current entry, for work that the server does not see. */
   inside(rows: number): void {
     this.rowsInside = rows;
-    this.tell(0);
+    this.send(0);
   }
 
-  /** Counts what is finished: a COPY by its command tag, or an entry. */
+  /** Counts the rows of a finished COPY or entry. */
   add(rows: number): void {
     this.rowsDone += rows;
     this.rowsInside = 0;
-    this.tell(0);
+    this.send(0);
   }
 
-  /** All rows are there: from now on the total is exact. */
+  /** Reports a step after the last row: from now on the total is exact. */
   allRows(message: string): void {
     this.rowsExpected = this.rowsDone;
     this.say(message);
   }
 
-  /** Looks at a backend until the signal stops it: tells its rows and whom it waits for. */
+  /** Reports the rows of a backend, and the sessions that it waits for, until the signal is aborted. */
   async watch(observer: Observer, pid: number, signal: AbortSignal): Promise<void> {
     for (;;) {
       await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
@@ -66,19 +65,19 @@ export class RowProgress {
         waitsFor = await observer.waitingFor(pid);
         inFlight = this.asksServer ? await observer.rowsInFlight(pid) : 0;
       } catch (error) {
-        // The work needs nobody who looks at it. What ails the server, the work itself will meet.
+        // Progress is not essential. A fault of the server also reaches the work itself.
         if (error instanceof Failure && error.persistence === 'transient') continue;
         throw error;
       }
       if (signal.aborted) return;
-      // A COPY that ended meanwhile is counted already.
+      // A COPY that ended meanwhile is already counted.
       if (this.rowsDone !== before) continue;
-      if (waitsFor === undefined) this.tell(inFlight);
-      else this.tell(inFlight, `Waiting for ${waitsFor}`);
+      if (waitsFor === undefined) this.send(inFlight);
+      else this.send(inFlight, `Waiting for ${waitsFor}`);
     }
   }
 
-  /** Says nothing while something else tells its own progress. */
+  /** Reports nothing while the work reports its own progress. */
   async silently<Result>(work: () => Promise<Result>): Promise<Result> {
     this.silent = true;
     try {
@@ -88,7 +87,7 @@ export class RowProgress {
     }
   }
 
-  private tell(inFlight: number, message = this.message): void {
+  private send(inFlight: number, message = this.message): void {
     if (this.silent) return;
     const current = this.rowsDone + this.rowsInside + inFlight;
     this.report({ message, current, total: progressTotal(Math.max(this.rowsExpected, current)) });

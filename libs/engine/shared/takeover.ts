@@ -6,9 +6,9 @@ import { openSession } from './repository-session.js';
 import type { RowProgress } from './row-progress.js';
 
 /**
- * Ends the sessions of earlier attempts of the same daemon, in case a worker only seemed dead: it must not write
- * any more, and its locks would keep others out for as long as it is frozen.
- * @returns the one that had committed its transaction, if any
+ * Ends the sessions of earlier attempts of the same job, in case their worker only seemed dead: it must stop writing, and
+ * release its locks.
+ * @returns the session that has committed its transaction, if any
  */
 export async function endSessionsOfEarlierAttempts(
   {
@@ -21,7 +21,7 @@ export async function endSessionsOfEarlierAttempts(
 ): Promise<OpenedSession | undefined> {
   const sessions = notedSessions(journal, daemonId);
   if (sessions.length === 0) return undefined;
-  progress.say('Asking PostgreSQL how an earlier attempt ended');
+  progress.say('Checking the outcome of an earlier attempt');
   const session = await openSession({ repository, applicationName: 'snapshotd takeover', progress, signal });
   try {
     for (const earlier of sessions) {

@@ -18,7 +18,7 @@ test.each([
   [true, 'what a listing shows of it', { versionId: undefined }],
   [true, 'one that was touched', { modifiedOn: 2 }],
   [false, 'another ETag', { etag: '"abc-3"' }],
-  [false, 'a weak ETag, which does not tell bytes apart', { etag: 'W/"abc-2"' }],
+  [false, 'a weak ETag, which does not identify bytes', { etag: 'W/"abc-2"' }],
   [false, 'no ETag', { etag: undefined }],
   [false, 'another version', { versionId: 'v2' }],
   [false, 'no version', { versionId: null }],

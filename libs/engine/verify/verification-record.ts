@@ -4,36 +4,36 @@ import { z } from 'zod';
 import type { Keys } from '#keys';
 import { type ListedObject, MOST_KEY_BYTES, type ObjectStore } from '#storage';
 
-/** More than any honest record has: bytes. */
+/** Longer records are ignored. */
 const MAX_RECORD_BYTES = 64 * 1024;
 
 const recordSchema = z.strictObject({
   archive: z.string(),
-  /** Whether it could be restored here and then: it was whole, and it fitted the repository. */
+  /** Whether the archive could be restored at that time: it was complete and matched the repository. */
   restorable: z.boolean(),
-  /** Why not, in one line. */
+  /** The reason if not, in one line. */
   reason: z.string().optional(),
-  /** Whether its rows were loaded, or read and checked only. */
+  /** Whether its rows were loaded, too, and not only read and checked. */
   restoreDrill: z.boolean(),
   entities: z.number().optional(),
   daemonId: z.string(),
   verifiedAt: z.iso.datetime(),
-  /** Of the object that was read, as are the next two. */
+  /** The ETag, version and length are those of the object that was read. */
   etag: z.string().nullable(),
-  /** Null in a bucket without versions. */
+  /** Null in a bucket without versioning. */
   versionId: z.string().nullable(),
   bytes: z.int(),
-  /** Proves that a worker wrote all of this. */
+  /** Authenticates the record: a worker has signed it. */
   code: z.string(),
 });
 
-/** What is kept beside an archive as `<key>.verified.json`. */
+/** The record beside an archive, `<key>.verified.json`. */
 export type VerificationRecord = z.infer<typeof recordSchema>;
 
-/** What a verification found. */
+/** The outcome of a verification. */
 export type VerificationFacts = Omit<VerificationRecord, 'archive' | 'etag' | 'versionId' | 'bytes' | 'code'>;
 
-/** The record of what a verification of an object found. */
+/** Signs the outcome of an object's verification. */
 export function verificationRecord(
   keys: Keys,
   { key, etag, versionId, bytes }: ListedObject,
@@ -45,8 +45,8 @@ export function verificationRecord(
 }
 
 /**
- * Whether a record is of this very object. One that was replaced, by equal bytes even, or damaged, is another one; a
- * listing does not tell versions apart.
+ * Whether a record belongs to this object. An object that was replaced, even by equal bytes, is another one. Listings
+ * show no versions.
  */
 export function isRecordOf(
   record: VerificationRecord,
@@ -62,14 +62,14 @@ export function isRecordOf(
   );
 }
 
-/** Some stores and some of their calls leave the quotes out. A weak ETag does not tell bytes apart. */
+/** Removes the quotes, which some stores omit. @returns undefined for a weak ETag, which does not identify bytes */
 function strongTag(etag: string | null | undefined): string | undefined {
   return etag?.startsWith('W/') === false ? etag.replaceAll('"', '') : undefined;
 }
 
 /**
- * Where the result of an archive's last verification is kept: beside it, and where no key may be that long, under a
- * shorter name with a digest of the archive's. No archive's own name has a `~`.
+ * The key of the record of an archive's last verification. If that key would be too long, it contains a digest of the
+ * archive's key instead, after a `~`, which names of archives never contain.
  */
 export function verificationKey(archiveKey: string): string {
   const key = `${archiveKey}.verified.json`;
@@ -79,8 +79,8 @@ export function verificationKey(archiveKey: string): string {
 }
 
 /**
- * Reads the record of a verification where it lies.
- * @returns undefined unless a worker has written it. @throws Failure STORE_*
+ * Reads the record of a verification.
+ * @returns undefined unless a worker has signed it. @throws Failure STORE_*
  */
 export async function readVerification(
   store: ObjectStore,
@@ -94,9 +94,18 @@ export async function readVerification(
   try {
     record = recordSchema.safeParse(JSON.parse(text)).data;
   } catch {
-    return undefined; // No JSON.
+    return undefined; // Not JSON.
   }
   if (record === undefined) return undefined;
   const { code, ...facts } = record;
   return keys.verify('verification record', facts, code) ? record : undefined;
+}
+
+/**
+ * Deletes an archive and its verification record. The archive goes last, so that a second call completes a failed one.
+ * @throws Failure STORE_*
+ */
+export async function deleteArchive(store: ObjectStore, key: string, signal: AbortSignal): Promise<void> {
+  await store.delete(verificationKey(key), signal);
+  await store.delete(key, signal);
 }

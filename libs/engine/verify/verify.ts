@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { openArchive, type OpenArchive } from '#archive';
-import { type ErrorCode, errorSentence, Failure } from '#common';
-import { progressTotal } from '#contracts';
+import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
   adviseOnLocks,
@@ -19,23 +18,24 @@ import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
-import { findStored } from '../shared/open-stored.js';
+import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { expectSameDatabase, type Provenance } from '../shared/same-database.js';
+import { firstWarnings } from './first-warnings.js';
+import { warnOfNewConditions } from './new-conditions.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
   /** The archive's key. */
   key: string;
-  /** Sign the result. */
+  /** Keys that sign the record. */
   keys: Keys;
-  /** Whether tables that the archive does not hold may be there, as a restore could be told. */
+  /** Accept tables that the archive does not hold, as the restore option does. */
   allowExtraTables: boolean;
-  /** Whether event triggers may fire, as a restore could be told. */
+  /** Accept that event triggers fire, as the restore option does. */
   fireEventTriggers: boolean;
-  /** Load the rows into scratch tables as well. */
+  /** Also load the rows into scratch tables. */
   restoreDrill: boolean;
 }
 
@@ -43,14 +43,14 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
-  /** What may hinder a restore and only a restore or a drill shows. */
+  /** Possible obstacles to a restore that only a restore or a drill proves. */
   warnings: string[];
 }
 
 /**
- * Reads a whole archive and checks all that a restore would check, and that it fits the repository, without
- * changing the repository. Keeps the result beside the archive.
- * @throws Failure saying what is wrong, or the signal's reason
+ * Reads a whole archive and checks everything that a restore checks, without changing the repository. Stores the outcome
+ * beside the archive.
+ * @throws Failure that names the fault, or the signal's reason
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal } = request;
@@ -62,23 +62,22 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     const archive = await openArchive(store.openListed(object, signal));
     const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
-    await keep(request, object, { restorable: true, entities });
+    await storeOutcome(request, object, { restorable: true, entities });
     return { entities, bytes: object.bytes, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    // Damage, definitions that differ, and rows that PostgreSQL refuses say something of the archive; a network that is
-    // away does not.
-    if (error instanceof Failure && (OF_THE_ARCHIVE.test(error.code) || isRefusal(error)))
-      await keep(request, object, { restorable: false, reason: errorSentence(error) });
+    // Damage, differing definitions and rows that PostgreSQL refuses are faults of the archive. Network errors are not.
+    if (error instanceof Failure && (ARCHIVE_FAULTS.test(error.code) || isRefusal(error)))
+      await storeOutcome(request, object, { restorable: false, reason: errorSentence(error) });
     throw error;
   }
 }
 
-/** What is wrong with the archive, or with its rows in this database. */
-const OF_THE_ARCHIVE = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
+/** Faults of the archive, or of its rows in this database. */
+const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 
-/** What is wrong with the worker's role, and says nothing of the archive. */
-const OF_THE_ROLE: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
+/** Faults of the worker's role, which do not concern the archive. */
+const ROLE_FAULTS: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
 /** @returns warnings */
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<string[]> {
@@ -86,34 +85,36 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   const progress = new RowProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
-  // Shared, as a backup takes it: a restore that comes meanwhile waits and says so.
+  // Shared, as in a backup: a restore meanwhile waits and reports it.
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
-  return withRepositorySession(sessionOptions, async (session, signal) => {
+  return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
     const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { tables, sequences } = await planRestore(session, archive.manifest, options);
+      const { archived, tables, sequences } = await planRestore(session, archive.manifest, options);
       warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
+      if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
-      if (!(error instanceof Failure) || !OF_THE_ROLE.includes(error.code)) throw error;
+      if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
       lacking = error;
     }
-    if (restoreDrill && lacking === undefined) await drill(session, archive, options, progress, signal);
-    else await readRows(archive, progress, signal);
-    // No restore reads them: they are for people, on the day when the database is gone.
+    if (restoreDrill && lacking === undefined)
+      warnings.push(...(await drill(session, archive, options, progress, ended)));
+    else await readRows(archive, progress, ended);
+    // Restores do not read the schema definitions. They are for recovering a lost database.
     if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], signal);
+      await readToEnd(archive, [archive.manifest.definitions], ended);
     if (lacking !== undefined)
-      throw lacking.and('The archive itself was read: it is whole, and fits the tables here.');
-    progress.allRows('Keeping the result');
+      throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
+    progress.allRows('Storing the outcome');
     return warnings;
   });
 }
 
-/** Reads all rows: every entry's length and checksums are held against the manifest on the way. */
+/** Reads all rows, and checks the length and checksums of each entry against the manifest. */
 async function readRows(archive: OpenArchive, progress: RowProgress, signal: AbortSignal): Promise<void> {
   const entries = archive.manifest.tables.flatMap((table) => table.entries);
   await readToEnd(archive, entries, signal, (entry, bytes) => {
@@ -124,8 +125,9 @@ async function readRows(archive: OpenArchive, progress: RowProgress, signal: Abo
 }
 
 /**
- * Restores everything into copies of the live tables, in schemas that no other session ever sees: all is one
- * transaction that is rolled back, by us or by a crash.
+ * Restores everything into scratch tables in one transaction that is always rolled back, so that no other session ever
+ * sees them.
+ * @returns warnings
  */
 async function drill(
   session: Session,
@@ -133,7 +135,7 @@ async function drill(
   planOptions: RestorePlanOptions,
   progress: RowProgress,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
     archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
@@ -142,7 +144,7 @@ async function drill(
   try {
     const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
     const plan = await planRestore(session, archive.manifest, options);
-    // Of domains, which the live tables share. All of it is rolled back.
+    // These belong to domains, which the live tables share. The rollback reinstates them.
     const suspensions = plan.suspensions.map(({ what, relation, owned, suspend }) => ({
       what,
       relation,
@@ -152,23 +154,29 @@ async function drill(
     }));
     const advise = await adviseOnLocks(session, touchedTables(plan), 0);
     await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
-    progress.allRows('Looking for violated foreign keys');
-    const violated = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
-    if (violated !== undefined) throw danglingKey(violated);
-    progress.allRows('Looking for violated checks');
-    const check = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (check !== undefined) {
-      const { what, isBounds, failure } = check;
+    progress.allRows('Checking foreign keys');
+    const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
+    if (keys.violated !== undefined) throw danglingKey(keys.violated);
+    progress.allRows('Checking check constraints');
+    const checks = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
+    if (checks.violated !== undefined) {
+      const { what, isBounds, failure } = checks.violated;
       if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
       throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
     }
+    return firstWarnings(
+      [...keys.untried, ...checks.untried].map(
+        (what) => `The drill did not hold the archived rows against ${what}`,
+      ),
+      (more) => `Nor did it against ${more} more keys, checks or bounds.`,
+    );
   } finally {
     await session.query('ROLLBACK').catch(() => session.destroy());
   }
 }
 
-/** Keeps the result, unless a later attempt has begun: what that one finds is not to be replaced by what this one found before. */
-async function keep(
+/** Stores the outcome, unless a later attempt has started, whose outcome is newer. */
+async function storeOutcome(
   request: VerifyRequest,
   object: ListedObject,
   result: Pick<VerificationFacts, 'restorable' | 'reason' | 'entities'>,

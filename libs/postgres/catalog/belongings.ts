@@ -1,32 +1,27 @@
-import { displayTable } from '../connection/identifiers.js';
-import type { Omission } from './omissions.js';
+import { displayTable, type Relation } from '../connection/identifiers.js';
+import type { Omission } from './omission.js';
 import type { Session } from '../connection/session.js';
 import { ROWS_PER_BLOCK } from './tables.js';
-
-interface Relation {
-  schema: string;
-  name: string;
-}
 
 /** Why the backup of some schemas does not hold a relation. */
 const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
 
-/** Partitions or children of one table in one schema that are named one by one. A table may have thousands. */
+/** Partitions or children of a table in one schema that are listed by name. A table may have thousands. */
 const NAMED = 20;
 
-/** The tables of the schemas $1, which may have partitions and children in others. */
+/** SQL: the tables of the schemas $1, which may have partitions and children in others. */
 const LISTED = `SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE n.nspname = ANY ($1) AND c.relkind IN ('r', 'p')`;
 
-/** SQL: the names of the tables whose OIDs are aggregated. */
+/** SQL: the names of the tables whose OIDs are aggregated, as JSON. */
 function names(oid: string): string {
   return `(SELECT json_agg(json_build_object('schema', m.nspname, 'name', o.relname) ORDER BY m.nspname, o.relname)
              FROM unnest(array_agg(DISTINCT ${oid})) AS above (oid) JOIN pg_class o ON o.oid = above.oid JOIN pg_namespace m ON m.oid = o.relnamespace)`;
 }
 
 /**
- * Names what belongs to tables of these schemas and lies in other schemas, so that a backup of these schemas does not
- * hold it: partitions and inheritance children, sequences, and tables that foreign keys refer to.
+ * Lists objects in other schemas that belong to tables of these schemas, so that a backup of these schemas omits them:
+ * partitions and inheritance children, sequences, and tables that foreign keys refer to.
  */
 export async function listBelongings(session: Session, schemas: string[]): Promise<Omission[]> {
   return [
@@ -78,8 +73,8 @@ async function listChildren(session: Session, schemas: string[]): Promise<Omissi
 }
 
 /**
- * Names the tables of these schemas that inherit from the given ones, at any remove, and are not among them. To choose
- * a table is to choose its own rows, as for pg_dump.
+ * Lists the tables of these schemas that inherit from the given ones, directly or not, and are not among them, for
+ * messages. To choose a table does not choose its children's rows, as with pg_dump.
  */
 export async function listChildrenNotChosen(
   session: Session,
@@ -145,7 +140,7 @@ async function listReferenced(session: Session, schemas: string[]): Promise<Omis
       GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
     [schemas],
   );
-  // A restore finds the rows there or fails, so that it lacks nothing.
+  // Without `of`: a restore finds the rows or fails, so it lacks nothing.
   return referenced.map(({ of, ...table }) => ({
     what: `${displayTable(table)}, to which ${of.map(displayTable).join(', ')} refers`,
     why: `foreign keys need its rows: ${ELSEWHERE}`,

@@ -1,39 +1,26 @@
+import { COLUMN_TYPES } from './column-types.js';
 import { reached } from './ordering.js';
 import type { Session } from '../connection/session.js';
 
-/** Something of a table that calls functions in SQL or a procedural language, which may read other tables. */
+/** An expression of a table that calls functions in SQL or a procedural language, which may read other tables. */
 export interface CodeUse {
-  /** The table, by its OID. */
+  /** The table's OID. */
   relation: number;
-  /** What calls them: a stored generated column, the partition key above, an index, a check, or a domain's check. */
+  /** A stored generated column, the partition key of a table above, an index, a check, or a domain's check. */
   kind: 'generated' | 'partition' | 'index' | 'check' | 'domain';
-  /** The index or the constraint, by its OID. */
+  /** The OID of the index or constraint. */
   id: number;
-  /** The generated column. */
+  /** The generated column's name. */
   column: string | null;
-  /** By their OIDs. */
+  /** The functions' OIDs. */
   functions: number[];
 }
 
-/** Types that a table's columns are made of, through arrays, composites, domains and ranges. A query's recursive part. */
-export const COLUMN_TYPES = `types (relation, oid) AS (
-       SELECT attrelid, atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped
-       UNION
-       SELECT types.relation, part.oid
-         FROM types JOIN pg_type t ON t.oid = types.oid
-         CROSS JOIN LATERAL (
-           SELECT t.typelem UNION ALL SELECT t.typbasetype
-           UNION ALL SELECT a.atttypid FROM pg_attribute a
-                      WHERE a.attrelid = t.typrelid AND t.typrelid <> 0 AND a.attnum > 0 AND NOT a.attisdropped
-           UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-         ) AS part (oid)
-        WHERE part.oid <> 0)`;
-
-/** The tables and all that they inherit from. A query's recursive part. */
+/** SQL, a recursive part of WITH: `parents` has the OIDs of the tables $1 and of all tables that they inherit from. */
 export const TABLES_AND_PARENTS = `parents (oid) AS (
        SELECT unnest($1::oid[]) UNION SELECT i.inhparent FROM parents JOIN pg_inherits i ON i.inhrelid = parents.oid)`;
 
-/** Lists what of these tables, and of the tables that they inherit from, calls functions of users while rows are loaded. */
+/** Lists the expressions of these tables and of their parents that call functions of users while rows are loaded. */
 export function listCodeUses(session: Session, tables: { oid: number }[]): Promise<CodeUse[]> {
   return session.query<CodeUse>(
     `WITH RECURSIVE ${COLUMN_TYPES}, ${TABLES_AND_PARENTS},
@@ -82,12 +69,12 @@ interface CodeFunction {
   body: string;
 }
 
-/** Words after which a body reads something, or runs a text that may. */
+/** Words before a table that a body reads, or before a call that may read one. */
 const READING = /\b(from|join|table|execute|perform|call)\b/;
 
 /**
- * What functions may read, as far as their bodies tell: a name that a body puts together at run time is not found, and a
- * word that only looks like a name is.
+ * Finds the tables that functions may read, by the words of their bodies. It misses names that a body composes at run
+ * time, and includes words that only look like names.
  */
 export class FunctionBodies {
   private constructor(
@@ -95,6 +82,7 @@ export class FunctionBodies {
     private readonly byName: Map<string, CodeFunction[]>,
   ) {}
 
+  /** Reads the bodies of all functions that are not PostgreSQL's own. */
   static async read(session: Session): Promise<FunctionBodies> {
     const rows = await session.query<CodeFunction>(
       `SELECT p.oid::int8::float8 AS oid, p.proname AS name, l.lanname AS language,
@@ -107,14 +95,14 @@ export class FunctionBodies {
     return new FunctionBodies(new Map(rows.map((row) => [row.oid, row])), byName);
   }
 
-  /** Whether one of these functions, or of those that they call, may read a table. */
+  /** Whether one of these functions, or a function that they call, may read a table. */
   mayRead(functions: number[]): boolean {
     return this.called(functions).some(
       ({ language, body }) => !['sql', 'plpgsql'].includes(language) || READING.test(body),
     );
   }
 
-  /** Those of these tables that the functions, or those that they call, may read. */
+  /** Returns those of the tables that the functions, or the functions that they call, may read. */
   tablesRead<Table extends { name: string }>(functions: number[], tables: Table[]): Table[] {
     const bodies = this.called(functions).filter(({ body }) => READING.test(body));
     const words = new Set(bodies.flatMap(({ body }) => wordsOf(body)));
@@ -130,7 +118,7 @@ export class FunctionBodies {
   }
 }
 
-/** Those of these uses whose functions may read tables. */
+/** Returns the uses whose functions may read tables. */
 export async function usesThatRead(session: Session, uses: CodeUse[]): Promise<CodeUse[]> {
   if (uses.length === 0) return [];
   const bodies = await FunctionBodies.read(session);

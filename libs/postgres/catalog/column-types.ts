@@ -1,36 +1,36 @@
 import type { Session } from '../connection/session.js';
 
-/** What the text of a value means where its type is not one of PostgreSQL's own. */
+/** The definition of a type that is not PostgreSQL's own: it decides what a value's text means. */
 export interface TypeDefinition {
   /** As format_type shows it, with an empty search_path: "s.address". */
   type: string;
   kind: 'composite' | 'domain' | 'enum' | 'range' | 'multirange';
-  /** A composite's attributes in their order; otherwise the one type that it is made of. */
+  /** A composite's attributes in their order; otherwise the one type that this type is made of. */
   parts: TypePart[];
-  /** An enum's, in their order. */
+  /** An enum's labels in their order. */
   labels: string[];
 }
 
 export interface TypePart {
-  /** A composite's attribute; what else it is is said by the type's kind. */
+  /** The name of a composite's attribute; for other kinds the part's role, such as "subtype". */
   name: string;
   type: string;
-  /** Where it is not the part's own: as SQL names it. */
+  /** The quoted collation, if it is not the default of the part's type. */
   collation: string | null;
-  /** What else makes a range: its operator class and the function that brings it into its canonical form. */
+  /** A range's operator class and canonical function. */
   with: string[];
 }
 
-/** SQL: the types of all columns of the tables $1. */
-const COLUMNS =
-  'SELECT atttypid FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped';
-
-/** SQL: `used` has the OIDs of these types and of all that they are made of, through arrays, domains, composites and ranges. */
-export const usedTypes = (types = COLUMNS) => `used (oid) AS (
-       ${types}
+/**
+ * SQL, a recursive part of WITH: `types` has the OIDs of the types of columns and of the types that they are made of,
+ * through arrays, domains, composites and ranges.
+ * @param columns a query for relations and types
+ */
+const typesOf = (columns: string) => `types (relation, oid) AS (
+       ${columns}
        UNION
-       SELECT part.oid
-         FROM used JOIN pg_type t ON t.oid = used.oid
+       SELECT types.relation, part.oid
+         FROM types JOIN pg_type t ON t.oid = types.oid
          CROSS JOIN LATERAL (
            SELECT t.typelem UNION ALL SELECT t.typbasetype
            UNION ALL SELECT a.atttypid FROM pg_attribute a
@@ -39,20 +39,25 @@ export const usedTypes = (types = COLUMNS) => `used (oid) AS (
            UNION ALL SELECT r.rngtypid FROM pg_range r WHERE r.rngmultitypid = t.oid
          ) AS part (oid)
         WHERE part.oid <> 0)`;
+const COLUMNS = 'FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped';
+/** The types of all columns of the tables $1, without their relations. */
+const ALL_TYPES = typesOf(`SELECT NULL::oid, atttypid ${COLUMNS}`);
+/** SQL, a recursive part of WITH: the types of each of the tables $1, as `types (relation, oid)`. */
+export const COLUMN_TYPES = typesOf(`SELECT attrelid, atttypid ${COLUMNS}`);
 
-/** SQL: a part, and the collation if it is another one than that of its type. */
+/** SQL: a {@link TypePart} as JSON. */
 function part(name: string, type: string, modifier: string, collation: string, options = 'ARRAY[]::text[]') {
   return `json_build_object('name', ${name}, 'type', format_type(${type}, ${modifier}), 'with', ${options}, 'collation',
             CASE WHEN ${collation} <> (SELECT typcollation FROM pg_type WHERE pg_type.oid = ${type}) THEN ${collation}::regcollation::text END)`;
 }
 
 /**
- * The definitions of all types that the tables' columns are made of, but for those that PostgreSQL and extensions bring as
- * a whole, which have no parts. Checks of domains are not among them: whether rows hold them shows when they are loaded.
+ * Lists the definitions of all types that the tables' columns are made of. Omits base types of PostgreSQL and extensions,
+ * which have no parts. Omits the checks of domains: the load shows whether rows satisfy them.
  */
 export function listColumnTypes(session: Session, tables: { oid: number }[]): Promise<TypeDefinition[]> {
   return session.query<TypeDefinition & Record<string, unknown>>(
-    `WITH RECURSIVE ${usedTypes()}
+    `WITH RECURSIVE ${ALL_TYPES}
      SELECT format_type(t.oid, NULL) AS type,
             CASE t.typtype WHEN 'c' THEN 'composite' WHEN 'd' THEN 'domain' WHEN 'e' THEN 'enum' WHEN 'r' THEN 'range' ELSE 'multirange' END AS kind,
             coalesce(CASE t.typtype
@@ -65,9 +70,53 @@ export function listColumnTypes(session: Session, tables: { oid: number }[]): Pr
             END, '[]') AS parts,
             ARRAY(SELECT enumlabel::text FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder) AS labels
        FROM pg_type t
-      WHERE t.oid IN (SELECT oid FROM used) AND t.typtype IN ('c', 'd', 'e', 'r', 'm')
+      WHERE t.oid IN (SELECT oid FROM types) AND t.typtype IN ('c', 'd', 'e', 'r', 'm')
         AND (t.typnamespace <> 'pg_catalog'::regnamespace OR t.typtype = 'c')
       ORDER BY format_type(t.oid, NULL) COLLATE "C"`,
     [tables.map(({ oid }) => oid)],
   );
+}
+
+export interface Extension {
+  name: string;
+  version: string;
+}
+
+/** Lists the extensions whose types the tables' columns are made of, also inside arrays, domains, composites and ranges. */
+export function listExtensions(session: Session, tables: { oid: number }[]): Promise<Extension[]> {
+  return session.query<Extension>(
+    `WITH RECURSIVE ${ALL_TYPES}
+     SELECT DISTINCT e.extname AS name, e.extversion AS version
+       FROM types
+       JOIN pg_depend d ON d.classid = 'pg_type'::regclass AND d.objid = types.oid
+                       AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+       JOIN pg_extension e ON e.oid = d.refobjid
+      ORDER BY name`,
+    [tables.map(({ oid }) => oid)],
+  );
+}
+
+/** Columns that a warning names. */
+const NAMED = 10;
+
+/**
+ * Warns of columns of the types regproc and regoper. PostgreSQL writes their values without the arguments, and refuses to
+ * read a name that means several functions or operators. Similar types, such as regprocedure and regclass, are exact.
+ */
+export async function warnOfAmbiguousNames(session: Session, tables: { oid: number }[]): Promise<string[]> {
+  const columns = await session.query<{ name: string }>(
+    `SELECT format('%s.%s.%s', n.nspname, c.relname, a.attname) AS name
+       FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.oid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+        AND EXISTS (WITH RECURSIVE ${typesOf('SELECT NULL::oid, a.atttypid')}
+                    SELECT FROM types WHERE oid IN ('regproc'::regtype, 'regoper'::regtype))
+      ORDER BY name`,
+    [tables.map(({ oid }) => oid)],
+  );
+  if (columns.length === 0) return [];
+  const more = columns.length > NAMED ? ` and ${columns.length - NAMED} more` : '';
+  const names = columns.slice(0, NAMED).map(({ name }) => name);
+  return [
+    `A restore may fail: values of ${names.join(', ')}${more} have the type regproc or regoper, which PostgreSQL cannot read back if functions or operators share their name. Use regprocedure or regoperator.`,
+  ];
 }

@@ -1,14 +1,9 @@
 import { FunctionBodies } from './code-uses.js';
-import { displayTable, quoteTable } from '../connection/identifiers.js';
+import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
 import { afterNeeds, reached } from './ordering.js';
-import { attempt } from '../connection/savepoint.js';
+import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import { type TrustedPath, underPath } from './trusted-path.js';
-
-interface Relation {
-  schema: string;
-  name: string;
-}
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 export interface MaterializedView extends Relation {
   oid: number;
@@ -17,17 +12,17 @@ export interface MaterializedView extends Relation {
   mayRefresh: boolean;
 }
 
-/** A view to be refreshed, with the materialized views that it reads, at any remove, by their OIDs. */
+/** A view to refresh, with the OIDs of the materialized views that it reads, directly or not. */
 export interface ViewToRefresh extends MaterializedView {
   reads: number[];
 }
 
-/** What of a database a restore changes. */
+/** The changes of a restore that make materialized views stale. */
 export interface ChangedRows {
   schemas: string[];
-  /** The tables that get other rows. */
+  /** The tables whose rows are replaced. */
   tables: { oid: number }[];
-  /** The views that were populated when the archive was made, and are to be again. */
+  /** The views that were populated in the archive. */
   populated: Relation[];
 }
 
@@ -35,16 +30,16 @@ export interface ChangedRows {
 interface View extends MaterializedView {
   isMaterialized: boolean;
   isPopulated: boolean;
-  /** Whether it calls functions that are not PostgreSQL's own, or that run a query from a text: they may read any table. */
+  /** Whether it calls functions that may read any table: users' functions, or functions that run a query given as text. */
   isOpaque: boolean;
-  /** Functions that it calls, by their OIDs, but for PostgreSQL's own. */
+  /** The OIDs of the functions that it calls, except PostgreSQL's own. */
   functions: number[];
 }
 
-/** Functions of PostgreSQL that run a query which they get as text, or read whatever table they are told to. */
+/** A pattern of PostgreSQL's functions that run a query given as text, or read a table given by name. */
 const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
 
-/** The populated materialized views of these schemas, and those of others that show rows of their tables. */
+/** Lists the populated materialized views of these schemas, and those of other schemas that read their tables. */
 export function listPopulatedViews(session: Session, schemas: string[]): Promise<Relation[]> {
   return session.query<Relation>(
     `WITH RECURSIVE shown (oid) AS (
@@ -64,10 +59,10 @@ export function listPopulatedViews(session: Session, schemas: string[]): Promise
 }
 
 /**
- * The materialized views that are to be filled again after tables got other rows, each after those that it reads:
+ * Lists the materialized views to refresh after a restore, each after those that it reads:
  * - populated ones of any schema that read these tables, directly or through other views;
  * - populated ones of these schemas that call functions which may read any table;
- * - those that were populated in the archive and are not here.
+ * - those that were populated in the archive and are not in the database.
  */
 export async function listMaterializedViews(
   session: Session,
@@ -100,7 +95,7 @@ export async function listMaterializedViews(
   const isRefreshed = (view: View) =>
     view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
 
-  // A function may read another view: those whose reads are all known, at any remove, come first.
+  // A function may read another view: so views without opaque functions, direct or not, come first.
   const known = views
     .map(({ oid }) => oid)
     .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
@@ -112,10 +107,10 @@ export async function listMaterializedViews(
   });
 }
 
-/** A reader and what it reads, by their OIDs. */
+/** The OIDs of a reader and of a relation that it reads. */
 type Edge = [number, number];
 
-/** Views and those that their functions read, as far as the functions' bodies name them. */
+/** Lists views with the views that their functions read, according to the functions' bodies. */
 async function readThroughFunctions(session: Session, views: View[]): Promise<Edge[]> {
   const callers = views.filter(({ functions }) => functions.length > 0);
   if (callers.length === 0) return [];
@@ -157,8 +152,8 @@ function listViews(session: Session): Promise<View[]> {
 }
 
 /**
- * Fills them again from what the transaction has put into their tables.
- * @returns those that PostgreSQL does not fill, each with the reason, which stay as they are; and those that read them
+ * Refreshes materialized views.
+ * @returns the views that stay stale, each with the reason, and the views that read them, for messages
  */
 export async function refreshMaterializedViews(
   session: Session,
@@ -166,21 +161,21 @@ export async function refreshMaterializedViews(
   paths: Map<number, TrustedPath>,
 ): Promise<string[]> {
   const stale = new Map<number, string>();
-  const said: string[] = [];
+  const inexact: string[] = [];
   for (const view of views) {
     const what = `the materialized view ${displayTable(view)}`;
     const reason = await refreshFault(session, view, paths);
     const old = view.reads.flatMap((oid) => stale.get(oid) ?? []);
     if (reason !== undefined) {
       stale.set(view.oid, displayTable(view));
-      said.push(`${what} (not refreshed: ${reason})`);
+      inexact.push(`${what} (not refreshed: ${reason})`);
     } else if (old.length > 0)
-      said.push(`${what} (refreshed from old rows: it may read ${old.join(', ')}, not refreshed)`);
+      inexact.push(`${what} (refreshed from old rows: it may read ${old.join(', ')}, not refreshed)`);
   }
-  return said;
+  return inexact;
 }
 
-/** Refreshes one. @returns why that cannot be done */
+/** Refreshes one view. @returns why it failed */
 async function refreshFault(
   session: Session,
   view: MaterializedView,

@@ -2,12 +2,12 @@ import { isUtf8 } from 'node:buffer';
 import { Failure } from '#common';
 import type { Session } from '../connection/session.js';
 
-/** Names told in one message. */
+/** Names that a message lists. */
 const NAMED = 10;
 
 /**
- * Refuses names that are not valid UTF-8, which only a database of the encoding SQL_ASCII can have: neither this
- * connection nor a manifest can spell them.
+ * Refuses names that are not valid UTF-8, because neither this connection nor a manifest can express them. Only a
+ * database of the encoding SQL_ASCII can have them.
  * @throws Failure NAMES_NOT_UTF8 naming them
  */
 export async function checkNamesInUtf8(session: Session, schemas: string[]): Promise<void> {
@@ -38,11 +38,11 @@ export async function checkNamesInUtf8(session: Session, schemas: string[]): Pro
     'NAMES_NOT_UTF8',
     'permanent',
     `The database ${session.server} has names that are not valid UTF-8: ${wrong.slice(0, NAMED).join(', ')}${more}.`,
-    { hint: 'Rename them with psql, which PGCLIENTENCODING=SQL_ASCII lets send any bytes.' },
+    { hint: 'Rename them with psql. The variable PGCLIENTENCODING=SQL_ASCII allows it to send any bytes.' },
   );
 }
 
-/** As psql's E'' strings spell bytes. */
+/** Returns bytes in the notation of E'' strings. */
 function spelled(bytes: Buffer): string {
   return [...bytes]
     .map((byte) => (byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16)}`))

@@ -1,18 +1,12 @@
 import { listBelongings } from './belongings.js';
-import { displayTable } from '../connection/identifiers.js';
+import { displayTable, type Relation } from '../connection/identifiers.js';
+import type { Omission } from './omission.js';
+import { BY_NAME, OF_EXTENSION } from './tables.js';
 import type { Session } from '../connection/session.js';
 
-/** Something that lies in the repository's reach and that a backup does not hold. */
-export interface Omission {
-  what: string;
-  why: string;
-  /** The tables that it is a part of, for what a restore of these then lacks. */
-  of?: { schema: string; name: string }[];
-}
-
-/** Names what a backup of these schemas leaves out, so that nobody finds out at the restore. */
+/** Lists the objects that a backup of these schemas omits. */
 export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
-  const relations = await session.query<{ schema: string; name: string; why: string }>(
+  const relations = await session.query<Relation & { why: string }>(
     `SELECT n.nspname AS schema, c.relname AS name,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
                  WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
@@ -22,10 +16,9 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
       WHERE n.nspname = ANY ($1)
         AND (c.relkind = 'f'
              OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
-             OR c.relkind IN ('r', 'p') AND EXISTS (SELECT FROM pg_depend d
-                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+             OR c.relkind IN ('r', 'p') AND ${OF_EXTENSION})
         AND NOT EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
-      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+      ${BY_NAME}`,
     [schemas],
   );
   const [others] = await session.query<{ objects: string; temporary: string }>(
@@ -33,37 +26,32 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
             (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
   );
   const { objects = '0', temporary = '0' } = others ?? {};
-  const leftOut: Omission[] = relations.map(({ why, ...relation }) => ({
+  const omissions: Omission[] = relations.map(({ why, ...relation }) => ({
     what: displayTable(relation),
     why,
   }));
-  leftOut.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
-  if (objects !== '0') leftOut.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
+  omissions.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
+  if (objects !== '0') omissions.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
   if (temporary !== '0')
-    leftOut.push({
+    omissions.push({
       what: `${temporary} temporary tables`,
       why: 'they belong to the sessions that made them',
     });
-  return leftOut;
+  return omissions;
 }
 
 /**
- * Names users' rows in tables of extensions, which the extension marks as its configuration, such as PostGIS's
- * spatial_ref_sys: in any schema, because the extensions serve all of them. Of empty tables nothing is lost.
+ * Lists tables of extensions with rows of users, which the extension marks as its configuration, such as PostGIS's
+ * spatial_ref_sys. Includes all schemas, because extensions serve all of them. Empty tables lose nothing.
  * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
  */
 async function listConfiguration(session: Session, schemas: string[]): Promise<Omission[]> {
-  const relations = await session.query<{
-    schema: string;
-    name: string;
-    extension: string;
-    isSequence: boolean;
-  }>(
+  const relations = await session.query<Relation & { extension: string; isSequence: boolean }>(
     `SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.relkind = 'S' AS "isSequence"
        FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS configuration (oid)
        JOIN pg_class c ON c.oid = configuration.oid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE CASE WHEN c.relkind = 'S' THEN n.nspname = ANY ($1) ELSE pg_relation_size(c.oid) > 0 END
-      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+      ${BY_NAME}`,
     [schemas],
   );
   return relations.map(({ extension, isSequence, ...relation }) => ({

@@ -1,12 +1,11 @@
 /**
- * Orders nodes so that each comes after those that it needs. Always ends: in a circle one of them comes before what it
- * needs, and nodes that need each other keep the given order otherwise.
- * @param needs may name nodes that are not among them, which are then ordered too
+ * Orders nodes so that each comes after those that it needs. In a cycle one node comes before a node that it needs.
+ * @param needs may return nodes that are not in the list, which are then ordered too
  */
 export function afterNeeds<Node>(nodes: Iterable<Node>, needs: (node: Node) => Iterable<Node>): Node[] {
   const ordered: Node[] = [];
   const begun = new Set<Node>();
-  // A path instead of a recursion: it may be as long as there are nodes.
+  // A path instead of recursion, because it can be as long as the list.
   const path: { node: Node; rest: Iterator<Node> }[] = [];
   const begin = (node: Node) => {
     if (begun.has(node)) return;
@@ -24,7 +23,7 @@ export function afterNeeds<Node>(nodes: Iterable<Node>, needs: (node: Node) => I
   return ordered;
 }
 
-/** All nodes that can be reached by steps, with those that they begin at. */
+/** Returns the nodes that steps lead to, with the nodes at which they begin. */
 export function reached<Node>(from: Iterable<Node>, steps: (node: Node) => Iterable<Node>): Set<Node> {
   return new Set(afterNeeds(from, steps));
 }

@@ -1,21 +1,22 @@
 import type { Session } from '../connection/session.js';
+import { inRepository } from './tables.js';
 
-/** What a role may do beyond what backups and restores need, and what it lacks for restores. */
+/** The rights of a role beyond those that backups and restores need, and those that it lacks for restores. */
 export interface RoleRights {
   role: string;
   superuser: boolean;
-  /** Attributes and memberships that lead beyond the repository, such as CREATEROLE. */
+  /** Attributes and memberships that reach beyond the repository, such as CREATEROLE. */
   more: string[];
-  /** Tables of the repository. */
+  /** The number of the repository's tables. */
   tables: number;
-  /** Those whose owner's rights the role does not have. */
+  /** The number of those whose owner's rights the role lacks. */
   notOwned: number;
 }
 
-/** Who runs code as the server's own user, or reads and writes its files. */
+/** Roles that run code as the server's operating system user, or read and write its files. */
 const SERVER_ROLES = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
 
-/** Tells the rights of the role that a session logged in as. */
+/** Returns the rights of the role that a session logged in as. */
 export async function roleRights(session: Session, schemas: string[]): Promise<RoleRights> {
   const [rights] = await session.query<Omit<RoleRights, 'tables' | 'notOwned'>>(
     `SELECT me.rolname::text AS role, me.rolsuper AS superuser,
@@ -34,10 +35,7 @@ export async function roleRights(session: Session, schemas: string[]): Promise<R
   const [counts] = await session.query<Pick<RoleRights, 'tables' | 'notOwned'>>(
     `SELECT pg_catalog.count(*)::int AS tables,
             (pg_catalog.count(*) FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')))::int AS "notOwned"
-       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND c.relpersistence <> 't'
-        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`,
+       FROM ${inRepository('r')}`,
     [schemas],
   );
   const { role = '', superuser = false, more = [] } = rights ?? {};

@@ -1,19 +1,14 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
-import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Omission } from './omissions.js';
+import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
+import type { Omission } from './omission.js';
 import type { Observer } from '../connection/observer.js';
-import { SCHEMA_OWNER, trustedRoles } from './plannable-tables.js';
+import { SCHEMA_OWNER, trustedRoles } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';
-import { READABLE_HERE } from '../connection/standby.js';
+import { BY_NAME, inRepository } from './tables.js';
 
-export interface Sequence {
-  schema: string;
-  name: string;
-}
-
-/** A sequence's state. It is no part of any snapshot: a sequence never goes back, not even on ROLLBACK. */
-export interface SequenceState extends Sequence {
+/** A sequence's state, which belongs to no snapshot: not even ROLLBACK resets a sequence. */
+export interface SequenceState extends Relation {
   /** As text: a bigint does not fit a JavaScript number. */
   lastValue: string;
   isCalled: boolean;
@@ -22,15 +17,9 @@ export interface SequenceState extends Sequence {
 /** Sequences that one statement reads. */
 const BATCH = 200;
 
-/** Which sequences of a schema are part of the repository. */
-const SEQUENCES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'S' AND ${READABLE_HERE}
-        AND NOT EXISTS (SELECT FROM pg_depend d
-                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
-
 type State = Pick<SequenceState, 'lastValue' | 'isCalled'>;
 
-interface ReadableSequence extends Sequence {
+interface ReadableSequence extends Relation {
   oid: number;
   start: string;
   /** Whether a query may name it. */
@@ -38,22 +27,22 @@ interface ReadableSequence extends Sequence {
 }
 
 /**
- * The repository's sequences with their present states, sorted by name. Nothing keeps a sequence's owner from putting a
- * table in its place, whose code would run when a query of it is planned (see {@link listPlannable}). So they are read
- * by their OIDs. Before PostgreSQL 18 that tells no state which was set and not used yet: a query does, where the owners
- * of the sequence and of its schema gain nothing; otherwise the sequence counts as new, and is named as left out.
- * @param session whose snapshot says which sequences there are
+ * Reads the states of the repository's sequences, sorted by name. The owner of a sequence could replace it by a table,
+ * whose code would run when PostgreSQL plans a query of it (see {@link listPlannable}). So states are read by OID. Before
+ * PostgreSQL 18 that does not return a state that was set and not used. If the owners of the sequence and of its schema
+ * gain nothing, a query returns it; otherwise the sequence counts as new, and is an omission.
+ * @param session its snapshot decides which sequences exist
  * @param observer has no transaction, so that it keeps no lock that ALTER SEQUENCE would wait for
- * @throws Failure REPOSITORY_CHANGING when one is dropped meanwhile; DATABASE_PERMISSION_DENIED
+ * @throws Failure REPOSITORY_CHANGING if a sequence is dropped meanwhile; DATABASE_PERMISSION_DENIED
  */
 export async function readSequences(
   session: Session,
   observer: Observer,
   schemas: string[],
-): Promise<{ sequences: SequenceState[]; leftOut: Omission[] }> {
+): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
   const listed = await listReadableSequences(session, schemas);
   const states = await observer
-    .ask((session) => readStates(session, listed))
+    .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });
@@ -62,16 +51,16 @@ export async function readSequences(
     return { schema, name, lastValue, isCalled };
   });
   const unknown = listed.filter(({ oid }) => !states.has(oid));
-  const leftOut = unknown.map((sequence) => ({
+  const omissions = unknown.map((sequence) => ({
     what: `the state of the sequence ${displayTable(sequence)}`,
-    why: 'it was never used, and PostgreSQL 17 and older tell where it was set to by a query only, which could run code of its owner; it counts as new',
+    why: 'it was never used, and before PostgreSQL 18 only a query returns its value, which could run code of its owner; it counts as new',
   }));
-  return { sequences, leftOut };
+  return { sequences, omissions };
 }
 
 async function listReadableSequences(session: Session, schemas: string[]): Promise<ReadableSequence[]> {
   const rows = await session.query<ReadableSequence & { readable: boolean; role: string }>(
-    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${SEQUENCES}),
+    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
      SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start, current_user AS role,
             has_sequence_privilege(oid, 'SELECT') IS NOT FALSE AS readable,
@@ -93,14 +82,14 @@ async function listReadableSequences(session: Session, schemas: string[]): Promi
   return rows;
 }
 
-/** @returns states by OID, without those that cannot be told */
+/** @returns states by OID, without unknown ones */
 async function readStates(session: Session, sequences: ReadableSequence[]): Promise<Map<number, State>> {
-  const [server] = await session.query<{ tellsAll: boolean }>(
-    `SELECT to_regproc('pg_catalog.pg_get_sequence_data') IS NOT NULL AS "tellsAll"`,
+  const [server] = await session.query<{ readsAll: boolean }>(
+    `SELECT to_regproc('pg_catalog.pg_get_sequence_data') IS NOT NULL AS "readsAll"`,
   );
-  const tellsAll = server?.tellsAll === true;
+  const readsAll = server?.readsAll === true;
   const answers = await session.query<{ oid: number; lastValue: string | null; isCalled: boolean }>(
-    tellsAll
+    readsAll
       ? `SELECT oid::int8::float8 AS oid, last_value AS "lastValue", is_called AS "isCalled"
            FROM unnest($1::oid[]) AS oid, pg_get_sequence_data(oid::regclass)`
       : `SELECT oid::int8::float8 AS oid, pg_sequence_last_value(oid::regclass) AS "lastValue", true AS "isCalled"
@@ -110,7 +99,7 @@ async function readStates(session: Session, sequences: ReadableSequence[]): Prom
   const states = new Map<number, State>();
   for (const { oid, lastValue, isCalled } of answers)
     if (lastValue !== null) states.set(oid, { lastValue, isCalled });
-    else if (tellsAll) throw sequenceDropped();
+    else if (readsAll) throw sequenceDropped();
   const unused = sequences.filter(({ oid, trusted }) => trusted && !states.has(oid));
   for (let from = 0; from < unused.length; from += BATCH) {
     const selects = unused
@@ -125,7 +114,7 @@ async function readStates(session: Session, sequences: ReadableSequence[]): Prom
   return states;
 }
 
-/** undefined_table; internal_error is what functions say of an OID that is gone. */
+/** undefined_table; internal_error, which functions raise for the OID of a dropped sequence. */
 const IS_GONE = ['42P01', 'XX000'];
 
 function sequenceDropped(cause?: unknown): Failure {
@@ -133,24 +122,24 @@ function sequenceDropped(cause?: unknown): Failure {
     'REPOSITORY_CHANGING',
     'transient',
     'A sequence of the repository was dropped while its backup ran.',
-    { hint: 'Start the backup again when the migration that does it is over.', cause },
+    { hint: 'Start the backup again when the migration has finished.', cause },
   );
 }
 
-/** The repository's sequences, sorted by name, but for those that belong to an extension. */
-export function listSequences(session: Session, schemas: string[]): Promise<Sequence[]> {
-  return session.query<Sequence>(
-    `SELECT n.nspname AS schema, c.relname AS name FROM ${SEQUENCES} ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
+/** Lists the repository's sequences, sorted by name. */
+export function listSequences(session: Session, schemas: string[]): Promise<Relation[]> {
+  return session.query<Relation>(
+    `SELECT n.nspname AS schema, c.relname AS name FROM ${inRepository('S')} ${BY_NAME}`,
     [schemas],
   );
 }
 
 /**
- * The sequences that belong to columns of these tables, and to those of partitioned tables all of whose
- * partitions are among them.
+ * Lists the sequences that belong to columns of these tables, or of a partitioned table whose partitions are all among
+ * these tables.
  */
-export function listOwnedSequences(session: Session, tables: { oid: number }[]): Promise<Sequence[]> {
-  return session.query<Sequence>(
+export function listOwnedSequences(session: Session, tables: { oid: number }[]): Promise<Relation[]> {
+  return session.query<Relation>(
     `SELECT n.nspname AS schema, c.relname AS name
        FROM pg_depend d JOIN pg_class c ON c.oid = d.objid JOIN pg_namespace n ON n.oid = c.relnamespace
        JOIN pg_class owner ON owner.oid = d.refobjid
@@ -164,8 +153,8 @@ export function listOwnedSequences(session: Session, tables: { oid: number }[]):
 }
 
 /**
- * Sets sequences in a way that a rollback undoes: setval alone survives it, but RESTART gives the sequence a
- * new file that belongs to the transaction.
+ * Sets sequences in a way that a rollback undoes. A rollback does not undo setval alone, but RESTART gives the sequence
+ * a new file that belongs to the transaction.
  * https://www.postgresql.org/docs/current/sql-altersequence.html
  */
 export async function setSequences(session: Session, states: SequenceState[]): Promise<void> {

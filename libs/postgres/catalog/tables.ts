@@ -1,46 +1,43 @@
 import { Failure } from '#common';
-import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
+import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
 import { checkNamesInUtf8 } from './names-in-utf8.js';
 import type { Session } from '../connection/session.js';
-import { READABLE_HERE } from '../connection/standby.js';
 
 export interface Column {
   name: string;
   /** As format_type shows it, with an empty search_path: "character varying(10)", "other.mood". */
   type: string;
   notNull: boolean;
-  /** Generated columns are recomputed by the server and never copied. */
+  /** The server recomputes generated columns, so they are not copied. */
   generated: boolean;
 }
 
-/** A table that holds rows of its own: a plain table or a partition, never a partitioned root. */
-export interface NamedTable {
+/** A table that holds rows: a plain table or a partition, never a partitioned root. */
+export interface NamedTable extends Relation {
   oid: number;
-  schema: string;
-  name: string;
 }
 
 export interface TableSize {
   /** Bytes on disk with TOAST, without indexes. */
   bytes: number;
-  /** Blocks of its heap; missing where a table is not kept as a heap, and cannot be read by blocks. */
+  /** Blocks of its heap; missing if the table is not a heap, and so cannot be read by blocks. */
   blocks?: number;
-  /** By the statistics, or by size and column widths where neither VACUUM nor ANALYZE has looked at the table yet. */
+  /** From statistics, or from size and column widths if neither VACUUM nor ANALYZE has run. */
   estimatedRows: number;
 }
 
-/** The same with what a backup needs to know of it. */
+/** A table with the facts that a backup needs. */
 export interface Table extends NamedTable, TableSize {
-  /** In the order of the table's definition, dropped ones left out. */
+  /** In the order of the table's definition, without dropped ones. */
   columns: Column[];
   /** The partitioned tables above it, the nearest first. */
-  partitionOf: { schema: string; name: string }[];
+  partitionOf: Relation[];
 }
 
-/** What PostgreSQL's planner assumes of a table that nobody has looked at (estimate_rel_size in plancat.c). */
+/** Bytes that PostgreSQL's planner assumes for a table without statistics (estimate_rel_size in plancat.c). */
 const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
-/** SQL: how many rows a block of the table `c` of pg_class is assumed to hold. */
+/** SQL: the estimated rows per block of the table `c` of pg_class. */
 export const ROWS_PER_BLOCK = `
             CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
                  ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
@@ -48,16 +45,26 @@ export const ROWS_PER_BLOCK = `
                          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
                         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END`;
 
-/** Which tables of a schema are part of the repository: those that hold rows, but for temporary ones and those of extensions, and unlogged ones of a standby. */
-const TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = 'r' AND ${READABLE_HERE}
-        AND NOT EXISTS (SELECT FROM pg_depend d
+/** SQL: the OIDs of the tables $1 and of the partitioned tables above them, which hold no rows but keys and triggers. */
+export const TABLES_AND_ROOTS = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
+
+/** SQL: true if the relation `c` of pg_class belongs to an extension. */
+export const OF_EXTENSION = `EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
-const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
+/**
+ * SQL: the relations `c` of the schemas $1 that a backup holds. Omits temporary ones and those of extensions, and on a
+ * standby unlogged ones, whose rows it never gets.
+ * https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-CAVEATS
+ * @param kind pg_class.relkind: tables or sequences
+ */
+export const inRepository = (kind: 'r' | 'S') => `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE n.nspname = ANY ($1) AND c.relkind = '${kind}' AND NOT ${OF_EXTENSION}
+        AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())`;
+export const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
 /**
- * The repository's tables by name only, once it is sure that the role can read all of their rows.
- * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all that is missing at once
+ * Lists the repository's tables by name only, after checking that the role can read all of their rows.
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all tables concerned
  */
 export async function listReadableTables(session: Session, schemas: string[]): Promise<NamedTable[]> {
   await checkSchemas(session, schemas);
@@ -65,7 +72,7 @@ export async function listReadableTables(session: Session, schemas: string[]): P
   const rows = await session.query<NamedTable & { readable: boolean; hidden: boolean }>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable, row_security_active(c.oid) AS hidden
-       FROM ${TABLES} ${BY_NAME}`,
+       FROM ${inRepository('r')} ${BY_NAME}`,
     [schemas],
   );
   const unreadable = rows.filter((row) => !row.readable);
@@ -76,7 +83,7 @@ export async function listReadableTables(session: Session, schemas: string[]): P
 }
 
 /**
- * The repository's tables, sorted by name.
+ * Lists the repository's tables, sorted by name.
  * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED
  */
 export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
@@ -100,7 +107,7 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
                                'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
                         FROM pg_attribute a
                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
-       FROM ${TABLES} ${BY_NAME}`,
+       FROM ${inRepository('r')} ${BY_NAME}`,
     [schemas],
   );
   return rows.map(({ isHeap, heapBytes, toastBytes, blockBytes, rowsPerBlock, ...table }) => {
@@ -145,10 +152,7 @@ async function checkSchemas(session: Session, schemas: string[]): Promise<void> 
   }
 }
 
-async function missingPrivilege(
-  session: Session,
-  tables: { schema: string; name: string }[],
-): Promise<Failure> {
+async function missingPrivilege(session: Session, tables: Relation[]): Promise<Failure> {
   const role = await currentRole(session);
   return new Failure(
     'DATABASE_PERMISSION_DENIED',
@@ -158,8 +162,8 @@ async function missingPrivilege(
   );
 }
 
-/** A policy makes rows invisible instead of refusing them: an archive without them would look whole. */
-async function hiddenRows(session: Session, tables: { schema: string; name: string }[]): Promise<Failure> {
+/** A policy hides rows without an error, so that an archive without them would look complete. */
+async function hiddenRows(session: Session, tables: Relation[]): Promise<Failure> {
   const role = await currentRole(session);
   return new Failure(
     'ROW_SECURITY',

@@ -1,5 +1,5 @@
 /**
- * Names of the SQLSTATEs that a backup or a restore may meet, as PostgreSQL's manual has them.
+ * Names of the SQLSTATEs that a backup or a restore may meet, from PostgreSQL's manual.
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const NAMES = new Map(
@@ -215,7 +215,7 @@ const NAMES = new Map(
     }),
 );
 
-/** @returns the name of a SQLSTATE; of one that is not listed its own five characters */
+/** Returns the name of a SQLSTATE, or the code itself if it is not listed. */
 export function conditionName(code: string): string {
   return NAMES.get(code) ?? code;
 }

@@ -12,10 +12,10 @@ const UNREACHABLE = new Set([
 ]);
 
 /**
- * Says what a failed connection or statement means, and whether trying again can help. SQLSTATE codes:
+ * Turns the error of a connection or a statement into a Failure, which knows whether a retry can help. SQLSTATE codes:
  * https://www.postgresql.org/docs/current/errcodes-appendix.html
- * @param server host and database, without credentials, for the sentence
- * @param doing what failed, such as "Loading s.t"
+ * @param server host and database, without credentials, for the message
+ * @param doing the operation that failed, such as "loading s.t"
  */
 export function postgresFailure(error: unknown, server: string, doing?: string): Failure {
   if (error instanceof Failure) return error;
@@ -30,7 +30,7 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
     return new Failure(
       'DATABASE_TLS_REFUSED',
       'permanent',
-      `There is no secure connection to PostgreSQL at ${server}: ${tls.fault}.`,
+      `Cannot connect to PostgreSQL at ${server} by TLS: ${tls.fault}.`,
       { hint: tls.hint, cause },
     );
   if (code !== undefined && UNREACHABLE.has(code))
@@ -48,38 +48,39 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
     'transient',
     `The connection to PostgreSQL at ${server} broke: ${error instanceof Error ? error.message : String(error)}.`,
     {
-      hint: "Look into PostgreSQL's log for a restart, a crash or, on a standby, a conflict with recovery (set hot_standby_feedback = on).",
+      hint: "Check PostgreSQL's log for a restart, a crash or, on a standby, a conflict with recovery (set hot_standby_feedback = on).",
       cause,
     },
   );
 }
 
-/** The same for what failed before a connection was there to be used. */
+/** Like {@link postgresFailure}, for an error that came before the connection was ready. */
 export function connectionFailure(error: unknown, server: string): Failure {
   return error instanceof pg.DatabaseError
     ? statementFailure(error, server, true)
     : postgresFailure(error, server);
 }
 
-/** What Node says of certificates: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+/** Node's error codes for certificates: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
 const CERTIFICATE_ERROR =
   /^(CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH|ERR_TLS_CERT_ALTNAME_INVALID)/;
 
 /**
- * What keeps a secure connection from being made, whenever it is tried, and what to do; undefined for all else. psql
- * connects where this does not: its sslmodes `prefer` and `require` verify nothing, and `prefer` does without TLS.
+ * Returns the permanent cause of a failed TLS connection, and the next step. psql can connect in some of these cases: its
+ * sslmodes `prefer` and `require` verify nothing, and `prefer` falls back to no TLS.
+ * @returns undefined for other errors
  */
 function tlsFault(error: unknown, code = ''): { fault: string; hint: string } | undefined {
   const message = error instanceof Error ? error.message : '';
   if (message === 'The server does not support SSL connections')
     return {
       fault: 'the server has no TLS',
-      hint: 'Switch it on in the server (ssl = on), or set sslmode=disable in the URL if you trust the network. Every other sslmode, also prefer, demands TLS.',
+      hint: 'Set ssl = on in the server, or sslmode=disable in the URL if you trust the network. Every other sslmode requires TLS, even prefer.',
     };
   if (CERTIFICATE_ERROR.test(code))
     return {
       fault: `the certificate cannot be verified (${code}: ${message})`,
-      hint: "Every sslmode but disable and no-verify verifies it, also prefer and require. Name your authority's file by sslrootcert=/path/to/authority.crt in the URL or by the variable NODE_EXTRA_CA_CERTS, or set sslmode=no-verify, which believes every server.",
+      hint: "Every sslmode but disable and no-verify verifies it, even prefer and require. Set sslrootcert=/path/to/authority.crt in the URL or the variable NODE_EXTRA_CA_CERTS to your authority's file, or set sslmode=no-verify, which trusts every server.",
     };
   if (code === 'ENOENT' || code === 'EACCES') {
     const { syscall, path } = error as NodeJS.ErrnoException;
@@ -93,15 +94,16 @@ function tlsFault(error: unknown, code = ''): { fault: string; hint: string } | 
 }
 
 /**
- * A failure to make a secure connection, which waiting does not mend; undefined for all else.
+ * Turns the permanent cause of a failed TLS connection into a Failure.
  * @param server host and database, without credentials
+ * @returns undefined for other errors
  */
 export function tlsFailure(error: unknown, server: string): Failure | undefined {
   const failure = postgresFailure(error, server);
   return failure.code === 'DATABASE_TLS_REFUSED' ? failure : undefined;
 }
 
-/** A row that is over 1 GB as text: what PostgreSQL builds lines in holds no more. */
+/** Whether a row is over 1 GB as text, which is the most that PostgreSQL's string buffer can hold. */
 function isRowTooLarge({ code, file }: pg.DatabaseError): boolean {
   return code === '54000' && file === 'stringinfo.c';
 }
@@ -111,17 +113,16 @@ function rowTooLarge(error: pg.DatabaseError, doing: string): Failure {
   return new Failure(
     'DATABASE_QUERY_FAILED',
     'permanent',
-    `A row is too large: ${doing}, PostgreSQL met one that is over 1 GB as text (SQLSTATE 54000).`,
+    `Row too large: ${doing}, PostgreSQL found a row of over 1 GB as text (SQLSTATE 54000).`,
     {
-      hint: 'PostgreSQL can copy no such row, and pg_dump cannot either. bytea counts twice. Make the row smaller, or keep it as a large object.',
+      hint: 'Neither COPY nor pg_dump can read such a row, and bytea counts twice. Make the row smaller, or store its value as a large object.',
       cause: new StatementError('54000', message),
     },
   );
 }
 
 /**
- * What PostgreSQL refused a statement with. It stands as the cause in place of node-postgres's error, whose texts may
- * hold values of rows, and which logs would show.
+ * The cause of a Failure in place of node-postgres's error, whose texts may hold values of rows, which logs would show.
  */
 class StatementError extends Error {
   override readonly name = 'StatementError';
@@ -129,36 +130,42 @@ class StatementError extends Error {
   constructor(
     readonly code: string,
     message: string,
-    /** Undefined if others than the server itself may have raised it. */
+    /** Undefined unless the server itself raised the error. */
     readonly names?: NamedInError,
   ) {
     super(message);
   }
 }
 
-/** Everybody may read its message; PostgreSQL's own words are its confidential text. */
+/** Turns PostgreSQL's error into a Failure: everybody may read its message, and the error's texts are confidential. */
 function statementFailure(error: pg.DatabaseError, server: string, connecting = false): Failure {
   const { code = '' } = error;
   const said = openText(error, connecting);
-  const { message } = failureOf(code, shortened(error.message), server, {});
+  const { message } = failureOf(error, shortened(error.message), server, {});
   const confidential = { message, words: serverWords(error) };
   const cause = new StatementError(code, `${said} (SQLSTATE ${code})`, openNames(error));
   const hint = isRecoveryConflict(error) ? { hint: ON_STANDBY } : {};
-  return failureOf(code, said, server, { ...hint, cause, confidential });
+  return failureOf(error, said, server, { ...hint, cause, confidential });
 }
 
 const ON_STANDBY =
-  'On the standby, set hot_standby_feedback = on and raise max_standby_streaming_delay, and take no backup while tables are truncated, altered or restored.';
+  'On the standby, set hot_standby_feedback = on, raise max_standby_streaming_delay, and do not back up while tables are truncated, altered or restored.';
 
 /**
- * Whether a standby cancelled the statement because the log that it replays needs the rows or the tables that are read.
- * Its message is translated; conflicts of transactions have the same SQLSTATE and are raised elsewhere.
+ * Whether a standby cancelled the statement because the log that it replays removes rows or tables that it reads. The
+ * source file decides: messages are translated, and conflicts of transactions have the same SQLSTATE.
  */
 function isRecoveryConflict({ code = '', file }: pg.DatabaseError): boolean {
   return /^(40001|40P01)$/.test(code) && file === 'postgres.c';
 }
 
-function failureOf(code: string, message: string, server: string, options: FailureOptions): Failure {
+/** PostgreSQL translates its messages: the code, and the source file that raised it, tell what happened. */
+function failureOf(
+  { code = '', file }: pg.DatabaseError,
+  message: string,
+  server: string,
+  options: FailureOptions,
+): Failure {
   if (code === '28P01' || code === '28000')
     return new Failure(
       'DATABASE_LOGIN_REFUSED',
@@ -175,16 +182,16 @@ function failureOf(code: string, message: string, server: string, options: Failu
       ...options,
     });
   if (code === '42501')
-    return /row-level security/.test(message)
+    return file === 'rls.c'
       ? new Failure('ROW_SECURITY', 'permanent', `A policy hides rows from this role: ${message}.`, {
           hint: 'Back up as a role with BYPASSRLS: an archive without the hidden rows would be incomplete.',
           ...options,
         })
       : new Failure('DATABASE_PERMISSION_DENIED', 'permanent', `PostgreSQL says: ${message}.`, {
-          hint: 'Grant the role in REPOSITORY_URL what it lacks, then start again.',
+          hint: 'Grant the missing privilege to the role in REPOSITORY_URL, and start again.',
           ...options,
         });
-  if (code === '53200' && /out of shared memory/.test(message))
+  if (code === '53200' && (file === 'lock.c' || file === 'predicate.c'))
     return lockShortage(server, {
       hint: 'Raise max_locks_per_transaction (each table needs about four locks in a restore) and restart PostgreSQL.',
       ...options,
@@ -195,13 +202,13 @@ function failureOf(code: string, message: string, server: string, options: Failu
       'permanent',
       `The disk of PostgreSQL at ${server} is full: ${message} (SQLSTATE 53100).`,
       {
-        hint: 'Free space, or enlarge the disk, and start again. A restore or a drill needs room for the rows and indexes beside those that are there, and for as much write-ahead log.',
+        hint: 'Free space or enlarge the disk, and start again. A restore or a drill needs space for a second set of the rows and indexes, and for as much write-ahead log.',
         ...options,
       },
     );
   if (code === '55P03')
     return new Failure('TABLE_LOCKED', 'transient', `PostgreSQL at ${server} says: ${message}.`, {
-      hint: 'Another session holds a lock that is needed; pg_locks tells which. Try again when it is done.',
+      hint: 'Another session holds the lock. Find it in pg_locks, and start again when it has finished.',
       ...options,
     });
   // Classes 08 (connection), 53 (resources), 57 (operator intervention), 40 (rollback).
@@ -211,7 +218,7 @@ function failureOf(code: string, message: string, server: string, options: Failu
     lost ? 'DATABASE_CONNECTION_LOST' : 'DATABASE_QUERY_FAILED',
     transient ? 'transient' : 'permanent',
     `PostgreSQL at ${server} says: ${message} (SQLSTATE ${code}).`,
-    // Class 22: values that their columns do not take.
+    // Class 22: values that their columns do not accept.
     {
       ...options,
       ...(code.startsWith('22') && { hint: 'If this was a restore, verify the archive: it may be damaged.' }),
@@ -219,27 +226,28 @@ function failureOf(code: string, message: string, server: string, options: Failu
   );
 }
 
+/** Returns the failure of a server whose lock table is full. */
 export function lockShortage(server: string, options: FailureOptions): Failure {
   return new Failure(
     'DATABASE_QUERY_FAILED',
     'permanent',
-    `PostgreSQL at ${server} has no room for so many locks.`,
+    `PostgreSQL at ${server} ran out of memory for locks.`,
     options,
   );
 }
 
-/** Whether a transaction had too little room for its locks. */
+/** Whether a transaction needed more locks than the server has memory for. */
 export function isLockShortage(failure: Failure): boolean {
   return sqlState(failure) === '53200' && failure.persistence === 'permanent';
 }
 
-/** The SQLSTATE of what PostgreSQL said, if it was PostgreSQL that failed. */
+/** Returns the SQLSTATE of an error. @returns undefined if it does not come from PostgreSQL */
 export function sqlState(error: unknown): string | undefined {
   const cause = innermost(error);
   return cause instanceof StatementError || cause instanceof pg.DatabaseError ? cause.code : undefined;
 }
 
-/** The names that PostgreSQL itself gave with what it said. */
+/** Returns the names that PostgreSQL itself gave with an error. */
 export function namedInError(error: unknown): NamedInError | undefined {
   const cause = innermost(error);
   return cause instanceof StatementError ? cause.names : undefined;
@@ -250,34 +258,34 @@ function innermost(error: unknown): unknown {
   return cause instanceof Failure ? innermost(cause) : cause;
 }
 
-/** too_many_connections: of the server, or of the role. */
+/** Whether the server or the role has reached its limit of connections (too_many_connections). */
 export function isConnectionShortage(error: unknown): boolean {
   return sqlState(error) === '53300';
 }
 
 /**
- * Whether PostgreSQL refused what it was given: values, names, definitions, or what users' functions raise. It says
- * nothing of connections, rights, resources, locks and cancelled statements, which another try may have otherwise.
+ * Whether PostgreSQL refused its input: values, names, definitions, or an error that a user's function raised. False for
+ * connections, rights, resources, locks and cancelled statements, where a retry may succeed.
  */
 export function isRefusal(error: unknown): boolean {
   const code = sqlState(error) ?? '';
   return code !== '42501' && /^(0A|21|22|23|2B|2F|38|39|42|44|54|P0)/.test(code);
 }
 
-/** Whether rows would be left without those that they refer to. */
+/** Whether rows refer to rows that do not exist. */
 export function isForeignKeyViolation(error: unknown): boolean {
   return sqlState(error) === '23503';
 }
 
-/** Whether rows do not satisfy a check. */
+/** Whether rows violate a check. */
 export function isCheckViolation(error: unknown): boolean {
   return sqlState(error) === '23514';
 }
 
 function systemErrorCode(error: unknown): string | undefined {
-  // What node-postgres says when connectionTimeoutMillis are over has no code.
+  // The error of node-postgres's connectionTimeoutMillis has no code.
   if (error instanceof Error && error.message === 'timeout expired') return 'ETIMEDOUT';
-  // Node tries every address of a host, and gives one error for each.
+  // Node tries every address of a host, and reports an error for each.
   const { errors, code } = error as { errors?: unknown[]; code?: unknown };
   if (Array.isArray(errors)) return systemErrorCode(errors[0] ?? {});
   return typeof code === 'string' ? code : undefined;

@@ -12,8 +12,8 @@ interface Waiting {
 }
 
 /**
- * A second connection that looks at what the working ones do: how far a COPY is, and whom a lock waits for.
- * It costs the working connections nothing. Should it break, the next question opens it anew.
+ * A second connection that observes the others: the progress of a COPY, and the holders of a lock. It costs the others
+ * nothing. If it breaks, the next question opens another one.
  */
 export class Observer {
   private closed = false;
@@ -31,8 +31,8 @@ export class Observer {
   }
 
   /**
-   * Rows that the running COPY of a backend has handled so far. A COPY that has ended is not listed: its command tag
-   * counts.
+   * Returns the rows that the running COPY of a backend has processed. It is 0 for a COPY that has ended, whose command
+   * tag has the count.
    * https://www.postgresql.org/docs/current/progress-reporting.html#COPY-PROGRESS-REPORTING
    */
   async rowsInFlight(pid: number): Promise<number> {
@@ -43,7 +43,7 @@ export class Observer {
     return Number(rows[0]?.rows ?? 0);
   }
 
-  /** Says what the session of this name waits for, or nothing while there is none or it does not wait for a lock. */
+  /** Says what the session of this name waits for. @returns undefined if there is none, or if it does not wait */
   async sessionWaitingFor(applicationName: string): Promise<string | undefined> {
     const [session] = await this.query<{ pid: number }>(
       `SELECT pid FROM pg_catalog.pg_stat_activity
@@ -53,16 +53,16 @@ export class Observer {
     return session && this.waitingFor(session.pid);
   }
 
-  /** Says what a backend waits for, or nothing while it waits for no lock and no standby. */
+  /** Says which lock or standby a backend waits for. @returns undefined if none */
   async waitingFor(pid: number): Promise<string | undefined> {
-    // Asked first, because a list of all locks is long where there are many tables.
+    // Asked first, because with many tables the list of all locks is long.
     const [state] = await this.query<{ type: string | null; event: string | null; standbys: string }>(
       `SELECT wait_event_type AS type, wait_event AS event, current_setting('synchronous_standby_names') AS standbys
          FROM pg_stat_activity WHERE pid = $1`,
       [pid],
     );
     if (state?.event === 'SyncRep')
-      return `a synchronous standby, without which nothing is committed (synchronous_standby_names is ${state.standbys}): start it, or take it off that list`;
+      return `a synchronous standby to confirm the commit (synchronous_standby_names is ${state.standbys}): start it, or remove it from that list`;
     return state?.type === 'Lock' ? this.waitingForLock(pid) : undefined;
   }
 
@@ -86,12 +86,12 @@ export class Observer {
     return `${thing}, which is locked by ${blockers?.join(', ') ?? 'another session'}`;
   }
 
-  /** Stops what a backend is doing; its statement fails with "canceling statement due to user request". */
+  /** Cancels a backend's statement, which fails with "canceling statement due to user request". */
   async cancel(pid: number): Promise<void> {
     await this.query('SELECT pg_cancel_backend($1)', [pid]);
   }
 
-  /** See {@link flushLog}: the working session cannot do that itself before its end. */
+  /** See {@link flushLog}: a session cannot do that during its own transaction. */
   flushLog(): Promise<void> {
     return this.ask(flushLog);
   }
@@ -101,7 +101,7 @@ export class Observer {
     this.closed = true;
     this.session?.then(
       (session) => session.destroy(),
-      () => undefined, // There was none.
+      () => undefined, // It was never opened.
     );
   }
 
@@ -115,11 +115,16 @@ export class Observer {
     return this.ask((session) => session.query<Row>(sql, values));
   }
 
-  /** Puts a question that takes more than one query. Locks that it takes are gone with each of its statements. */
+  /** Runs a question of one or more queries. Each query is a transaction, so that its locks end with it. */
   async ask<Answer>(question: (session: Session) => Promise<Answer>): Promise<Answer> {
-    if (this.closed) throw new Failure('DATABASE_CONNECTION_LOST', 'transient', 'The observer was closed.');
+    if (this.closed)
+      throw new Failure(
+        'DATABASE_CONNECTION_LOST',
+        'transient',
+        'The connection of the observer was closed.',
+      );
     const connecting = (this.session ??= this.connect());
-    // Another question may have opened it anew by then.
+    // Another question may have replaced it.
     const forget = () => {
       if (this.session === connecting) this.session = undefined;
     };

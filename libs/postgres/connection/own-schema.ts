@@ -3,10 +3,10 @@ import { Failure } from '#common';
 import { quoteIdentifier } from './identifiers.js';
 
 /**
- * Makes a schema that the product keeps its own state in, unless it is there. Any role that may create schemas could be first,
- * and then replace what is put into it: it must belong to this role, to one that this role is a member of, or to a
- * superuser.
- * @param query runs a statement and gives its rows
+ * Creates a schema for the product's own state, unless it exists. Any role that may create schemas could create it
+ * first and later replace its objects. So it must belong to this role, to a role that this role is a member of, or to
+ * a superuser.
+ * @param query runs a statement and returns its rows
  * @throws Failure DATABASE_PERMISSION_DENIED
  */
 export async function makeOwnSchema(
@@ -15,7 +15,7 @@ export async function makeOwnSchema(
 ): Promise<void> {
   const name = quoteIdentifier(schema);
   await query(`CREATE SCHEMA IF NOT EXISTS ${name}`, []).catch((error: unknown) => {
-    // Another process has made it at the same moment.
+    // Another process has just created it.
     if ((error as { code?: unknown }).code !== UNIQUE_VIOLATION) throw error;
   });
   const [stranger] = await query(
@@ -29,9 +29,9 @@ export async function makeOwnSchema(
   throw new Failure(
     'DATABASE_PERMISSION_DENIED',
     'permanent',
-    `The schema ${schema} belongs to the role ${String(stranger['role'])}, who could replace what is kept there.`,
+    `The schema ${schema} belongs to the role ${String(stranger['role'])}, which could replace its objects.`,
     {
-      hint: `If it holds what snapshotd made, run: ALTER SCHEMA ${name} OWNER TO ${quoteIdentifier(String(stranger['me']))}; Otherwise drop it.`,
+      hint: `If snapshotd created its objects, run: ALTER SCHEMA ${name} OWNER TO ${quoteIdentifier(String(stranger['me']))}; Otherwise drop the schema.`,
     },
   );
 }

@@ -1,37 +1,78 @@
+import { randomInt } from 'node:crypto';
+import pg from 'pg';
 import { Failure } from '#common';
-import type { Observer } from './observer.js';
-import type { Session } from './session.js';
+import { connectionFailure } from './errors.js';
+import { displayServer, withoutSessionParameters } from './session.js';
 
-/** Other clients of the pooler may hide it from one look. */
-const LOOKS = 3;
+const ANSWER_TIMEOUT_MS = 10_000;
+/** Other clients of the pooler can hide it from a few checks, but not from all. */
+const CHECKS = 30;
+const MOST_TURNS = 3;
+
+const BACKEND = 'SELECT pg_catalog.pg_backend_pid() AS pid';
 
 /**
- * Makes sure that two sessions have a backend each, and keep it. A pooler that gives out connections by the transaction
- * would leave the repository lock on one of them when the job is over, and keep all later jobs out. It gives the one
- * that was free last to who asks next: so both sessions are seen on one backend, or one of them on several.
+ * Checks that a connection has a backend of its own and keeps it. A pooler in transaction or statement mode would leave
+ * locks and settings on a pooled connection for other clients, and pass on no notifications. The process id of a pooler's
+ * greeting is not the backend's. How the pooler gives out connections shows beside a second client: both share a backend,
+ * or one of them has several.
  * https://www.pgbouncer.org/features.html
+ * @param setting the setting that has the URL
  * @throws Failure POOLED_TRANSACTIONS
  */
-export async function expectOwnBackends(session: Session, observer: Observer): Promise<void> {
-  let second: number | undefined;
-  for (let look = 0; look < LOOKS; look++) {
-    const other = await observer.ask(backendPid);
-    const own = await backendPid(session);
-    if (own === session.pid && other !== own && other === (second ??= other)) continue;
-    // What was set on connections that others will be given.
-    await session.query('RESET ALL').catch(() => undefined);
-    throw new Failure(
-      'POOLED_TRANSACTIONS',
-      'permanent',
-      `${session.server} is a pooler that gives out connections by the transaction, on which no lock and no setting stays.`,
-      {
-        hint: 'Let REPOSITORY_URL lead to PostgreSQL itself, or to a database of the pooler with pool_mode=session.',
-      },
-    );
+export async function expectOwnBackend(
+  client: pg.ClientBase,
+  url: string,
+  setting: 'REPOSITORY_URL' | 'DATABASE_URL' | 'QUEUE_URL',
+): Promise<void> {
+  const backend = await backendOf(client).catch((error: unknown) => {
+    throw connectionFailure(error, displayServer(url));
+  });
+  if (backend === greetedBy(client) || (await keepsItsBackend(client, url))) return;
+  // Each may go to another pooled connection, and none must keep this client's settings.
+  for (let check = 0; check < CHECKS; check++) await client.query('RESET ALL').catch(() => undefined);
+  throw new Failure(
+    'POOLED_TRANSACTIONS',
+    'permanent',
+    `${displayServer(url)} is a pooler in transaction mode, which keeps no locks and no settings for a session.`,
+    {
+      hint: `Set ${setting} to PostgreSQL itself, or to a database of the pooler with pool_mode=session.`,
+    },
+  );
+}
+
+async function keepsItsBackend(client: pg.ClientBase, url: string): Promise<boolean> {
+  const other = new pg.Client({
+    connectionString: withoutSessionParameters(url),
+    connectionTimeoutMillis: ANSWER_TIMEOUT_MS,
+    query_timeout: ANSWER_TIMEOUT_MS,
+  });
+  other.on('error', () => undefined); // The next query tells.
+  try {
+    await other.connect();
+    const own = await backendOf(client);
+    const others = await backendOf(other);
+    if (own === others) return false;
+    for (let check = 0; check < CHECKS; check++) {
+      // Pooled connections that take turns would come back to the same clients if these always took turns as well.
+      for (let turns = randomInt(MOST_TURNS) + 1; turns > 0; turns--)
+        if ((await backendOf(other)) !== others) return false;
+      if ((await backendOf(client)) !== own) return false;
+    }
+    return true;
+  } catch (error) {
+    throw connectionFailure(error, displayServer(url));
+  } finally {
+    await other.end().catch(() => undefined);
   }
 }
 
-async function backendPid(session: Session): Promise<number> {
-  const [backend] = await session.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid');
-  return backend?.pid ?? 0;
+async function backendOf(client: pg.ClientBase): Promise<number | undefined> {
+  const { rows } = await client.query<{ pid: number }>(BACKEND);
+  return rows[0]?.pid;
+}
+
+/** pg's types do not show it. */
+function greetedBy(client: pg.ClientBase): number {
+  return (client as pg.ClientBase & { processID: number }).processID;
 }

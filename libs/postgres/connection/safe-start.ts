@@ -1,19 +1,19 @@
 import type pg from 'pg';
 import { Failure } from '#common';
-import { quoteIdentifier } from './identifiers.js';
-import { setSearchPath } from './search-path.js';
+import { quoteIdentifier, setSearchPath } from './identifiers.js';
+import { startupOptions } from './pg-internals.js';
 
 interface OtherRole {
   login: string;
   role: string;
   database: string;
-  /** Whether it is set for all databases. */
+  /** Whether the setting is for all databases. */
   everywhere: boolean | null;
 }
 
 /**
- * The role that a session runs as, if it is another one than it has logged in as and its own role has not asked for
- * that. A role's own settings win over those of the database.
+ * SQL: the role that a session runs as, if it is not the login role and the login role's own settings do not ask for it.
+ * A role's settings override the database's.
  * https://www.postgresql.org/docs/current/catalog-pg-db-role-setting.html
  */
 const OTHER_ROLE = `
@@ -29,12 +29,12 @@ const OTHER_ROLE = `
    WHERE SESSION_USER <> CURRENT_USER AND NOT EXISTS (SELECT FROM settings WHERE of_role <> 0::pg_catalog.oid)`;
 
 /**
- * Makes a new connection safe; must run before all else. A search_path that the database or the role sets may lead to
- * a schema with somebody's set_config or "=", which would run with the rights of this connection. SET calls no function
- * and looks up no name, and what follows it finds PostgreSQL's own. Poolers such as PgBouncer refuse the startup
- * parameter `options`, which would do the same. And a database's owner can have every session run as another role.
+ * Sets a safe search_path on a new connection, and refuses a role that the database chose. It must run first: a
+ * search_path of the database or the role may contain another role's set_config or "=", which would run with the rights
+ * of this connection. SET calls no function and looks up no name, and later statements find PostgreSQL's own objects.
+ * Poolers such as PgBouncer refuse the startup parameter `options`, which would do the same.
  * @param schemas searched after pg_catalog
- * @param before a statement that must come first, as simple as SET
+ * @param before a statement to run first; like SET it must look up no name
  * @throws Failure ROLE_SET_BY_DATABASE
  */
 export async function startSafely(
@@ -43,17 +43,10 @@ export async function startSafely(
   before?: string,
 ): Promise<void> {
   const statements = [...(before === undefined ? [] : [before]), setSearchPath(schemas), OTHER_ROLE];
-  // One message: its statements are looked up one after the other, each when those before it are done.
+  // One message: PostgreSQL analyzes each of its statements after running those before it.
   const results: unknown = await client.query(statements.join('; '));
   const [other] = (results as pg.QueryResult<OtherRole>[]).at(-1)?.rows ?? [];
-  if (other !== undefined && !asksForRole(client)) throw otherRole(other);
-}
-
-/** Whether the URL or the environment itself asks for a role, by `options`. */
-function asksForRole(client: pg.ClientBase): boolean {
-  // pg's types do not show its parameters.
-  const { connectionParameters } = client as unknown as { connectionParameters: { options?: string } };
-  return /\brole\b/i.test(connectionParameters.options ?? '');
+  if (other !== undefined && !/\brole\b/i.test(startupOptions(client))) throw otherRole(other);
 }
 
 function otherRole({ login, role, database, everywhere }: OtherRole): Failure {
@@ -63,7 +56,7 @@ function otherRole({ login, role, database, everywhere }: OtherRole): Failure {
     'permanent',
     `The setting "role" of the database ${database} makes sessions of ${login} run as the role ${role}.`,
     {
-      hint: `The database's owner may have set it. Run: ALTER ${of} RESET role; If ${login} is to run as ${role}, run: ALTER ROLE ${quoteIdentifier(login)} SET role = ${quoteIdentifier(role)};`,
+      hint: `The database's owner may have set it. Run: ALTER ${of} RESET role; If ${login} should run as ${role}, run: ALTER ROLE ${quoteIdentifier(login)} SET role = ${quoteIdentifier(role)};`,
     },
   );
 }

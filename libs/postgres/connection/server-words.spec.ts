@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { openText } from './server-words.js';
 
-/** An error as node-postgres gives it. */
+/** Returns an error like those of node-postgres. */
 function said(fields: Partial<pg.DatabaseError>): pg.DatabaseError {
   return Object.assign(new pg.DatabaseError('canceled: secret row', 0, 'error'), {
     code: '57014',
@@ -10,7 +10,7 @@ function said(fields: Partial<pg.DatabaseError>): pg.DatabaseError {
 }
 
 test.each(['dblink.c', 'connection.c', 'mysql_fdw.c', 'pl_exec.c', 'plpy_elog.c', 'plperl.c'])(
-  'what %s passes on from elsewhere is no word of the server, whatever context it claims',
+  'texts that %s relays are hidden, whatever context they claim',
   (file) => {
     for (const where of [undefined, 'COPY t, line 1, column secret: "row"', 'parallel worker']) {
       const text = openText(said({ file, ...(where !== undefined && { where }) }), false);
@@ -19,7 +19,7 @@ test.each(['dblink.c', 'connection.c', 'mysql_fdw.c', 'pl_exec.c', 'plpy_elog.c'
   },
 );
 
-test('what the server says itself is shown, also while it copies', () => {
+test('texts of the server are shown, even during COPY', () => {
   const where = 'COPY t, line 1';
   expect(openText(said({ file: 'postgres.c', where, message: 'canceling statement' }), false)).toBe(
     'canceling statement',

@@ -1,15 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { addAbortListener } from 'node:events';
 import pg from 'pg';
-import { Failure } from '#common';
+import { Failure, withTimeout } from '#common';
 import { connectionFailure, postgresFailure, sqlState } from './errors.js';
-import { OneBufferSocket } from './one-buffer-socket.js';
+import { destroySocket, isIdle, OneBufferSocket } from './pg-internals.js';
 import { startSafely } from './safe-start.js';
 
 /**
- * What makes COPY's text exact and the same on every server, whatever the database, the role or the client
+ * Settings that make COPY's text exact and equal on every server, whatever the database, the role or the client
  * libraries set. array_nulls off would turn NULL into the text "NULL"; synchronize_seqscans would make the
  * order of rows depend on other sessions; constraint_exclusion would evaluate calls in checks to plan a query;
- * quote_all_identifiers would change the names of types. Settings that a server is too old to know are left out.
+ * quote_all_identifiers would change the names of types. Settings that a server does not know are skipped.
  * https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 const EXACT_TEXT = {
@@ -27,8 +27,7 @@ const EXACT_TEXT = {
   quote_all_identifiers: 'off',
   synchronize_seqscans: 'off',
   max_parallel_workers_per_gather: '0',
-  // Queries of the catalog, and the joins for foreign keys, are estimated as if they were slow, which they are not:
-  // compiling them took seconds.
+  // PostgreSQL overestimates queries of the catalog and the joins for foreign keys, and took seconds to compile them.
   jit: 'off',
   statement_timeout: '0',
   lock_timeout: '0',
@@ -37,31 +36,31 @@ const EXACT_TEXT = {
   transaction_timeout: '0',
 } as const;
 
-/** Lifts the time limit that a role or a database may set. */
+/** Removes a time limit of the role or the database. */
 const FIRST_STATEMENT = 'SET statement_timeout TO 0';
-/** A limit of one millisecond can cancel the first statement itself. */
+/** A limit of one millisecond can also cancel the first statement. */
 const FIRST_STATEMENT_TRIES = 5;
 const QUERY_CANCELED = '57014';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
-/** A host that vanished without a word is found out a minute or two after so long a silence, and not after hours. */
+/** The silence before TCP probes begin. They detect a vanished host in a minute or two instead of hours. */
 const KEEP_ALIVE_AFTER_MS = 10_000;
 
-/** Proxies cut connections on which nothing happens: HAProxy after ten seconds, if it is told to. */
+/** Proxies cut idle connections; HAProxy is often set to ten seconds. */
 const BEAT_EVERY_MS = 3_000;
-const BEAT_ANSWERED_WITHIN_MS = 60_000;
+const BEAT_TIMEOUT_MS = 60_000;
 
 export interface SessionOptions {
   /** Shown in pg_stat_activity; at most 63 bytes. */
   applicationName: string;
-  /** Gives connecting up. */
+  /** Stops the connecting. */
   signal?: AbortSignal;
-  /** A session with the same database of the same running server: an address can lead to several. */
+  /** A session that must be with the same database of the same running server: an address can lead to several servers. */
   beside?: Session;
 }
 
-/** One connection whose settings make reading exact. Its queries fail with a Failure that says what to do. */
+/** One connection with settings that make reading exact. Its queries fail with a Failure that has a hint. */
 export class Session {
   private broken: unknown;
   private readonly beating = setInterval(() => this.beat(), BEAT_EVERY_MS).unref();
@@ -72,8 +71,8 @@ export class Session {
     readonly server: string,
     /** The backend's process id, as pg_stat_activity and pg_cancel_backend know it. */
     readonly pid: number,
-    /** The database, and when its server was started: two servers have not started in the same microsecond. */
-    private readonly place: string,
+    /** The database's OID and its server's start time: no two servers started in the same microsecond. */
+    private readonly serverRun: string,
   ) {}
 
   /**
@@ -85,11 +84,10 @@ export class Session {
     const server = displayServer(url);
     const client = newClient(url, applicationName);
     let session: Session | undefined;
-    const giveUp = () => destroySocket(client);
-    signal?.addEventListener('abort', giveUp, { once: true });
-    // An idle connection that breaks is told here only; without a listener it would end the process.
+    using _listener = signal && addAbortListener(signal, () => destroySocket(client));
+    // pg reports an idle connection that breaks here only. Without a listener it would end the process.
     client.on('error', (error) => {
-      if (session !== undefined) session.broken ??= error; // The first one says why.
+      if (session !== undefined) session.broken ??= error; // The first error is the cause.
     });
     try {
       signal?.throwIfAborted();
@@ -101,44 +99,35 @@ export class Session {
            JOIN pg_catalog.pg_settings AS known ON lower(known.name) = wanted.name`,
         [Object.keys(EXACT_TEXT), Object.values(EXACT_TEXT)],
       );
-      // What was committed must not be lost with the server, whatever may be lost for speed elsewhere.
+      // A crash of the server must not lose a commit, even if the database's setting accepts that for speed.
       await client.query(
         `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
       );
-      const { rows } = await client.query<{ pid: number; place: string }>(
-        `SELECT pg_backend_pid() AS pid, concat(oid, ' ', pg_postmaster_start_time()) AS place
+      const { rows } = await client.query<{ pid: number; serverRun: string }>(
+        `SELECT pg_backend_pid() AS pid, concat(oid, ' ', pg_postmaster_start_time()) AS "serverRun"
            FROM pg_database WHERE datname = current_database()`,
       );
-      const { pid = 0, place = '' } = rows[0] ?? {};
-      if (beside !== undefined && place !== beside.place) throw serversDiffer(server);
-      session = new Session(client, server, pid, place);
+      const { pid = 0, serverRun = '' } = rows[0] ?? {};
+      if (beside !== undefined && serverRun !== beside.serverRun) throw serversDiffer(server);
+      session = new Session(client, server, pid, serverRun);
       return session;
     } catch (error) {
-      giveUp();
+      destroySocket(client);
       throw signal?.aborted === true ? signal.reason : connectionFailure(error, server);
-    } finally {
-      signal?.removeEventListener('abort', giveUp);
     }
   }
 
   /**
-   * Sends an empty query if the connection is idle: it takes no snapshot, and is none in a failed transaction either.
+   * Sends an empty query if the connection is idle. It takes no snapshot, and a failed transaction accepts it.
    */
   private beat(): void {
-    // pg's types do not show it.
-    const { readyForQuery } = this.client as pg.Client & { readyForQuery: boolean };
     if (this.broken !== undefined) clearInterval(this.beating);
-    else if (readyForQuery) {
-      const late = setTimeout(() => this.destroy(), BEAT_ANSWERED_WITHIN_MS).unref();
-      // Who asks next is told.
-      void this.client
-        .query('')
-        .catch(() => undefined)
-        .finally(() => clearTimeout(late));
-    }
+    // The next query reports a failure.
+    else if (isIdle(this.client))
+      this.dropAfter(BEAT_TIMEOUT_MS, () => this.client.query('')).catch(() => undefined);
   }
 
-  /** Runs one statement and gives its rows. @throws Failure */
+  /** Runs one statement and returns its rows. @throws Failure */
   async query<Row extends pg.QueryResultRow>(sql: string, values?: unknown[]): Promise<Row[]> {
     try {
       if (this.broken !== undefined) throw this.broken;
@@ -148,26 +137,32 @@ export class Session {
     }
   }
 
-  /** Ends the connection, and with it its transaction and its locks. Never fails: a broken one is gone already. */
+  /** Ends the connection, its transaction and its locks. Never fails: a broken connection has ended. */
   async close(): Promise<void> {
     clearInterval(this.beating);
-    const ended = new AbortController();
-    // A server that cannot be reached any more says no goodbye either.
-    sleep(CLOSE_TIMEOUT_MS, undefined, { signal: ended.signal }).then(
-      () => this.destroy(),
-      () => undefined,
-    );
-    await this.client.end().catch(() => undefined);
-    ended.abort();
+    await this.dropAfter(CLOSE_TIMEOUT_MS, () => this.client.end()).catch(() => undefined);
   }
 
-  /** Drops the connection at once, without a word to the server; for a COPY that nobody reads any more. */
+  /** Runs work, and drops the connection if the server does not answer in time. */
+  private dropAfter(milliseconds: number, work: () => Promise<unknown>): Promise<unknown> {
+    return withTimeout(
+      milliseconds,
+      undefined,
+      () => undefined,
+      (late) => {
+        addAbortListener(late, () => this.destroy());
+        return work();
+      },
+    );
+  }
+
+  /** Drops the connection at once, without a message to the server: the way to abandon a COPY. */
   destroy(): void {
     clearInterval(this.beating);
     destroySocket(this.client);
   }
 
-  /** Commits the transaction. @throws Failure also when the server rolled it back instead, having failed before */
+  /** Commits the transaction. @throws Failure also if the server rolls back, because the transaction had failed */
   async commit(): Promise<void> {
     try {
       const { command } = await this.client.query('COMMIT');
@@ -178,7 +173,7 @@ export class Session {
   }
 }
 
-/** @throws Failure DATABASE_TLS_REFUSED for a certificate's file that is missing */
+/** Creates a client without connecting. @throws Failure DATABASE_TLS_REFUSED if a certificate's file is missing */
 function newClient(url: string, applicationName: string): pg.Client {
   try {
     return new pg.Client({
@@ -195,14 +190,9 @@ function newClient(url: string, applicationName: string): pg.Client {
 }
 
 function serversDiffer(server: string): Failure {
-  return new Failure(
-    'SERVERS_DIFFER',
-    'transient',
-    `${server} leads to one server at one time and to another at the next.`,
-    {
-      hint: 'All connections of a job must reach the same one: name the primary in REPOSITORY_URL, by an address of its own.',
-    },
-  );
+  return new Failure('SERVERS_DIFFER', 'transient', `${server} leads to several servers.`, {
+    hint: 'All connections of a job must reach the same server. Set REPOSITORY_URL to an address that leads to the primary only.',
+  });
 }
 
 async function firstStatement(client: pg.Client): Promise<void> {
@@ -215,23 +205,18 @@ async function firstStatement(client: pg.Client): Promise<void> {
     }
 }
 
-function destroySocket(client: pg.Client): void {
-  // pg's types do not show the connection; its stream is how to drop it without waiting for anybody.
-  (client as pg.Client & { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
-}
-
-/** What the URL says of the session would go before what is said here: a takeover relies on the session's name. */
-function withoutSessionParameters(url: string): string {
+/** Removes parameters that would override this file's settings: a takeover relies on the session's name. */
+export function withoutSessionParameters(url: string): string {
   const address = new URL(url);
   for (const name of ['options', 'application_name', 'fallback_application_name'])
     address.searchParams.delete(name);
   return address.href;
 }
 
-/** Host, port and database of a URL, without credentials: for messages. */
+/** Returns host, port and database of a URL, without credentials, for messages. */
 export function displayServer(url: string): string {
   const { hostname, port, pathname, searchParams } = new URL(url);
-  // As node-postgres takes them: parameters count first.
+  // As in node-postgres, parameters override the rest of the URL.
   const host = decodeURIComponent(searchParams.get('host') || hostname);
   return `${host || 'localhost'}:${searchParams.get('port') || port || '5432'}${pathname}`;
 }

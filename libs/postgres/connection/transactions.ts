@@ -1,22 +1,21 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { Failure } from '#common';
+import { Failure, pollUntil } from '#common';
+import { sqlState } from './errors.js';
 import type { Session } from './session.js';
 
 export type TransactionOutcome = 'committed' | 'aborted';
 
-const LOOK_EVERY_MS = 100;
-const GONE_WITHIN_MS = 10_000;
+const ENDING = { everyMs: 100, timeoutMs: 10_000 };
 
 /**
- * True of the sessions in pg_stat_activity that logged in as this session did. Any role may choose any
- * application_name, but no other one can log in as ours.
+ * SQL: true of the sessions in pg_stat_activity that logged in as this session did. Any role may choose any
+ * application_name, but only this role can log in as itself.
  */
 export const OWN_ROLE = `usesysid = (SELECT own.usesysid FROM pg_catalog.pg_stat_activity AS own WHERE own.pid = pg_catalog.pg_backend_pid())`;
 
 /**
- * The present transaction's id, which stays known after its end: assigned here, if it had none. A server that crashes
- * gives an id away again that its log has not reached the disk with: it belongs to this transaction alone only after
- * a {@link flushLog} on another session.
+ * Returns the id of the current transaction, and assigns one if needed. The id stays known after the transaction. A
+ * server that crashes reuses ids that its log had not written to disk: the id is unique only after a {@link flushLog} on
+ * another session.
  */
 export async function transactionId(session: Session): Promise<string> {
   const rows = await session.query<{ id: string }>(
@@ -26,8 +25,7 @@ export async function transactionId(session: Session): Promise<string> {
 }
 
 /**
- * Has the server write to disk what all sessions have logged so far: the commit of a message to nobody does. It waits
- * for no standby.
+ * Makes the server write the log of all sessions to disk, by committing a logical message. It waits for no standby.
  */
 export async function flushLog(session: Session): Promise<void> {
   await session.query(
@@ -36,45 +34,69 @@ export async function flushLog(session: Session): Promise<void> {
 }
 
 /**
- * How a transaction of an earlier session ended. That session must be gone, or this waits for it in vain.
+ * Returns how a transaction of an earlier session ended. Call {@link endSessions} first: this waits ten seconds for the
+ * transaction's end.
  * https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
- * @throws Failure RESTORE_OUTCOME_UNKNOWN when the server does not remember, or it does not end
+ * @throws Failure RESTORE_OUTCOME_UNKNOWN if the server has forgotten it, or if it does not end
  */
 export async function transactionOutcome(session: Session, id: string): Promise<TransactionOutcome> {
-  for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
-    const rows = await session.query<{ status: string | null }>('SELECT pg_xact_status($1::xid8) AS status', [
-      id,
-    ]);
-    const status = rows[0]?.status;
-    if (status === 'committed' || status === 'aborted') return status;
-    if (status !== 'in progress' || Date.now() > deadline)
-      throw new Failure(
-        'RESTORE_OUTCOME_UNKNOWN',
-        'permanent',
-        `An earlier attempt wrote in transaction ${id}, and the server does not tell how it ended (${status ?? 'too long ago'}).`,
-        { hint: 'Look whether the repository is as the archive has it, and restore again if not.' },
-      );
-  }
+  const status = await pollUntil(async () => {
+    const [row] = await session.query<{ status: string | null }>(
+      'SELECT pg_xact_status($1::xid8) AS status',
+      [id],
+    );
+    return row?.status === 'in progress' ? undefined : (row?.status ?? 'too long ago');
+  }, ENDING);
+  if (status === 'committed' || status === 'aborted') return status;
+  throw new Failure(
+    'RESTORE_OUTCOME_UNKNOWN',
+    'permanent',
+    `Unknown outcome of transaction ${id} of an earlier attempt (${status ?? 'in progress'}).`,
+    { hint: "Compare the repository's rows with the archive, and restore again if they differ." },
+  );
 }
 
 /**
- * Ends every session of this name and of this role in the database, and those whose names go on after it and a blank;
- * waits until they are gone. Other roles' sessions of the same name are none of ours. A worker that only seems dead must neither go on writing nor keep its locks.
- * @throws Failure when one does not go
+ * Ends the sessions of this name and role in the database, and those whose names continue with a blank, and waits until
+ * they are gone. A worker that only seems dead must neither write nor keep its locks. Other roles' sessions of the same
+ * name are not ours.
+ * @throws Failure REPOSITORY_BUSY if one does not end
  */
 export async function endSessions(session: Session, applicationName: string): Promise<void> {
-  const left = `FROM pg_catalog.pg_stat_activity WHERE pg_catalog.starts_with(application_name || ' ', $1 || ' ')
-                 AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND ${OWN_ROLE}`;
-  for (const deadline = Date.now() + GONE_WITHIN_MS; ; await sleep(LOOK_EVERY_MS)) {
-    const rows = await session.query(`SELECT pg_catalog.pg_terminate_backend(pid) ${left}`, [
-      applicationName,
-    ]);
-    if (rows.length === 0) return;
-    if (Date.now() > deadline)
-      throw new Failure(
-        'REPOSITORY_BUSY',
-        'transient',
-        `The session "${applicationName}" of an earlier attempt does not end.`,
-      );
+  const ended = await pollUntil(async () => {
+    const rows = await session.query(
+      `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+        WHERE pg_catalog.starts_with(application_name || ' ', $1 || ' ')
+          AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND ${OWN_ROLE}`,
+      [applicationName],
+    );
+    return rows.length === 0 ? true : undefined;
+  }, ENDING);
+  if (ended === undefined)
+    throw new Failure(
+      'REPOSITORY_BUSY',
+      'transient',
+      `The session "${applicationName}" of an earlier attempt does not end.`,
+      { hint: 'End it with pg_terminate_backend, and start again.' },
+    );
+}
+
+/**
+ * Runs statements in a savepoint, so that the transaction survives if PostgreSQL refuses them. Do not use it between
+ * TRUNCATE and COPY FREEZE: both must lie in one subtransaction.
+ * @returns the permanent failure that PostgreSQL refused them with
+ * @throws Failure that may pass, such as a lost connection or a full disk; anything that is no failure of PostgreSQL
+ */
+export async function attempt(session: Session, work: () => Promise<unknown>): Promise<Failure | undefined> {
+  await session.query('SAVEPOINT snapshotd');
+  try {
+    await work();
+    await session.query('RELEASE SAVEPOINT snapshotd');
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof Failure) || error.persistence !== 'permanent' || sqlState(error) === undefined)
+      throw error;
+    await session.query('ROLLBACK TO SAVEPOINT snapshotd; RELEASE SAVEPOINT snapshotd');
+    return error;
   }
 }

@@ -1,27 +1,29 @@
-import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { postgresFailure } from '../connection/errors.js';
-import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from '../connection/identifiers.js';
+import {
+  displayTable,
+  quoteIdentifier,
+  quoteLiteral,
+  quoteTable,
+  type Relation,
+} from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
-export interface CopyTarget {
-  schema: string;
-  name: string;
+export interface CopyTarget extends Relation {
   /** The columns of the CSV, in its order. */
   columns: string[];
   /**
-   * Whether the rows are as good as old ones from the start, which spares the server a later pass over them, and
-   * makes the checks of foreign keys much faster. Only for tables that this transaction has made or truncated.
+   * Whether rows count as frozen at once. That saves a later VACUUM and makes the checks of foreign keys much faster.
+   * Only for tables that this transaction has created or truncated.
    */
   freeze: boolean;
 }
 
 /**
- * Loads CSV with a header line into a table. When the source fails, COPY fails with it: nothing of an
- * unfinished stream stays.
+ * Loads CSV with a header line into a table. If the source fails, COPY fails with it and loads nothing.
  * @param encoding the CSV's, as PostgreSQL names it
  * @returns the number of rows by COPY's command tag
- * @throws Failure of PostgreSQL, naming the table; or what the source failed with
+ * @throws Failure of PostgreSQL, naming the table; or the source's error
  */
 export async function copyIn(
   session: Session,
@@ -38,16 +40,16 @@ export async function copyIn(
     for await (const bytes of csv) await query.send(bytes);
     return await query.finish();
   } catch (error) {
-    const failure = await query.giveUp();
-    // The server ends a COPY that was given up with an error, too; what it said before that is the reason.
+    const failure = await query.cancel();
+    // The server also answers a cancelled COPY with an error; an error before that is the reason.
     if (failure === undefined) throw error;
     throw postgresFailure(failure, session.server, `loading ${displayTable(target)}`);
   }
 }
 
 /**
- * PostgreSQL takes a message as a whole before it looks at it. Short ones stay in the processor's caches; with
- * 256 kB a load took a quarter longer.
+ * Bytes of data in a message. PostgreSQL reads a whole message before it parses it, and short ones stay in the
+ * processor's caches: with 256 kB a load took a quarter longer.
  */
 const MESSAGE_BYTES = 32 * 1024;
 const HEADER_BYTES = 5;
@@ -56,28 +58,21 @@ const COPY_DATA = 0x64; // d
 const COPY_DONE = Buffer.from([0x63, 0, 0, 0, 4]); // c
 const COPY_FAIL = Buffer.from([0x66, 0, 0, 0, 5, 0]); // f, with an empty reason
 
-/** What pg does not show of a connection in its types. */
-interface Connection {
-  stream: Socket;
-  query(text: string): void;
-}
-
 /** One COPY FROM STDIN, for pg to run. */
 class CopyInQuery implements pg.Submittable {
-  /** What the server or the connection failed with. */
+  /** The error of the server or the connection. */
   private failure: unknown;
-  private stream: Socket | undefined;
+  private stream: pg.Connection['stream'] | undefined;
   private rows: number | undefined;
-  /** Wakes the caller that waits for the next thing to happen: data may be sent, it has ended, or it has failed. */
+  /** Wakes the caller that waits for a change: data may be sent, or the COPY has ended or failed. */
   private wake: () => void = () => undefined;
 
   constructor(private readonly text: string) {}
 
-  /** Sends data, and resolves when there is room for more. @throws what the server or the connection failed with */
+  /** Sends data, and resolves when more may be sent. @throws the error of the server or the connection */
   async send(bytes: Buffer): Promise<void> {
     const stream = await this.until(() => this.stream);
-    // Written in pieces rather than copied into messages: a buffer
-    // as long as an entry costs more to make and to collect than these writes.
+    // Many small writes cost less than copying an entry into one buffer of messages.
     stream.cork();
     for (let from = 0; from < bytes.length; from += MESSAGE_BYTES) {
       const piece = bytes.subarray(from, from + MESSAGE_BYTES);
@@ -95,31 +90,31 @@ class CopyInQuery implements pg.Submittable {
     await this.until(() => drained || undefined).finally(() => stream.removeListener('drain', onDrain));
   }
 
-  /** @returns the number of rows. @throws what the server or the connection failed with */
+  /** Ends the COPY. @returns the number of rows. @throws the error of the server or the connection */
   async finish(): Promise<number> {
     (await this.until(() => this.stream)).write(COPY_DONE);
     return this.until(() => this.rows);
   }
 
-  /** Has the server forget it all. @returns what the server or the connection had failed with before, if anything */
-  async giveUp(): Promise<unknown> {
+  /** Makes the server discard all rows. @returns the error that the server or the connection had before, if any */
+  async cancel(): Promise<unknown> {
     if (this.failure !== undefined) return this.failure;
     try {
       (await this.until(() => this.stream)).write(COPY_FAIL);
       await this.until(() => this.rows);
     } catch {
-      // That is its answer.
+      // The server's answer to COPY_FAIL is an error.
     }
     return undefined;
   }
 
-  /** Called by pg when it is this query's turn. */
+  /** Called by pg when this query is the next one. */
   submit(connection: pg.Connection): void {
-    (connection as unknown as Connection).query(this.text);
+    connection.query(this.text);
   }
 
   handleCopyInResponse(connection: pg.Connection): void {
-    this.stream = (connection as unknown as Connection).stream;
+    this.stream = connection.stream;
     this.wake();
   }
 
@@ -137,17 +132,17 @@ class CopyInQuery implements pg.Submittable {
     this.wake();
   }
 
-  private async until<Result>(what: () => Result | undefined): Promise<Result> {
+  private async until<Result>(look: () => Result | undefined): Promise<Result> {
     for (;;) {
       if (this.failure !== undefined) throw this.failure;
-      const result = what();
+      const result = look();
       if (result !== undefined) return result;
       await new Promise<void>((resolve) => (this.wake = resolve));
     }
   }
 }
 
-/** What goes before so many bytes of data in a CopyData message. */
+/** Returns the header of a CopyData message. @param length bytes of data */
 function copyDataHeader(length: number): Buffer {
   const header = Buffer.allocUnsafe(HEADER_BYTES);
   header[0] = COPY_DATA;

@@ -1,31 +1,35 @@
-import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { postgresFailure } from '../connection/errors.js';
-import { displayTable, quoteIdentifier, quoteLiteral, quoteTable } from '../connection/identifiers.js';
-import { OneBufferSocket } from '../connection/one-buffer-socket.js';
+import {
+  displayTable,
+  quoteIdentifier,
+  quoteLiteral,
+  quoteTable,
+  type Relation,
+} from '../connection/identifiers.js';
+import { takeBytes } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 import type { Chunk } from './table-chunks.js';
 
 /**
- * Takes what one COPY sends. While what a call returned is pending, there are no further calls, and the bytes stay;
- * otherwise they are gone when it returns.
+ * Receives the bytes of one COPY. While the promise of a call is pending, no other call comes and the bytes stay valid.
+ * A call that returns no promise must be done with the bytes when it returns.
  */
 export interface CopyReceiver {
   write(bytes: Buffer): Promise<void> | undefined;
-  /** A part is complete; the next one begins with the header line again. @param rows in this part */
+  /** Ends an entry; the next one begins with the header line again. @param rows in this entry */
   endEntry(rows: number): Promise<void> | undefined;
-  /** That was all. @param rows in the last part */
+  /** Ends the COPY. @param rows in the last entry */
   end(rows: number): Promise<void> | undefined;
 }
 
 /**
- * Copies chunks of tables' own rows (not those of their children) as CSV with a header line, in the server's
- * encoding: one after the other, and in one round trip, which takes longer than to read a small table. Generated
- * columns are left out: the server computes them again.
+ * Copies chunks of tables' own rows (not those of their children) as CSV with a header line, in the server's encoding.
+ * All chunks take one round trip, because a round trip takes longer than reading a small table. Generated columns are
+ * omitted: the server computes them again.
  * https://www.postgresql.org/docs/current/sql-copy.html
  * @param receivers one for each chunk, in their order
- * @throws Failure of PostgreSQL, naming the table; or what a receiver failed with, after which the session is
- * unusable
+ * @throws Failure of PostgreSQL, naming the table; or a receiver's error, after which the session is unusable
  */
 export async function copyOut(
   session: Session,
@@ -34,8 +38,8 @@ export async function copyOut(
   receivers: CopyReceiver[],
 ): Promise<void> {
   const text = chunks.map((chunk) => copyStatements(chunk, serverEncoding)).join('; ');
-  const parts = chunks.map(({ partBytes = Infinity }) => partBytes);
-  const query = new CopyOutQuery(text, receivers, parts);
+  const limits = chunks.map(({ entryBytes = Infinity }) => entryBytes);
+  const query = new CopyOutQuery(text, receivers, limits);
   session.client.query(query);
   try {
     await query.ended;
@@ -51,11 +55,11 @@ export async function copyOut(
 class FirstRow extends Error {}
 
 /**
- * Whether a table has rows of its own that this transaction sees. PostgreSQL plans nothing for it, so that no code of
- * the table's owner runs (see {@link listPlannable}). If there are rows, the connection is dropped at the first one.
+ * Returns whether this transaction sees rows in a table, not counting its children's. It uses COPY, which plans nothing,
+ * so that no code of the table's owner runs (see {@link listPlannable}). At the first row it drops the connection.
  * @throws Failure of PostgreSQL
  */
-export async function hasRows(session: Session, table: { schema: string; name: string }): Promise<boolean> {
+export async function hasRows(session: Session, table: Relation): Promise<boolean> {
   const stop = () => {
     throw new FirstRow();
   };
@@ -79,13 +83,13 @@ export async function hasRows(session: Session, table: { schema: string; name: s
 
 function copyStatements(chunk: Chunk, encoding: string): string {
   const copy = `COPY ${source(chunk)} TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(encoding)})`;
-  // A query with blocks locks the table's indexes; rolling back to here lets go of them.
+  // A query of blocks locks the table's indexes. Rolling back to the savepoint releases those locks.
   return chunk.blocks === undefined
     ? copy
     : `SAVEPOINT chunk; ${copy}; ROLLBACK TO SAVEPOINT chunk; RELEASE SAVEPOINT chunk`;
 }
 
-/** COPY of a table plans nothing, and without a list of columns it also copies tables that have none. */
+/** Returns the table or query to copy. Without a list of columns COPY accepts tables that have none. */
 function source({ table, blocks }: Chunk): string {
   const name = quoteTable(table);
   const columns = table.columns
@@ -100,72 +104,59 @@ function source({ table, blocks }: Chunk): string {
 /** https://www.postgresql.org/docs/current/protocol-message-formats.html */
 const COPY_DATA = 0x64; // d
 const COMMAND_COMPLETE = 0x43; // C
-/** CopyOutResponse, CopyDone, NoticeResponse, ParameterStatus, NotificationResponse: nothing for a receiver in them. */
+/** CopyOutResponse, CopyDone, NoticeResponse, ParameterStatus, NotificationResponse: messages without data. */
 const PASSED_OVER = new Set([...'HcNSA'].map((letter) => letter.charCodeAt(0)));
 const HEADER_BYTES = 5;
 const NOTHING = Buffer.alloc(0);
 
-/** What pg does not show of a connection in its types. */
-interface Connection {
-  stream: Socket;
-  query(text: string): void;
-}
-
 /**
- * Takes the connection's bytes over while COPYs send. The server puts every row into a message of its own: their
- * headers are cut out in place, so that a row costs one move of its bytes and nothing else.
+ * Reads the connection's bytes in pg's place while COPYs send. The server sends one message per row. This removes the
+ * message headers in place, so that a row costs one move of its bytes.
  */
 class CopyOutQuery implements pg.Submittable {
   readonly ended: Promise<void>;
-  /** How many receivers have had all of theirs. */
+  /** Receivers that are complete. */
   received = 0;
   receiverFailed = false;
   private resolve: () => void = () => undefined;
   private reject: (error: unknown) => void = () => undefined;
-  private stream: Socket | undefined;
-  private handlerOfPg: ((bytes: Buffer) => void) | undefined;
-  /** What has come and was not looked at: the beginning of a message, or what a receiver was not ready for. */
+  private stream: pg.Connection['stream'] | undefined;
+  private returnBytes: ((unread: Buffer) => void) | undefined;
+  /** Bytes that are not processed yet: the beginning of a message, or data that a receiver was not ready for. */
   private rest = NOTHING;
-  /** Bytes of the present message that are still to come. */
+  /** Bytes of the current message that have not arrived. */
   private left = 0;
   private isData = false;
-  /** The first message of the present COPY. */
+  /** The first message of the current COPY. */
   private header: Buffer = NOTHING;
   private inHeader = false;
-  /** Rows of the present COPY in all parts, rows and bytes of the present part. */
+  /** Rows of the current COPY in all entries; rows and bytes of the current entry. */
   private rows = 0;
-  private rowsInPart = 0;
-  private bytesInPart = 0;
+  private rowsInEntry = 0;
+  private bytesInEntry = 0;
 
   constructor(
     private readonly text: string,
     private readonly receivers: CopyReceiver[],
-    /** For each of them the bytes that a part has at most, unless it is one row. */
-    private readonly partBytes: number[],
+    /** For each receiver the most bytes in an entry. A longer row is an entry by itself. */
+    private readonly entryBytes: number[],
     private readonly hasHeader = true,
   ) {
     this.ended = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
     });
-    this.ended.catch(() => undefined); // The copying hears of it.
+    this.ended.catch(() => undefined); // copyOut() handles it.
   }
 
-  /** Called by pg when it is this query's turn. */
+  /** Called by pg when this query is the next one. */
   submit(connection: pg.Connection): void {
-    const raw = connection as unknown as Connection;
-    const { stream } = raw;
-    const [handler] = stream.listeners('data') as ((bytes: Buffer) => void)[];
-    if (handler === undefined) throw new Error('pg does not listen to its connection');
-    this.stream = stream;
-    this.handlerOfPg = handler;
-    stream.removeListener('data', handler);
-    stream.on('data', this.onData);
-    if (stream instanceof OneBufferSocket) stream.lendsBytes = true;
-    raw.query(this.text);
+    this.stream = connection.stream;
+    this.returnBytes = takeBytes(connection, this.onData);
+    connection.query(this.text);
   }
 
-  /** The last message, which pg is given; it comes after every receiver has had its own. */
+  /** Called by pg for the last message, which comes when every receiver is complete. */
   handleReadyForQuery(): void {
     this.resolve();
   }
@@ -187,7 +178,7 @@ class CopyOutQuery implements pg.Submittable {
 
   private take(bytes: Buffer): void {
     let read = 0;
-    /** Where the present receiver's bytes begin, and where they end so far. */
+    /** The range of the current receiver's bytes. */
     let from = 0;
     let end = 0;
     let busy: Promise<void> | undefined;
@@ -208,7 +199,7 @@ class CopyOutQuery implements pg.Submittable {
       const length = bytes.readUInt32BE(read + 1) - 4;
       this.isData = code === COPY_DATA;
       if (this.isData && !this.begins(length)) {
-        busy = this.endPart(bytes.subarray(from, end));
+        busy = this.endEntry(bytes.subarray(from, end));
         from = end = read;
         break;
       }
@@ -221,7 +212,7 @@ class CopyOutQuery implements pg.Submittable {
       from = end = read;
       if (busy !== undefined) break;
       if (code !== COMMAND_COMPLETE) {
-        // The end of all, or an error: pg knows what to do with it.
+        // ReadyForQuery or an error: pg handles them.
         this.handBack(Buffer.from(bytes.subarray(read)));
         return;
       }
@@ -236,27 +227,27 @@ class CopyOutQuery implements pg.Submittable {
   }
 
   /**
-   * A message begins: the server sends "always one per row", and the header line before them.
+   * Begins a message of data: the server sends the header line, then "always one per row".
    * https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY
-   * @returns false when the present part must end first
+   * @returns false if the current entry must end first
    */
   private begins(length: number): boolean {
-    const limit = this.partBytes[this.received] ?? Infinity;
-    if (this.rowsInPart > 0 && this.bytesInPart + length > limit) return false;
+    const limit = this.entryBytes[this.received] ?? Infinity;
+    if (this.rowsInEntry > 0 && this.bytesInEntry + length > limit) return false;
     this.inHeader = this.hasHeader && this.header.length === 0;
-    this.bytesInPart += length;
+    this.bytesInEntry += length;
     if (this.inHeader) return true;
     this.rows++;
-    this.rowsInPart++;
+    this.rowsInEntry++;
     return true;
   }
 
-  private async endPart(bytes: Buffer): Promise<void> {
+  private async endEntry(bytes: Buffer): Promise<void> {
     const receiver = this.receivers[this.received];
     await this.give(bytes);
-    await receiver?.endEntry(this.rowsInPart);
-    this.rowsInPart = 0;
-    this.bytesInPart = this.header.length;
+    await receiver?.endEntry(this.rowsInEntry);
+    this.rowsInEntry = 0;
+    this.bytesInEntry = this.header.length;
     await receiver?.write(this.header);
   }
 
@@ -264,16 +255,16 @@ class CopyOutQuery implements pg.Submittable {
     return bytes.length > 0 ? this.receivers[this.received]?.write(bytes) : undefined;
   }
 
-  /** A statement is done: a COPY, or one that has nothing to send. */
+  /** Ends a statement. @param tag its command tag, which counts the rows of a COPY */
   private complete(tag: string): Promise<void> | undefined {
     const counted = /^COPY (\d+)$/.exec(tag)?.[1];
     if (counted === undefined) return undefined;
     if (Number(counted) !== this.rows)
-      throw new Error(`PostgreSQL sent ${this.rows} rows and says that it sent ${counted}`);
-    const { rowsInPart } = this;
+      throw new Error(`PostgreSQL sent ${this.rows} rows and counted ${counted}`);
+    const { rowsInEntry } = this;
     this.header = NOTHING;
-    this.rows = this.rowsInPart = this.bytesInPart = 0;
-    return this.receivers[this.received++]?.end(rowsInPart);
+    this.rows = this.rowsInEntry = this.bytesInEntry = 0;
+    return this.receivers[this.received++]?.end(rowsInEntry);
   }
 
   private waitFor(busy: Promise<void>): void {
@@ -293,13 +284,10 @@ class CopyOutQuery implements pg.Submittable {
     this.reject(error);
   }
 
-  private handBack(bytes: Buffer): void {
-    const { stream, handlerOfPg } = this;
-    if (stream === undefined || handlerOfPg === undefined) return;
-    this.stream = undefined;
-    stream.removeListener('data', this.onData);
-    stream.on('data', handlerOfPg);
-    if (stream instanceof OneBufferSocket) stream.lendsBytes = false;
-    if (bytes.length > 0) handlerOfPg(bytes);
+  /** Gives the connection back to pg. */
+  private handBack(unread: Buffer): void {
+    const { returnBytes } = this;
+    this.stream = this.returnBytes = undefined;
+    returnBytes?.(unread);
   }
 }

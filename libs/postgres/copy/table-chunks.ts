@@ -1,29 +1,31 @@
 import type { Table } from '../catalog/tables.js';
 
-/** A part of a table's rows that one COPY reads: a range of its blocks, or all of it. */
+/** The rows of a table that one COPY reads: those of a range of blocks, or all. */
 export interface Chunk {
   table: Table;
   /** From 1 within its table. */
   number: number;
-  /** Missing where the chunk is the whole table. */
-  blocks?: { first: number; /** The first one after it; missing at the table's open end. */ end?: number };
-  /** Of a whole table: bytes of CSV after which a new entry begins, at a row. */
-  partBytes?: number;
+  /** Missing if the chunk is the whole table. */
+  blocks?: {
+    first: number;
+    /** The first block after it; missing in the table's last chunk. */ end?: number;
+  };
+  /** Of a whole table: the bytes of CSV after which the next row begins another entry. */
+  entryBytes?: number;
 }
 
-/** Bytes that make a chunk, on disk, or an entry, as CSV: small enough to be held in memory by every session. */
+/** The size of a chunk on disk, and of an entry as CSV: small enough for every session to hold one in memory. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
-/** All in all; beyond, chunks grow. A manifest has about 250 bytes for each. */
+/** The most chunks of a backup; beyond that, chunks grow. A manifest has about 250 bytes for each. */
 const MAX_CHUNKS = 100_000;
 
 /**
- * Decides how tables are read, the largest first, so that sessions that read side by side end at about the same
- * time. A large table that may be planned (see {@link listPlannable}) is cut into ranges of blocks, which any number
- * of sessions can read under one snapshot; every other table is read by one COPY. Where the cuts are depends on the
- * tables alone, not on who reads them. A table's last range has no end: rows that came after its size was looked at
- * belong to no snapshot that is older, and a size that was read too early loses none.
+ * Divides tables into chunks, the largest table first, so that parallel sessions finish at about the same time. A large
+ * table that a query may name (see {@link listPlannable}) becomes ranges of blocks, which several sessions read under
+ * one snapshot. Every other table is one chunk. The ranges depend on the tables alone, not on the sessions. The last
+ * range has no end, so that a size that was read too early loses no row.
  * https://www.postgresql.org/docs/current/ddl-system-columns.html (ctid)
- * @param plannable the OIDs of tables whose blocks may be asked for
+ * @param plannable the OIDs of the tables that a query may name
  */
 export function planChunks(
   tables: Table[],
@@ -39,7 +41,7 @@ export function planChunks(
     const step = Math.max(1, Math.ceil(blocks / wanted));
     const count = Math.ceil(blocks / step);
     if (wanted === 1 || count <= 1 || !plannable.has(table.oid))
-      return [{ table, number: 1, partBytes: chunkBytes }];
+      return [{ table, number: 1, entryBytes: chunkBytes }];
     return Array.from({ length: count }, (_, index): Chunk => {
       const number = index + 1;
       const first = index * step;
@@ -48,12 +50,12 @@ export function planChunks(
   });
 }
 
-/** A table that is no longer takes no longer to read than to ask for. */
+/** Up to this size a table takes less time to read than a round trip. */
 const SMALL_TABLE_BYTES = 64 * 1024;
-/** So many are asked for at once, at most. */
+/** The most chunks in one round trip. */
 const CHUNKS_AT_ONCE = 50;
 
-/** Puts chunks of small tables that follow one another together, to be asked for at once. */
+/** Groups successive chunks of small tables, each group for one round trip. */
 export function groupChunks(chunks: Chunk[]): Chunk[][] {
   const groups: Chunk[][] = [];
   let open: Chunk[] | undefined;

@@ -1,89 +1,96 @@
+import { type NamedTable, TABLES_AND_ROOTS } from '../catalog/tables.js';
 import { displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import { SCOPE } from '../suspend/foreign-keys.js';
-import { listPlannable } from '../catalog/plannable-tables.js';
+import { listPlannable } from '../trust/plannable-tables.js';
 import type { Session } from '../connection/session.js';
-import type { ScratchTable, Without } from './table-copies.js';
-import { type TrustedPath, underPath } from '../catalog/trusted-path.js';
-
-interface Leaf {
-  oid: number;
-  schema: string;
-  name: string;
-}
+import type { ScratchTable, Without } from './scratch-tables.js';
+import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 interface Key {
   schema: string;
   table: string;
   name: string;
   isFull: boolean;
-  /** The table, or the partitions, whose rows refer to others. */
-  referring: Leaf[];
-  referred: Leaf[];
+  /** The referring table, or its partitions. */
+  referring: NamedTable[];
+  referred: NamedTable[];
   columns: string[];
   referredColumns: string[];
   /** With a referred column on the left. */
   comparisons: Comparison[];
 }
 
-/** How PostgreSQL compares two columns of a key, in SQL: it casts to the operator's types, and to the referred collation. */
+/** How PostgreSQL compares two columns of a key, as SQL: it casts to the operator's types and to the referred collation. */
 interface Comparison {
   operator: string;
   left: string;
   right: string;
 }
 
-/** SQL: a cast to a type of an operator. Not to a pseudo-type such as anyarray, which any array is already. */
+/** SQL: a cast to an operator's type, except to a pseudo-type such as anyarray. */
 const castTo = (type: string) =>
   `(SELECT CASE WHEN t.typtype = 'p' THEN '' ELSE '::' || format_type(t.oid, -1) END FROM pg_type t WHERE t.oid = ${type})`;
 
-/** The partitions of a table that hold rows, or the table itself. */
+/** SQL: the partitions of a table that hold rows, or the table itself, as JSON. */
 const leavesOf = (relation: string) => `(
   SELECT coalesce(json_agg(json_build_object('oid', leaf.oid::int8, 'schema', ln.nspname, 'name', leaf.relname) ORDER BY leaf.oid), '[]')
     FROM pg_class leaf JOIN pg_namespace ln ON ln.oid = leaf.relnamespace
    WHERE leaf.relkind = 'r' AND (leaf.oid = ${relation} OR leaf.oid IN (SELECT relid FROM pg_partition_tree(${relation}))))`;
 const columnsOf = (relation: string, numbers: string) => `ARRAY(
-  SELECT a.attname::text FROM unnest(${numbers}) WITH ORDINALITY AS one (number, place)
-    JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = one.number ORDER BY one.place)`;
+  SELECT a.attname::text FROM unnest(${numbers}) WITH ORDINALITY AS one (number, position)
+    JOIN pg_attribute a ON a.attrelid = ${relation} AND a.attnum = one.number ORDER BY one.position)`;
+
+export interface ComparedKeys {
+  /** The first that is violated, by name. */
+  violated?: string;
+  /** Those that were not compared, for people, each with the reason. */
+  untried: string[];
+}
 
 /**
- * Looks for valid foreign keys that would refuse the rows of copies, with one anti-join for each key. Tables that the
- * copies do not replace are asked as they are, if their owners gain nothing by it (see {@link listPlannable}). Keys over
- * columns that the copies do not compute are left out.
- * @returns the first key that is violated, by name
+ * Finds a valid foreign key that would refuse the rows of scratch tables, by one anti-join for each key. It reads other
+ * tables live, if their owners gain nothing by a query (see {@link listPlannable}). Omits keys over columns that the
+ * scratch tables do not compute.
  */
 export async function findViolatedKey(
   session: Session,
-  copies: ScratchTable[],
+  tables: ScratchTable[],
   paths: Map<number, TrustedPath>,
   { columns: empty }: Without,
-): Promise<string | undefined> {
-  const isEmpty = (leaves: Leaf[], names: string[]) =>
+): Promise<ComparedKeys> {
+  const isEmpty = (leaves: NamedTable[], names: string[]) =>
     empty.some(({ relation, name }) => names.includes(name) && leaves.some(({ oid }) => oid === relation));
   const all = await listKeys(
     session,
-    copies.map(({ like }) => like.oid),
+    tables.map(({ like }) => like.oid),
   );
   const keys = all.filter(
     ({ referring, columns, referred, referredColumns }) =>
       !isEmpty(referring, columns) && !isEmpty(referred, referredColumns),
   );
-  const copyOf = new Map(copies.map(({ like, scratch: copy }) => [like.oid, copy]));
+  const scratchOf = new Map(tables.map(({ like, scratch }) => [like.oid, scratch]));
   const live = keys
     .flatMap(({ referring, referred }) => [...referring, ...referred])
-    .filter(({ oid }) => !copyOf.has(oid));
+    .filter(({ oid }) => !scratchOf.has(oid));
   const plannable = await listPlannable(session, live);
+  const untried: string[] = [];
   for (const key of keys) {
+    const name = `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
     const leaves = [...key.referring, ...key.referred];
-    if (leaves.some(({ oid }) => !copyOf.has(oid) && !plannable.has(oid))) continue;
-    const place = (leaf: Leaf) => quoteTable(copyOf.get(leaf.oid) ?? leaf);
+    const closed = leaves.find(({ oid }) => !scratchOf.has(oid) && !plannable.has(oid));
+    if (closed !== undefined) {
+      untried.push(
+        `${name}: the owner of ${displayTable(closed)} could run code with the rights of the worker's role.`,
+      );
+      continue;
+    }
+    const actual = (leaf: NamedTable) => quoteTable(scratchOf.get(leaf.oid) ?? leaf);
     const [first] = leaves;
     const [answer] = await underPath(session, paths.get(first?.oid ?? 0), () =>
-      session.query<{ violated: boolean }>(violation(key, place)),
+      session.query<{ violated: boolean }>(violation(key, actual)),
     );
-    if (answer?.violated === true)
-      return `the foreign key ${key.name} of ${displayTable({ schema: key.schema, name: key.table })}`;
+    if (answer?.violated === true) return { violated: name, untried };
   }
-  return undefined;
+  return { untried };
 }
 
 function listKeys(session: Session, oids: number[]): Promise<Key[]> {
@@ -95,13 +102,13 @@ function listKeys(session: Session, oids: number[]): Promise<Key[]> {
             (SELECT json_agg(json_build_object('operator', format('OPERATOR(%I.%s)', o_n.nspname, o.oprname), 'left', ${castTo('o.oprleft')},
                       'right', ${castTo('o.oprright')} || CASE WHEN own.attcollation = other.attcollation THEN '' ELSE coalesce(
                         (SELECT format(' COLLATE %I.%I', l_n.nspname, l.collname) FROM pg_collation l
-                           JOIN pg_namespace l_n ON l_n.oid = l.collnamespace WHERE l.oid = other.attcollation), '') END) ORDER BY one.place)
-               FROM unnest(k.conpfeqop, k.conkey, k.confkey) WITH ORDINALITY AS one (oid, own, other, place)
+                           JOIN pg_namespace l_n ON l_n.oid = l.collnamespace WHERE l.oid = other.attcollation), '') END) ORDER BY one.position)
+               FROM unnest(k.conpfeqop, k.conkey, k.confkey) WITH ORDINALITY AS one (oid, own, other, position)
                JOIN pg_attribute own ON own.attrelid = k.conrelid AND own.attnum = one.own
                JOIN pg_attribute other ON other.attrelid = k.confrelid AND other.attnum = one.other
                JOIN pg_operator o ON o.oid = one.oid JOIN pg_namespace o_n ON o_n.oid = o.oprnamespace) AS comparisons
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.convalidated AND (k.conrelid IN ${TABLES_AND_ROOTS} OR k.confrelid IN ${TABLES_AND_ROOTS})
         AND to_jsonb(k) ->> 'conperiod' IS DISTINCT FROM 'true' AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'
       ORDER BY k.oid`,
     [oids],
@@ -110,11 +117,11 @@ function listKeys(session: Session, oids: number[]): Promise<Key[]> {
 
 function violation(
   { isFull, referring, referred, columns, referredColumns, comparisons }: Key,
-  place: (leaf: Leaf) => string,
+  actual: (leaf: NamedTable) => string,
 ): string {
-  const rows = (leaves: Leaf[], names: string[]) => {
+  const rows = (leaves: NamedTable[], names: string[]) => {
     const list = names.map(quoteIdentifier).join(', ');
-    const parts = leaves.map((leaf) => `SELECT ${list} FROM ONLY ${place(leaf)}`);
+    const parts = leaves.map((leaf) => `SELECT ${list} FROM ONLY ${actual(leaf)}`);
     return `(${parts.join(' UNION ALL ')})`;
   };
   if (referring.length === 0) return 'SELECT false AS violated';

@@ -3,22 +3,22 @@ import { isLockShortage, lockShortage } from '../connection/errors.js';
 import type { Session } from '../connection/session.js';
 
 /**
- * PostgreSQL 15 and 18 were seen to have room for 1.4 to 1.8 times the locks that their settings and processes promise,
- * and up to 1,000 more. What is over this must fail; what is between the promise and this may.
+ * The number of locks beyond which a restore surely fails. In trials PostgreSQL 15 and 18 had room for 1.4 to 1.8 times
+ * the locks that their settings and processes promise, and for up to 1,000 more. Between the two numbers it may fail.
  */
-const CERTAINLY_TOO_MANY = (promised: number) => 2 * promised + 1_000;
+const CERTAINLY_TOO_MANY = (locks: number) => 2 * locks + 1_000;
 
 interface LockRoom {
-  /** Locks that a restore of the tables takes, about. */
+  /** An estimate of the locks that a restore of the tables takes. */
   needed: number;
   perTransaction: number;
   connections: number;
   prepared: number;
-  /** PostgreSQL's own processes, which count too. */
+  /** PostgreSQL's own processes, which also add room for locks. */
   helpers: number;
 }
 
-/** @returns a warning, if a restore of these tables needs more locks than the settings promise */
+/** Warns if a restore of these tables needs more locks than the settings promise. */
 export async function warnOfLocks(
   session: Session,
   tables: { oid: number }[],
@@ -28,7 +28,7 @@ export async function warnOfLocks(
 }
 
 /**
- * Refuses if a restore of these tables surely needs more locks than the server has room for, as the restore would.
+ * Refuses a drill if a restore of these tables would surely need more locks than the server has room for.
  * @returns a warning, if it needs more than the settings promise
  * @throws Failure DATABASE_QUERY_FAILED
  */
@@ -45,8 +45,8 @@ export async function expectRoomForLocks(
 }
 
 /**
- * Looks, before a restore of these tables, how many locks it needs.
- * @returns what to do with the restore's error: it is thrown, with the setting if locks were too few
+ * Estimates the locks of a restore of these tables before it begins.
+ * @returns rethrows the restore's error; if the server's lock table was full, with the setting to change
  */
 export async function adviseOnLocks(
   session: Session,
@@ -77,8 +77,8 @@ function described(room: LockRoom): string {
 }
 
 /**
- * TRUNCATE locks a table, its indexes, and the table of its long values with its index; a foreign key that is dropped is
- * locked with its four triggers.
+ * Counts the locks of a restore. TRUNCATE locks a table, its indexes, and its TOAST table with its index; dropping a
+ * foreign key locks it and its four triggers.
  */
 async function lockRoom(session: Session, tables: { oid: number }[], sequences: number): Promise<LockRoom> {
   const [room] = await session.query<LockRoom & Record<string, number>>(

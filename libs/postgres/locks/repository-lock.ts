@@ -3,41 +3,40 @@ import { Failure } from '#common';
 import type { Session } from '../connection/session.js';
 import { OWN_ROLE } from '../connection/transactions.js';
 
-/** Backups and verifications share the repository lock, a restore has it alone. */
+/** Backups and verifications share the repository lock; a restore holds it exclusively. */
 export type LockMode = 'shared' | 'exclusive';
 
 /**
- * One advisory lock for all repositories of a database. The number spells "snapshot" in ASCII; it only has to differ
- * from what other programs use, and stays, because older versions run beside newer ones during an upgrade.
+ * One advisory lock for all repositories of a database. The number spells "snapshot" in ASCII, and must differ from
+ * other programs' numbers. It never changes, because versions run side by side during an upgrade.
  */
 const REPOSITORY_LOCK = '8317692697400340340';
 
 /**
- * The turn at the repository lock ("snapturn"). Polling has no queue: a restore keeps the turn to itself while it
- * waits, and backups must have it, for a moment, to take the repository lock. So they do not overtake it for ever.
+ * The advisory lock that queues for the repository lock ("snapturn"), because polling has no queue: a waiting restore
+ * holds it, and a backup must hold it for a moment to take the repository lock. So backups cannot starve a restore.
  */
 const TURN_LOCK = '8317692697417970286';
 
 const POLL_EVERY_MS = 250;
 const NAMED_HOLDERS = 3;
 
-/** The sessions of a job that take the lock: see nameSession in libs/engine/shared/journal.ts. */
+/** The names of the sessions that take the lock: see nameSession in libs/engine/shared/journal.ts. */
 const JOB_SESSION = '^snapshotd (backup|restore|verify) [^ ]+ [0-9a-f]{8}$';
 
 export interface LockWait {
-  /** For how long sessions that are none of our jobs may be in the way: milliseconds. */
+  /** How long sessions that are not snapshotd's jobs may hold the lock: milliseconds. */
   timeoutMs: number;
-  /** Told who is in the way, at each look. */
+  /** Called at each poll with the sessions that hold the lock. */
   onWait: (holders: string) => void;
   signal: AbortSignal;
 }
 
 /**
- * Waits for the repository lock and holds it until the session ends. It is a session lock and must be taken
- * before BEGIN: as the first statement of a REPEATABLE READ transaction it would come with a snapshot that is
- * old by then.
+ * Waits for the repository lock, which the session then holds until it ends. Take it before BEGIN: as the first statement
+ * of a REPEATABLE READ transaction it would take a snapshot before it waits.
  * https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
- * @throws Failure REPOSITORY_BUSY when others hold it for longer than the timeout; the signal's reason
+ * @throws Failure REPOSITORY_BUSY if another program holds it for longer than the timeout; the signal's reason
  */
 export async function takeRepositoryLock(session: Session, mode: LockMode, wait: LockWait): Promise<void> {
   const timeout = new LockTimeout(wait);
@@ -51,14 +50,14 @@ export async function takeRepositoryLock(session: Session, mode: LockMode, wait:
       hasTurn = false;
     }
     if (taken) return;
-    timeout.test(await inTheWay(session, wanted, mode));
+    timeout.test(await listHolders(session, wanted, mode));
     await sleep(POLL_EVERY_MS, undefined, { signal: wait.signal }).catch(() => undefined);
   }
 }
 
 /**
- * Asks for a lock without waiting for it: anyone who may connect can hold it, so nobody waits for it without end. And a
- * connection on which something happens is not cut as an idle one.
+ * Takes a lock if it is free. Polling instead of waiting allows a timeout, because any role that may connect can hold the
+ * lock, and keeps proxies from cutting an idle connection.
  */
 async function tryLock(session: Session, lock: string, mode: LockMode): Promise<boolean> {
   const [answer] = await session.query<{ taken: boolean }>(
@@ -68,10 +67,10 @@ async function tryLock(session: Session, lock: string, mode: LockMode): Promise<
   return answer?.taken === true;
 }
 
-/** Counts the time in which only sessions that are none of our jobs are in the way. */
+/** Counts the time in which only sessions that are not snapshotd's jobs hold the lock. */
 class LockTimeout {
   private leftMs: number;
-  private lastLook: number | undefined;
+  private lastPoll: number | undefined;
 
   constructor(private readonly wait: LockWait) {
     this.leftMs = wait.timeoutMs;
@@ -79,10 +78,10 @@ class LockTimeout {
 
   test(holders: Holder[]): void {
     const now = performance.now();
-    if (holders.some(({ ours }) => ours)) this.lastLook = undefined;
+    if (holders.some(({ ours }) => ours)) this.lastPoll = undefined;
     else {
-      this.leftMs -= now - (this.lastLook ?? now);
-      this.lastLook = now;
+      this.leftMs -= now - (this.lastPoll ?? now);
+      this.lastPoll = now;
     }
     const names = describe(holders);
     if (this.leftMs < 0)
@@ -90,7 +89,7 @@ class LockTimeout {
         'REPOSITORY_BUSY',
         'permanent',
         `The repository lock was held for ${this.wait.timeoutMs / 1_000} seconds by ${names}, which is no job of snapshotd.`,
-        { hint: 'End that session, or roll its prepared transaction back, and start again.' },
+        { hint: 'End that session or roll back its prepared transaction, and start again.' },
       );
     this.wait.onWait(names);
   }
@@ -101,15 +100,15 @@ interface Holder {
   role: string | null;
   address: string | null;
   application: string | null;
-  /** Whether it is a session of a job, of our own role. */
+  /** Whether it is a session of a job with our role. */
   ours: boolean;
 }
 
 /**
- * The sessions that hold a lock, or wait for it, in a mode that keeps ours out. Of other roles' sessions a role
- * without pg_read_all_stats sees no address. A prepared transaction has no session.
+ * Lists the sessions that hold a lock or wait for it in a mode that conflicts with ours. Without pg_read_all_stats a
+ * role does not see the addresses of other roles' sessions. A prepared transaction has no session.
  */
-function inTheWay(session: Session, lock: string, mode: LockMode): Promise<Holder[]> {
+function listHolders(session: Session, lock: string, mode: LockMode): Promise<Holder[]> {
   return session.query<Holder>(
     `SELECT l.pid, coalesce(a.usename, x.owner) AS role, pg_catalog.host(a.client_addr) AS address,
             CASE WHEN x.gid IS NULL THEN a.application_name ELSE 'prepared transaction ' || x.gid END AS application,

@@ -1,42 +1,42 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
-import { quoteTable } from '../connection/identifiers.js';
+import { quoteTable, type Relation } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
-/** While an exclusive lock is waited for, every new reader queues behind it: so only so long at a time. */
-const ONE_TRY = '2s';
-const TRIES = 15;
+/** The lock timeout of one attempt. It is short because new readers queue behind a waiting exclusive lock. */
+const LOCK_TIMEOUT = '2s';
+const ATTEMPTS = 15;
 
 /**
- * Begins a transaction and locks tables in it against everybody else. Waits for 30 seconds in all, in short
- * tries that let others pass in between.
- * @param onWait is told that a try was in vain
+ * Begins a transaction and locks tables exclusively. Waits up to 30 seconds, in short attempts that let other sessions
+ * pass in between.
+ * @param onWait called after each failed attempt
  * @throws Failure TABLE_LOCKED
  */
 export async function beginWithExclusiveLocks(
   session: Session,
-  tables: { schema: string; name: string }[],
+  tables: Relation[],
   onWait: () => void,
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
     try {
-      await session.query(`SET LOCAL lock_timeout = '${ONE_TRY}'`);
+      await session.query(`SET LOCAL lock_timeout = '${LOCK_TIMEOUT}'`);
       const names = tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ');
       if (names !== '') await session.query(`LOCK TABLE ${names} IN ACCESS EXCLUSIVE MODE`);
-      // What is still to be locked on the way, such as sequences, no reader queues behind.
+      // No reader queues behind the locks to come, such as those of sequences.
       await session.query(`SET LOCAL lock_timeout = '30s'`);
       return;
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
       await session.query('ROLLBACK');
-      if (tries >= TRIES)
+      if (tries >= ATTEMPTS)
         throw new Failure(
           'TABLE_LOCKED',
           'transient',
-          'A table of the repository stayed locked for 30 seconds.',
+          'Another session locked a table of the repository for 30 seconds.',
           {
-            hint: 'Look into pg_locks for who holds it, and try again when they are done.',
+            hint: 'Find the session in pg_locks, and start again when it has finished.',
             cause: error,
           },
         );

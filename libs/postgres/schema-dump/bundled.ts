@@ -1,7 +1,7 @@
 import { extname, join } from 'node:path';
-import type { Socket } from 'node:net';
 import { Worker } from 'node:worker_threads';
 import type pg from 'pg';
+import { takeBytes } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
 /** The major version of the pg_dump that npm brings along. It reads servers up to that version. */
@@ -118,14 +118,9 @@ const HEADER_BYTES = 5;
 const READY_FOR_QUERY = 0x5a; // Z
 const NOTHING = Buffer.alloc(0);
 
-/** What pg does not show of a connection in its types. */
-interface Connection {
-  stream: Socket;
-}
-
 /** Takes a connection's bytes over, for good: pg's own queries would wait until it is closed. */
 class Exchange implements pg.Submittable {
-  private stream: Socket | undefined;
+  private connection: pg.Connection | undefined;
   private isBroken = false;
   private received: Buffer[] = [];
   /** Bytes of the present message that are still to come. */
@@ -137,16 +132,15 @@ class Exchange implements pg.Submittable {
 
   /** Called by pg when it is this query's turn. */
   submit(connection: pg.Connection): void {
-    this.stream = (connection as unknown as Connection).stream;
-    this.stream.removeAllListeners('data');
-    this.stream.on('data', (bytes: Buffer) => this.take(bytes));
+    this.connection = connection;
+    takeBytes(connection, (bytes) => this.take(Buffer.from(bytes)));
   }
 
   /** @param reply called with all that the server sends until it awaits the next request; with less if it breaks off */
   send(request: Uint8Array, reply: (bytes: Uint8Array<ArrayBuffer>) => void): void {
     this.reply = reply;
     if (this.isBroken) this.end();
-    else this.stream?.write(request);
+    else this.connection?.stream.write(request);
   }
 
   /** Called by pg when the connection breaks. */

@@ -1,15 +1,15 @@
 import { cleanText } from './clean-text.js';
 
 const clean = async (text: string, major = 15) => {
-  const { sql, leftOut } = await cleanText(Buffer.from(text), major);
-  return { sql: sql.toString(), leftOut };
+  const { sql, omissions } = await cleanText(Buffer.from(text), major);
+  return { sql: sql.toString(), omissions };
 };
 
 test("psql's commands are dropped between statements, and nowhere else", async () => {
   const body =
     'CREATE FUNCTION s.f() RETURNS void AS $$\n\\restrict a\nSET transaction_timeout = 0;\n\\connect b\n$$;';
   const text = `--\n\\restrict aB1\n\nSET transaction_timeout = 0;\n${body}\n\\connect "a b"\n\\unrestrict aB1\n\n`;
-  expect(await clean(text)).toEqual({ sql: `--\n\n\n${body}\n\n`, leftOut: [] });
+  expect(await clean(text)).toEqual({ sql: `--\n\n\n${body}\n\n`, omissions: [] });
   expect((await clean(text, 17)).sql).toContain(`\nSET transaction_timeout = 0;\n${body}`);
   await expect(clean('SELECT 1;\n\\! rm\n')).rejects.toMatchObject({ code: 'DEFINITIONS_FAILED' });
 });
@@ -31,7 +31,7 @@ test.each([
 
 test('user mappings keep the user, and nothing else that may be secret', async () => {
   const mapping = 'CREATE USER MAPPING FOR "ä b" SERVER s';
-  const { sql, leftOut } = await clean(
+  const { sql, omissions } = await clean(
     [
       `${mapping};`,
       `${mapping} OPTIONS (\n    "user" 'kept'\n);`.replaceAll('"user"', 'user'),
@@ -47,20 +47,20 @@ test('user mappings keep the user, and nothing else that may be secret', async (
       `${mapping};`,
     ].join('\n'),
   );
-  expect(leftOut.map(({ what }) => what)).toEqual([
+  expect(omissions.map(({ what }) => what)).toEqual([
     'options of the user mapping of "ä b" for the server s',
     'options of the user mapping of "ä b" for the server s',
   ]);
 });
 
 test('subscriptions lose their connection', async () => {
-  const { sql, leftOut } = await clean(
+  const { sql, omissions } = await clean(
     `CREATE SUBSCRIPTION s CONNECTION 'host=h password=''x y''' PUBLICATION p WITH (connect = false, slot_name = 's');`,
   );
   expect(sql).toBe(
     `CREATE SUBSCRIPTION s CONNECTION '' PUBLICATION p WITH (connect = false, slot_name = 's');`,
   );
-  expect(leftOut).toEqual([
+  expect(omissions).toEqual([
     {
       what: 'the connection of the subscription s',
       why: "archives hold no passwords; set it again: ALTER SUBSCRIPTION s CONNECTION '…'",

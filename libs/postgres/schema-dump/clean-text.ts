@@ -1,13 +1,13 @@
 import { setImmediate } from 'node:timers/promises';
 import { Failure } from '#common';
-import type { Omission } from '../catalog/omissions.js';
+import type { Omission } from '../catalog/omission.js';
 import { splitStatements } from './statements.js';
 
 export interface SchemaText {
   /** SQL that makes the database's objects anew, without their rows and without passwords. */
   sql: Buffer;
   /** What was taken out of it. */
-  leftOut: Omission[];
+  omissions: Omission[];
 }
 
 const PAUSE_AFTER_STATEMENTS = 2_000;
@@ -33,22 +33,23 @@ const SUBSCRIPTION = new RegExp(
  */
 export async function cleanText(text: Buffer, serverMajor: number): Promise<SchemaText> {
   const parts: string[] = [];
-  const leftOut: Omission[] = [];
+  const omissions: Omission[] = [];
   let statements = 0;
   for (const { before, text: statement } of splitStatements(text.toString('latin1'))) {
-    parts.push(before, cleanStatement(statement, serverMajor, leftOut));
+    parts.push(before, cleanStatement(statement, serverMajor, omissions));
     // Locks of jobs are renewed meanwhile.
     if (++statements % PAUSE_AFTER_STATEMENTS === 0) await setImmediate();
   }
-  return { sql: Buffer.from(parts.join(''), 'latin1'), leftOut };
+  return { sql: Buffer.from(parts.join(''), 'latin1'), omissions };
 }
 
-function cleanStatement(statement: string, serverMajor: number, leftOut: Omission[]): string {
+function cleanStatement(statement: string, serverMajor: number, omissions: Omission[]): string {
   if (statement.startsWith('\\')) return withoutCommand(statement);
   if (statement === 'SET transaction_timeout = 0;' && serverMajor < KNOWS_TRANSACTION_TIMEOUT) return '';
   if (statement.startsWith('ALTER ')) return withoutVersions(statement);
-  if (statement.startsWith('CREATE USER MAPPING ')) return withoutMappingSecrets(statement, leftOut);
-  if (statement.startsWith('CREATE SUBSCRIPTION ')) return withoutConnection(statement, serverMajor, leftOut);
+  if (statement.startsWith('CREATE USER MAPPING ')) return withoutMappingSecrets(statement, omissions);
+  if (statement.startsWith('CREATE SUBSCRIPTION '))
+    return withoutConnection(statement, serverMajor, omissions);
   return statement;
 }
 
@@ -70,14 +71,14 @@ function withoutVersions(statement: string): string {
 }
 
 /** Wrappers name their secrets as they like: the name of the user alone stays. */
-function withoutMappingSecrets(statement: string, leftOut: Omission[]): string {
+function withoutMappingSecrets(statement: string, omissions: Omission[]): string {
   const [start, role = '', server = ''] = USER_MAPPING.exec(statement) ?? [];
   if (start === undefined) throw unknownForm(statement);
   if (statement === `${start};`) return statement;
   const options = optionsOf(statement.slice(start.length));
   const kept = options?.filter((option) => USER_OPTION.test(option)) ?? [];
   if (options?.length === kept.length) return statement;
-  leftOut.push({
+  omissions.push({
     what: named`options of the user mapping of ${role} for the server ${server}`,
     why: named`archives hold no passwords; set them again: ALTER USER MAPPING FOR ${role} SERVER ${server} OPTIONS (…)`,
   });
@@ -101,10 +102,10 @@ function optionsOf(clause: string): string[] | undefined {
  * Its password may stand in it in several ways. Newer versions of pg_dump add an option that older servers behave as if
  * they had, and refuse.
  */
-function withoutConnection(statement: string, serverMajor: number, leftOut: Omission[]): string {
+function withoutConnection(statement: string, serverMajor: number, omissions: Omission[]): string {
   const [, start = '', name = '', , end] = SUBSCRIPTION.exec(statement) ?? [];
   if (end === undefined) throw unknownForm(statement);
-  leftOut.push({
+  omissions.push({
     what: named`the connection of the subscription ${name}`,
     why: named`archives hold no passwords; set it again: ALTER SUBSCRIPTION ${name} CONNECTION '…'`,
   });

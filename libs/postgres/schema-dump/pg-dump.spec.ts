@@ -9,26 +9,29 @@ const program = (version: string) => ({ version, major: Number.parseInt(version)
 const OPEN: ConnectionTls = { mode: 'disable' };
 
 test.each(['14.18', '15.13', '16.9', '17.5', '16beta1', '17devel', '18devel', '18beta2'])(
-  'pg_dump %s is not started: its output may hold psql commands that names bring in',
+  'pg_dump %s is refused: names can add psql commands to its output',
   (version) => {
     expect(whyUnusable(program(version), '14.1', OPEN)).toContain('CVE-2025-8714');
   },
 );
 
-test.each(['9.6.24', '12.22', '13.23'])('pg_dump %s is of a major version that is never safe', (version) => {
-  expect(whyUnusable(program(version), version, OPEN)).toContain('CVE-2025-8714');
-});
+test.each(['9.6.24', '12.22', '13.23'])(
+  'pg_dump %s is refused: no release of its major version is safe',
+  (version) => {
+    expect(whyUnusable(program(version), version, OPEN)).toContain('CVE-2025-8714');
+  },
+);
 
 test.each(['14.19', '15.14', '15.20', '16.10', '17.6', '17.10', '18beta3', '18rc1', '18.0', '19.3'])(
-  'pg_dump %s may be started',
+  'pg_dump %s is accepted',
   (version) => {
     expect(whyUnusable(program(version), '14.1', OPEN)).toBeUndefined();
   },
 );
 
-test('a pg_dump that is older than the server, or none', () => {
+test('a pg_dump that is older than the server, or missing, is refused', () => {
   expect(whyUnusable(program('15.20'), '18.4', OPEN)).toBe(
-    'pg_dump on PATH is of version 15.20, and the server is 18.4',
+    'pg_dump on PATH has the version 15.20, and the server is 18.4',
   );
   expect(whyUnusable(undefined, '18.4', OPEN)).toBe('there is no pg_dump on PATH');
 });
@@ -42,7 +45,7 @@ test('the bundled pg_dump reads what that on PATH must not, up to PostgreSQL 18'
   );
 });
 
-test("authorities of the system need pg_dump 16, an authority's file none", () => {
+test("the system's authorities need pg_dump 16, an authority's file does not", () => {
   for (const mode of ['verify-full', 'verify-ca'] as const) {
     expect(whyUnusable(program('15.20'), '15.20', { mode })).toContain(
       "cannot verify the server's certificate as the worker does",
@@ -53,10 +56,10 @@ test("authorities of the system need pg_dump 16, an authority's file none", () =
   expect(whyUnusable(program('14.19'), '14.19', { mode: 'require' })).toBeUndefined();
 });
 
-describe("a connection's strictness is that of node-postgres", () => {
+describe('pg_dump verifies as much as node-postgres', () => {
   const folder = mkdtempSync(join(tmpdir(), 'snapshotd-tls-'));
   const file = join(folder, 'ca.crt');
-  // node-postgres warns that these modes will mean less one day.
+  // node-postgres warns that these modes will verify less in a later version.
   const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
   const setMode = process.env['PGSSLMODE'];
   beforeAll(() => writeFileSync(file, 'no certificate'));
@@ -100,7 +103,7 @@ describe("a connection's strictness is that of node-postgres", () => {
     ['require', { mode: 'verify-full' }],
     ['no-verify', { mode: 'require' }],
     ['disable', { mode: 'disable' }],
-  ])('PGSSLMODE=%s counts where the URL says nothing', (mode, tls) => {
+  ])('PGSSLMODE=%s counts if the URL has no sslmode', (mode, tls) => {
     process.env['PGSSLMODE'] = mode;
     expect(tlsOf('')).toEqual(tls);
     expect(tlsOf('?sslmode=verify-full')).toEqual({ mode: 'verify-full' });

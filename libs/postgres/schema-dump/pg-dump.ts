@@ -1,11 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { ConnectionOptions } from 'node:tls';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { programEnvironment } from '#config';
 import { Failure } from '#common';
+import { resolvedSettings } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
 const PROGRAM = 'pg_dump';
@@ -13,8 +13,8 @@ const STDERR_KEPT = 4_000;
 const CONNECT_TIMEOUT_SECONDS = 10;
 
 /**
- * The first release of each major version that keeps names in a database from adding psql commands to its output.
- * Later majors began without that fault, but for the first previews of 18.
+ * The first minor release of each major version in which names in a database cannot add psql commands to the output.
+ * Later major versions never had that fault, except the first previews of 18.
  * https://www.postgresql.org/support/security/CVE-2025-8714/ and CVE-2025-8715
  */
 const SAFE_SINCE = new Map([
@@ -23,7 +23,7 @@ const SAFE_SINCE = new Map([
   [16, 10],
   [17, 6],
 ]);
-/** The first major version whose libpq takes `sslrootcert=system`. */
+/** The first major version whose libpq knows `sslrootcert=system`. */
 const KNOWS_SYSTEM_AUTHORITIES = 16;
 const UNSAFE_PREVIEW = /^18(devel|beta[12])/;
 
@@ -34,8 +34,8 @@ export interface PgDump {
 }
 
 /**
- * Looks for pg_dump on PATH. Debian's is a wrapper, which chooses among versions by the host that it is to connect to.
- * @returns undefined when there is none
+ * Finds pg_dump on PATH. Debian's is a wrapper, which chooses a version by the host in the environment.
+ * @returns undefined if there is none
  */
 export async function findPgDump(url: string, client: pg.Client): Promise<PgDump | undefined> {
   const env = { ...programEnvironment(), ...libpqEnvironment(url, client) };
@@ -50,9 +50,10 @@ export async function findPgDump(url: string, client: pg.Client): Promise<PgDump
 }
 
 /**
- * Why a pg_dump must not read a server; undefined when it may. It must be of the server's major version or newer, its
- * output must be safe to run, and its connection must be as strict as the worker's own.
+ * Returns why a pg_dump cannot be used. It must have the server's major version or a newer one, its output must be safe to
+ * run, and its connection must verify as much as the worker's own.
  * https://www.postgresql.org/docs/current/app-pgdump.html
+ * @returns undefined if it can be used
  */
 export function whyUnusable(
   program: PgDump | undefined,
@@ -60,16 +61,16 @@ export function whyUnusable(
   tls: ConnectionTls,
 ): string | undefined {
   if (program === undefined) return 'there is no pg_dump on PATH';
-  const found = `pg_dump on PATH is of version ${program.version}`;
+  const found = `pg_dump on PATH has the version ${program.version}`;
   if (program.major < parseInt(serverVersion)) return `${found}, and the server is ${serverVersion}`;
   if (!isSafe(program))
-    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer ones are safe`;
+    return `${found}: names in the database can add psql commands to its output (CVE-2025-8714, CVE-2025-8715); 14.19, 15.14, 16.10, 17.6 and newer versions are safe`;
   if (
     tls.mode.startsWith('verify') &&
     tls.authority === undefined &&
     program.major < KNOWS_SYSTEM_AUTHORITIES
   )
-    return `${found}, which cannot verify the server's certificate as the worker does; name the authority's file by sslrootcert in REPOSITORY_URL, or install pg_dump 16 or newer`;
+    return `${found}, which cannot verify the server's certificate as the worker does; set sslrootcert in REPOSITORY_URL to the authority's file, or install pg_dump 16 or newer`;
   return undefined;
 }
 
@@ -79,38 +80,27 @@ function isSafe({ version, major }: PgDump): boolean {
   return Number(/^\d+\.(\d+)/.exec(version)?.[1] ?? -1) >= since;
 }
 
-/** How strict a connection is, in libpq's terms. */
+/** How strictly a connection verifies the server, in libpq's terms. */
 export interface ConnectionTls {
   /** https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION */
   mode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
-  /** The file of the authority that alone is trusted; missing where those of the system are. */
+  /** The file of the only trusted authority; missing if the system's authorities are trusted. */
   authority?: string;
 }
 
-/** What node-postgres made of the URL and its own environment; its types do not show all of it. */
-interface Connected {
-  ssl: boolean | ConnectionOptions;
-  host: string;
-  port: number;
-  user?: string | null;
-  database?: string | null;
-  password?: string | null;
-  connection: { stream: { remoteAddress?: string } };
-}
-
 /**
- * How strict a session is, judged by what node-postgres does and not by what the URL says: for it `prefer`, `require`
- * and even unknown modes verify the certificate, unless `uselibpqcompat` is set.
+ * Returns what node-postgres verifies, which differs from libpq: unless `uselibpqcompat` is set, `prefer`, `require` and
+ * even unknown modes verify the certificate.
  */
 export function connectionTls(url: string, client: pg.Client): ConnectionTls {
-  const { ssl } = client as unknown as Connected;
+  const { ssl } = resolvedSettings(client);
   if (ssl === false) return { mode: 'disable' };
   const options = ssl === true ? {} : ssl;
   if (options.rejectUnauthorized === false) return { mode: 'require' };
   const mode = options.checkServerIdentity === undefined ? 'verify-full' : 'verify-ca';
   const authority = parameterOf(url, 'sslrootcert');
   if (options.ca === undefined || authority === undefined) return { mode };
-  // libpq would take the plain word "system" for all authorities of the system.
+  // For libpq the plain word "system" means the system's authorities.
   return { mode, authority: resolve(authority) };
 }
 
@@ -136,7 +126,7 @@ export async function runNativePgDump(
       ...programEnvironment(),
       ...libpqEnvironment(url, session.client),
       PGAPPNAME: applicationName,
-      // pg_dump lifts such a limit itself, but by a statement that it may cut off already. Poolers refuse options.
+      // pg_dump removes the limit by a statement that the limit can cancel. Only set if needed: poolers refuse options.
       ...(limited && { PGOPTIONS: '-c statement_timeout=0' }),
     },
     signal,
@@ -196,17 +186,17 @@ function start(args: string[], env: Record<string, string>, signal: AbortSignal)
 }
 
 /**
- * A session's own connection in libpq's variables, so that pg_dump reaches the same server with the same strictness.
- * They need no quoting, and unlike arguments they are not public.
+ * Returns a session's connection as libpq's variables, so that pg_dump reaches the same server and verifies as much.
+ * Variables need no quoting, and unlike arguments other users cannot read them.
  * https://www.postgresql.org/docs/current/libpq-envars.html
  */
 function libpqEnvironment(url: string, client: pg.Client): Record<string, string> {
-  const { host, port, user, database, password, connection } = client as unknown as Connected;
+  const { host, port, user, database, password, connection } = resolvedSettings(client);
   const { mode, authority } = connectionTls(url, client);
   const verifies = mode.startsWith('verify');
   const variables = {
     PGHOST: host,
-    // A name may have several addresses. Missing for a Unix socket.
+    // The session's own address, because a name may have several. Missing for a Unix socket.
     PGHOSTADDR: connection.stream.remoteAddress,
     PGPORT: String(port),
     PGUSER: user,
@@ -226,7 +216,7 @@ function libpqEnvironment(url: string, client: pg.Client): Record<string, string
   );
 }
 
-/** As node-postgres takes it: the last one counts. */
+/** Returns a parameter of the URL. As in node-postgres the last one counts. */
 function parameterOf(url: string, name: string): string | undefined {
   return new URL(url).searchParams.getAll(name).at(-1);
 }
@@ -236,13 +226,14 @@ function notStarted(error: Error, args = 0): Failure {
     (error as NodeJS.ErrnoException).code === 'E2BIG'
       ? `the names of ${args} schemas that the role may not read are too long for its arguments`
       : error.message;
-  return new Failure('DEFINITIONS_FAILED', 'permanent', `pg_dump could not be started: ${reason}.`, {
+  return new Failure('DEFINITIONS_FAILED', 'permanent', `Cannot start pg_dump: ${reason}.`, {
     hint: HINT,
     cause: error,
   });
 }
 
-const HINT = 'Mend that, or set BACKUP_DEFINITIONS=auto for archives that name what they lack.';
+const HINT =
+  'Fix that, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.';
 
 /** @param said pg_dump's own words @param end its exit code, or the signal that ended it */
 export function dumpFailure(said: string, end: number | string | null): Failure {
@@ -251,7 +242,7 @@ export function dumpFailure(said: string, end: number | string | null): Failure 
   return new Failure(
     'DEFINITIONS_FAILED',
     permanent ? 'permanent' : 'transient',
-    `pg_dump could not read the definitions: ${words === '' ? `it ended with ${end}` : words}.`,
+    `pg_dump failed to read the schema definitions: ${words === '' ? `it ended with ${end}` : words}.`,
     { hint: HINT },
   );
 }

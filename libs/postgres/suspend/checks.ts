@@ -1,14 +1,19 @@
-import { type CodeUse, COLUMN_TYPES, TABLES_AND_PARENTS } from '../catalog/code-uses.js';
-import { commentOn, displayTable, quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Suspension } from './suspensions.js';
+import { type CodeUse, TABLES_AND_PARENTS } from '../catalog/code-uses.js';
+import { COLUMN_TYPES } from '../catalog/column-types.js';
+import {
+  commentOn,
+  displayTable,
+  quoteIdentifier,
+  quoteTable,
+  type Relation,
+} from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
+import type { Suspension } from './suspension.js';
 
-interface Check {
+interface Check extends Relation {
   oid: number;
-  /** The table whose path its functions run under, by its OID. */
+  /** The OID of the table whose trusted path its functions run under. */
   relation: number;
-  schema: string;
-  name: string;
   check: string;
   owned: boolean;
   validated: boolean;
@@ -17,24 +22,24 @@ interface Check {
 }
 
 interface TableCheck extends Check {
-  /** In tables that inherit it: what goes with it. */
-  inherited: { schema: string; name: string; comment: string | null; validated: boolean }[];
+  /** The same check in tables that inherit it. */
+  inherited: (Relation & { comment: string | null; validated: boolean })[];
 }
 
-/** Which checks cannot stay during a load. */
+/** Selects the checks to suspend during a load. */
 export interface SuspendedChecks {
-  /** Those that call functions of users: these may read rows that are not there yet. */
+  /** Checks that call functions of users, which may read rows that are not loaded yet. */
   uses: CodeUse[];
-  /** Whether all go, because old rows may break any. */
+  /** Whether to suspend all, because old rows may violate any. */
   all: boolean;
-  /** Whether they need not come back, because all will be rolled back. */
+  /** Whether the transaction will be rolled back, so that nothing needs to be reinstated. */
   forGood: boolean;
 }
 
 /**
- * Checks of the tables, and from PostgreSQL 18 on NOT NULL: those that were never validated, because they refuse the
- * very rows that they had spared, and those that call functions of users. A check that is inherited goes and comes with
- * its parent's; where a table has it by itself too, it must be there before its parent's, which then merges with it.
+ * Lists checks of the tables (from PostgreSQL 18 on also NOT NULL) that were never validated, because they would refuse
+ * their own old rows, and checks that call functions of users. An inherited check follows its parent's. If a table also
+ * has it locally, that one must be reinstated first, and then merges with its parent's.
  */
 export async function listChecks(
   session: Session,
@@ -57,7 +62,7 @@ export async function listChecks(
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE k.conislocal AND k.conrelid IN (SELECT oid FROM parents)
         AND (k.contype IN ('c', 'n') AND NOT k.convalidated OR k.contype = 'c' AND ($3 OR k.oid = ANY ($2::oid[])))
-        -- Tables outside that are inherited from: only as far as it is allowed.
+        -- Of parents that are not loaded: only checks that the role may change.
         AND (k.conrelid = ANY ($1::oid[]) OR c.relkind = 'p' OR NOT k.connoinherit AND pg_has_role(c.relowner, 'USAGE'))
       ORDER BY k.coninhcount DESC, k.oid`,
     [oids, uses.filter(({ kind }) => kind === 'check').map(({ id }) => id), all],
@@ -65,8 +70,7 @@ export async function listChecks(
   return rows.map((row) => {
     const table = { schema: row.schema, name: row.name };
     const relation = quoteTable(table);
-    const of = (heir: { schema: string; name: string }) =>
-      `CONSTRAINT ${quoteIdentifier(row.check)} ON ${quoteTable(heir)}`;
+    const of = (heir: Relation) => `CONSTRAINT ${quoteIdentifier(row.check)} ON ${quoteTable(heir)}`;
     return {
       ...suspendedCheck(row, `ALTER TABLE ${relation}`),
       what: `the check ${row.check} of ${displayTable(table)}`,
@@ -86,7 +90,7 @@ export async function listChecks(
   });
 }
 
-/** Whether a table has a column of an array, a composite or a range of the domain `t`: then PostgreSQL validates no check of it. */
+/** SQL: whether a table has an array, a composite or a range of the domain `t`: then PostgreSQL cannot validate its checks. */
 const IN_CONTAINER = `EXISTS (
   WITH RECURSIVE users (oid, contains) AS (
     SELECT t.oid, false
@@ -104,8 +108,8 @@ const IN_CONTAINER = `EXISTS (
    WHERE users.contains)`;
 
 /**
- * The same for checks of the domains that the tables' columns are made of, through arrays, composites and ranges. Valid
- * checks stay if PostgreSQL could not validate them again.
+ * Lists such checks of the domains that the tables' columns are made of, through arrays, composites and ranges. It omits
+ * valid checks that PostgreSQL could not validate again.
  */
 export async function listDomainChecks(
   session: Session,
@@ -139,7 +143,7 @@ export async function listDomainChecks(
   });
 }
 
-/** What a table's check and a domain's have in common. A valid one comes back unvalidated, and is validated at the end. */
+/** Returns the facts that checks of tables and domains share. A valid check is reinstated unvalidated, and validated at the end. */
 function suspendedCheck({ check, owned, validated, relation }: Check, alter: string) {
   const constraint = quoteIdentifier(check);
   return {
@@ -151,7 +155,7 @@ function suspendedCheck({ check, owned, validated, relation }: Check, alter: str
   };
 }
 
-/** Of one that was never validated, PostgreSQL says so itself. */
+/** Adds NOT VALID, unless the definition has it. */
 function notValid(definition: string): string {
   return / NOT (VALID|ENFORCED)$/.test(definition) ? definition : `${definition} NOT VALID`;
 }

@@ -1,12 +1,13 @@
 import { Failure } from '#common';
 import { quoteIdentifier } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
+import { ENABLE } from './suspension.js';
 
 /** How a restore keeps event triggers from firing on its statements. */
 export interface EventTriggerPlan {
-  /** Turn all off for this transaction. PostgreSQL 17 and newer. */
+  /** Turn off all event triggers for this transaction. PostgreSQL 17 and newer. */
   turnOff: boolean;
-  /** Otherwise: disable these, and enable them again. */
+  /** Otherwise: disable these, and enable them afterwards. */
   disabled: { name: string; state: string }[];
 }
 
@@ -32,13 +33,11 @@ const RESTORE_TAGS = [
   'REFRESH MATERIALIZED VIEW',
 ];
 
-/** https://www.postgresql.org/docs/current/catalog-pg-event-trigger.html */
-const ENABLE: Record<string, string> = { O: 'ENABLE', A: 'ENABLE ALWAYS', R: 'ENABLE REPLICA' };
-
 /**
- * Decides how to keep event triggers from firing on these statements: they are somebody's code that would run in the
- * middle of a restore. Those that belong to extensions are left to fire.
+ * Decides how to keep event triggers from firing on these statements, because their code would run during the restore.
+ * Event triggers of extensions may fire.
  * @param statements to be executed
+ * @param mayFire whether to let all of them fire
  * @throws Failure EVENT_TRIGGER naming those that this role cannot keep from firing
  */
 export async function planEventTriggers(
@@ -59,14 +58,14 @@ export async function planEventTriggers(
   return { turnOff: false, disabled: triggers };
 }
 
-/** Says which event triggers would refuse a restore to this role, and what to do: nothing where there are none. */
+/** Warns of event triggers because of which restores by this role fail. */
 export async function warnOfEventTriggers(session: Session): Promise<string[]> {
   const others = (await listFiring(session, RESTORE_TAGS)).filter(({ owned }) => !owned);
   if (others.length === 0) return [];
   const turnOff = await mayTurnOff(session);
   if (turnOff === true) return [];
   return [
-    `${named(others)} refuses restores by the role ${others[0]?.role}. ${remedy(others, turnOff !== undefined)}`,
+    `${named(others)} prevents restores by the role ${others[0]?.role}. ${remedy(others, turnOff !== undefined)}`,
   ];
 }
 
@@ -74,13 +73,14 @@ export async function warnOfEventTriggers(session: Session): Promise<string[]> {
 export async function suspendEventTriggers(session: Session, plan: EventTriggerPlan): Promise<void> {
   if (plan.turnOff) await session.query('SET LOCAL event_triggers = off');
   if (plan.disabled.length === 0) return;
-  // The second of two sessions waits: PostgreSQL refuses to change a row of its catalog twice at once. Nobody but those
-  // who may change event triggers can hold this lock; an advisory lock could be held by everybody who may connect.
+  // The lock makes a second session wait: PostgreSQL refuses concurrent changes of a catalog row. Only superusers can
+  // hold it, while every role that may connect could hold an advisory lock.
   await session.query('LOCK TABLE pg_catalog.pg_event_trigger IN SHARE ROW EXCLUSIVE MODE');
   for (const { name } of plan.disabled)
     await session.query(`ALTER EVENT TRIGGER ${quoteIdentifier(name)} DISABLE`);
 }
 
+/** Enables the event triggers that {@link suspendEventTriggers} disabled. */
 export async function reinstateEventTriggers(session: Session, plan: EventTriggerPlan): Promise<void> {
   for (const { name, state } of plan.disabled)
     await session.query(`ALTER EVENT TRIGGER ${quoteIdentifier(name)} ${ENABLE[state] ?? 'ENABLE'}`);
@@ -99,7 +99,7 @@ function listFiring(session: Session, tags: string[]): Promise<EventTrigger[]> {
   );
 }
 
-/** @returns undefined where this server has no such setting */
+/** Whether this role may turn off event triggers. @returns undefined if the server has no such setting */
 async function mayTurnOff(session: Session): Promise<boolean | undefined> {
   const [setting] = await session.query(`SELECT FROM pg_settings WHERE name = 'event_triggers'`);
   if (setting === undefined) return undefined;
@@ -117,10 +117,10 @@ function remedy(triggers: EventTrigger[], canBeTurnedOff: boolean): string {
   const role = quoteIdentifier(triggers[0]?.role ?? '');
   const disable = triggers.map(({ name }) => `ALTER EVENT TRIGGER ${quoteIdentifier(name)} DISABLE;`);
   const grant = canBeTurnedOff ? ` or, once, GRANT SET ON PARAMETER event_triggers TO ${role};` : '.';
-  return `Have a superuser run ${disable.join(' ')} for the time of the restore${grant} Or restore with fireEventTriggers, which lets them fire.`;
+  return `Have a superuser run ${disable.join(' ')} for the time of the restore${grant} Or set fireEventTriggers, which lets them fire.`;
 }
 
-/** The first words of a statement, which name it: ALTER TABLE, CREATE INDEX, REFRESH MATERIALIZED VIEW. */
+/** Returns the command tag of a statement: ALTER TABLE, CREATE INDEX, REFRESH MATERIALIZED VIEW. */
 function commandTag(statement: string): string {
   const [, tag = statement] =
     /^(COMMENT|REFRESH MATERIALIZED VIEW|CREATE UNIQUE INDEX|\w+ \w+)/.exec(statement) ?? [];

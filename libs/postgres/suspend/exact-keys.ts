@@ -1,31 +1,32 @@
+import { TABLES_AND_ROOTS } from '../catalog/tables.js';
 import { displayTable, quoteIdentifier, quoteLiteral } from '../connection/identifiers.js';
-import { ENABLE } from './suspensions.js';
-import { SCOPE } from './foreign-keys.js';
 import type { Session } from '../connection/session.js';
+import { ENABLE } from './suspension.js';
 
-/** What ADD CONSTRAINT alone does not bring back of a foreign key, or of the part of it that a partition has. */
+/** Facts of a foreign key, or of a partition's part of it, that ADD CONSTRAINT does not restore. */
 interface KeyFacts {
-  /** The same before the key was dropped and after it was added again. */
+  /** Equal before the key is dropped and after it is added again. */
   id: string;
   oid: number;
   isPart: boolean;
-  /** As SQL names it. */
+  /** The quoted name. */
   table: string;
   schema: string;
   relation: string;
   name: string;
   comment: string | null;
-  /** The unique index that it relies on, as SQL names it. */
+  /** The quoted name of the unique index that it relies on. */
   index: string | null;
   triggers: { id: string; table: string; name: string; enabled: string }[];
 }
 
-/** The foreign keys of these tables, and those that point to them, with all of their parts. */
+/** The foreign keys of tables and those that point to them, with their partitions' parts. */
 export interface RememberedKeys {
   oids: number[];
   keys: KeyFacts[];
 }
 
+/** Reads the facts for {@link makeKeysExact}, before the keys are dropped. */
 export async function rememberKeys(session: Session, tables: { oid: number }[]): Promise<RememberedKeys> {
   const oids = tables.map(({ oid }) => oid);
   return { oids, keys: await listKeys(session, oids) };
@@ -35,7 +36,7 @@ function listKeys(session: Session, oids: number[]): Promise<KeyFacts[]> {
   return session.query<KeyFacts>(
     `WITH RECURSIVE tree (root, oid) AS (
        SELECT k.oid, k.oid FROM pg_constraint k
-        WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN ${SCOPE} OR k.confrelid IN ${SCOPE})
+        WHERE k.contype = 'f' AND k.conparentid = 0 AND (k.conrelid IN ${TABLES_AND_ROOTS} OR k.confrelid IN ${TABLES_AND_ROOTS})
        UNION SELECT tree.root, k.oid FROM tree JOIN pg_constraint k ON k.conparentid = tree.oid)
      SELECT format('%s %s %s %s', root.conrelid::oid, root.conname, k.conrelid::oid, k.confrelid::oid) AS id, k.oid::int8::float8 AS oid,
             k.oid <> root.oid AS "isPart", k.conrelid::regclass::text AS table, n.nspname AS schema, c.relname AS relation, k.conname AS name,
@@ -51,9 +52,9 @@ function listKeys(session: Session, oids: number[]): Promise<KeyFacts[]> {
 }
 
 /**
- * Gives keys that were added again the names and comments that their parts had, and their own triggers the states that
- * they had.
- * @returns what could not be made as it was, by name
+ * Restores the names and comments of the partitions' parts of keys that were added again, and the states of the keys'
+ * triggers.
+ * @returns the differences that remain, for messages
  */
 export async function makeKeysExact(session: Session, { oids, keys }: RememberedKeys): Promise<string[]> {
   if (keys.length === 0) return [];
@@ -63,7 +64,7 @@ export async function makeKeysExact(session: Session, { oids, keys }: Remembered
     return after === undefined ? [] : [{ before, after }];
   });
   const renamed = pairs.filter(({ before, after }) => before.name !== after.name);
-  // In two steps, because names may have changed places.
+  // In two steps, because parts may have exchanged their names.
   for (const { after } of renamed) await rename(session, after.table, after.name, `snapshotd ${after.oid}`);
   for (const { before, after } of renamed)
     await rename(session, after.table, `snapshotd ${after.oid}`, before.name);
@@ -98,7 +99,7 @@ async function setTriggers(
   if (role?.superuser !== true) {
     const names = new Set(changes.map(({ key }) => displayKey(key)));
     return [...names].map(
-      (name) => `${name} (its triggers were disabled and are enabled now: only a superuser may disable them)`,
+      (name) => `${name} (its triggers were disabled and are now enabled: only a superuser may disable them)`,
     );
   }
   for (const { trigger, enabled } of changes)

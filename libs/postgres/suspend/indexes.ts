@@ -1,41 +1,29 @@
-import {
-  commentOn,
-  displayTable,
-  quoteIdentifier,
-  quoteLiteral,
-  quoteTable,
-} from '../connection/identifiers.js';
-import type { Rivals } from './foreign-keys.js';
-import type { Suspension } from './suspensions.js';
+import { commentOn, quoteIdentifier, quoteLiteral, quoteTable } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
+import type { Rivals } from './foreign-keys.js';
+import { type DefinedObject, ofTable, type Suspension, type TableObject } from './suspension.js';
 
-interface Index {
+interface Index extends DefinedObject {
   oid: number;
-  schema: string;
-  table: string;
-  name: string;
-  owned: boolean;
-  definition: string;
-  comment: string | null;
   /** The primary key or unique constraint that the index is of. */
   constraint: { name: string; kind: 'PRIMARY KEY' | 'UNIQUE'; timing: string; comment: string | null } | null;
   tablespace: string;
   clustered: boolean;
-  /** Of columns that are expressions: their numbers and targets. */
+  /** The statistics targets of expression columns. */
   statistics: { column: number; target: number }[];
 }
 
 /**
- * The indexes of tables, primary keys among them, that are faster made anew after a load than kept up during it, and
- * that can be made again exactly. These stay:
- * - those of exclusion constraints, and those that replica identity or a partitioned index relies on;
- * - those that anything but a foreign key depends on, such as a view that groups by a primary key;
- * - those that call functions, unless PostgreSQL brings them, they are written in C or set their own search_path:
- *   CREATE INDEX would have to parse the definition under one path and run the function under another;
- * - all of them where the role may not make indexes.
- * Foreign keys that point to these tables must be gone. Of equal unique indexes a key will take the oldest: so one that
- * a key relies on stays, and the older ones are made anew, however small the table is.
- * pg_get_indexdef leaves out the constraint, the comment, the tablespace, the CLUSTER mark and statistics targets.
+ * Lists the indexes of tables, including primary keys, that can be rebuilt exactly: after a large load that is faster
+ * than maintaining them during it. These are kept:
+ * - indexes of exclusion constraints, and those that replica identity or a partitioned index relies on;
+ * - indexes that any object but a foreign key depends on, such as a view that groups by a primary key;
+ * - indexes that call functions, except PostgreSQL's own, those in C and those that set search_path: CREATE INDEX would
+ *   have to parse the definition under one path and run the function under another;
+ * - all indexes if the role may not create indexes.
+ * Suspend foreign keys that point to these tables first. Of equal unique indexes a key relies on the oldest: so an index
+ * that a key relies on is kept, and the older ones are rebuilt, even on a small table.
+ * pg_get_indexdef omits the constraint, comment, tablespace, CLUSTER mark and statistics targets.
  */
 export async function listRebuiltIndexes(
   session: Session,
@@ -89,18 +77,15 @@ export async function listRebuiltIndexes(
 }
 
 function suspendedIndex(index: Index): Suspension {
-  const table = { schema: index.schema, name: index.table };
-  const relation = quoteTable(table);
-  const name = quoteTable({ schema: index.schema, name: index.name });
+  const facts = ofTable('index', index);
+  const { relation } = facts;
+  const name = quoteTable(index);
   const constraint = index.constraint && {
     ...index.constraint,
     name: quoteIdentifier(index.constraint.name),
   };
   return {
-    what: `the index ${index.name} of ${displayTable(table)}`,
-    table,
-    relation,
-    owned: index.owned,
+    ...facts,
     index: index.oid,
     suspend: constraint ? `ALTER TABLE ${relation} DROP CONSTRAINT ${constraint.name}` : `DROP INDEX ${name}`,
     reinstate: [
@@ -122,17 +107,11 @@ function suspendedIndex(index: Index): Suspension {
 }
 
 /**
- * Indexes that PostgreSQL does not use, because CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY failed. TRUNCATE makes
- * them valid, and unique ones then refuse the rows for which they had failed.
+ * Lists invalid indexes, which a failed CREATE INDEX CONCURRENTLY or REINDEX CONCURRENTLY leaves. TRUNCATE makes them
+ * valid, and unique ones would then refuse the rows for which they failed.
  */
 export async function listInvalidIndexes(session: Session, oids: number[]): Promise<Suspension[]> {
-  const rows = await session.query<{
-    oid: number;
-    schema: string;
-    table: string;
-    name: string;
-    owned: boolean;
-  }>(
+  const rows = await session.query<TableObject & { oid: number }>(
     `SELECT i.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, i.relname AS name,
             pg_has_role(c.relowner, 'USAGE') AS owned
        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
@@ -142,17 +121,11 @@ export async function listInvalidIndexes(session: Session, oids: number[]): Prom
       ORDER BY i.oid`,
     [oids],
   );
-  return rows.map(({ oid, schema, table: tableName, name, owned }) => {
-    const table = { schema, name: tableName };
-    return {
-      what: `the index ${name} of ${displayTable(table)}`,
-      table,
-      relation: quoteTable(table),
-      owned,
-      index: oid,
-      suspend: `DROP INDEX ${quoteTable({ schema, name })}`,
-      reinstate: [],
-      lost: 'it was invalid before the restore; drop it in the definitions, or create it again',
-    };
-  });
+  return rows.map((index) => ({
+    ...ofTable('index', index),
+    index: index.oid,
+    suspend: `DROP INDEX ${quoteTable(index)}`,
+    reinstate: [],
+    lost: 'it was invalid before the restore; create it again, or remove it from the schema definitions',
+  }));
 }

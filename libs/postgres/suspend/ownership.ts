@@ -1,35 +1,35 @@
 import { Failure } from '#common';
-import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
-import type { Suspension } from './suspensions.js';
+import { quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
+import type { Suspension } from './suspension.js';
 
-/** Things, and statements about them, that are told one by one. */
-const TOLD = 10;
+/** Objects or statements that a message lists. */
+const NAMED = 10;
 
 interface Missing {
   name: string;
-  /** As ALTER names it. */
+  /** The word after ALTER. */
   kind: 'TABLE' | 'SEQUENCE' | 'DOMAIN';
   owner: string;
   role: string;
   superuser: boolean;
-  /** Whether the role is a member of the owner already, without its rights. */
+  /** Whether the role is a member of the owner. */
   member: boolean;
-  /** Whether it has them, and something else is missing. */
+  /** Whether the role has the owner's rights, so that another right is missing. */
   owned: boolean;
   grantsInherit: boolean;
-  /** Whether its owner changes with the owner of a table. */
+  /** Whether a change of a table's owner changes its owner. */
   follows: boolean;
 }
 
 /**
- * Whether the role may do what a restore does: it must have the rights of the owners of the tables, the sequences, and
- * the tables whose foreign keys point to them. A privilege to TRUNCATE is not enough to put anything back.
- * @throws Failure OWNERSHIP_MISSING naming all at once, with what helps
+ * Checks that the role has the rights of the owners of the tables, the sequences, and the tables whose foreign keys point
+ * to them. Privileges are not enough to reinstate constraints.
+ * @throws Failure OWNERSHIP_MISSING naming all objects, with the statements to run
  */
 export async function checkOwnership(
   session: Session,
-  relations: { schema: string; name: string }[],
+  relations: Relation[],
   suspensions: Suspension[],
 ): Promise<void> {
   const closed = suspensions.filter(({ owned }) => !owned);
@@ -71,8 +71,8 @@ export async function checkOwnership(
 }
 
 /**
- * To be a member of a table's owner is enough, and harms nobody else. The rights of a superuser are too many for that:
- * what belongs to one is better given to another role.
+ * Returns the next steps. Membership in a table's owner is enough. Membership in a superuser would grant too many rights:
+ * so the object should change its owner.
  */
 function remedies(missing: Missing[]): string {
   const lacking = missing.filter(({ owned }) => !owned);
@@ -90,15 +90,15 @@ function remedies(missing: Missing[]): string {
   return [
     'Nothing was changed.',
     ...(grants.length > 0
-      ? [`Run ${[...new Set(grants)].join(' ')} or let REPOSITORY_URL name a role that has these rights.`]
+      ? [`Run ${[...new Set(grants)].join(' ')} Or let REPOSITORY_URL name a role that has these rights.`]
       : []),
     ...(changes.length > 0
-      ? [`Let no superuser own what a restore changes: have one run ${some(changes, ' ')}`]
+      ? [`A superuser should not own objects that a restore changes. Have one run ${some(changes, ' ')}`]
       : []),
   ].join(' ');
 }
 
 function some(things: string[], separator: string): string {
-  const more = things.length > TOLD ? ` and ${things.length - TOLD} more` : '';
-  return things.slice(0, TOLD).join(separator) + more;
+  const more = things.length > NAMED ? ` and ${things.length - NAMED} more` : '';
+  return things.slice(0, NAMED).join(separator) + more;
 }

@@ -1,10 +1,10 @@
-/** Moves the bars of what runs, and shows the page anew when it has ended. All else works without a script. */
+/** Shows the progress of running jobs, and reloads the page when one ends. Everything else works without scripts. */
 
-/** How far back the rate looks: milliseconds. */
+/** The period of the rate, in milliseconds. */
 const RATE_OVER_MS = 10_000;
-/** What is read out is read out once for so many hundredths. */
+/** The step of the progress that screen readers announce. */
 const SAY_EVERY_PERCENT = 25;
-/** Browsers open few connections at once to one server. */
+/** Browsers limit the connections to one server. */
 const MOST_FOLLOWED = 4;
 
 const number = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
@@ -20,11 +20,11 @@ function duration(exactly) {
 function follow(card) {
   const bar = card.querySelector('progress');
   const show = (name, text) => {
-    const place = card.querySelector(`[data-show="${name}"]`);
-    // Untouched where nothing has changed, so that nothing is read out again.
-    if (place.textContent !== text) place.textContent = text;
+    const element = card.querySelector(`[data-show="${name}"]`);
+    // Screen readers announce an element again if its text is set.
+    if (element.textContent !== text) element.textContent = text;
   };
-  /** Times and entities done, of the last seconds. */
+  /** Times and entities of the last seconds. */
   let samples = [];
   let said = 0;
 
@@ -37,7 +37,7 @@ function follow(card) {
     if (total === 0) return;
     bar.max = total;
     bar.value = current;
-    // The last tenth of the total stands for what comes after the last entity.
+    // The last tenth of the total stands for the work after the last entity.
     const entities = Math.ceil((total * 10) / 11);
     show('done', `${number.format(Math.min(current, entities))} of ${number.format(entities)} entities`);
 
@@ -57,7 +57,7 @@ function follow(card) {
 
   const events = new EventSource(card.dataset.events);
   let last;
-  // Nothing comes while nothing changes: the rate falls all the same.
+  // Without changes no event comes, but the rate falls.
   const passing = setInterval(() => last && move(last), 1_000);
   events.addEventListener('status', ({ data }) => {
     last = JSON.parse(data);
@@ -65,14 +65,14 @@ function follow(card) {
     if (last.status !== 'COMPLETED' && last.status !== 'FAILED') return;
     clearInterval(passing);
     events.close();
-    // Without what was said at the top: that is over.
+    // Without the message at the top, which is out of date.
     location.replace(location.pathname);
   });
   events.addEventListener('error', () => {
-    // The browser tries again by itself, unless it was refused: then the session has ended.
+    // The browser reconnects by itself, unless the session has ended.
     if (events.readyState !== EventSource.CLOSED) return;
     clearInterval(passing);
-    show('left', 'No news any more: load the page again.');
+    show('left', 'Disconnected: reload the page.');
   });
 }
 

@@ -1,2 +1,0 @@
-/** Under which Nest's providers ask for the settings. */
-export const SETTINGS = Symbol('SETTINGS');

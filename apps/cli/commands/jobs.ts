@@ -1,0 +1,246 @@
+import { basename } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { Failure, formatDuration, hasEnded } from '#common';
+import type { DaemonStatus } from '#contracts';
+import type { Api, DaemonKind } from '../api.js';
+import { Context } from '../context.js';
+import { formatTable, formatTime } from '../format.js';
+import { ask, canAsk } from '../prompt.js';
+import { expectCompleted, showStatus, reportingTrouble, watched } from '../watch.js';
+
+/** How long to send a start again whose reply was lost. */
+const START_RETRY_MS = 30_000;
+
+const WAIT = ['--wait', 'show progress until the job ends; the exit code tells the result'] as const;
+const ALLOW_EXTRA_TABLES = [
+  '--allow-extra-tables',
+  'ignore tables that the archive does not hold, instead of refusing',
+] as const;
+const FIRE_EVENT_TRIGGERS = [
+  '--fire-event-triggers',
+  'let event triggers fire, instead of refusing if the role cannot suspend them',
+] as const;
+const OTHER_DATABASE = [
+  '--other-database',
+  'accept an archive of another database, instead of refusing',
+] as const;
+const ARCHIVE = ['<archive>', "the archive's name, from snapshotd list, or its backupUrl"] as const;
+const ID = "the job's id, printed by backup, restore and verify";
+
+interface WaitOption {
+  wait?: true;
+}
+
+interface RestoreOptions extends WaitOption {
+  backupFirst?: true;
+  allowExtraTables?: true;
+  fireEventTriggers?: true;
+  otherDatabase?: true;
+  table?: string[];
+  into?: Record<string, string>;
+  create?: true;
+  keepViolations?: true;
+  yes?: true;
+}
+
+interface VerifyOptions extends WaitOption {
+  restoreDrill?: true;
+  allowExtraTables?: true;
+  fireEventTriggers?: true;
+  otherDatabase?: true;
+}
+
+export function addJobCommands(program: Command): void {
+  program
+    .command('backup')
+    .description('start a backup and print its id')
+    .option(...WAIT)
+    .action(async (options: WaitOption, command: Command) => {
+      await start(new Context(command), 'Backup', {}, options.wait);
+    })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  snapshotd backup --wait
+  id=$(snapshotd backup)
+  snapshotd backup --wait --json | jq -r .backupUrl`,
+    );
+  program
+    .command('restore')
+    .description('replace the rows of the tables by those of an archive and print the id')
+    .argument(...ARCHIVE)
+    .option('--backup-first', 'back up the present rows first')
+    .option(...ALLOW_EXTRA_TABLES)
+    .option(...FIRE_EVENT_TRIGGERS)
+    .option(...OTHER_DATABASE)
+    .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
+    .option('--table <schema.table>', 'restore only this table; repeat it for more', collected)
+    .option('--into <schema=other>', 'restore into another schema, beside the live tables', collectedPair)
+    .option('--create', 'with --into: create the tables there like the live ones')
+    .option('--yes', 'do not ask for confirmation')
+    .option(...WAIT)
+    .action(restore)
+    .addHelpText(
+      'after',
+      `
+At a terminal, restore asks you to type the archive's name; without a terminal it needs --yes. With --into it
+replaces nothing and does not ask.
+
+Examples:
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --table repository.node --table repository.revision
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait`,
+    );
+  program
+    .command('verify')
+    .description('read a whole archive, check everything that a restore checks, and print the id')
+    .argument(...ARCHIVE)
+    .option('--restore-drill', 'also restore the rows into temporary copies of the tables')
+    .option(...ALLOW_EXTRA_TABLES)
+    .option(...FIRE_EVENT_TRIGGERS)
+    .option(...OTHER_DATABASE)
+    .option(...WAIT)
+    .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
+      await start(new Context(command), 'Verify', { url: archive, ...options }, wait);
+    })
+    .addHelpText(
+      'after',
+      `
+With an API key, --restore-drill needs the scope "everything"; without it, the scope "start" suffices.
+
+Examples:
+  snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
+  snapshotd verify BackupDaemonJob1-107249060429899939.zip --restore-drill --wait`,
+    );
+  program
+    .command('status')
+    .description('show a backup, restore or verification; without an id, all that wait or run')
+    .argument('[id]', ID)
+    .option(...WAIT)
+    .action(printStatus)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  snapshotd status
+  snapshotd status 7
+  snapshotd status 7 --wait`,
+    );
+  program
+    .command('terminate')
+    .description('terminate a backup, restore or verification: a running one is rolled back')
+    .argument('<id>', ID)
+    .option('--wait', 'wait until the job ends')
+    .action(terminate)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  snapshotd terminate 7
+  snapshotd terminate 7 --wait`,
+    );
+}
+
+async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
+  const { wait, yes, table: tables, into: intoSchemas, ...others } = options;
+  const context = new Context(command);
+  if (yes === undefined && intoSchemas === undefined) await confirm(context.api(), archive);
+  const body = { url: archive, ...others, ...(tables && { tables }), ...(intoSchemas && { intoSchemas }) };
+  await start(context, 'Restore', body, wait);
+}
+
+/** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
+async function confirm({ server }: Api, archive: string): Promise<void> {
+  if (!canAsk())
+    throw new Failure('USAGE_WRONG', 'permanent', 'A restore replaces the rows of the live tables.', {
+      hint: 'Without a terminal to confirm at, it needs --yes.',
+    });
+  const name = basename(archive);
+  process.stderr.write(`This replaces all rows of the archive's tables at ${server.url}.\n`);
+  const answer = await ask(`Type the archive's name to confirm (${name}): `);
+  if (answer.trim() !== name)
+    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the archive's name. Nothing was restored.");
+}
+
+/** Starts a job and prints its id at once; the result is the id, or with --wait the last status. */
+async function start(context: Context, kind: DaemonKind, body: object, wait = false): Promise<void> {
+  const api = context.api();
+  const started = await api.start(
+    kind,
+    body,
+    reportingTrouble((text) => context.note(text), START_RETRY_MS),
+  );
+  const { id, type } = started;
+  if (wait) {
+    context.note(`${type} ${id} started.`);
+    await showEnd(context, api, id);
+  } else {
+    context.note(`${type} ${id} started. To follow it: snapshotd status ${id} --wait`);
+    context.result(started, id);
+  }
+}
+
+async function printStatus(id: string | undefined, { wait }: WaitOption, command: Command): Promise<void> {
+  const context = new Context(command);
+  const api = context.api();
+  if (id !== undefined && wait) await showEnd(context, api, id);
+  else if (id !== undefined) showStatus(context, await api.status(id));
+  else if (wait)
+    throw new Failure('USAGE_WRONG', 'permanent', '--wait needs an id, such as: snapshotd status 7 --wait');
+  else await showUnended(context, api);
+}
+
+async function showUnended(context: Context, api: Api): Promise<void> {
+  const all = { limit: 100, offset: 0 };
+  // In this order, so that a job that begins between the calls is in one of them.
+  const waiting = (await api.daemons(all, 'STARTED')).daemons;
+  const running = (await api.daemons(all, 'IN_PROGRESS')).daemons;
+  const daemons = new Map([...waiting, ...running].map((status) => [status.id, status]));
+  const { url, email = null } = context.server;
+  const who = `${url}, ${email === null ? 'with SNAPSHOTD_TOKEN' : `logged in as ${email}`}`;
+  const what = daemons.size === 0 ? 'No jobs wait or run.' : jobTable([...daemons.values()]);
+  context.result({ url, email, daemons: [...daemons.values()] }, `${who}\n${what}`);
+}
+
+async function terminate(id: string, { wait }: WaitOption, command: Command): Promise<void> {
+  const context = new Context(command);
+  const api = context.api();
+  await api.terminate(id);
+  const status = wait ? await watched(api, id) : await api.status(id);
+  if (!context.json && !hasEnded(status)) context.result(status, `${status.type} ${id} is terminating.`);
+  else showStatus(context, status);
+}
+
+async function showEnd(context: Context, api: Api, id: string): Promise<void> {
+  const status = await watched(api, id);
+  showStatus(context, status);
+  expectCompleted(status);
+}
+
+/** Formats jobs as a table. */
+export function jobTable(daemons: DaemonStatus[]): string {
+  return formatTable(
+    ['ID', 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
+    daemons.map((status) => [
+      status.id,
+      status.type,
+      status.status,
+      formatTime(status.startedOn),
+      formatDuration(status.totalTimeMS),
+      status.startedBy,
+      status.errorMessage ?? status.progresssMessage,
+    ]),
+  );
+}
+
+function collected(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}
+
+function collectedPair(value: string, before: Record<string, string> = {}): Record<string, string> {
+  const [, from, to] = /^([^=]+)=([^=]+)$/.exec(value) ?? [];
+  if (from === undefined || to === undefined)
+    throw new InvalidArgumentError('Write it as repository=repository_copy.');
+  return { ...before, [from]: to };
+}

@@ -1,0 +1,29 @@
+import type { ManifestTable } from '#archive';
+import { listRowConditions, type Session } from '#postgres';
+import { firstWarnings } from './first-warnings.js';
+
+const ONLY_A_DRILL = 'Only a drill (restoreDrill) proves that the archived rows satisfy';
+
+/**
+ * Warns of checks, NOT NULL and bounds of partitions that the archive's tables did not have, or had otherwise: the
+ * archived rows may violate them. Of archives that do not say, there is no warning.
+ * @param tables the live tables, in the order of the archived ones
+ */
+export async function warnOfNewConditions(
+  session: Session,
+  archived: ManifestTable[],
+  tables: { oid: number }[],
+): Promise<string[]> {
+  const live = await listRowConditions(session, tables);
+  const unproven = tables.flatMap(({ oid }, index) => {
+    const conditions = archived[index]?.conditions;
+    if (conditions === undefined) return [];
+    const proven = new Set(conditions);
+    return (live.get(oid) ?? []).filter(({ definition }) => !proven.has(definition));
+  });
+  const names = [...new Set(unproven.map(({ what }) => what))];
+  return firstWarnings(
+    names.map((what) => `${what} is not in the archive. ${ONLY_A_DRILL} it.`),
+    (more) => `Neither are ${more} more checks, NOT NULL or bounds. ${ONLY_A_DRILL} them.`,
+  );
+}
