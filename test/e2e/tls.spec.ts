@@ -141,7 +141,7 @@ class Impostor {
     const said = await backUp(through('sslmode=verify-full'), { NODE_EXTRA_CA_CERTS: authority });
     expect(impostor.passwords).toEqual([]);
     expect(said).toMatch(
-      /^tables, indexes and functions are not included: pg_dump could not connect: There is no secure connection to PostgreSQL at \S+: the certificate cannot be verified/,
+      /^tables, indexes and functions are not included: pg_dump cannot connect: Cannot connect to PostgreSQL at \S+ by TLS: the certificate cannot be verified/,
     );
     impostor.close();
   });

@@ -110,7 +110,7 @@ async function onOwnSession(
     (error: unknown) => {
       if (!(error instanceof Failure)) throw error;
       const { persistence, message, hint, confidential } = error;
-      throw new Failure('DEFINITIONS_FAILED', persistence, `pg_dump could not connect: ${message}`, {
+      throw new Failure('DEFINITIONS_FAILED', persistence, `pg_dump cannot connect: ${message}`, {
         cause: error,
         confidential,
         ...(hint !== undefined && { hint }),
