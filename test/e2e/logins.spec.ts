@@ -143,7 +143,7 @@ test('a flood of logins from everywhere leaves the API to others, and sends away
     if (status === 429)
       expect([headers.get('retry-after'), body.reason]).toEqual([
         '1',
-        'Too many log in at this moment. Try again in a second.',
+        'Too many logins at this moment. Try again in a second.',
       ]);
     else expect(status).toBe(401);
   expect(answers.filter((answer) => answer.status === 429).length).toBeGreaterThan(0);
@@ -157,7 +157,7 @@ test('a flood of logins from everywhere leaves the API to others, and sends away
 
 test('a flood from one neighbourhood keeps nobody else from logging in, and who gets no turn loses no try', async () => {
   const [api] = apis;
-  const NO_TURN = 'Too many log in at this moment. Try again in a second.';
+  const NO_TURN = 'Too many logins at this moment. Try again in a second.';
   const answers: { status: number }[] = [];
   let over = false;
   const flood = Array.from({ length: 40 }, async (_, i) => {

@@ -52,7 +52,7 @@ describe('the embedded S3 server', () => {
     expect(statSync(folder).mode & 0o077).toBe(0);
     writeFileSync(join(folder, 'buckets', Bucket, 'objects', 'broken.json'), 'half a rec');
     await expect(EmbeddedS3.start({ folder, bucket: Bucket })).rejects.toThrow(
-      /objects\/broken\.json is no record of an object/,
+      /objects\/broken\.json is damaged\./,
     );
   });
 

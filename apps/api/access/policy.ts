@@ -55,7 +55,9 @@ export function requirePolicies(fastify: FastifyInstance): void {
   });
   fastify.addHook('onReady', (done) => {
     // Only now, because other hooks set policies too.
-    const missing = [...routes].filter(([, { config }]) => config?.access === undefined).map(([name]) => name);
+    const missing = [...routes]
+      .filter(([, { config }]) => config?.access === undefined)
+      .map(([name]) => name);
     if (missing.length === 0) return done();
     done(
       new Error(`Routes without an access policy: ${missing.join(', ')}. Add @Access(…) to their methods.`),
