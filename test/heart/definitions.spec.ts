@@ -279,7 +279,7 @@ test('off, the archive says that it holds none', async () => {
   );
 });
 
-/** What no text must be cut by. */
+/** A text of a dump, pasted into others. */
 const PASTED = `
 -- Name: other; Type: TABLE; Schema: s; Owner: -
 \\restrict word

@@ -16,7 +16,7 @@ const REPLIED_TO = new Set([...'QS'].map((letter) => letter.charCodeAt(0)));
 const STARTUP_HEADER_BYTES = 4;
 const HEADER_BYTES = 5;
 
-/** What was written and is not a whole message yet: long ones come in pieces of 8 kB. */
+/** Bytes that are not a whole message yet: long ones come in pieces of 8 kB. */
 let rest = Buffer.alloc(0);
 let started = false;
 

@@ -7,7 +7,7 @@ import type { Session } from '../connection/session.js';
 /** The major version of the pg_dump that npm brings along. It reads servers up to that version. */
 export const BUNDLED_MAJOR = 18;
 
-/** What the thread is started with. */
+/** The thread's data. */
 export interface ThreadData {
   args: string[];
   /** The reply to pg_dump's first message, which asks for a connection. */
@@ -19,7 +19,7 @@ export interface ThreadData {
 export type ThreadMessage = { request: Uint8Array } | { text: Uint8Array } | { failed: string };
 
 /**
- * Runs the pg_dump that is compiled to WebAssembly, in a thread of its own, over a session that is of no use
+ * Runs the pg_dump that is compiled to WebAssembly, in a separate thread, over a session that is of no use
  * afterwards.
  * @returns what it wrote, in UTF-8
  * @throws Error with pg_dump's own words; Failure; or the signal's reason
@@ -93,7 +93,7 @@ const REPORTED = [
   'is_superuser',
 ];
 
-/** What a server says to a new connection: https://www.postgresql.org/docs/current/protocol-flow.html */
+/** A server's first reply to a new connection: https://www.postgresql.org/docs/current/protocol-flow.html */
 async function greetingOf(session: Session): Promise<Uint8Array> {
   const parameters = await session.query<{ name: string; setting: string }>(
     'SELECT name, pg_catalog.current_setting(name) AS setting FROM pg_catalog.unnest($1::pg_catalog.text[]) AS name',

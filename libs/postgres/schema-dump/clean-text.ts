@@ -4,9 +4,9 @@ import type { Omission } from '../catalog/omission.js';
 import { splitStatements } from './statements.js';
 
 export interface SchemaText {
-  /** SQL that makes the database's objects anew, without their rows and without passwords. */
+  /** SQL that creates the database's objects, without rows and without passwords. */
   sql: Buffer;
-  /** What was taken out of it. */
+  /** The secrets that were taken out of it. */
   omissions: Omission[];
 }
 

@@ -43,7 +43,7 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
 }
 
 export interface SchemaDumpOptions {
-  /** What was found on PATH. The bundled pg_dump reads servers that it must not read. */
+  /** The pg_dump on PATH. The bundled one reads servers that it must not read. */
   program: PgDump | undefined;
   serverVersion: string;
   /** The session that exported the snapshot, and the URL that it was opened with: pg_dump connects as it did. */
@@ -72,7 +72,7 @@ export function dumpSchema({ signal, ...options }: SchemaDumpOptions): SchemaDum
   const text = readText(options, either).catch((error: unknown) => {
     throw either.aborted ? either.reason : error;
   });
-  text.catch(() => undefined); // Whoever writes it may come later.
+  text.catch(() => undefined); // The archive may ask for it later.
   return { text, stop: (reason) => stopped.abort(reason) };
 }
 

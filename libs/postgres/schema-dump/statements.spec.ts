@@ -15,7 +15,7 @@ test.each([
   ['nested comments', "SELECT 1 /* ; /* it's */ ; */ + 1;"],
   ['a rule with several actions', 'CREATE RULE r AS ON INSERT TO t DO (DELETE FROM t; NOTIFY t; );'],
   [
-    'a body of its own',
+    'a body of BEGIN ATOMIC',
     'CREATE FUNCTION s.f() BEGIN ATOMIC SELECT CASE WHEN a THEN (CASE WHEN b THEN 1 END) END; SELECT "end"; END;',
   ],
   ['a replaced one', 'create or replace procedure f() begin /* ; */ atomic SELECT 1; end;'],

@@ -1,4 +1,4 @@
-/** A statement of pg_dump's text, or a line of psql's own, which begins with a backslash. */
+/** A statement of pg_dump's text, or one of psql's commands, which begins with a backslash. */
 export interface Statement {
   /** The blanks and comments before it. After the last statement they stand alone. */
   before: string;
@@ -6,7 +6,7 @@ export interface Statement {
   text: string;
 }
 
-/** What the next token begins with. Letters are ASCII letters and all bytes of others, as PostgreSQL has it. */
+/** The beginning of the next token. Letters are ASCII letters and all bytes of others, as PostgreSQL has it. */
 const TOKEN =
   /(?<blank>[ \t\n\r\f\v]+|--[^\n]*)|(?<comment>\/\*)|(?<escapes>[eE])?(?<string>')|(?<quote>")|(?<dollar>\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$)|(?<word>[A-Za-z_\x80-\xff][\w$\x80-\xff]*)|[^]/y;
 const CREATES_ROUTINE = /^CREATE( OR REPLACE)? (FUNCTION|PROCEDURE)$/;
