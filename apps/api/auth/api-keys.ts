@@ -64,17 +64,17 @@ export class ApiKeys {
         lock: { mode: 'pessimistic_read' },
       });
       if (account === null) throw new ForbiddenException('Only administrators may do this.');
-      const key = manager.create(ApiKey, { name, keyHash: hashToken(text), scope, account, expiresOn });
+      const created = manager.create(ApiKey, { name, keyHash: hashToken(text), scope, account, expiresOn });
       const inserted = await manager
         .createQueryBuilder()
         .insert()
         .into(ApiKey)
-        .values(key)
+        .values(created)
         .orIgnore()
         .execute();
       if ((inserted.raw as unknown[]).length === 0)
         throw new ConflictException('There is a key of this name. Revoke it, or choose another name.');
-      return key;
+      return created;
     });
     return { key, text };
   }

@@ -179,8 +179,8 @@ export class ArchivePagesController {
   }
 }
 
-function lines(text: string): string[] {
-  return text
+function lines(field: string): string[] {
+  return field
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');

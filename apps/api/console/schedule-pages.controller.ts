@@ -89,7 +89,7 @@ export class SchedulePagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { retention, ...schedule } = await this.schedules.view(name);
-    const counts = Object.entries(retention ?? {}).map(([name, kept]) => [name, String(kept)]);
+    const counts = Object.entries(retention ?? {}).map(([rule, kept]) => [rule, String(kept)]);
     const shown = { ...schedule, retention: Object.fromEntries(counts) as Record<string, string> };
     return this.form(request, reply, name, shown);
   }

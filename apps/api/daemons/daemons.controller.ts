@@ -95,8 +95,8 @@ export class DaemonsController {
 
 /** A restore drill runs code of the repository's tables, as a restore does: constraints, generated columns, indexes. */
 function restoreDrill(body: unknown): { scope: KeyScope; what: string } | undefined {
-  const { restoreDrill } = Object(body) as { restoreDrill?: unknown };
-  return restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
+  const request = Object(body) as { restoreDrill?: unknown };
+  return request.restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
 }
 
 /**

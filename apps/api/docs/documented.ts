@@ -44,9 +44,11 @@ export function Documented(description: RouteDescription, by: ValidatedBy = {}):
   const { name, summary, details, example, path = {}, headers = {}, answers, errors = {} } = description;
   return applyDecorators(
     ApiOperation({ operationId: name, summary, ...(details !== undefined && { description: details }) }),
-    ...Object.entries(path).map(([name, example]) => ApiParam({ name, schema: { type: 'string' }, example })),
-    ...Object.entries(headers).map(([name, description]) =>
-      ApiHeader({ name, description, required: false, schema: { type: 'string' } }),
+    ...Object.entries(path).map(([parameter, value]) =>
+      ApiParam({ name: parameter, schema: { type: 'string' }, example: value }),
+    ),
+    ...Object.entries(headers).map(([header, text]) =>
+      ApiHeader({ name: header, description: text, required: false, schema: { type: 'string' } }),
     ),
     ...(by.query === undefined ? [] : queryOf(by.query)),
     ...(by.body === undefined ? [] : [bodyOf(by.body, example)]),
@@ -58,7 +60,9 @@ export function Documented(description: RouteDescription, by: ValidatedBy = {}):
 
 function queryOf(schema: z.ZodObject): MethodDecorator[] {
   const { properties = {} } = requestSchema(schema, 'output');
-  return Object.entries(properties).map(([name, schema]) => ApiQuery({ name, required: false, schema }));
+  return Object.entries(properties).map(([name, property]) =>
+    ApiQuery({ name, required: false, schema: property }),
+  );
 }
 
 function bodyOf(body: z.ZodObject, example: unknown): MethodDecorator {
