@@ -63,6 +63,7 @@ async function entriesOf(store: ObjectStore, url: string): Promise<string[]> {
       ({ name, rows, length }) =>
         `${name.padEnd(width)} ${formatCount(rows).padStart(6)} rows ${formatBytes(length).padStart(7)}`,
     ),
+    ...(manifest.definitions === undefined ? [] : [manifest.definitions.name]),
     'manifest.json',
   ];
 }

@@ -462,7 +462,7 @@ describe.each(oneOf(queues, 0))(
       }
       expect(status).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
       expect(status).toMatch(
-        /\r\n\r\n\{"id":"1","type":"BACKUP","status":"COMPLETED","errorMessage":null,"progresssMessage":"Finished: BACKUP( \(left out: definitions\))?","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":"http:\/\/127\.0\.0\.1:\d+\/archives\/BackupDaemonJob1-\d+\.zip","totalTimeMS":\d+,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
+        /\r\n\r\n\{"id":"1","type":"BACKUP","status":"COMPLETED","errorMessage":null,"progresssMessage":"Finished: BACKUP","progresssCurrent":0,"progresssTotal":0,"errorDetails":null,"backupUrl":"http:\/\/127\.0\.0\.1:\d+\/archives\/BackupDaemonJob1-\d+\.zip","totalTimeMS":\d+,"startedBy":"platform@example\.org","startedOn":\d{13}\}$/,
       );
       await tls.stop();
     });

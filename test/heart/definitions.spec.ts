@@ -3,13 +3,21 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '#common';
 import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, newOwnedDatabase, openStore, servers, sql } from '../support/servers.js';
+import {
+  newDatabase,
+  newOwnedDatabase,
+  openStore,
+  postgresMajors,
+  servers,
+  sql,
+} from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
 
 let store: ObjectStore;
@@ -262,43 +270,111 @@ onDebians('where pg_dump can read the server', () => {
   });
 });
 
-test('a server that is newer than pg_dump: the archive says that it holds none', async () => {
-  const url = await newDatabase();
-  await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
-  const { key, omissions } = await runBackup(store, url, ['s']);
-  expect(omissions).toEqual(['definitions']);
-  const { leftOut: told } = (await DownloadedArchive.of(store, key)).manifest();
-  expect(told).toEqual([
-    {
-      what: 'definitions',
-      why: expect.stringMatching(
-        /^tables, indexes and functions are not included: pg_dump on PATH has the version 15\.\S+, and the server is 18\.\S+$/,
-      ) as unknown,
-    },
-  ]);
-});
-
-test.each([
-  ['auto', 'there is no pg_dump on PATH'],
-  ['off', 'BACKUP_DEFINITIONS is off'],
-] as const)('without a pg_dump, %s', async (definitions, reason) => {
-  process.env['PATH'] = '/nonexistent';
-  const url = await newDatabase(servers.debianPostgres?.url);
-  await sql(url, 'CREATE SCHEMA s');
-  const { key } = await runBackup(store, url, ['s'], { definitions });
-  process.env['PATH'] = path;
-  expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toContain(reason);
-});
-
-test('where they are required and cannot be read, nothing is backed up', async () => {
-  process.env['PATH'] = '/nonexistent';
+test('off, the archive says that it holds none', async () => {
   const url = await newDatabase();
   await sql(url, 'CREATE SCHEMA s');
-  const failure = (await runBackup(store, url, ['s'], { definitions: 'required' }).catch(
-    (error: unknown) => error,
-  )) as Failure;
-  expect(failure).toMatchObject({ code: 'DEFINITIONS_FAILED', persistence: 'permanent' });
-  expect(failure.sentence).toBe(
-    "Cannot read schema definitions: there is no pg_dump on PATH. Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+  const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
+  expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toContain(
+    'BACKUP_DEFINITIONS is off',
   );
+});
+
+/** A text of a dump, pasted into others. */
+const PASTED = `
+-- Name: other; Type: TABLE; Schema: s; Owner: -
+\\restrict word
+\\connect other
+SET transaction_timeout = 0;`;
+
+const NASTY = `
+  CREATE SCHEMA s; CREATE TABLE s.p (id serial PRIMARY KEY, "Größe; ""x""" text DEFAULT E'a\\';\\n');
+  CREATE TABLE s.c (p int REFERENCES s.p) PARTITION BY LIST (p); CREATE TABLE s.c1 PARTITION OF s.c FOR VALUES IN (1);
+  ALTER TABLE s.p ALTER COLUMN id SET (n_distinct = 5);
+  CREATE FUNCTION s.pasted() RETURNS text LANGUAGE sql AS $$ SELECT '${PASTED}' $$;
+  CREATE FUNCTION s.begin(int) RETURNS SETOF int BEGIN ATOMIC SELECT CASE WHEN $1 > 0 THEN 1 END; SELECT 2; END;
+  CREATE RULE r AS ON DELETE TO s.p DO ALSO (NOTIFY a; NOTIFY b);
+  COMMENT ON TABLE s.p IS '${PASTED}';
+  CREATE MATERIALIZED VIEW s.m AS SELECT count(*) FROM s.p;
+  CREATE FOREIGN DATA WRAPPER "w;1"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER "w;1" OPTIONS (host 'h');
+  CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (user 'kept', password 'secret word');
+  CREATE SUBSCRIPTION sub CONNECTION 'host=nowhere password=''secret word''' PUBLICATION p
+    WITH (connect = false, slot_name = NONE)`;
+
+describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
+  beforeEach(() => {
+    process.env['PATH'] = '/nonexistent';
+  });
+  const definitionsOf = async (url: string) => {
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'required' });
+    const archive = await DownloadedArchive.of(store, key);
+    process.env['PATH'] = path; // For unzip.
+    const text = archive.read('schema.sql').toString();
+    process.env['PATH'] = '/nonexistent';
+    return { text, omissions };
+  };
+
+  test('an archive makes an empty database that has equal definitions, without passwords', async () => {
+    const [url, empty] = [await newDatabase(server), await newDatabase(server)];
+    await sql(url, NASTY);
+    process.env['PATH'] = `${servers.debianPostgres?.binaries}:${path}`;
+    const native = server === servers.debianPostgres?.url ? await definitionsOf(url) : undefined;
+    process.env['PATH'] = '/nonexistent';
+    const { text, omissions } = await definitionsOf(url);
+    await sql(url, 'DROP SUBSCRIPTION sub');
+    expect(text).not.toContain('secret');
+    expect(omissions).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^options of the user mapping of \S+ for the server elsewhere$/),
+        'the connection of the subscription sub',
+      ]),
+    );
+    expect(text.split('\n\\restrict word\n')).toHaveLength(3);
+    // Versions of pg_dump differ in these words.
+    const common = (one: string) =>
+      one
+        .replace(/^-- Dumped .*\n/gm, '')
+        .replace(/\n{2,}/g, '\n')
+        .replace(/^ALTER (TABLE|SEQUENCE|VIEW|MATERIALIZED VIEW)(?= \S+ OWNER TO)/gm, 'ALTER …')
+        .replace(', streaming = off', '');
+    if (native !== undefined) expect(common(text)).toBe(common(native.text));
+
+    await sql(empty, text);
+    const again = await definitionsOf(empty);
+    await sql(empty, 'DROP SUBSCRIPTION sub');
+    expect(again.text).toBe(text);
+  });
+
+  test('a lock elsewhere costs the archive its definitions, and the session that waits for it ends', async () => {
+    const url = await newDatabase(server);
+    await sql(url, 'CREATE SCHEMA s; CREATE SCHEMA junk; CREATE TABLE junk.t (a int)');
+    const untilThereWait = async (count: number) => {
+      for (;;) {
+        const waiting = await sql(
+          url,
+          `SELECT FROM pg_stat_activity WHERE datname = current_database()
+             AND application_name LIKE '%definitions' AND wait_event_type = 'Lock'`,
+        );
+        if (waiting.length === count) return;
+        await sleep(50);
+      }
+    };
+    const holder = new pg.Client({ connectionString: url, application_name: 'a migration' });
+    await holder.connect();
+    await holder.query('BEGIN; LOCK TABLE junk.t');
+    const stop = new AbortController();
+    const stopped = runBackup(store, url, ['s'], { signal: stop.signal, definitions: 'required' });
+    const refused = expect(stopped).rejects.toThrow('no longer wanted');
+    await untilThereWait(1);
+    stop.abort(new Error('no longer wanted'));
+    await refused;
+    await untilThereWait(0);
+
+    const { key } = await runBackup(store, url, ['s'], { daemonId: '2' });
+    await untilThereWait(0);
+    await holder.end();
+    process.env['PATH'] = path;
+    expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
+      /pg_dump waited 5 seconds for table junk\.t, which is locked by a migration \(pid \d+\)\.$/,
+    );
+  });
 });

@@ -60,7 +60,7 @@ const started = {
 const completed = {
   ...started,
   status: 'COMPLETED',
-  progresssMessage: 'Finished: BACKUP (left out: definitions)',
+  progresssMessage: 'Finished: BACKUP',
   progresssCurrent: 863,
   progresssTotal: 863,
   backupUrl,

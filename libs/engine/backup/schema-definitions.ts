@@ -5,15 +5,15 @@ import { Failure } from '#common';
 import {
   connectionTls,
   type SchemaDump,
+  type SchemaText,
   dumpSchema,
   type Omission,
-  limitsStatements,
   listClosedSchemas,
   type Observer,
   type PgDump,
   type Session,
   type Snapshot,
-  whyUnusable,
+  whyUnreadable,
 } from '#postgres';
 import type { Repository } from '../shared/repository-session.js';
 
@@ -31,7 +31,7 @@ export interface SchemaDumpRequest {
   program: PgDump | undefined;
 }
 
-/** `auto`: if pg_dump cannot read them, the manifest lists them as omitted. `required`: the backup fails instead. */
+/** `required`: the backup fails if they cannot be read. `auto`: the manifest lists them as omitted instead. */
 export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
 
 export interface RunningSchemaDump {
@@ -56,22 +56,23 @@ export async function startSchemaDump(
   const dump = { mode, applicationName: `${applicationName} definitions` };
   if (mode === 'off') return { ...dump, omissions: [omission('BACKUP_DEFINITIONS is off')] };
   const url = repository.url.reveal();
-  const reason = whyUnusable(program, snapshot.serverVersion, connectionTls(url, session.client));
+  const reason = whyUnreadable(program, snapshot.serverVersion, connectionTls(url, session.client));
   if (reason !== undefined && mode === 'required')
     throw new Failure('DEFINITIONS_FAILED', 'permanent', `Cannot read schema definitions: ${reason}.`, {
-      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto.",
+      hint: "Install a pg_dump of the server's major version on the worker, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.",
     });
   if (reason !== undefined) return { ...dump, omissions: [omission(reason)] };
 
   const closed = await listClosedSchemas(session);
   const own = Object.values<string>(OWN_SCHEMAS);
   const definitions = dumpSchema({
+    program,
+    serverVersion: snapshot.serverVersion,
     session,
     url,
     applicationName: dump.applicationName,
     snapshot: snapshot.exportedName,
     exclude: [...new Set([...own, ...closed])],
-    limited: await limitsStatements(session),
     signal,
   });
   return {
@@ -88,14 +89,13 @@ export async function startSchemaDump(
 
 /** Resolves when pg_dump has ended. @throws Failure DEFINITIONS_FAILED if they are required */
 export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
-  await definitions?.ended.catch((error: unknown) => {
+  await definitions?.text.catch((error: unknown) => {
     if (!mayOmit(mode, error)) throw error;
   });
 }
 
 /**
- * Writes the schema definitions as an entry. An entry cannot be taken back, so it starts when pg_dump has read
- * everything.
+ * Writes the schema definitions as an entry, once pg_dump has succeeded.
  * @returns their members of the manifest
  * @throws Failure DEFINITIONS_FAILED if they are required
  */
@@ -105,32 +105,35 @@ export async function addSchemaDefinitions(
   observer: Observer,
 ): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
   if (definitions === undefined) return { leftOut: omissions };
+  let text: SchemaText;
   try {
-    await expectRead(definitions, applicationName, observer);
+    text = await expectRead(definitions, applicationName, observer);
   } catch (error) {
     if (mayOmit(mode, error)) return { leftOut: [omission(error.message.replace(/\s+/g, ' '))] };
     throw error;
   }
   const entry = writer.entry(DEFINITIONS_NAME);
   try {
-    for await (const bytes of definitions.sql as AsyncIterable<Buffer>) await entry.write(bytes);
-    await definitions.ended;
+    await entry.write(text.sql);
   } catch (error) {
     entry.fail(error);
     throw error;
   }
-  return { definitions: { ...entry.end(), name: DEFINITIONS_NAME }, leftOut: omissions };
+  return {
+    definitions: { ...entry.end(), name: DEFINITIONS_NAME },
+    leftOut: [...omissions, ...text.omissions],
+  };
 }
 
-/** Waits until pg_dump has read everything, and stops it if it waits too long for other sessions' locks. */
+/** Waits until pg_dump has ended, and stops it if it waits too long for other sessions' locks. */
 async function expectRead(
-  { read, stop }: SchemaDump,
+  { text, stop }: SchemaDump,
   applicationName: string,
   observer: Observer,
-): Promise<void> {
+): Promise<SchemaText> {
   let waitingSince: number | undefined;
   let done = false;
-  const settled = read.finally(() => (done = true));
+  const settled = text.finally(() => (done = true));
   settled.catch(() => undefined);
   for (;;) {
     await Promise.race([settled, sleep(LOOK_EVERY_MS, undefined, { ref: false })]);

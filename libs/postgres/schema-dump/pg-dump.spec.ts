@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import pg from 'pg';
 import { type ConnectionTls, connectionTls, whyUnusable } from './pg-dump.js';
+import { whyUnreadable } from './schema-dump.js';
 
 const program = (version: string) => ({ version, major: Number.parseInt(version) });
 const OPEN: ConnectionTls = { mode: 'disable' };
@@ -33,6 +34,15 @@ test('a pg_dump that is older than the server, or missing, is refused', () => {
     'pg_dump on PATH has the version 15.20, and the server is 18.4',
   );
   expect(whyUnusable(undefined, '18.4', OPEN)).toBe('there is no pg_dump on PATH');
+});
+
+test('the bundled pg_dump reads what that on PATH must not, up to PostgreSQL 18', () => {
+  expect(whyUnreadable(undefined, '18.4', OPEN)).toBeUndefined();
+  expect(whyUnreadable(program('15.13'), '15.20', { mode: 'verify-full' })).toBeUndefined();
+  expect(whyUnreadable(program('19.1'), '19beta1', OPEN)).toBeUndefined();
+  expect(whyUnreadable(undefined, '19beta1', OPEN)).toBe(
+    'there is no pg_dump on PATH; the bundled pg_dump reads servers up to PostgreSQL 18',
+  );
 });
 
 test("the system's authorities need pg_dump 16, an authority's file does not", () => {

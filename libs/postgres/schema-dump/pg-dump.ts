@@ -1,18 +1,14 @@
 import { execFile, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
-import { PassThrough, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import type pg from 'pg';
 import { programEnvironment } from '#config';
 import { Failure } from '#common';
-import { quoteIdentifier } from '../connection/identifiers.js';
 import { resolvedSettings } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
 const PROGRAM = 'pg_dump';
-/** Bytes of pg_dump's output that wait here until the archive takes them. More output waits in its pipe. */
-const BUFFERED_BYTES = 16 * 1024 * 1024;
 const STDERR_KEPT = 4_000;
 const CONNECT_TIMEOUT_SECONDS = 10;
 
@@ -108,92 +104,24 @@ export function connectionTls(url: string, client: pg.Client): ConnectionTls {
   return { mode, authority: resolve(authority) };
 }
 
-/**
- * Lists the schemas that this role cannot dump: those that it may not use, and those with a table that it may not read,
- * because pg_dump locks all tables.
- */
-export async function listClosedSchemas(session: Session): Promise<string[]> {
-  const rows = await session.query<{ name: string }>(
-    `SELECT n.nspname AS name FROM pg_namespace n
-      WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-        AND (NOT has_schema_privilege(n.oid, 'USAGE')
-             OR EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
-                           AND NOT has_table_privilege(c.oid, 'SELECT')))
-      ORDER BY n.nspname COLLATE "C"`,
-  );
-  return rows.map(({ name }) => name);
-}
-
-/** Whether the role or the database limits the time of statements. A {@link Session} removes the limit for itself only. */
-export async function limitsStatements(session: Session): Promise<boolean> {
-  const [limit] = await session.query<{ limited: boolean }>(
-    `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
-  );
-  return limit?.limited ?? false;
-}
-
-export interface SchemaDumpOptions {
-  /** The session that exported the snapshot and its URL: pg_dump connects in the same way. */
+export interface NativeDumpOptions {
+  /** A session with the server, and the URL that it was opened with: pg_dump connects as it did. */
   session: Session;
   url: string;
   /** Shown in pg_stat_activity. */
   applicationName: string;
-  /** An exported snapshot, whose transaction stays open. */
-  snapshot: string;
-  /** Schemas outside the repository, or that the role may not read. */
-  exclude: string[];
-  /** Whether to remove the statement timeout of the role and the database: see {@link limitsStatements}. */
-  limited: boolean;
-  signal: AbortSignal;
+  args: string[];
 }
 
-export interface SchemaDump {
-  /** SQL that creates the database's objects, without rows. */
-  sql: Readable;
-  /**
-   * Resolves when the SQL is complete or the buffer is full. pg_dump begins to write when it has read the whole catalog,
-   * so that only its own death can fail it later. Rejects like `ended`.
-   */
-  read: Promise<void>;
-  /** Settles when pg_dump has ended; rejects with a Failure DEFINITIONS_FAILED that quotes its error. */
-  ended: Promise<void>;
-  /** Ends pg_dump: `ended` rejects with the reason. */
-  stop: (reason: Failure) => void;
-}
-
-/** Starts `pg_dump --schema-only` on an exported snapshot. */
-export function dumpSchema({ signal, ...options }: SchemaDumpOptions): SchemaDump {
-  const stopped = new AbortController();
-  const either = AbortSignal.any([signal, stopped.signal]);
-  const sql = new PassThrough({ highWaterMark: BUFFERED_BYTES });
-  sql.on('error', () => undefined); // Without a reader, `ended` alone reports it.
-  let full = () => {};
-  const filled = new Promise<void>((settle) => (full = settle));
-  const ended = runPgDump(options, sql, full, either).catch((error: unknown) => {
-    const reason: unknown = either.aborted ? either.reason : error;
-    sql.destroy(reason as Error);
-    throw reason;
-  });
-  const read = Promise.race([ended, filled]);
-  for (const promise of [ended, read]) promise.catch(() => undefined); // The stream may report the error first.
-  return { sql, read, ended, stop: (reason) => stopped.abort(reason) };
-}
-
-/** Runs pg_dump until all of its output is in `sql`. @throws Failure DEFINITIONS_FAILED */
-async function runPgDump(
-  { session, url, applicationName, snapshot, exclude, limited }: Omit<SchemaDumpOptions, 'signal'>,
-  sql: PassThrough,
-  full: () => void,
+/** @returns what pg_dump wrote @throws Failure DEFINITIONS_FAILED, or the signal's reason */
+export async function runNativePgDump(
+  { session, url, applicationName, args }: NativeDumpOptions,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Buffer> {
+  const limited = await limitsStatements(session);
+  signal.throwIfAborted();
   const child = start(
-    [
-      '--schema-only',
-      '--no-password',
-      `--snapshot=${snapshot}`,
-      // One pattern for each schema uses an index; a pattern that lists many names takes minutes.
-      ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
-    ],
+    ['--no-password', ...args],
     {
       ...programEnvironment(),
       ...libpqEnvironment(url, session.client),
@@ -207,20 +135,46 @@ async function runPgDump(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(0, STDERR_KEPT);
   });
-  const exit = new Promise<void>((settle, reject) => {
-    child.once('error', (error) => reject(notStarted(error)));
+  const exit = new Promise<void>((done, reject) => {
+    child.once('error', (error) => reject(signal.aborted ? (signal.reason as Error) : notStarted(error)));
     child.once('close', (code, killedBy) =>
-      code === 0 ? settle() : reject(failed(stderr, killedBy ?? code)),
+      code === 0 ? done() : reject(dumpFailure(stderr, killedBy ?? code)),
     );
   });
+  const [text] = await Promise.all([read(child.stdout), exit]);
+  return text;
+}
+
+/** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */
+async function limitsStatements(session: Session): Promise<boolean> {
+  const [limit] = await session.query<{ limited: boolean }>(
+    `SELECT reset_val <> '0' AS limited FROM pg_settings WHERE name = 'statement_timeout'`,
+  );
+  return limit?.limited ?? false;
+}
+
+/** It is held as a whole, and two or three times while it is cleaned. */
+export const MAX_TEXT_BYTES = 256 * 1024 * 1024;
+
+/** Destroys the stream of a text that is too long, which ends pg_dump. */
+async function read(stdout: Readable): Promise<Buffer> {
+  const pieces: Buffer[] = [];
   let length = 0;
-  child.stdout.on('data', (bytes: Buffer) => {
-    length += bytes.length;
-    if (length >= BUFFERED_BYTES) full();
-  });
-  // The stream may end only after pg_dump has succeeded: until then its output may be incomplete.
-  await Promise.all([exit, pipeline(child.stdout, sql, { end: false, signal })]);
-  sql.end();
+  for await (const piece of stdout as AsyncIterable<Buffer>) {
+    pieces.push(piece);
+    length += piece.length;
+    if (length > MAX_TEXT_BYTES) throw tooLong();
+  }
+  return Buffer.concat(pieces);
+}
+
+export function tooLong(): Failure {
+  return new Failure(
+    'DEFINITIONS_FAILED',
+    'permanent',
+    `The schema definitions are longer than ${MAX_TEXT_BYTES} bytes.`,
+    { hint: HINT },
+  );
 }
 
 function start(args: string[], env: Record<string, string>, signal: AbortSignal) {
@@ -281,13 +235,14 @@ function notStarted(error: Error, args = 0): Failure {
 const HINT =
   'Fix that, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.';
 
-function failed(stderr: string, end: number | string | null): Failure {
-  const said = stderr.replace(/^pg_dump: (error: )?/gm, '').trim();
-  const permanent = /permission denied|unrecognized|invalid/.test(said);
+/** @param said pg_dump's own words @param end its exit code, or the signal that ended it */
+export function dumpFailure(said: string, end: number | string | null): Failure {
+  const words = said.replace(/^pg_dump: (error: )?/gm, '').trim();
+  const permanent = /permission denied|unrecognized|invalid/.test(words);
   return new Failure(
     'DEFINITIONS_FAILED',
     permanent ? 'permanent' : 'transient',
-    `pg_dump failed to read the schema definitions: ${said === '' ? `it ended with ${end}` : said}.`,
+    `pg_dump failed to read the schema definitions: ${words === '' ? `it ended with ${end}` : words}.`,
     { hint: HINT },
   );
 }

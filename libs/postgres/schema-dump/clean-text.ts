@@ -1,0 +1,127 @@
+import { setImmediate } from 'node:timers/promises';
+import { Failure } from '#common';
+import type { Omission } from '../catalog/omission.js';
+import { splitStatements } from './statements.js';
+
+export interface SchemaText {
+  /** SQL that creates the database's objects, without rows and without passwords. */
+  sql: Buffer;
+  /** The secrets that were taken out of it. */
+  omissions: Omission[];
+}
+
+const PAUSE_AFTER_STATEMENTS = 2_000;
+const KNOWS_TRANSACTION_TIMEOUT = 17;
+const KNOWS_RUN_AS_OWNER = 16;
+
+const NAME = String.raw`(?:"(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
+const LITERAL = String.raw`(?:'(?:[^']|'')*'|E'(?:[^'\\]|\\[^]|'')*')`;
+const COLUMN_OPTIONS = new RegExp(
+  String.raw`^(ALTER (?:TABLE|MATERIALIZED VIEW|FOREIGN TABLE)(?: ONLY)? ${NAME}\.${NAME} ALTER COLUMN ${NAME} SET \()([^]*)\);$`,
+);
+const USER_MAPPING = new RegExp(`^CREATE USER MAPPING FOR (${NAME}) SERVER (${NAME})`);
+const USER_OPTION = new RegExp(`^(?:user|username) ${LITERAL}$`);
+const OPTION = new RegExp(String.raw`(${NAME} ${LITERAL})(?:,\n    |\n\);$)`, 'y');
+const SUBSCRIPTION = new RegExp(
+  `^(CREATE SUBSCRIPTION (${NAME}) CONNECTION )(${LITERAL})( PUBLICATION [^]*)$`,
+);
+
+/**
+ * Takes out of pg_dump's text: psql's own commands; settings and options that only some servers know; passwords. Only
+ * whole statements are looked at: names, comments and bodies of functions may hold any text.
+ * @throws Failure DEFINITIONS_FAILED for a statement that may hold a password and is of an unknown form
+ */
+export async function cleanText(text: Buffer, serverMajor: number): Promise<SchemaText> {
+  const parts: string[] = [];
+  const omissions: Omission[] = [];
+  let statements = 0;
+  for (const { before, text: statement } of splitStatements(text.toString('latin1'))) {
+    parts.push(before, cleanStatement(statement, serverMajor, omissions));
+    // Locks of jobs are renewed meanwhile.
+    if (++statements % PAUSE_AFTER_STATEMENTS === 0) await setImmediate();
+  }
+  return { sql: Buffer.from(parts.join(''), 'latin1'), omissions };
+}
+
+function cleanStatement(statement: string, serverMajor: number, omissions: Omission[]): string {
+  if (statement.startsWith('\\')) return withoutCommand(statement);
+  if (statement === 'SET transaction_timeout = 0;' && serverMajor < KNOWS_TRANSACTION_TIMEOUT) return '';
+  if (statement.startsWith('ALTER ')) return withoutVersions(statement);
+  if (statement.startsWith('CREATE USER MAPPING ')) return withoutMappingSecrets(statement, omissions);
+  if (statement.startsWith('CREATE SUBSCRIPTION '))
+    return withoutConnection(statement, serverMajor, omissions);
+  return statement;
+}
+
+/** pg_dump writes three of psql's commands: two keep psql from running others, and one connects. */
+function withoutCommand(line: string): string {
+  if (/^\\(restrict|unrestrict|connect) /.test(line)) return '';
+  throw unknownForm(line);
+}
+
+/**
+ * Debian's PostgreSQL 15.20 keeps an option pg_attver with every column, hides it from its own pg_dump alone, and sets
+ * it again by itself. PostgreSQL 18 refuses it.
+ */
+function withoutVersions(statement: string): string {
+  const [, start = '', options = ''] = COLUMN_OPTIONS.exec(statement) ?? [];
+  if (!options.includes('pg_attver=')) return statement;
+  const others = options.split(', ').filter((option) => !/^pg_attver=\d+$/.test(option));
+  return others.length === 0 ? '' : `${start}${others.join(', ')});`;
+}
+
+/** Wrappers name their secrets as they like: the name of the user alone stays. */
+function withoutMappingSecrets(statement: string, omissions: Omission[]): string {
+  const [start, role = '', server = ''] = USER_MAPPING.exec(statement) ?? [];
+  if (start === undefined) throw unknownForm(statement);
+  if (statement === `${start};`) return statement;
+  const options = optionsOf(statement.slice(start.length));
+  const kept = options?.filter((option) => USER_OPTION.test(option)) ?? [];
+  if (options?.length === kept.length) return statement;
+  omissions.push({
+    what: named`options of the user mapping of ${role} for the server ${server}`,
+    why: named`archives hold no passwords; set them again: ALTER USER MAPPING FOR ${role} SERVER ${server} OPTIONS (…)`,
+  });
+  return kept.length === 0 ? `${start};` : `${start} OPTIONS (\n    ${kept.join(',\n    ')}\n);`;
+}
+
+/** @returns undefined for an unknown form */
+function optionsOf(clause: string): string[] | undefined {
+  const opening = ' OPTIONS (\n    ';
+  if (!clause.startsWith(opening)) return undefined;
+  const options: string[] = [];
+  for (OPTION.lastIndex = opening.length; OPTION.lastIndex < clause.length;) {
+    const [, option] = OPTION.exec(clause) ?? [];
+    if (option === undefined) return undefined;
+    options.push(option);
+  }
+  return options;
+}
+
+/**
+ * Its password may stand in it in several ways. Newer versions of pg_dump add an option that older servers behave as if
+ * they had, and refuse.
+ */
+function withoutConnection(statement: string, serverMajor: number, omissions: Omission[]): string {
+  const [, start = '', name = '', , end] = SUBSCRIPTION.exec(statement) ?? [];
+  if (end === undefined) throw unknownForm(statement);
+  omissions.push({
+    what: named`the connection of the subscription ${name}`,
+    why: named`archives hold no passwords; set it again: ALTER SUBSCRIPTION ${name} CONNECTION '…'`,
+  });
+  const options =
+    serverMajor < KNOWS_RUN_AS_OWNER ? end.replace(/, run_as_owner = true(?=[^'"]*\);$)/, '') : end;
+  return `${start}''${options}`;
+}
+
+/** Names of the text, for people. */
+function named(words: TemplateStringsArray, ...names: string[]): string {
+  return String.raw(words, ...names.map((name) => Buffer.from(name, 'latin1').toString()));
+}
+
+function unknownForm(statement: string): Failure {
+  const [start = ''] = /^\S+( [A-Z]+)*/.exec(statement) ?? [];
+  return new Failure('DEFINITIONS_FAILED', 'permanent', `pg_dump wrote an unknown form of ${start}.`, {
+    hint: 'Report this with the version of pg_dump. BACKUP_DEFINITIONS=auto makes archives that name what they lack.',
+  });
+}
