@@ -195,7 +195,7 @@ export const environment = z.object({
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z
     .enum(['auto', 'required', 'off'], 'must be auto, required or off')
-    .default('required'),
+    .default('auto'),
   BACKUP_JOBS: integer(1, 32).optional(),
   /** The old name of BACKUP_JOBS, accepted for one release. */
   SNAPSHOT_LANES: integer(1, 32).optional(),
