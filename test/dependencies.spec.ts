@@ -26,7 +26,7 @@ const locked = Object.entries(lock.packages).filter(([path]) => path !== '');
 
 test('package.json names exact versions', () => {
   const all = Object.entries({ ...dependencies, ...devDependencies, ...overrides });
-  expect(all.filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([]);
+  expect(all.filter(([, version]) => !/^(npm:[\w-]+@)?\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([]);
 });
 
 test('the lock file has a checksum of every package and no addresses', () => {

@@ -49,7 +49,7 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     const before = await stateOf(url, ['s']);
     const dump = await pgDump(url, ['s']);
     process.env['PATH'] = `${servers.debianPostgres?.binaries}:${process.env['PATH']}`;
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     const { file } = await DownloadedArchive.of(store, key);
 
     const empty = await newDatabase(servers.debianPostgres?.url);

@@ -20,7 +20,7 @@ test.each(postgresMajors)(
     [url.username, url.password] = [role, 'x'];
     for (const limit of [2, 3]) {
       await sql(admin, `ALTER ROLE ${role} CONNECTION LIMIT ${limit}`);
-      const { key } = await runBackup(store, url.href, ['s']);
+      const { key } = await runBackup(store, url.href, ['s'], { definitions: 'auto' });
       const { leftOut } = (await DownloadedArchive.of(store, key)).manifest();
       // With three, pg_dump or another reader gets the third one, whichever asks first.
       if (limit === 2) expect(leftOut.map(({ what }) => what)).toEqual(['definitions']);
@@ -37,7 +37,7 @@ test('a full disk of the server is no reason to try again, and the advice says h
        BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
      CREATE TABLE s.t (a int); INSERT INTO s.t VALUES (1)`,
   );
-  const { key } = await runBackup(store, url, ['s']);
+  const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
   await sql(url, 'DELETE FROM s.t; ALTER TABLE s.t ADD CHECK (s.fills(a))');
   await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
     persistence: 'permanent',

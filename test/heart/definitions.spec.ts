@@ -63,7 +63,7 @@ onDebians('where pg_dump can read the server', () => {
     await sql(url, SCHEMA);
     const before = await stateOf(url, ['s', 'other']);
     const dump = await pgDump(url, ['s', 'other']);
-    const { key, omissions } = await runBackup(store, url, ['s']);
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(omissions).toEqual([]);
     await runVerify(store, url, ['s'], key);
     const archive = await DownloadedArchive.of(store, key);
@@ -102,7 +102,7 @@ onDebians('where pg_dump can read the server', () => {
           'CREATE TABLE s.later (a int); CREATE FUNCTION s.later() RETURNS int LANGUAGE sql RETURN 1',
         );
     };
-    const { key } = await runBackup(store, url, ['s'], { journal });
+    const { key } = await runBackup(store, url, ['s'], { journal, definitions: 'auto' });
     await changing;
     const definitions = (await DownloadedArchive.of(store, key)).read('schema.sql').toString();
     expect(definitions).toContain('CREATE TABLE s.p');
@@ -120,7 +120,7 @@ onDebians('where pg_dump can read the server', () => {
     );
     const url = admin.replace(/\/\/[^@]+@/, `//${role}:${encodeURIComponent('p@ss:w/rd')}@`);
     await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a int)');
-    const { key, omissions } = await runBackup(store, url, ['s']);
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(omissions).toEqual(['definitions of the schema clo"sed']);
     const definitions = (await DownloadedArchive.of(store, key)).read('schema.sql').toString();
     expect(definitions).toContain('CREATE TABLE s.t');
@@ -166,8 +166,8 @@ onDebians('where pg_dump can read the server', () => {
         'CREATE SCHEMA junk; CREATE TABLE junk.t (a int); CREATE VIEW s.v AS SELECT a FROM junk.t',
       );
       [costly, ofRole, required] = await Promise.all([
-        whileLocked(first, 'junk.t', () => runBackup(store, first, ['s'])),
-        whileLocked(role.admin, 'junk.t', () => runBackup(store, role.url, ['s'])),
+        whileLocked(first, 'junk.t', () => runBackup(store, first, ['s'], { definitions: 'auto' })),
+        whileLocked(role.admin, 'junk.t', () => runBackup(store, role.url, ['s'], { definitions: 'auto' })),
         whileLocked(second, 'junk.t', () =>
           runBackup(store, second, ['s'], { journal, definitions: 'required' }).then(
             () => new Failure('NOT_FOUND', 'permanent', 'It was not refused'),
@@ -215,7 +215,7 @@ onDebians('where pg_dump can read the server', () => {
     process.env['PATH'] = `${folder}:${path}`;
     const url = await newDatabase(server);
     await sql(url, SCHEMA);
-    const { key, omissions } = await runBackup(store, url, ['s']);
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(omissions[0]).toBe('definitions');
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.entries()).not.toContain('schema.sql');
@@ -239,7 +239,7 @@ onDebians('where pg_dump can read the server', () => {
            EXECUTE format('CREATE SCHEMA %I', 'the "tenants" of this company, number ' || lpad((${thousand} * 1000 + i)::text, 25, '0'));
          END LOOP; END $$`,
       );
-    const { key, omissions } = await runBackup(store, url, ['s']);
+    const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(omissions).toEqual(['definitions']);
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut[0]?.why).toMatch(
       /Cannot start pg_dump: the names of 2600\d schemas that the role may not read are too long for its arguments\.$/,
@@ -369,7 +369,7 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
     await refused;
     await untilThereWait(0);
 
-    const { key } = await runBackup(store, url, ['s'], { daemonId: '2' });
+    const { key } = await runBackup(store, url, ['s'], { daemonId: '2', definitions: 'auto' });
     await untilThereWait(0);
     await holder.end();
     process.env['PATH'] = path;

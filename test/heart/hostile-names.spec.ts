@@ -100,7 +100,7 @@ test.each(oneOf(postgresMajors, 1))(
        REFRESH MATERIALIZED VIEW ${id(first)}.${id(`${first}m`)};`,
     );
     const before = await stateOf(client, schemas);
-    const { key } = await runBackup(store, url, schemas);
+    const { key } = await runBackup(store, url, schemas, { definitions: 'auto' });
     const spoil = () =>
       client.query(
         NAMES.map((name, index) => {

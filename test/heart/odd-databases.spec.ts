@@ -36,7 +36,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       'CREATE SCHEMA s; CREATE TABLE s."größe" ("ü" text); INSERT INTO s."größe" VALUES (\'äöüß£©\'), (chr(255))',
     );
     const before = await stateOf(url, ['s']);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.manifest().server.encoding).toBe('LATIN1');
     expect(archive.read('data/s.größe/000001.csv').includes(Buffer.from('äöüß£©', 'latin1'))).toBe(true);
@@ -55,7 +55,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       sql(url, "SELECT encode(convert_to(a, 'SQL_ASCII'), 'hex') AS hex FROM s.t ORDER BY 1");
     const before = await bytes();
     expect(before).toEqual([{ hex: 'c3a9' }, { hex: 'fffe41c3' }, { hex: 'fffe41c3' }]);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     await sql(url, 'TRUNCATE s.t');
     await runRestore(store, url, ['s'], key);
     expect(await bytes()).toEqual(before);
@@ -71,7 +71,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     );
     await client.query('CREATE TABLE s."größe" (a int)');
     await client.end();
-    await expect(runBackup(store, url, ['s'])).rejects.toMatchObject({
+    await expect(runBackup(store, url, ['s'], { definitions: 'auto' })).rejects.toMatchObject({
       code: 'NAMES_NOT_UTF8',
       message: expect.stringMatching(/has names that are not valid UTF-8: table gr\\xf6\\xdfe\.$/) as string,
     });
@@ -80,7 +80,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
   test('an archive of another encoding is refused', async () => {
     const [from, to] = [await encodedDatabase(server, 'LATIN1'), await newDatabase(server)];
     for (const url of [from, to]) await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a text)');
-    const { key } = await runBackup(store, from, ['s']);
+    const { key } = await runBackup(store, from, ['s'], { definitions: 'auto' });
     await expect(runRestore(store, to, ['s'], key)).rejects.toThrow(
       "the database's encoding is UTF8 here and LATIN1 in the archive",
     );
@@ -94,14 +94,16 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       ALTER TABLE s.a ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; ALTER TABLE s.b ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
       CREATE POLICY p ON s.a USING (x = 1)`,
     );
-    const failure = (await runBackup(store, url, ['s']).catch((error: unknown) => error)) as Failure;
+    const failure = (await runBackup(store, url, ['s'], { definitions: 'auto' }).catch(
+      (error: unknown) => error,
+    )) as Failure;
     expect(failure).toMatchObject({ code: 'ROW_SECURITY', persistence: 'permanent' });
     expect(failure.sentence).toBe(
       `Row security may hide rows of s.a, s.b from the role ${role}. Have a superuser run: ALTER ROLE "${role}" BYPASSRLS;`,
     );
     await sql(admin, `ALTER ROLE ${role} BYPASSRLS`);
     const before = await stateOf(admin, ['s']);
-    const { key, entities } = await runBackup(store, url, ['s']);
+    const { key, entities } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(entities).toBe(2);
     await sql(admin, `ALTER ROLE ${role} NOBYPASSRLS; TRUNCATE s.a`);
     await runRestore(store, url, ['s'], key);
@@ -121,7 +123,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
         `CREATE EXTENSION ${name} SCHEMA s; CREATE TABLE s.with_${name} (a s.${name}); INSERT INTO s.with_${name} VALUES ('a=>1'), (NULL)`,
       );
     const before = await stateOf(url, ['s']);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     for (const { name } of available) await sql(url, `TRUNCATE s.with_${name}`);
     await runRestore(store, url, ['s'], key);
     expect(await stateOf(url, ['s'])).toEqual(before);
@@ -138,7 +140,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       from,
       `CREATE SCHEMA s; CREATE EXTENSION ${name} SCHEMA public; CREATE TABLE s.t (a public.${name}[], b int)`,
     );
-    const { key } = await runBackup(store, from, ['s']);
+    const { key } = await runBackup(store, from, ['s'], { definitions: 'auto' });
     const to = await newDatabase(server);
     await sql(to, 'CREATE SCHEMA s; CREATE TABLE s.t (a text[], b int)');
     await expect(runRestore(store, to, ['s'], key)).rejects.toThrow(
@@ -147,7 +149,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     if (server !== servers.postgres) {
       const newer = await newDatabase(servers.postgres);
       await sql(newer, 'CREATE SCHEMA s; CREATE TABLE s.t (a text[], b int, c oidvector)');
-      const archive = await runBackup(store, newer, ['s']);
+      const archive = await runBackup(store, newer, ['s'], { definitions: 'auto' });
       const failure = (await runRestore(store, to, ['s'], archive.key).catch(
         (error: unknown) => error,
       )) as Failure;
@@ -165,7 +167,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
       INSERT INTO o.up VALUES (1), (2); INSERT INTO s.t VALUES (1); INSERT INTO o.down VALUES (1)`,
     );
     const before = await stateOf(url, ['s', 'o']);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     await sql(url, 'INSERT INTO s.t VALUES (2)');
     await runRestore(store, url, ['s'], key);
     expect(await stateOf(url, ['s', 'o'])).toEqual(before);
@@ -186,7 +188,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
         Array.from({ length: 100 }, (_, j) => `CREATE TABLE s.t${i + j} AS SELECT ${i + j} AS a`).join(';'),
       );
     await client.end();
-    const { key, entities } = await runBackup(store, url, ['s']);
+    const { key, entities } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     expect(entities).toBe(many);
     expect((await DownloadedArchive.of(store, key)).manifest().tables.length).toBe(many);
     await sql(url, `UPDATE s.t7 SET a = -1; DELETE FROM s.t${many - 1}`);
@@ -211,7 +213,7 @@ test('a row that is far longer than any buffer goes out and comes back', async (
   );
   const hash = () => sql(url, 'SELECT a, length(b) AS length, md5(b) AS md5 FROM s.t ORDER BY a');
   const before = await hash();
-  const { key } = await runBackup(store, url, ['s']);
+  const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
   await sql(url, 'TRUNCATE s.t');
   await runRestore(store, url, ['s'], key);
   expect(await hash()).toEqual(before);

@@ -171,7 +171,11 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
         late ??= sql(url, 'CREATE INDEX ON s.t ((m.of_late_index(1)))');
     };
     const before = log().length;
-    const { key, entities } = await runBackup(store, workerUrl, ['s'], { journal, chunkBytes: 64 * KiB });
+    const { key, entities } = await runBackup(store, workerUrl, ['s'], {
+      journal,
+      chunkBytes: 64 * KiB,
+      definitions: 'auto',
+    });
     await late;
     await runVerify(store, workerUrl, ['s'], key).catch(({ code }: { code: string }) =>
       expect(code).toBe('OWNERSHIP_MISSING'),
@@ -213,7 +217,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
 
   test('sequences are read that were used, set, or neither, and named where that cannot be told', async () => {
     const backedUp = async (url: string) => {
-      const { key, omissions } = await runBackup(store, url, ['s']);
+      const { key, omissions } = await runBackup(store, url, ['s'], { definitions: 'auto' });
       const { sequences } = (await DownloadedArchive.of(store, key)).manifest();
       const states = sequences.map(({ name, lastValue, isCalled }) => [name, lastValue, isCalled]);
       return { states, omissions: omissions.filter((what) => what.includes('sequence')) };
@@ -267,7 +271,7 @@ describe.each(postgresMajors.slice(0, 2))('on %s', (_title, server) => {
       url,
       'CREATE SCHEMA s; CREATE TABLE s.a AS SELECT 1 AS id; CREATE SCHEMA green; CREATE TABLE green.a (id int)',
     );
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     const journal = new MemoryJournal();
     const note = journal.note.bind(journal);
     journal.note = async (change) => {
@@ -308,7 +312,10 @@ const SCANNED = /\bScan (?:using \S+ )?on (\S+)/g;
          ALTER TABLE s.t OWNER TO owner; ALTER TABLE s.ref OWNER TO owner`,
       );
       const start = server.log().length;
-      const { key, entities } = await runBackup(store, url, ['s'], { chunkBytes: 64 * KiB });
+      const { key, entities } = await runBackup(store, url, ['s'], {
+        chunkBytes: 64 * KiB,
+        definitions: 'auto',
+      });
       expect(entities).toBe(2002);
       await runVerify(store, url, ['s'], key);
       const log = server.log().slice(start);
@@ -333,7 +340,7 @@ test('rows are looked for without a plan, and found also where a table was empti
     url,
     'CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.t (id int); CREATE TABLE b.t (id int); INSERT INTO a.t VALUES (1); INSERT INTO b.t SELECT generate_series(1, 10000)',
   );
-  const { key } = await runBackup(store, url, ['a']);
+  const { key } = await runBackup(store, url, ['a'], { definitions: 'auto' });
   const into = { intoSchemas: { a: 'b' } };
   await expect(runRestore(store, url, ['a'], key, into)).rejects.toMatchObject({
     code: 'DESTINATION_REFUSED',

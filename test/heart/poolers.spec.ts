@@ -60,7 +60,7 @@ function rootsSubstitute(): { uid: number; gid: number } | undefined {
       'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT generate_series(1, 60000) AS a; CREATE TABLE s.u AS TABLE s.t',
     );
     const sessions = await pooler(url, 'session');
-    const { key } = await runBackup(store, sessions.url, ['s']);
+    const { key } = await runBackup(store, sessions.url, ['s'], { definitions: 'auto' });
     expect((await DownloadedArchive.of(store, key)).manifest().leftOut).toEqual([]);
     await runRestore(store, sessions.url, ['s'], key);
     await sessions.process.stop();

@@ -246,8 +246,9 @@ function addForeignKeys(all: Table[]): string[] {
   });
   return [
     ...pairs.map(({ one, target, reference }) => {
-      const row = `SELECT ${ID} FROM ${target} ORDER BY 1 LIMIT 1 OFFSET abs(t.${ID} + ${reference.shift}) % 5`;
-      return `UPDATE ${one} t SET ${REFERENCE} = (${row})`;
+      const row = `SELECT ${ID} FROM ${target} ORDER BY 1 LIMIT 1 OFFSET abs(referring.${ID} + ${reference.shift}) % 5`;
+      // No table has this name, so that the subquery's table does not hide it.
+      return `UPDATE ${one} AS referring SET ${REFERENCE} = (${row})`;
     }),
     ...pairs.map(
       ({ one, target, reference }) =>

@@ -61,7 +61,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
        CREATE SEQUENCE plain.counter; SELECT nextval('plain.counter') FROM generate_series(1, 41);
        CREATE SEQUENCE plain.unused START 7;`,
     );
-    const { key, entities } = await runBackup(store, url, ['plain', 'Odd.Schema']);
+    const { key, entities } = await runBackup(store, url, ['plain', 'Odd.Schema'], { definitions: 'auto' });
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
@@ -99,7 +99,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
        CREATE TABLE s.parent (id int); CREATE TABLE s.child () INHERITS (s.parent);
        INSERT INTO s.parent VALUES (1); INSERT INTO s.child VALUES (2), (3);`,
     );
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
     const archive = await DownloadedArchive.of(store, key);
     expect(archive.manifest().tables.map(({ name, rows }) => [name, rows])).toEqual([
       ['child', 2],
@@ -118,7 +118,10 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
       `CREATE SCHEMA s; CREATE TABLE s.t (d timestamptz, f float8, b bytea, i interval, a text[]);
        INSERT INTO s.t VALUES ('2011-08-18 22:38:56.615+00', 0.1 + 0.2::float8, '\\xdeadbeef', '1 year 2 days', '{NULL}');`,
     );
-    const first = await DownloadedArchive.of(store, (await runBackup(store, url, ['s'])).key);
+    const first = await DownloadedArchive.of(
+      store,
+      (await runBackup(store, url, ['s'], { definitions: 'auto' })).key,
+    );
     for (const setting of [
       "datestyle TO 'SQL, DMY'",
       "timezone TO 'Asia/Tokyo'",
@@ -129,7 +132,10 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
       'statement_timeout TO 1', // The last one: from now on only the backup gets anything done.
     ])
       await sql(url, `ALTER DATABASE ${database} SET ${setting}`);
-    const second = await DownloadedArchive.of(store, (await runBackup(store, url, ['s'])).key);
+    const second = await DownloadedArchive.of(
+      store,
+      (await runBackup(store, url, ['s'], { definitions: 'auto' })).key,
+    );
     const name = 'data/s.t/000001.csv';
     expect(second.read(name).toString()).toBe(first.read(name).toString());
   });
