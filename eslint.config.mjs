@@ -1,7 +1,7 @@
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-/** The arrows between the parts: which libraries each of them may import. What is not listed is forbidden. */
+/** The arrows between the parts: which libraries each of them may import. Others are forbidden. */
 const ARROWS = {
   'apps/api': [
     'archive',
@@ -162,7 +162,7 @@ export default defineConfig([
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
-      // What was caught is kept to be thrown later, and its type is unknown.
+      // Caught errors of unknown type are kept and thrown later.
       '@typescript-eslint/only-throw-error': 'off',
       'no-throw-literal': 'error',
       '@typescript-eslint/no-shadow': ['error', { builtinGlobals: false }],

@@ -34,7 +34,7 @@ BEGIN
   ALTER SCHEMA repository OWNER TO snapshotd_worker;
   GRANT USAGE, CREATE ON SCHEMA repository TO snapshotd_api;
 
-  -- What an earlier version made as a superuser. Indexes and sequences of columns follow their tables.
+  -- Objects that an earlier version made as a superuser. Indexes and sequences of columns follow their tables.
   FOR one IN
     SELECT format('ALTER %s %s OWNER TO %I', thing.kind, thing.name, home.owner) AS statement
       FROM (VALUES ('snapshotd', 'snapshotd_api'), ('repository', 'snapshotd_worker')) AS home (schema, owner)

@@ -2,7 +2,7 @@ import { COLUMN_TYPES } from './column-types.js';
 import { displayTable } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
-/** What every row of a table satisfies: PostgreSQL has proven it. */
+/** A condition that every row of a table satisfies, because PostgreSQL has proven it. */
 export interface RowCondition {
   /** For people, as the subject of a sentence. */
   what: string;
@@ -22,7 +22,7 @@ interface NamedCondition {
 
 /**
  * Lists the valid checks and NOT NULL of tables and of the domains that their columns are made of, and the bounds of
- * partitions. What a default partition must not hold are the bounds of the others. Unlike
+ * partitions. The bounds of a default partition are the bounds of the other partitions, negated. Unlike
  * pg_get_partition_constraintdef, this locks no table above a partition, and prints no OIDs.
  * @returns those of each table, by its OID
  */
