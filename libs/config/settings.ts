@@ -193,9 +193,7 @@ export const environment = z.object({
   DAEMON_HISTORY_COUNT: integer(1, 1_000_000).default(1_000),
   DAEMON_HISTORY_DAYS: integer(1, 36_500).default(90),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
-  BACKUP_DEFINITIONS: z
-    .enum(['auto', 'required', 'off'], 'must be auto, required or off')
-    .default('auto'),
+  BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   BACKUP_JOBS: integer(1, 32).optional(),
   /** The old name of BACKUP_JOBS, accepted for one release. */
   SNAPSHOT_LANES: integer(1, 32).optional(),
