@@ -32,7 +32,7 @@ export function openConnections(env: Record<string, string | undefined>): string
   });
 }
 
-/** Whether a host is this machine: a Unix socket, a loopback address, or one of its own addresses. */
+/** Whether a host is this machine: a Unix socket, a loopback address, or an address of its interfaces. */
 function isThisMachine(host: string): boolean {
   const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
   if (/^(|\/.*|%2f.*|(.*\.)?localhost)$/.test(name)) return true;

@@ -80,7 +80,7 @@ export class MultipartUpload {
   /**
    * Writes the next bytes; the caller may reuse the buffer once this resolves. Waits while the maximum of parts is in
    * flight, which is the back-pressure for the source.
-   * @throws Failure as soon as any part has failed permanently
+   * @throws Failure if a part has failed permanently
    */
   async write(bytes: Uint8Array): Promise<void> {
     for (let taken = 0; taken < bytes.length;) {

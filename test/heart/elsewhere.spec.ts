@@ -203,7 +203,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       expect(await count('copy.parent')).toBe(20);
     });
 
-    test('a role that may not create tables is told what to grant, for a drill too', async () => {
+    test('names the grants that a role without CREATE lacks, for a drill too', async () => {
       const database = new URL(admin).pathname.slice(1);
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
       for (const attempt of [

@@ -1,14 +1,10 @@
-import { Queue, Worker } from 'bullmq';
-import { randomBytes } from 'node:crypto';
-import { readSettings } from '#config';
-import { Keys } from '#keys';
-import { createLogger } from '#logging';
+import type { Worker } from 'bullmq';
 import { eventually } from '../support/eventually.js';
-import { newDatabase, queues } from '../support/servers.js';
-import { queueConnection } from '../../libs/queue/connection.js';
+import { queues } from '../support/servers.js';
+import { newQueue } from '../support/queue.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
-import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
-import { DaemonReader } from '../../libs/queue/daemon-reader.js';
+import type { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import type { DaemonReader } from '../../libs/queue/daemon-reader.js';
 import { JobJournal, type JobJournalOptions } from '../../libs/queue/job-journal.js';
 
 describe.each(queues)('on the %s queue', (_title, queueUrl) => {
@@ -19,20 +15,7 @@ describe.each(queues)('on the %s queue', (_title, queueUrl) => {
   const journals: JobJournal[] = [];
 
   beforeAll(async () => {
-    const QUEUE_URL = queueUrl ?? (await newDatabase());
-    const settings = readSettings({
-      SECRET_KEY: 'ab'.repeat(32),
-      DATABASE_URL: 'postgres://unused/it',
-      S3_BUCKET: 'unused',
-      QUEUE_URL,
-    });
-    const logger = createLogger('test', 'silent');
-    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
-    const name = `journal-${randomBytes(4).toString('hex')}`;
-    queue = new Queue(name, connection);
-    worker = new Worker(name, undefined, { ...connection, lockDuration: 60_000 });
-    reader = new DaemonReader(queue, new Keys(settings.secretKeys));
-    daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
+    ({ queue, worker, reader, daemons } = await newQueue(queueUrl, 60_000));
   });
   afterEach(() => {
     for (const journal of journals.splice(0)) journal.close();

@@ -1,31 +1,10 @@
-import { Queue, Worker } from 'bullmq';
-import { randomBytes } from 'node:crypto';
-import { readSettings } from '#config';
-import { Keys } from '#keys';
-import { createLogger } from '#logging';
-import { newDatabase, queues } from '../support/servers.js';
-import { queueConnection } from '../../libs/queue/connection.js';
-import type { DaemonJobQueue } from '../../libs/queue/daemon-job.js';
-import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
-import { DaemonReader } from '../../libs/queue/daemon-reader.js';
+import { queues } from '../support/servers.js';
+import { newQueue } from '../support/queue.js';
 
 test.each(queues)(
   'the %s queue takes one job per mark, while it waits and after it has ended',
   async (_title, queueUrl) => {
-    const QUEUE_URL = queueUrl ?? (await newDatabase());
-    const settings = readSettings({
-      SECRET_KEY: 'ab'.repeat(32),
-      DATABASE_URL: 'postgres://unused/it',
-      S3_BUCKET: 'unused',
-      QUEUE_URL,
-    });
-    const logger = createLogger('test', 'silent');
-    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
-    const name = `once-${randomBytes(4).toString('hex')}`;
-    const queue: DaemonJobQueue = new Queue(name, connection);
-    const worker = new Worker(name, undefined, connection);
-    const reader = new DaemonReader(queue, new Keys(settings.secretKeys));
-    const daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
+    const { queue, worker, reader, daemons } = await newQueue(queueUrl);
     try {
       const start = () => daemons.startMarked('BACKUP of a: b', 'BACKUP', 'schedule a');
       const [first, ...others] = await Promise.all([start(), start(), start()]);

@@ -1,14 +1,10 @@
-import { Queue, UnrecoverableError, Worker } from 'bullmq';
-import { randomBytes } from 'node:crypto';
-import { readSettings } from '#config';
-import { Keys } from '#keys';
-import { createLogger } from '#logging';
-import { newDatabase, queues } from '../support/servers.js';
-import { queueConnection } from '../../libs/queue/connection.js';
+import { UnrecoverableError, type Worker } from 'bullmq';
+import { queues } from '../support/servers.js';
+import { newQueue } from '../support/queue.js';
 import { signedProgress } from '../../libs/queue/authentic-jobs.js';
 import type { DaemonJob, DaemonJobQueue } from '../../libs/queue/daemon-job.js';
-import { DaemonQueue } from '../../libs/queue/daemon-queue.js';
-import { DaemonReader } from '../../libs/queue/daemon-reader.js';
+import type { DaemonQueue } from '../../libs/queue/daemon-queue.js';
+import type { DaemonReader } from '../../libs/queue/daemon-reader.js';
 
 const HOUR = 60 * 60 * 1000;
 
@@ -20,20 +16,7 @@ describe.each(queues)('on the %s queue, with any clock of the worker,', (_title,
   let daemons: DaemonQueue;
   let reader: DaemonReader;
   beforeAll(async () => {
-    const QUEUE_URL = queueUrl ?? (await newDatabase());
-    const settings = readSettings({
-      SECRET_KEY: 'ab'.repeat(32),
-      DATABASE_URL: 'postgres://unused/it',
-      S3_BUCKET: 'unused',
-      QUEUE_URL,
-    });
-    const logger = createLogger('test', 'silent');
-    const connection = await queueConnection(settings.queueUrl, 'worker', logger);
-    const name = `terminated-${randomBytes(4).toString('hex')}`;
-    queue = new Queue(name, connection);
-    worker = new Worker(name, undefined, connection);
-    reader = new DaemonReader(queue, new Keys(settings.secretKeys));
-    daemons = new DaemonQueue(reader, settings.daemonHistory, logger);
+    ({ queue, worker, reader, daemons } = await newQueue(queueUrl));
   });
   afterAll(async () => {
     await worker.close();

@@ -52,7 +52,7 @@ export class Login {
       return account;
     } catch (error) {
       if (!(error instanceof NoTurn)) throw error;
-      // The client is told to try again, which must not exhaust its limit.
+      // The answer asks the client to retry, so this attempt must not count.
       await this.limits.giveBack(email, address);
       throw new TooManyRequests('Too many logins at this moment. Try again in a second.', 1);
     }

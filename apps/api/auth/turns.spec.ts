@@ -10,7 +10,7 @@ beforeEach(() => {
   end = [];
 });
 
-/** Takes a turn, which lasts until it is told to end. */
+/** Takes a turn, which lasts until the test ends it. */
 function come(party: string): Promise<void> {
   return turns.take(party, async () => {
     done.push(party);

@@ -18,7 +18,7 @@ const SAID = {
   'backup-started': 'The backup is started.',
   'database-accepted': 'The database is accepted. Its workers take jobs within five seconds.',
   'daemon-had-ended': 'The job had already ended.',
-  'daemon-terminated': 'The job was told to end.',
+  'daemon-terminated': 'The job is being terminated.',
   'logged-out': 'You are logged out.',
   'restore-started': 'The restore is started.',
   'schedule-deleted': 'The schedule is deleted. Its archives stay.',

@@ -158,6 +158,6 @@ export const terminateDaemon: RouteDescription = {
   name: 'terminateDaemon',
   summary: 'Terminates a job: a waiting one never starts, a running one is rolled back',
   path: { id: '1' },
-  answers: { 204: { what: 'The job is told to end, or has ended before.' } },
+  answers: { 204: { what: 'The job is being terminated, or had ended already.' } },
   errors: MISSING,
 };

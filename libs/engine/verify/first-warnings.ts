@@ -1,8 +1,7 @@
-/** So many are told one by one. */
-const TOLD = 20;
+const LISTED_WARNINGS = 20;
 
-/** The first warnings, and one that counts the others. @param rest says so */
+/** The first 20 warnings, and one that counts the others. @param rest words it */
 export function firstWarnings(warnings: string[], rest: (more: number) => string): string[] {
-  const more = warnings.length - TOLD;
-  return more > 0 ? [...warnings.slice(0, TOLD), rest(more)] : warnings;
+  const more = warnings.length - LISTED_WARNINGS;
+  return more > 0 ? [...warnings.slice(0, LISTED_WARNINGS), rest(more)] : warnings;
 }

@@ -90,3 +90,8 @@ export interface ResolvedSettings {
 export function resolvedSettings(client: pg.Client): ResolvedSettings {
   return client as unknown as ResolvedSettings;
 }
+
+/** The process id that the server, or a pooler, gave in its greeting (BackendKeyData). */
+export function greetedBy(client: pg.ClientBase): number {
+  return (client as pg.ClientBase & { processID: number }).processID;
+}

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
 import { connectionFailure } from './errors.js';
+import { greetedBy } from './pg-internals.js';
 import { displayServer, withoutSessionParameters } from './session.js';
 
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -12,7 +13,7 @@ const MOST_TURNS = 3;
 const BACKEND = 'SELECT pg_catalog.pg_backend_pid() AS pid';
 
 /**
- * Checks that a connection has a backend of its own and keeps it. A pooler in transaction or statement mode would leave
+ * Checks that a connection keeps one backend, which no other connection has. A pooler in transaction or statement mode would leave
  * locks and settings on a pooled connection for other clients, and pass on no notifications. The process id of a pooler's
  * greeting is not the backend's. How the pooler gives out connections shows beside a second client: both share a backend,
  * or one of them has several.
@@ -70,9 +71,4 @@ async function keepsItsBackend(client: pg.ClientBase, url: string): Promise<bool
 async function backendOf(client: pg.ClientBase): Promise<number | undefined> {
   const { rows } = await client.query<{ pid: number }>(BACKEND);
   return rows[0]?.pid;
-}
-
-/** pg's types do not show it. */
-function greetedBy(client: pg.ClientBase): number {
-  return (client as pg.ClientBase & { processID: number }).processID;
 }

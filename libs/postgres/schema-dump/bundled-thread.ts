@@ -9,7 +9,7 @@ import type { ThreadData, ThreadMessage } from './bundled.js';
 const { args, greeting, replied } = workerData as ThreadData;
 const turn = new Int32Array(replied);
 const port = parentPort;
-if (port === null) throw new Error('This is no program of its own');
+if (port === null) throw new Error('Start this file in a worker thread');
 
 /** https://www.postgresql.org/docs/current/protocol-message-formats.html */
 const REPLIED_TO = new Set([...'QS'].map((letter) => letter.charCodeAt(0)));

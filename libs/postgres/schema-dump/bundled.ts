@@ -75,7 +75,7 @@ async function endWithItsClient(session: Session): Promise<void> {
   await session.query(`SET client_connection_check_interval TO '1s'`).catch(() => undefined);
 }
 
-/** pgDump adds some of its own, and joins lines. */
+/** pg_dump's words, without those that pgDump adds, and with the line breaks that it removes. */
 function wordsOf(failed: string): string {
   return failed
     .replace(/^pg_dump failed with exit code \d+\. \nError message: /, '')

@@ -16,7 +16,7 @@ const FIRST_WORDS = 4;
 /**
  * Cuts pg_dump's text into statements, as psql does: a semicolon ends one outside of strings, quoted identifiers,
  * comments, parentheses and the bodies of BEGIN ATOMIC … END. All parts together are the text.
- * @param sql each byte as a character of its own (`latin1`), whatever the encoding: UTF-8 has ASCII for ASCII alone
+ * @param sql one character for each byte (`latin1`), whatever the encoding: UTF-8 has ASCII for ASCII alone
  */
 export function* splitStatements(sql: string): Generator<Statement> {
   let backslashesEscape = false;
