@@ -114,7 +114,7 @@ test.each([
   ['"say ""x"", y",my"schema', ['say "x", y', 'my"schema']],
   ['" a"', [' a']],
 ])('REPOSITORY_SCHEMAS=%s names %j', (text, schemas) => {
-  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.schemas).toEqual(schemas);
+  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.scope.schemas).toEqual(schemas);
 });
 
 test('an empty variable counts as unset', () => {

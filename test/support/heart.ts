@@ -1,5 +1,5 @@
 import type { AttemptNotes, Journal, Progress } from '#contracts';
-import { Secret } from '#config';
+import { type Scope, scopeOf, Secret } from '#config';
 import { Keys } from '#keys';
 import {
   backup,
@@ -45,7 +45,7 @@ export const heartKeys = new Keys([new Secret('ab'.repeat(32))]);
 export function runBackup(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   more: Partial<BackupRequest> = {},
 ): Promise<BackupResult> {
   return backup({ ...common(store, url, schemas), ...more });
@@ -54,7 +54,7 @@ export function runBackup(
 export function runRestore(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   key: string,
   more: Partial<RestoreRequest> = {},
 ): Promise<RestoreResult> {
@@ -73,7 +73,7 @@ export function runRestore(
 export function runVerify(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   key: string,
   more: Partial<VerifyRequest> = {},
 ): Promise<VerifyResult> {
@@ -89,11 +89,15 @@ export function runVerify(
   });
 }
 
-function common(store: ObjectStore, url: string, schemas: string[]): BackupRequest {
+function asScope(schemas: string[] | '*' | Scope): Scope {
+  return schemas === '*' || Array.isArray(schemas) ? scopeOf(schemas) : schemas;
+}
+
+function common(store: ObjectStore, url: string, schemas: string[] | '*' | Scope): BackupRequest {
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, retryForMs: 0, lockTimeoutMs: 60_000 },
+    repository: { url: new Secret(url), scope: asScope(schemas), retryForMs: 0, lockTimeoutMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,
