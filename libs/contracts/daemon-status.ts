@@ -1,3 +1,5 @@
+import type { OmittedThings } from './omission.js';
+
 export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY'] as const;
 export type DaemonType = (typeof DAEMON_TYPES)[number];
 
@@ -31,4 +33,8 @@ export interface DaemonStatus {
   startedOn: number;
   /** The URL of the archive that a restore with `backupFirst` made first. */
   safetyBackupUrl?: string | null;
+  /** The contents that the archive omits, by kind. Missing if it omits nothing. */
+  omissions?: OmittedThings[];
+  /** Sentences. Missing if there is none. */
+  warnings?: string[];
 }

@@ -2,5 +2,6 @@ export * from './archive.js';
 export * from './daemon-status.js';
 export * from './journal.js';
 export * from './key-scope.js';
+export * from './omission.js';
 export * from './schedule.js';
 export * from './worker.js';

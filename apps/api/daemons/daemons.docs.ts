@@ -34,6 +34,18 @@ const status = answer(
       .nullable()
       .exactOptional()
       .describe('The address of the archive that a restore with `backupFirst` has made first.'),
+    omissions: z
+      .array(
+        z.strictObject({
+          kind: text,
+          count: count.describe('The number of things.'),
+          what: text.describe('Their names; of many, the first ones.'),
+          why: text,
+        }),
+      )
+      .exactOptional()
+      .describe('The contents that the archive omits, by kind. Missing if it omits nothing.'),
+    warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
   }) satisfies z.ZodType<DaemonStatus>,
 );
 const list = answer('DaemonStatuses', z.strictObject({ daemons: z.array(status), total: count }));
