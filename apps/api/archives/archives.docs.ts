@@ -34,7 +34,16 @@ const details = answer(
       .describe('With the bytes of their CSV.'),
     sequences: count.nullable().describe('The number of sequences.'),
     extensions: z.array(z.strictObject({ name: text, version: text })).nullable(),
-    leftOut: z.array(z.strictObject({ what: text, why: text })).nullable(),
+    leftOut: z
+      .array(
+        z.strictObject({
+          what: text,
+          why: text,
+          kind: text.optional().describe('Missing in older archives, as is the count.'),
+          count: z.int().optional().describe('The number of things.'),
+        }),
+      )
+      .nullable(),
     warnings: z.array(text).nullable().describe('Obstacles to a restore that the backup has found.'),
     definitions: z.boolean().nullable().describe('Whether the archive contains schema.sql.'),
   }),
@@ -98,7 +107,7 @@ export const showBackup: RouteDescription = {
         tables: [{ schema: 'repository', name: 'node', rows: 785, bytes: 98120 }],
         sequences: 1,
         extensions: [],
-        leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH' }],
+        leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH', kind: 'definitions', count: 1 }],
         warnings: [],
         definitions: false,
       },
