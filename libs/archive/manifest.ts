@@ -100,7 +100,14 @@ const scopeSchema = z.object({
   excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
 });
 
-export const leftOutSchema = z.object({ what: z.string(), why: z.string() });
+export const leftOutSchema = z.object({
+  what: z.string(),
+  why: z.string(),
+  /** An OmissionKind; missing in older archives, as is the count. */
+  kind: z.string().optional(),
+  /** The number of things. */
+  count: count.optional(),
+});
 
 export const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { scopeOf } from './scope.js';
 import { Secret } from './secret.js';
 import { environment, readSettings, SettingsError } from './settings.js';
 
@@ -55,7 +56,7 @@ test('the defaults of all settings together', () => {
     port: 8080,
     host: '0.0.0.0',
     trustProxy: false,
-    repository: { schemas: ['repository'] },
+    repository: { scope: scopeOf(['repository']) },
     store: {
       prefix: '',
       forcePathStyle: false,

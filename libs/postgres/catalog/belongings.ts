@@ -66,6 +66,8 @@ export async function listOtherSchemas(
     [[...relations, ...withoutRows, ...excluded], own],
   );
   return others.map(({ schema, tables, sequences, rows }) => ({
+    kind: 'schema' as const,
+    count: 1,
     what: `the schema ${schema} (${tables > 0 ? `${counted(tables, 'table')}, about ${counted(rows, 'row')}` : counted(sequences, 'sequence')})`,
     why: ELSEWHERE,
   }));
@@ -86,6 +88,8 @@ export async function listReferenced(
   );
   // Without `of`: a restore finds the rows or fails, so it lacks nothing.
   return referenced.map(({ of, ...table }) => ({
+    kind: 'table' as const,
+    count: 1,
     what: displayTable(table),
     why: `${of.map((one) => `${displayTable(one)} refers to ${displayTable(table)}`).join(', ')}; ${ELSEWHERE}`,
   }));

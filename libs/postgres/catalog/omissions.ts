@@ -1,3 +1,4 @@
+import type { OmissionKind } from '#common';
 import { listOtherSchemas, listReferenced, tableNames } from './belongings.js';
 import { displayTable, type Relation } from '../connection/identifiers.js';
 import { type Members, OF_EXTENSION } from './members.js';
@@ -5,11 +6,22 @@ import type { Omission } from './omission.js';
 import { BY_NAME } from './tables.js';
 import type { Session } from '../connection/session.js';
 
+/** The omitted part of a relation, whose definition is in the archive. */
+const WHAT: Partial<Record<OmissionKind, string>> = {
+  foreignTableRows: 'rows of ',
+  unloggedTableRows: 'rows of ',
+  sequenceState: 'the state of the sequence ',
+};
+
 /** Lists the objects that a backup of these members omits. Exclusions are none. */
 export async function listOmissions(session: Session, members: Members): Promise<Omission[]> {
   const { relations, schemas } = members;
-  const found = await session.query<Relation & { why: string; of: Relation[] | null }>(
+  const found = await session.query<Relation & { kind: OmissionKind; why: string; of: Relation[] | null }>(
     `SELECT n.nspname AS schema, c.relname AS name,
+            CASE WHEN c.relkind = 'f' THEN 'foreignTableRows'
+                 WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
+                 THEN CASE WHEN c.relkind = 'S' THEN 'sequenceState' ELSE 'unloggedTableRows' END
+                 ELSE 'extensionRows' END AS kind,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
                  WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
                  THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
@@ -33,8 +45,10 @@ export async function listOmissions(session: Session, members: Members): Promise
             (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
   );
   const { objects = '0', temporary = '0' } = others ?? {};
-  const omissions: Omission[] = found.map(({ why, of, ...relation }) => ({
-    what: displayTable(relation),
+  const omissions: Omission[] = found.map(({ kind, why, of, ...relation }) => ({
+    kind,
+    count: 1,
+    what: `${WHAT[kind] ?? ''}${displayTable(relation)}`,
     why,
     ...(of !== null && { of }),
   }));
@@ -43,10 +57,18 @@ export async function listOmissions(session: Session, members: Members): Promise
     ...(await listOtherSchemas(session, members)),
     ...(await listReferenced(session, members)),
   );
-  if (objects !== '0') omissions.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
+  if (objects !== '0')
+    omissions.push({
+      kind: 'largeObject',
+      count: Number(objects),
+      what: objects === '1' ? '1 large object' : `${objects} large objects`,
+      why: 'they belong to no schema',
+    });
   if (temporary !== '0')
     omissions.push({
-      what: `${temporary} temporary tables`,
+      kind: 'temporaryTable',
+      count: Number(temporary),
+      what: temporary === '1' ? '1 temporary table' : `${temporary} temporary tables`,
       why: 'they belong to the sessions that made them',
     });
   return omissions;
@@ -67,6 +89,8 @@ async function listConfiguration(session: Session, schemas: string[]): Promise<O
     [schemas],
   );
   return relations.map(({ extension, isSequence, ...relation }) => ({
+    kind: isSequence ? 'sequenceState' : 'extensionRows',
+    count: 1,
     what: `${isSequence ? 'the state of the sequence' : 'rows of'} ${displayTable(relation)}`,
     why: `configuration of the extension ${extension}: CREATE EXTENSION does not make it again`,
   }));
