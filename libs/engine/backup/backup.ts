@@ -34,6 +34,7 @@ import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
 import { copyTables } from './copy-tables.js';
+import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { addSchemaDefinitions, schemaDumpEnded, startSchemaDump } from './schema-definitions.js';
@@ -131,6 +132,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
       session,
       snapshot,
     );
+    // Before the rows are copied, which can take hours. Definitions may still fail while they are.
+    if (request.failOnOmissions === true) {
+      const known = await listOmissions(session, repository.schemas);
+      refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
+    }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
     const chunks = planChunks(
@@ -153,10 +159,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           snapshot,
           parallelJobs,
           chunks,
+          others: 0,
           signal: stopped,
         };
         const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, writer, progress, stopped),
+          copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
@@ -164,6 +171,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         const roles = await addRoles(session, writer);
         const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
+        refuseOmissions(request, facts.leftOut);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { openArchive, type OpenArchive, otherFiles } from '#archive';
+import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -43,6 +43,8 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
+  /** Contents that the archive does not hold. */
+  archiveOmits: Manifest['leftOut'];
   /** Possible obstacles to a restore that only a restore or a drill proves. */
   warnings: string[];
 }
@@ -63,7 +65,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
     await storeOutcome(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes, warnings };
+    return { entities, bytes: object.bytes, archiveOmits: archive.manifest.leftOut, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, differing definitions and rows that PostgreSQL refuses are faults of the archive. Network errors are not.
