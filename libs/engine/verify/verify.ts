@@ -22,8 +22,7 @@ import { expectSameDatabase, findStored, type Provenance } from '../shared/archi
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { firstWarnings } from './first-warnings.js';
-import { warnOfNewConditions } from './new-conditions.js';
+import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
