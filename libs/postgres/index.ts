@@ -17,6 +17,7 @@ export * from './trust/trusted-path.js';
 export { listChildrenNotChosen } from './catalog/belongings.js';
 export * from './catalog/code-uses.js';
 export * from './catalog/column-types.js';
+export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
 export * from './catalog/omissions.js';
@@ -48,6 +49,10 @@ export * from './suspend/suspensions.js';
 export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
+
+// Roles
+export * from './roles/roles.js';
+export * from './roles/roles-sql.js';
 
 // Schema definitions
 export type { SchemaText } from './schema-dump/clean-text.js';

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Manifest, openArchive, type OpenArchive } from '#archive';
+import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -22,8 +22,7 @@ import { expectSameDatabase, findStored, type Provenance } from '../shared/archi
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { firstWarnings } from './first-warnings.js';
-import { warnOfNewConditions } from './new-conditions.js';
+import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
@@ -106,9 +105,8 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     if (restoreDrill && lacking === undefined)
       warnings.push(...(await drill(session, archive, options, progress, ended)));
     else await readRows(archive, progress, ended);
-    // Restores do not read the schema definitions. They are for recovering a lost database.
-    if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], ended);
+    // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
+    await readToEnd(archive, otherFiles(archive.manifest), ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
