@@ -15,6 +15,7 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { schemasOf } from '../restore/live-relations.js';
 import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
@@ -91,7 +92,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
-    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
+    const options = { scope: repository.scope, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
@@ -138,7 +139,7 @@ async function drill(
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
-    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    schemasOf(archive.manifest).map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
