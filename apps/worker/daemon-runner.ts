@@ -73,6 +73,8 @@ export class DaemonRunner {
         key,
         keys: this.keys,
         allowExtraTables,
+        allowExtraColumns: options.allowExtraColumns,
+        dropColumns: options.dropColumns,
         fireEventTriggers,
         otherDatabase,
         restoreDrill,
@@ -88,13 +90,14 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, omissions = [] } = await restore(restoreRequest);
+    const { entities, bytes, omissions = [], columns = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
       bytes,
       leftOut: omissions,
+      ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

@@ -43,9 +43,10 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { leftOut = [], warnings = [] } = job.returnvalue;
+    const { leftOut = [], warnings = [], columns = [] } = job.returnvalue;
     const notes = [
       ...partOf(job.data),
+      ...(columns.length > 0 ? [`columns: ${named(columns)}`] : []),
       ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : []),
       ...warnings.map((warning) => `warning: ${warning}`),
     ];

@@ -10,6 +10,7 @@ import {
   type Session,
   type Table,
 } from '#postgres';
+import { type ColumnMap, columnsWithoutValue, type DroppedColumns, mapColumns } from './column-map.js';
 import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
 
@@ -25,18 +26,23 @@ export interface ExpectedRelations {
   mapping: TableMapping;
   /** Accept other tables in the schemas. */
   allowExtraTables: boolean;
+  /** Accept other columns in the tables. */
+  allowExtraColumns: boolean;
+  /** Columns of the archive that need not exist. */
+  dropped: DroppedColumns;
 }
 
 /**
  * Compares the definitions of the live tables with those in the archive.
- * @returns the live tables that the rows go to, in the order of the expected ones
+ * @returns the live tables that the rows go to, in the order of the expected ones, and the columns that differ
  * @throws Failure ARCHIVE_DOES_NOT_FIT that names the differences
  */
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { schemas: archivedSchemas, tables, sequences, mapping, allowExtraTables }: ExpectedRelations,
-): Promise<Table[]> {
+  expected: ExpectedRelations,
+): Promise<{ matching: Table[]; columnMaps: ColumnMap[] }> {
+  const { schemas: archivedSchemas, tables, sequences, mapping, allowExtraTables } = expected;
   const schemas = [...new Set(archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema))];
   const live = await listTables(session, schemas);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
@@ -62,7 +68,7 @@ export async function matchingTables(
     if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
       matching.push(table);
-      differences.push(...columnDifferences(archived, table, types));
+      differences.push(...columnDifferences(archived, table, types, expected));
     }
   }
   differences.push(...types.differences);
@@ -71,15 +77,17 @@ export async function matchingTables(
     if (!liveSequences.has(key(mapping(sequence))))
       differences.push(`the sequence ${displayTable(mapping(sequence))} is missing here`);
   if (!allowExtraTables) {
-    const expected = named(tables.map(mapping));
+    const archived = named(tables.map(mapping));
     for (const table of live)
-      if (!expected.has(key(table)))
+      if (!archived.has(key(table)))
         differences.push(
           `the archive holds no table ${displayTable(table)} (allowExtraTables leaves it alone)`,
         );
   }
+  const columnMaps = mapColumns(tables, matching.length === tables.length ? matching : [], expected);
+  if (expected.allowExtraColumns) differences.push(...(await columnsWithoutValue(session, columnMaps)));
   if (differences.length > 0) throw doesNotFit(differences, manifest, here.version);
-  return matching;
+  return { matching, columnMaps };
 }
 
 function doesNotFit(differences: string[], manifest: Manifest, version: string): Failure {
@@ -100,13 +108,23 @@ function doesNotFit(differences: string[], manifest: Manifest, version: string):
 }
 
 /** Compares columns by name, as rows are loaded. Their order may differ. */
-function columnDifferences(archived: ManifestTable, live: Table, types: TypeComparison): string[] {
+function columnDifferences(
+  archived: ManifestTable,
+  live: Table,
+  types: TypeComparison,
+  { allowExtraColumns, dropped }: ExpectedRelations,
+): string[] {
   const table = displayTable(live);
   const differences: string[] = [];
   const liveByName = new Map(live.columns.map((column) => [column.name, column]));
+  const gone = dropped.get(archived);
   for (const column of archived.columns) {
+    if (gone?.has(column.name)) continue;
     const here = liveByName.get(column.name);
-    if (here === undefined) differences.push(`the column ${table}.${column.name} is missing here`);
+    if (here === undefined)
+      differences.push(
+        `the column ${table}.${column.name} is missing here (dropColumns leaves its values out)`,
+      );
     else if (!types.sameName(column.type, here.type))
       differences.push(
         `the column ${table}.${column.name} is ${here.type} here and ${column.type} in the archive`,
@@ -117,9 +135,17 @@ function columnDifferences(archived: ManifestTable, live: Table, types: TypeComp
       );
     else if (!column.generated) types.compare(column.type, here.type);
   }
+  if (allowExtraColumns) return differences;
   const archivedNames = new Set(archived.columns.map(({ name }) => name));
   for (const { name } of live.columns)
-    if (!archivedNames.has(name)) differences.push(`the archive holds no column ${table}.${name}`);
+    if (!archivedNames.has(name))
+      differences.push(
+        `the archive holds no column ${table}.${name} (allowExtraColumns gives it its default)`,
+      );
+    else if (gone?.has(name))
+      differences.push(
+        `the column ${table}.${name} exists here, and would lose its values (allowExtraColumns gives it its default)`,
+      );
   return differences;
 }
 

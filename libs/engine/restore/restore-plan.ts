@@ -9,6 +9,7 @@ import {
   type LateIndex,
   listChildrenNotChosen,
   listCodeUses,
+  listInsertRules,
   listMaterializedViews,
   listSuspensions,
   listOwnedSequences,
@@ -29,10 +30,17 @@ import {
   type Without,
   usesThatRead,
 } from '#postgres';
+import {
+  chooseDroppedColumns,
+  type ColumnMap,
+  type ColumnOptions,
+  type DroppedColumns,
+  withoutDropped,
+} from './column-map.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
-export interface RestorePlanOptions extends RestoreTarget {
+export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   /** The repository's schemas. Archives of other schemas are refused. */
   schemas: string[];
   /** Accept tables that the archive does not hold, and leave them as they are. */
@@ -51,6 +59,10 @@ export interface RestorePlan {
   archived: ManifestTable[];
   /** Maps them to their targets. */
   mapping: TableMapping;
+  /** The columns that differ. */
+  columnMaps: ColumnMap[];
+  /** Columns of the archive whose values are not loaded. */
+  dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
   /** The existing tables that the rows go to. */
@@ -95,6 +107,7 @@ export async function planRestore(
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const mapping = tableMapping(options, archived);
+  const dropped = chooseDroppedColumns(archived, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
@@ -102,13 +115,15 @@ export async function planRestore(
     all && !elsewhere ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
   checkSchemas(archivedSchemas, options.schemas);
 
-  const matching = await matchingTables(session, manifest, {
+  const { matching, columnMaps } = await matchingTables(session, manifest, {
     schemas: archivedSchemas,
     tables: archived,
-    sequences: all && !elsewhere ? manifest.sequences : [],
+    sequences: all && !elsewhere ? withoutDropped(manifest.sequences, dropped) : [],
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     allowExtraTables: options.allowExtraTables || elsewhere || !all,
+    allowExtraColumns: options.allowExtraColumns === true,
+    dropped,
   });
   const tables = create ? [] : matching;
   const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
@@ -120,9 +135,11 @@ export async function planRestore(
   // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
-  const suspensions = (await listSuspensions(session, matching, suspended)).filter(
-    ({ table }) => !create || !table,
-  );
+  const rewritten = columnMaps.filter((map) => map.dropped.length > 0);
+  const suspensions = [
+    ...(await listInsertRules(session, rewritten)),
+    ...(await listSuspensions(session, matching, suspended)),
+  ].filter(({ table }) => !create || !table);
   const order = await loadOrder(session, matching, uses);
   const heirs = [...options.schemas, ...matching.map(({ schema }) => schema)];
   const notChosen = all ? [] : await listChildrenNotChosen(session, matching, heirs);
@@ -163,6 +180,7 @@ export async function planRestore(
     ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
     ...(options.rollsBack === true ? ['ALTER TABLE'] : []),
     ...order.columns.map(() => 'ALTER TABLE'),
+    ...rewritten.map(() => 'CREATE TABLE AS'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ];
@@ -170,6 +188,8 @@ export async function planRestore(
   return {
     archived,
     mapping,
+    columnMaps,
+    dropped,
     scratchTables,
     tables,
     sequences,
