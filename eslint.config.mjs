@@ -8,6 +8,7 @@ const ARROWS = {
     'common',
     'config',
     'contracts',
+    'contracts/schemas',
     'database',
     'engine',
     'keys',
@@ -73,7 +74,12 @@ const PACKAGES = [
   {
     name: '[^.#]',
     allowed: (place) => place !== 'libs/contracts',
-    message: 'libs/contracts imports nothing at all.',
+    message: 'libs/contracts imports nothing: the command line loads it.',
+  },
+  {
+    name: '(?!zod$)[^.#]',
+    allowed: (place) => place !== 'libs/contracts/schemas',
+    message: 'The schemas of the contracts import zod alone.',
   },
 ];
 
@@ -120,7 +126,7 @@ const arrows = [
           'error',
           { selector: 'ImportExpression, TSImportType', message: 'Import at the top of the file.' },
           ...(part === 'libs/contracts'
-            ? [{ selector: ':function', message: 'libs/contracts holds types only.' }]
+            ? [{ selector: ':function', message: 'libs/contracts holds types and schemas only.' }]
             : []),
         ],
         'no-restricted-properties': [
@@ -130,6 +136,10 @@ const arrows = [
       },
     },
   ]),
+  {
+    files: ['libs/contracts/schemas/*.ts'],
+    rules: imports('libs/contracts', 'libs/contracts/schemas', 2),
+  },
   { files: ['apps/api/dashboard/*.ts'], rules: imports('apps/api', 'apps/api/dashboard', 2) },
   {
     files: ['apps/worker/daemon.processor.ts'],

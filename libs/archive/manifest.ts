@@ -88,7 +88,14 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
-export const leftOutSchema = z.object({ what: z.string(), why: z.string() });
+export const leftOutSchema = z.object({
+  what: z.string(),
+  why: z.string(),
+  /** An OmissionKind; missing in older archives, as is the count. */
+  kind: z.string().optional(),
+  /** The number of things. */
+  count: count.optional(),
+});
 
 export const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),

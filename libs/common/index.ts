@@ -2,6 +2,7 @@ export * from './database-identity.js';
 export * from './errors.js';
 export * from './format.js';
 export * from './job-status.js';
+export * from './omissions.js';
 export * from './poll.js';
 export * from './retry.js';
 export * from './semaphore.js';

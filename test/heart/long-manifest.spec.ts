@@ -51,7 +51,10 @@ const manifest = createManifest({
   definitions: { name: 'schema.sql', length: 1, crc32: '0'.repeat(8), sha256: '0'.repeat(64) },
   warnings: ['a\nb', ']'],
   extensions: [],
-  leftOut: [{ what: 'the "table" {x}', why: 'größe \\', of: [{ schema: 's', name: 't' }] }],
+  leftOut: [
+    { kind: 'table', count: 3, what: 'the "table" {x}', why: 'größe \\', of: [{ schema: 's', name: 't' }] },
+    { what: 'of an older archive', why: '' },
+  ],
 });
 
 test.each([undefined, 1])(
@@ -68,7 +71,10 @@ test.each([undefined, 1])(
       last: { schema: 's', name: `table_${TABLES - 1}`, rows: 1, bytes: 4 },
       sequences: 2,
       definitions: true,
-      leftOut: [{ what: 'the "table" {x}', why: 'größe \\' }],
+      leftOut: [
+        { kind: 'table', count: 3, what: 'the "table" {x}', why: 'größe \\' },
+        { what: 'of an older archive', why: '' },
+      ],
       warnings: ['a\nb', ']'],
     });
   },

@@ -1,25 +1,10 @@
 import { z } from 'zod';
-import type { Archive } from '#contracts';
-import { answer, count, text, time } from '../docs/answers.js';
+import { archive, count, text } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 import { page } from '../http/validation.js';
 
 export const listQuery = z.strictObject(page);
-
-const archive = z.strictObject({
-  name: text.describe('The name for restores and for the calls for one archive.'),
-  url: text,
-  createdOn: time.describe('When the object was written: milliseconds since 1970.'),
-  bytes: count,
-  takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
-  entities: count.nullable(),
-  daemonId: text.nullable(),
-  formatVersion: count.nullable(),
-  problem: text.nullable().describe('Why the archive cannot be read, and other fields are null.'),
-  verifiedOn: time.nullable(),
-  verifiedBy: z.enum(['READ', 'RESTORE_DRILL']).nullable(),
-  restorable: z.boolean().nullable(),
-}) satisfies z.ZodType<Archive>;
 
 const details = answer(
   'ArchiveDetails',
@@ -34,7 +19,16 @@ const details = answer(
       .describe('With the bytes of their CSV.'),
     sequences: count.nullable().describe('The number of sequences.'),
     extensions: z.array(z.strictObject({ name: text, version: text })).nullable(),
-    leftOut: z.array(z.strictObject({ what: text, why: text })).nullable(),
+    leftOut: z
+      .array(
+        z.strictObject({
+          what: text,
+          why: text,
+          kind: text.optional().describe('Missing in older archives, as is the count.'),
+          count: z.int().optional().describe('The number of things.'),
+        }),
+      )
+      .nullable(),
     warnings: z.array(text).nullable().describe('Obstacles to a restore that the backup has found.'),
     definitions: z.boolean().nullable().describe('Whether the archive contains schema.sql.'),
   }),
@@ -98,7 +92,7 @@ export const showBackup: RouteDescription = {
         tables: [{ schema: 'repository', name: 'node', rows: 785, bytes: 98120 }],
         sequences: 1,
         extensions: [],
-        leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH' }],
+        leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH', kind: 'definitions', count: 1 }],
         warnings: [],
         definitions: false,
       },

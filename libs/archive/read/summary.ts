@@ -75,7 +75,7 @@ const SUMMARY_SHAPE: Shape = {
   definitions: null,
   totals: { tables: 'value', entities: 'value', bytes: 'value' },
   warnings: ['value'],
-  leftOut: [{ what: 'value', why: 'value' }],
+  leftOut: [{ kind: 'value', what: 'value', why: 'value', count: 'value' }],
 };
 
 /** A manifest that was found and not read yet. */

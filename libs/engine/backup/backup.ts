@@ -151,10 +151,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           snapshot,
           parallelJobs,
           chunks,
+          others: 0,
           signal: stopped,
         };
         const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, writer, progress, stopped),
+          copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');

@@ -81,6 +81,8 @@ export async function startSchemaDump(
     omissions: closed
       .filter((schema) => !own.includes(schema))
       .map((schema) => ({
+        kind: 'schemaDefinitions' as const,
+        count: 1,
         what: `definitions of the schema ${schema}`,
         why: 'the role may not read all of its tables',
       })),
@@ -156,5 +158,10 @@ function mayOmit(mode: SchemaDefinitionsMode, error: unknown): error is Failure 
 }
 
 function omission(reason: string): Omission {
-  return { what: 'definitions', why: `tables, indexes and functions are not included: ${reason}` };
+  return {
+    kind: 'definitions',
+    count: 1,
+    what: 'definitions',
+    why: `tables, indexes and functions are not included: ${reason}`,
+  };
 }

@@ -63,10 +63,13 @@ async function listChildren(session: Session, schemas: string[]): Promise<Omissi
   return [...groups.values()].flatMap((group) => {
     const others = group.slice(NAMED);
     return [
-      ...group.slice(0, NAMED).map((child) => omittedChild(displayTable(child), child)),
+      ...group.slice(0, NAMED).map((child) => omittedChild(displayTable(child), 1, child)),
       ...others.slice(0, 1).map((child) => {
         const rows = others.reduce((sum, one) => sum + one.rows, 0);
-        return omittedChild(`${others.length} more tables of the schema ${child.schema}`, { ...child, rows });
+        return omittedChild(`${others.length} more tables of the schema ${child.schema}`, others.length, {
+          ...child,
+          rows,
+        });
       }),
     ];
   });
@@ -105,10 +108,12 @@ export async function listChildrenNotChosen(
   ];
 }
 
-function omittedChild(what: string, { isPartition, isForeign, rows, of }: Child): Omission {
+function omittedChild(what: string, count: number, { isPartition, isForeign, rows, of }: Child): Omission {
   const parents = of.map(displayTable).join(', ');
   const why = isForeign ? 'its rows are on another server' : ELSEWHERE;
   return {
+    kind: isForeign ? 'foreignTableRows' : 'table',
+    count,
     what: isForeign ? what : `${what} (about ${rows} ${rows === 1 ? 'row' : 'rows'})`,
     why: `${isPartition ? 'a partition' : 'a child'} of ${parents}: ${why}`,
     of,
@@ -126,6 +131,8 @@ async function listSequencesBehind(session: Session, schemas: string[]): Promise
     [schemas],
   );
   return sequences.map(({ of, ...sequence }) => ({
+    kind: 'sequence' as const,
+    count: 1,
     what: `the sequence ${displayTable(sequence)}`,
     why: `columns of ${of.map(displayTable).join(', ')} draw from it: ${ELSEWHERE}`,
     of,
@@ -142,6 +149,8 @@ async function listReferenced(session: Session, schemas: string[]): Promise<Omis
   );
   // Without `of`: a restore finds the rows or fails, so it lacks nothing.
   return referenced.map(({ of, ...table }) => ({
+    kind: 'table' as const,
+    count: 1,
     what: `${displayTable(table)}, to which ${of.map(displayTable).join(', ')} refers`,
     why: `foreign keys need its rows: ${ELSEWHERE}`,
   }));

@@ -1,3 +1,4 @@
+import type { OmissionKind } from '#common';
 import { listBelongings } from './belongings.js';
 import { displayTable, type Relation } from '../connection/identifiers.js';
 import type { Omission } from './omission.js';
@@ -6,8 +7,12 @@ import type { Session } from '../connection/session.js';
 
 /** Lists the objects that a backup of these schemas omits. */
 export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
-  const relations = await session.query<Relation & { why: string }>(
+  const relations = await session.query<Relation & { kind: OmissionKind; why: string }>(
     `SELECT n.nspname AS schema, c.relname AS name,
+            CASE WHEN c.relkind = 'f' THEN 'foreignTableRows'
+                 WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
+                 THEN CASE WHEN c.relkind = 'S' THEN 'sequenceState' ELSE 'unloggedTableRows' END
+                 ELSE 'extensionRows' END AS kind,
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
                  WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
                  THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
@@ -26,14 +31,24 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
             (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
   );
   const { objects = '0', temporary = '0' } = others ?? {};
-  const omissions: Omission[] = relations.map(({ why, ...relation }) => ({
+  const omissions: Omission[] = relations.map(({ kind, why, ...relation }) => ({
+    kind,
+    count: 1,
     what: displayTable(relation),
     why,
   }));
   omissions.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
-  if (objects !== '0') omissions.push({ what: `${objects} large objects`, why: 'they belong to no schema' });
+  if (objects !== '0')
+    omissions.push({
+      kind: 'largeObject',
+      count: Number(objects),
+      what: `${objects} large objects`,
+      why: 'they belong to no schema',
+    });
   if (temporary !== '0')
     omissions.push({
+      kind: 'temporaryTable',
+      count: Number(temporary),
       what: `${temporary} temporary tables`,
       why: 'they belong to the sessions that made them',
     });
@@ -55,6 +70,8 @@ async function listConfiguration(session: Session, schemas: string[]): Promise<O
     [schemas],
   );
   return relations.map(({ extension, isSequence, ...relation }) => ({
+    kind: isSequence ? 'sequenceState' : 'extensionRows',
+    count: 1,
     what: `${isSequence ? 'the state of the sequence' : 'rows of'} ${displayTable(relation)}`,
     why: `configuration of the extension ${extension}: CREATE EXTENSION does not make it again`,
   }));

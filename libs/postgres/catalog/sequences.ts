@@ -61,6 +61,8 @@ export async function readSequences(
   });
   const unknown = listed.filter(({ oid }) => !states.has(oid));
   const omissions = unknown.map((sequence) => ({
+    kind: 'sequenceState' as const,
+    count: 1,
     what: `the state of the sequence ${displayTable(sequence)}`,
     why: 'it was never used, and before PostgreSQL 18 only a query returns its value, which could run code of its owner; it counts as new',
   }));

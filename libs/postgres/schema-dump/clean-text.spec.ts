@@ -62,6 +62,8 @@ test('subscriptions lose their connection', async () => {
   );
   expect(omissions).toEqual([
     {
+      kind: 'secret',
+      count: 1,
       what: 'the connection of the subscription s',
       why: "archives hold no passwords; set it again: ALTER SUBSCRIPTION s CONNECTION '…'",
     },

@@ -79,6 +79,8 @@ function withoutMappingSecrets(statement: string, omissions: Omission[]): string
   const kept = options?.filter((option) => USER_OPTION.test(option)) ?? [];
   if (options?.length === kept.length) return statement;
   omissions.push({
+    kind: 'secret',
+    count: 1,
     what: named`options of the user mapping of ${role} for the server ${server}`,
     why: named`archives hold no passwords; set them again: ALTER USER MAPPING FOR ${role} SERVER ${server} OPTIONS (…)`,
   });
@@ -106,6 +108,8 @@ function withoutConnection(statement: string, serverMajor: number, omissions: Om
   const [, start = '', name = '', , end] = SUBSCRIPTION.exec(statement) ?? [];
   if (end === undefined) throw unknownForm(statement);
   omissions.push({
+    kind: 'secret',
+    count: 1,
     what: named`the connection of the subscription ${name}`,
     why: named`archives hold no passwords; set it again: ALTER SUBSCRIPTION ${name} CONNECTION '…'`,
   });
