@@ -4,6 +4,8 @@ import { crc32 } from 'node:zlib';
 export const MANIFEST_NAME = 'manifest.json';
 /** The entry that holds the schema definitions, if the archive has them. */
 export const DEFINITIONS_NAME = 'schema.sql';
+/** The entry that holds the roles. */
+export const ROLES_NAME = 'roles.sql';
 
 /** Entries up to this length are held in memory before they are compressed. Longer ones are compressed as a stream. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;

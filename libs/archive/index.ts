@@ -1,4 +1,4 @@
-export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES } from './entries.js';
+export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
 export {
   createManifest,
   invalid,
@@ -8,6 +8,7 @@ export {
   type ManifestFile,
   type ManifestTable,
   type ManifestType,
+  otherFiles,
   parseManifest,
 } from './manifest.js';
 export type { RangeSource } from './read/range-source.js';

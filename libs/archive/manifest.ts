@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
-import { DEFINITIONS_NAME } from './entries.js';
+import { databaseSchema } from './database-schema.js';
+import { DEFINITIONS_NAME, ROLES_NAME } from './entries.js';
+import { bigintText, count, list, name } from './schema-parts.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -12,32 +14,6 @@ export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
  */
 export const FORMAT_VERSION = 2;
 const FORMAT_NAME = 'snapshotd-archive';
-
-const name = z
-  .string()
-  .min(1)
-  .max(63 * 4)
-  .refine((text) => !/[\0\p{Cs}]/u.test(text), 'not a name in PostgreSQL');
-export const count = z.number().int().nonnegative();
-const bigintText = z.string().regex(/^-?\d{1,19}$/);
-
-/** An array that is refused at its first wrong element. zod's own would collect millions of issues of a hostile one. */
-export function list<Element extends z.ZodType>(element: Element) {
-  return z.array(z.unknown()).transform((items, context): z.output<Element>[] => {
-    const elements: z.output<Element>[] = [];
-    for (const [index, item] of items.entries()) {
-      const parsed = element.safeParse(item);
-      if (!parsed.success) {
-        const [issue] = parsed.error.issues;
-        const path = [index, ...(issue?.path ?? [])];
-        context.addIssue({ code: 'custom', path, message: issue?.message ?? '' });
-        return z.NEVER;
-      }
-      elements.push(parsed.data);
-    }
-    return elements;
-  });
-}
 
 const columnSchema = z.object({
   name,
@@ -137,6 +113,9 @@ export const manifestSchema = z.object({
   populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, if the archive holds it. */
   definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
+  /** `roles.sql`; missing in older archives, as is the database. */
+  roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
+  database: databaseSchema.optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
   /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
@@ -206,8 +185,13 @@ export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>
 }
 
 /** All entries except the manifest. */
-export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
-  return [...tables.flatMap(({ entries }) => entries), ...(definitions === undefined ? [] : [definitions])];
+export function filesOf(manifest: Manifest): ManifestFile[] {
+  return [...manifest.tables.flatMap(({ entries }) => entries), ...otherFiles(manifest)];
+}
+
+/** The entries that hold no rows of tables, in the order of the archive. */
+export function otherFiles({ definitions, roles }: Manifest): ManifestFile[] {
+  return [definitions, roles].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

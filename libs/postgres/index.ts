@@ -18,6 +18,7 @@ export { listChildrenNotChosen } from './catalog/belongings.js';
 export * from './catalog/code-uses.js';
 export { listWithoutDefault } from './catalog/column-defaults.js';
 export * from './catalog/column-types.js';
+export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
 export * from './catalog/omissions.js';
@@ -52,6 +53,10 @@ export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
+
+// Roles
+export * from './roles/roles.js';
+export * from './roles/roles-sql.js';
 
 // Schema definitions
 export type { SchemaText } from './schema-dump/clean-text.js';

@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '#common';
-import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
-import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
+import { MemoryJournal, runBackup, runRestore, runVerify, type NamedBackup } from '../support/heart.js';
 import {
   newDatabase,
   newOwnedDatabase,
@@ -72,6 +71,7 @@ onDebians('where pg_dump can read the server', () => {
       'data/s.c/000001.csv',
       'data/s.p/000001.csv',
       'schema.sql',
+      'roles.sql',
       'manifest.json',
     ]);
 
@@ -148,8 +148,8 @@ onDebians('where pg_dump can read the server', () => {
     const SCHEMAS =
       'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a; CREATE SCHEMA junk; CREATE TABLE junk.t (a int)';
     const journal = new MemoryJournal();
-    let costly: BackupResult;
-    let ofRole: BackupResult;
+    let costly: NamedBackup;
+    let ofRole: NamedBackup;
     let required: Failure;
 
     // Side by side, because pg_dump may wait for five seconds in each.
@@ -181,7 +181,7 @@ onDebians('where pg_dump can read the server', () => {
       expect(costly).toMatchObject({ omissions: ['definitions'], entities: 1 });
       const archive = await DownloadedArchive.of(store, costly.key);
       archive.test();
-      expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
+      expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'roles.sql', 'manifest.json']);
       expect(archive.manifest().leftOut[0]?.why).toMatch(
         /^tables, indexes and functions are not included: pg_dump waited 5 seconds for table junk\.t, which is locked by a migration \(pid \d+\)\.$/,
       );

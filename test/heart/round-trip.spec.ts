@@ -65,7 +65,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
-    const names = archive.entries().filter((name) => name !== 'schema.sql');
+    const names = archive.entries().filter((name) => !/^(schema|roles)\.sql$/.test(name));
     expect(names.at(-1)).toBe('manifest.json');
     expect(new Set(names.slice(0, -1))).toEqual(
       new Set([
@@ -153,14 +153,25 @@ test('the manifest names everything that the archive omits', async () => {
   const other = new pg.Client(url);
   await other.connect();
   await other.query('CREATE TEMP TABLE mine (a int)');
+  await expect(
+    runBackup(store, url, ['s'], { definitions: 'off', keyPrefix: 'refused/', failOnOmissions: true }),
+  ).rejects.toMatchObject({
+    code: 'OMISSIONS_REFUSED',
+    persistence: 'permanent',
+    message: expect.stringMatching(
+      /would omit schema definitions, rows of 1 foreign table, 1 large object, 1 temporary table: .*rows of s\.remote \(a foreign table: its rows are on another server\)/,
+    ) as string,
+  });
+  for await (const { key } of store.list('refused/', AbortSignal.timeout(10_000)))
+    throw new Error(`The refused backup left ${key}`);
   const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
   const archive = await DownloadedArchive.of(store, key);
   await other.end();
   expect(archive.manifest().leftOut.map(({ what }) => what)).toEqual([
     'definitions',
-    's.remote',
-    '1 large objects',
-    '1 temporary tables',
+    'rows of s.remote',
+    '1 large object',
+    '1 temporary table',
   ]);
-  expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
+  expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'roles.sql', 'manifest.json']);
 });

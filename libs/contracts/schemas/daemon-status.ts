@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
+import { omittedThings } from './omission.js';
 import { DAEMON_STATES, DAEMON_TYPES } from './words.js';
 
 export const daemonStatus = z.strictObject({
@@ -35,6 +36,11 @@ export const daemonStatus = z.strictObject({
     .nullable()
     .exactOptional()
     .describe('The address of the archive that a restore with `backupFirst` has made first.'),
+  omissions: z
+    .array(omittedThings)
+    .exactOptional()
+    .describe('The contents that the archive omits, by kind. Missing if it omits nothing.'),
+  warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
 });
 
 /**

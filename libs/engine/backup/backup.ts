@@ -10,6 +10,7 @@ import {
 import { errorSentence, Failure, runTaskGroup } from '#common';
 import {
   databaseIdentity,
+  databaseProperties,
   displayTable,
   expectSameTables,
   findPgDump,
@@ -31,7 +32,9 @@ import {
 import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
+import { addRoles } from './add-roles.js';
 import { copyTables } from './copy-tables.js';
+import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { addSchemaDefinitions, schemaDumpEnded, startSchemaDump } from './schema-definitions.js';
@@ -129,6 +132,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
       session,
       snapshot,
     );
+    // Before the rows are copied, which can take hours. Definitions may still fail while they are.
+    if (request.failOnOmissions === true) {
+      const known = await listOmissions(session, repository.schemas);
+      refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
+    }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
     const chunks = planChunks(
@@ -160,8 +168,10 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
-        const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
+        const roles = await addRoles(session, writer);
+        const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
+        refuseOmissions(request, facts.leftOut);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
@@ -179,7 +189,12 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  { tables: copied, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
+  {
+    tables: copied,
+    sequences,
+    roles,
+    leftOut,
+  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'leftOut'>>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
@@ -206,6 +221,8 @@ async function describe(
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
+    roles,
+    database: await databaseProperties(session),
     populatedViews: await listPopulatedViews(session, repository.schemas),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),
     leftOut: [...leftOut, ...(await listOmissions(session, repository.schemas))],

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { openArchive, type OpenArchive } from '#archive';
+import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -23,8 +23,7 @@ import { expectSameDatabase, findStored, type Provenance } from '../shared/archi
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { firstWarnings } from './first-warnings.js';
-import { warnOfNewConditions } from './new-conditions.js';
+import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
@@ -44,6 +43,8 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
+  /** Contents that the archive does not hold. */
+  archiveOmits: Manifest['leftOut'];
   /** Possible obstacles to a restore that only a restore or a drill proves. */
   warnings: string[];
 }
@@ -64,7 +65,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
     await storeOutcome(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes, warnings };
+    return { entities, bytes: object.bytes, archiveOmits: archive.manifest.leftOut, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, differing definitions and rows that PostgreSQL refuses are faults of the archive. Network errors are not.
@@ -116,9 +117,8 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     if (restoreDrill && lacking === undefined)
       warnings.push(...(await drill(session, archive, options, progress, ended)));
     else await readRows(archive, progress, ended);
-    // Restores do not read the schema definitions. They are for recovering a lost database.
-    if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], ended);
+    // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
+    await readToEnd(archive, otherFiles(archive.manifest), ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
