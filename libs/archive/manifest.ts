@@ -64,6 +64,18 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
+const relationSchema = z.object({ schema: name, name });
+
+const scopeSchema = z.object({
+  schemas: z.union([z.literal('*'), list(name)]),
+  /** Patterns, as in the settings. */
+  excludeSchemas: list(z.string()),
+  excludeTables: list(z.string()),
+  excludeTableRows: list(z.string()),
+  /** The objects that they meant, which are no omissions. */
+  excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
+});
+
 export const leftOutSchema = z.object({
   what: z.string(),
   why: z.string(),
@@ -92,7 +104,10 @@ export const manifestSchema = z.object({
     databaseOid: count.optional(),
   }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
+  /** The schemas that were backed up. */
   schemas: list(name),
+  /** The part of the database that the settings asked for; missing in older archives. */
+  scope: scopeSchema.optional(),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
   /** Missing in older archives. */

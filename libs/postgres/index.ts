@@ -15,6 +15,8 @@ export * from './trust/trusted-path.js';
 
 // The catalog
 export { listChildrenNotChosen } from './catalog/belongings.js';
+export * from './catalog/members.js';
+export * from './catalog/readable.js';
 export * from './catalog/code-uses.js';
 export { listWithoutDefault } from './catalog/column-defaults.js';
 export * from './catalog/column-types.js';

@@ -5,12 +5,15 @@ import {
   listColumnTypes,
   listSequences,
   listTables,
+  type Members,
+  nameTables,
   type Relation,
   serverFacts,
   type Session,
   type Table,
 } from '#postgres';
 import { type ColumnMap, columnsWithoutValue, type DroppedColumns, mapColumns } from './column-map.js';
+import { countsAsExtra } from './live-relations.js';
 import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
 
@@ -20,12 +23,14 @@ const NAMED_DIFFERENCES = 10;
 /** The contents of an archive that must match live relations. */
 export interface ExpectedRelations {
   schemas: string[];
+  /** The live relations that the rows may go to. */
+  live: Members;
+  /** The live tables that the archive should hold; missing if others are accepted. */
+  expected: Members | undefined;
   tables: ManifestTable[];
   /** Sequences that must exist. */
   sequences: Relation[];
   mapping: TableMapping;
-  /** Accept other tables in the schemas. */
-  allowExtraTables: boolean;
   /** Accept other columns in the tables. */
   allowExtraColumns: boolean;
   /** Columns of the archive that need not exist. */
@@ -40,11 +45,11 @@ export interface ExpectedRelations {
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  expected: ExpectedRelations,
+  relations: ExpectedRelations,
 ): Promise<{ matching: Table[]; columnMaps: ColumnMap[] }> {
-  const { schemas: archivedSchemas, tables, sequences, mapping, allowExtraTables } = expected;
+  const { schemas: archivedSchemas, live: members, expected, tables, sequences, mapping } = relations;
   const schemas = [...new Set(archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema))];
-  const live = await listTables(session, schemas);
+  const live = await listTables(session, members);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
   const differences: string[] = [];
   if (here.encoding !== manifest.server.encoding)
@@ -55,37 +60,40 @@ export async function matchingTables(
     if (!here.extensions.includes(name)) differences.push(`the extension ${name} is missing here`);
 
   const quoted = (schema: string) => here.quoted.get(schema) ?? schema;
+  const liveByName = named(live);
   const types = new TypeComparison(
     manifest.types,
-    await listColumnTypes(session, live),
+    await listColumnTypes(
+      session,
+      tables.flatMap((archived) => liveByName.get(key(mapping(archived))) ?? []),
+    ),
     archivedSchemas.map((schema) => [quoted(schema), quoted(mapping({ schema, name: '' }).schema)]),
   );
   const matching: Table[] = [];
-  const liveByName = named(live);
   for (const archived of tables) {
     const target = mapping(archived);
     const table = liveByName.get(key(target));
     if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
       matching.push(table);
-      differences.push(...columnDifferences(archived, table, types, expected));
+      differences.push(...columnDifferences(archived, table, types, relations));
     }
   }
   differences.push(...types.differences);
-  const liveSequences = named(await listSequences(session, schemas));
+  const liveSequences = named(await listSequences(session, members));
   for (const sequence of sequences)
     if (!liveSequences.has(key(mapping(sequence))))
       differences.push(`the sequence ${displayTable(mapping(sequence))} is missing here`);
-  if (!allowExtraTables) {
-    const archived = named(tables.map(mapping));
-    for (const table of live)
-      if (!archived.has(key(table)))
+  if (expected !== undefined) {
+    const archived = named(tables);
+    for (const table of await nameTables(session, expected))
+      if (!archived.has(key(table)) && countsAsExtra(manifest, table))
         differences.push(
           `the archive holds no table ${displayTable(table)} (allowExtraTables leaves it alone)`,
         );
   }
-  const columnMaps = mapColumns(tables, matching.length === tables.length ? matching : [], expected);
-  if (expected.allowExtraColumns) differences.push(...(await columnsWithoutValue(session, columnMaps)));
+  const columnMaps = mapColumns(tables, matching.length === tables.length ? matching : [], relations);
+  if (relations.allowExtraColumns) differences.push(...(await columnsWithoutValue(session, columnMaps)));
   if (differences.length > 0) throw doesNotFit(differences, manifest, here.version);
   return { matching, columnMaps };
 }

@@ -15,6 +15,7 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { schemasOf } from '../restore/live-relations.js';
 import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { type ColumnOptions, describeColumns } from '../restore/column-map.js';
 import { nameSession } from '../shared/journal.js';
@@ -93,7 +94,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, allowExtraColumns, dropColumns, fireEventTriggers } = request;
     const options = {
-      schemas: repository.schemas,
+      scope: repository.scope,
       allowExtraTables,
       allowExtraColumns,
       dropColumns,
@@ -150,7 +151,7 @@ async function drill(
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
-    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    schemasOf(archive.manifest).map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
