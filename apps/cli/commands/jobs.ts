@@ -16,6 +16,14 @@ const ALLOW_EXTRA_TABLES = [
   '--allow-extra-tables',
   'ignore tables that the archive does not hold, instead of refusing',
 ] as const;
+const ALLOW_EXTRA_COLUMNS = [
+  '--allow-extra-columns',
+  'give columns that the archive does not hold their defaults, instead of refusing',
+] as const;
+const DROP_COLUMN = [
+  '--drop-column <schema.table.column>',
+  "leave out the archive's values of this column; repeat it for more",
+] as const;
 const FIRE_EVENT_TRIGGERS = [
   '--fire-event-triggers',
   'let event triggers fire, instead of refusing if the role cannot suspend them',
@@ -31,7 +39,12 @@ interface WaitOption {
   wait?: true;
 }
 
-interface RestoreOptions extends WaitOption {
+interface ColumnOptions {
+  allowExtraColumns?: true;
+  dropColumn?: string[];
+}
+
+interface RestoreOptions extends WaitOption, ColumnOptions {
   backupFirst?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -43,7 +56,7 @@ interface RestoreOptions extends WaitOption {
   yes?: true;
 }
 
-interface VerifyOptions extends WaitOption {
+interface VerifyOptions extends WaitOption, ColumnOptions {
   restoreDrill?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -72,6 +85,8 @@ Examples:
     .argument(...ARCHIVE)
     .option('--backup-first', 'back up the present rows first')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...ALLOW_EXTRA_COLUMNS)
+    .option(...DROP_COLUMN, collected)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
@@ -98,11 +113,13 @@ Examples:
     .argument(...ARCHIVE)
     .option('--restore-drill', 'also restore the rows into temporary copies of the tables')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...ALLOW_EXTRA_COLUMNS)
+    .option(...DROP_COLUMN, collected)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
-      await start(new Context(command), 'Verify', { url: archive, ...options }, wait);
+      await start(new Context(command), 'Verify', { url: archive, ...named(options) }, wait);
     })
     .addHelpText(
       'after',
@@ -143,11 +160,16 @@ Examples:
 }
 
 async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
-  const { wait, yes, table: tables, into: intoSchemas, ...others } = options;
+  const { wait, yes, table: tables, into: intoSchemas, ...others } = named(options);
   const context = new Context(command);
   if (yes === undefined && intoSchemas === undefined) await confirm(context.api(), archive);
   const body = { url: archive, ...others, ...(tables && { tables }), ...(intoSchemas && { intoSchemas }) };
   await start(context, 'Restore', body, wait);
+}
+
+/** Renames the repeated option as the API names it. */
+function named<Options extends ColumnOptions>({ dropColumn: dropColumns, ...options }: Options) {
+  return { ...options, ...(dropColumns && { dropColumns }) };
 }
 
 /** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
