@@ -5,6 +5,9 @@ export const MANIFEST_NAME = 'manifest.json';
 /** The entry that holds the schema definitions, if the archive has them. */
 export const DEFINITIONS_NAME = 'schema.sql';
 
+/** The entry that holds the statements that create the database itself. */
+export const DATABASE_NAME = 'database.sql';
+
 /** Entries up to this length are held in memory before they are compressed. Longer ones are compressed as a stream. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 

@@ -1,4 +1,4 @@
-export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES } from './entries.js';
+export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES } from './entries.js';
 export {
   createManifest,
   invalid,
@@ -6,9 +6,11 @@ export {
   type ManifestEntry,
   type ManifestFacts,
   type ManifestFile,
+  type ManifestSqlFile,
   type ManifestTable,
   type ManifestType,
   parseManifest,
+  sqlFilesOf,
 } from './manifest.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';

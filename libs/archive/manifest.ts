@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
-import { DEFINITIONS_NAME } from './entries.js';
+import { DATABASE_NAME, DEFINITIONS_NAME } from './entries.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -53,6 +53,40 @@ const fileSchema = z.object({
   crc32: z.string().regex(/^[0-9a-f]{8}$/),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
+
+const oid = count.max(0xffff_ffff);
+
+/** A statement of a text of SQL, with the object that it defines or changes. */
+const statementSchema = z.object({
+  /** pg_dump's type, such as `FK CONSTRAINT`; `SET` for settings of the session. */
+  kind: z.string().regex(/^[A-Z][A-Z ]{0,62}$/),
+  /** Null for objects outside of schemas. */
+  schema: name.nullable(),
+  /** As pg_dump names it; exact for tables, views and sequences. */
+  name: z.string(),
+  /** The OID of the catalog, and the object's there; for a comment or a right, those of the object that has it. */
+  class: oid,
+  oid,
+  /** Its place in the text, in bytes. */
+  offset: count,
+  length: count.min(1),
+});
+
+const sqlFileSchema = fileSchema.extend({
+  /** In their order; missing in older archives. */
+  statements: list(statementSchema).optional(),
+});
+
+/** Whether the statements lie in the text, one after the other. */
+function liesInside({ length, statements = [] }: z.infer<typeof sqlFileSchema>): boolean {
+  let end = 0;
+  return statements.every((statement) => {
+    if (statement.offset < end) return false;
+    end = statement.offset + statement.length;
+    return end <= length;
+  });
+}
+const OUTSIDE = { path: ['statements'], message: 'a statement overlaps another one or the end' };
 
 const entrySchema = fileSchema.extend({ rows: count });
 
@@ -127,7 +161,23 @@ export const manifestSchema = z.object({
   /** Materialized views that were populated; missing in older archives. */
   populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, if the archive holds it. */
-  definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
+  definitions: sqlFileSchema
+    .extend({
+      name: z.literal(DEFINITIONS_NAME),
+      /** The number of its first statements that run before the rows are loaded. */
+      beforeRows: count.optional(),
+    })
+    .refine(liesInside, OUTSIDE)
+    .refine(
+      ({ beforeRows = 0, statements = [] }) => beforeRows <= statements.length,
+      'beforeRows counts more statements than there are',
+    )
+    .optional(),
+  /** `database.sql`, if the archive holds it. */
+  databaseDefinitions: sqlFileSchema
+    .extend({ name: z.literal(DATABASE_NAME) })
+    .refine(liesInside, OUTSIDE)
+    .optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
   /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
@@ -140,6 +190,8 @@ export type ManifestTable = z.infer<typeof tableSchema>;
 export type ManifestFile = z.infer<typeof fileSchema>;
 /** An entry that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
+/** A text of SQL. */
+export type ManifestSqlFile = z.infer<typeof sqlFileSchema>;
 export type ManifestType = z.infer<typeof typeSchema>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
@@ -197,8 +249,16 @@ export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>
 }
 
 /** All entries except the manifest. */
-export function filesOf({ tables, definitions }: Manifest): ManifestFile[] {
-  return [...tables.flatMap(({ entries }) => entries), ...(definitions === undefined ? [] : [definitions])];
+export function filesOf({ tables, ...manifest }: Manifest): ManifestFile[] {
+  return [...tables.flatMap(({ entries }) => entries), ...sqlFilesOf(manifest)];
+}
+
+/** The entries that hold SQL. */
+export function sqlFilesOf({
+  databaseDefinitions,
+  definitions,
+}: Pick<Manifest, 'databaseDefinitions' | 'definitions'>): ManifestFile[] {
+  return [databaseDefinitions, definitions].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

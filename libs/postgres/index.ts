@@ -50,6 +50,6 @@ export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
 
 // Schema definitions
-export type { SchemaText } from './schema-dump/clean-text.js';
+export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

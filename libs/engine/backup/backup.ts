@@ -158,10 +158,10 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
-        const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
+        const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
-        return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
+        return writer.finish({ ...facts, ...definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
       async (stopped) => {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { openArchive, type OpenArchive } from '#archive';
+import { openArchive, type OpenArchive, sqlFilesOf } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -105,8 +105,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
       warnings.push(...(await drill(session, archive, options, progress, ended)));
     else await readRows(archive, progress, ended);
     // Restores do not read the schema definitions. They are for recovering a lost database.
-    if (archive.manifest.definitions !== undefined)
-      await readToEnd(archive, [archive.manifest.definitions], ended);
+    await readToEnd(archive, sqlFilesOf(archive.manifest), ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
