@@ -27,7 +27,13 @@ export async function startApp({ app, name = app, dist, folder, env }: AppOption
     name: `The ${name}`,
     command: process.execPath,
     args: [...OPTIONS_OF_NODE[app], join(dist, 'apps', app, 'main.js')],
-    env: { ...bareEnvironment(), NODE_NO_WARNINGS: '1', ...env },
+    env: {
+      ...bareEnvironment(),
+      NODE_NO_WARNINGS: '1',
+      // Loading the code takes half of the start.
+      NODE_COMPILE_CACHE: join(dist, 'compile-cache'),
+      ...env,
+    },
     logFile: join(folder, `${name}.log`),
     pidFile: join(folder, `${name}.pid`),
     stopSignal: 'SIGTERM',

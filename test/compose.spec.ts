@@ -295,7 +295,12 @@ function moved(url: string | undefined, host: string, database?: string): string
 
   function envOf(name: string): Record<string, string> {
     const { DATABASE_URL: database, SECRET_KEY: key = '' } = environmentOf(name);
-    return { SECRET_KEY: key, DATABASE_URL: moved(database, host), QUEUE_URL: redisUrl(name) };
+    return {
+      SECRET_KEY: key,
+      DATABASE_URL: moved(database, host),
+      QUEUE_URL: redisUrl(name),
+      BACKUP_DEFINITIONS: 'auto',
+    };
   }
 
   async function asRedis<Result>(url: string, work: (client: Redis) => Promise<Result>): Promise<Result> {

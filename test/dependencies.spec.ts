@@ -49,6 +49,19 @@ test("no package may run a script when it is installed, but PostgreSQL's", () =>
   );
 });
 
+test('the command line loads no package but commander', () => {
+  const script = `
+    process.on('exit', () => console.error(JSON.stringify(Object.keys(require.cache))));
+    process.argv.push('bin/snapshotd.js', '--help');
+    require('./bin/snapshotd.js');`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { cwd: ROOT, encoding: 'utf8' });
+  expect(stdout).toContain('Usage: snapshotd');
+  const packages = (JSON.parse(stderr) as string[]).flatMap(
+    (file) => /node_modules\/([^/]+)/.exec(file)?.[1] ?? [],
+  );
+  expect([...new Set(packages)]).toEqual(['commander']);
+});
+
 /** What `npm audit --json` prints, in so far as it is used here. */
 interface Audit {
   metadata?: { vulnerabilities?: Record<string, number> };

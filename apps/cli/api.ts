@@ -4,6 +4,7 @@ import {
   type Archive,
   type DaemonState,
   type DaemonStatus,
+  type PruningPlanView,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,
@@ -28,11 +29,6 @@ export type DaemonKind = 'Backup' | 'Restore' | 'Verify';
 export interface Page {
   limit: number;
   offset: number;
-}
-
-export interface Pruning {
-  keep: { name: string; createdOn: number; because: string[] }[];
-  delete: { name: string; createdOn: number }[];
 }
 
 interface Call {
@@ -155,7 +151,7 @@ export class Api {
     await this.send('DELETE', `/repo/v1/schedules/${encodeURIComponent(name)}`);
   }
 
-  pruning(name: string): Promise<Pruning> {
+  pruning(name: string): Promise<PruningPlanView> {
     return this.json('GET', `/repo/v1/schedules/${encodeURIComponent(name)}/pruning`);
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
-import { errorSentence, Failure, PRODUCT } from '#common';
+import { errorSentence, Failure, PRODUCT, summarizeOmissions } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
@@ -37,6 +37,7 @@ export class DaemonRunner {
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
     const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
+    const { failOnOmissions } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -46,6 +47,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      failOnOmissions,
       parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
@@ -54,7 +56,7 @@ export class DaemonRunner {
     };
     if (job.name === 'BACKUP') {
       const { key, omissions, ...result } = await backup(request);
-      return { backupUrl: this.urlOf(key), ...result, leftOut: omissions };
+      return { backupUrl: this.urlOf(key), ...result, omissions: summarizeOmissions(omissions) };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`Job ${request.daemonId} names no archive`);
@@ -68,7 +70,7 @@ export class DaemonRunner {
       restoreDrill = false,
     } = options;
     if (job.name === 'VERIFY') {
-      const { entities, bytes, warnings } = await verify({
+      const { archiveOmits, ...result } = await verify({
         ...request,
         key,
         keys: this.keys,
@@ -77,7 +79,7 @@ export class DaemonRunner {
         otherDatabase,
         restoreDrill,
       });
-      return { backupUrl: url, entities, bytes, warnings };
+      return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };
     }
     const restoreRequest = {
       ...request,
@@ -88,12 +90,13 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, omissions = [] } = await restore(restoreRequest);
+    const { entities, bytes, omissions = [], archiveOmits = [] } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
       entities,
       bytes,
+      omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };

@@ -1,4 +1,4 @@
-import { createManifest, type ManifestFacts, parseManifest } from './index.js';
+import { createManifest, parseManifest } from './index.js';
 
 const checksums = { crc32: '0'.repeat(8), sha256: '0'.repeat(64) };
 const statement = { kind: 'TABLE', schema: 's', name: 't', class: 1259, oid: 16384 };
@@ -16,7 +16,7 @@ function manifestWith(definitions: object): string {
     extensions: [],
     leftOut: [],
   };
-  return JSON.stringify({ ...createManifest(facts as ManifestFacts), definitions });
+  return JSON.stringify({ ...createManifest(facts), definitions });
 }
 const of = (statements: unknown[], more = {}) =>
   manifestWith({ name: 'schema.sql', length: 100, ...checksums, statements, ...more });

@@ -3,11 +3,10 @@ export * from './errors.js';
 export * from './format.js';
 export * from './job-status.js';
 export * from './omissions.js';
-export * from './poll.js';
 export * from './retry.js';
 export * from './semaphore.js';
 export * from './task-group.js';
-export * from './timeout.js';
+export * from './timing.js';
 
 /** Name and version of this program. A test compares them with package.json. */
 export const PRODUCT = { name: 'snapshotd', version: '0.1.0' } as const;

@@ -1,3 +1,5 @@
+import type { OmittedThings } from '#contracts';
+
 /** A kind of omissions as a noun, for one and for several: # stands for their number. */
 const KINDS = {
   schema: ['# schema', '# schemas'],
@@ -22,25 +24,42 @@ const KINDS = {
 
 /** The kind of things that an archive omits. To add one, add its noun. */
 export type OmissionKind = keyof typeof KINDS;
+export const OMISSION_KINDS = Object.keys(KINDS) as OmissionKind[];
 
-/** Things of one kind that an archive omits. */
-export interface OmittedThings {
-  /** Archives of other versions may have other kinds, or none. */
+/** The kind of things that older archives, and archives of newer versions, omit. */
+const OTHER = 'other';
+
+/** Omitted things as the manifest lists them. Older archives have neither kind nor count. */
+interface ListedOmission {
   kind?: string | undefined;
-  /** The number of things. */
   count?: number | undefined;
+  what: string;
+  why: string;
 }
 
-/** Adds up things of the same kind, in the order in which the kinds first appear. */
-export function totalOmissions(omissions: OmittedThings[]): { kind: string; count: number }[] {
-  const totals = new Map<string, number>();
-  for (const { kind = 'other', count = 1 } of omissions) totals.set(kind, (totals.get(kind) ?? 0) + count);
-  return [...totals].map(([kind, count]) => ({ kind, count }));
+/** Names and reasons that one summary holds, and the characters of each. */
+const [NAMED, REASONS, CHARACTERS] = [10, 3, 200];
+
+/** Summarizes omissions by kind. The summary is short, however many there are and however long their names. */
+export function summarizeOmissions(omissions: ListedOmission[]): OmittedThings[] {
+  const kinds = new Map<string, ListedOmission[]>();
+  for (const omission of omissions) {
+    const kind = isKnown(omission.kind) ? omission.kind : OTHER;
+    const known = kinds.get(kind);
+    if (known === undefined) kinds.set(kind, [omission]);
+    else known.push(omission);
+  }
+  return [...kinds].map(([kind, all]) => ({
+    kind,
+    count: all.reduce((sum, { count = 1 }) => sum + count, 0),
+    what: first(NAMED, ', ', new Set(all.map(({ what }) => what))),
+    why: first(REASONS, '; ', new Set(all.map(({ why }) => why))),
+  }));
 }
 
-/** Names omissions by kind and number, such as "rows of 1 foreign table, 3 schemas". */
-export function nameOmissions(omissions: OmittedThings[]): string {
-  return totalOmissions(omissions)
+/** Names summarized omissions by kind and number, such as "rows of 1 foreign table, 3 schemas". */
+export function nameOmissions(omissions: Pick<OmittedThings, 'kind' | 'count'>[]): string {
+  return omissions
     .map(({ kind, count }) => {
       const [one, several] = isKnown(kind) ? KINDS[kind] : (['# other thing', '# other things'] as const);
       return (count === 1 ? one : several).replace('#', String(count));
@@ -48,6 +67,13 @@ export function nameOmissions(omissions: OmittedThings[]): string {
     .join(', ');
 }
 
-function isKnown(kind: string): kind is OmissionKind {
-  return Object.hasOwn(KINDS, kind);
+function isKnown(kind: string | undefined): kind is OmissionKind {
+  return kind !== undefined && Object.hasOwn(KINDS, kind);
+}
+
+function first(most: number, separator: string, texts: Set<string>): string {
+  const shown = [...texts]
+    .slice(0, most)
+    .map((text) => (text.length > CHARACTERS ? `${text.slice(0, CHARACTERS)}…` : text));
+  return shown.join(separator) + (texts.size > most ? ` and ${texts.size - most} more` : '');
 }

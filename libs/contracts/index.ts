@@ -1,6 +1,8 @@
-export * from './archive.js';
-export * from './daemon-status.js';
+// Types only, so that the command line loads no zod. The schemas are #contracts/schemas.
+export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archive.js';
+export type { DaemonStatus } from './schemas/daemon-status.js';
+export type { OmittedThings } from './schemas/omission.js';
+export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
+export type { DatabaseIdentity, RepositoryIdentity, WorkerRemark, WorkerView } from './schemas/worker.js';
+export * from './schemas/words.js';
 export * from './journal.js';
-export * from './key-scope.js';
-export * from './schedule.js';
-export * from './worker.js';

@@ -103,7 +103,11 @@ export const daemonJobResult = z.strictObject({
   entities: z.number(),
   /** The archive's length; missing if a dead attempt had done the work. */
   bytes: z.number().optional(),
-  /** Names of the objects that the archive of a backup omits. */
+  /** The contents that the archive omits, by kind. */
+  omissions: z
+    .array(z.strictObject({ kind: z.string(), count: z.number(), what: z.string(), why: z.string() }))
+    .optional(),
+  /** Names of the objects that a restore could not reinstate exactly. In results of 0.1.0, also omissions of a backup. */
   leftOut: z.array(z.string()).optional(),
   /** Sentences about the obstacles to a restore of a backup. */
   warnings: z.array(z.string()).optional(),

@@ -1,4 +1,4 @@
-import { type FullText, progressTotal } from '#common';
+import { type FullText, nameOmissions, progressTotal } from '#common';
 import type { DaemonStatus } from '#contracts';
 import type { DaemonJob } from './daemon-job.js';
 import { terminationMessage } from './job-failure.js';
@@ -43,16 +43,20 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { leftOut = [], warnings = [] } = job.returnvalue;
+    const { omissions = [], leftOut = [], warnings = [] } = job.returnvalue;
+    const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
       ...partOf(job.data),
-      ...(leftOut.length > 0 ? [`left out: ${named(leftOut)}`] : []),
+      ...(omissions.length > 0 ? [`${omitted}: ${nameOmissions(omissions)}`] : []),
+      ...(leftOut.length > 0 ? [`omitted: ${named(leftOut)}`] : []),
       ...warnings.map((warning) => `warning: ${warning}`),
     ];
     status.progresssMessage = `Finished: ${job.name}${notes.length > 0 ? ` (${notes.join('; ')})` : ''}`;
     status.progresssCurrent = total;
     status.progresssTotal = total;
     status.backupUrl = job.returnvalue.backupUrl;
+    if (omissions.length > 0) status.omissions = omissions;
+    if (warnings.length > 0) status.warnings = warnings;
   }
   const failure = progress?.failure;
   if (failed && failure !== undefined && failure.reason === status.errorMessage)

@@ -34,7 +34,7 @@ describe.each(oneOf(queues, 1))('with the %s queue', (_title, queueUrl) => {
   let store: ObjectStore;
   beforeAll(async () => {
     store = openStore(servers.s3);
-    stack = await Stack.start({ queueUrl, workers: 2 });
+    stack = await Stack.start({ queueUrl, workers: 2, env: { BACKUP_DEFINITIONS: 'auto' } });
   });
   afterAll(async () => {
     store.close();
@@ -166,7 +166,7 @@ describe.each(oneOf(queues, 1))('with the %s queue', (_title, queueUrl) => {
 });
 
 test('a worker stays small with rows of 8 MB', async () => {
-  const stack = await Stack.start();
+  const stack = await Stack.start({ env: { BACKUP_DEFINITIONS: 'auto' } });
   await sql(
     stack.env['DATABASE_URL'] ?? '',
     `INSERT INTO repository.principal (id, name) VALUES (1, 'p');

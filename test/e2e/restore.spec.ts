@@ -104,7 +104,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     expect(await stack.finished(kept.body.id)).toMatchObject({
       status: 'COMPLETED',
       progresssMessage: expect.stringMatching(
-        /\(left out: the check newer of repository\.principal \(NOT VALID/,
+        /\(omitted: the check newer of repository\.principal \(NOT VALID/,
       ) as string,
     });
     await sql(database, 'ALTER TABLE repository.principal DROP CONSTRAINT newer');

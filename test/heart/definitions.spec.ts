@@ -6,10 +6,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '#common';
-import type { BackupResult } from '#engine';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
-import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
+import { MemoryJournal, runBackup, runRestore, runVerify, type NamedBackup } from '../support/heart.js';
 import {
   newDatabase,
   newOwnedDatabase,
@@ -150,8 +149,8 @@ onDebians('where pg_dump can read the server', () => {
     const SCHEMAS =
       'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS a; CREATE SCHEMA junk; CREATE TABLE junk.t (a int)';
     const journal = new MemoryJournal();
-    let costly: BackupResult;
-    let ofRole: BackupResult;
+    let costly: NamedBackup;
+    let ofRole: NamedBackup;
     let required: Failure;
 
     // Side by side, because pg_dump may wait for five seconds in each.

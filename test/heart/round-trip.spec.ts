@@ -153,14 +153,25 @@ test('the manifest names everything that the archive omits', async () => {
   const other = new pg.Client(url);
   await other.connect();
   await other.query('CREATE TEMP TABLE mine (a int)');
+  await expect(
+    runBackup(store, url, ['s'], { definitions: 'off', keyPrefix: 'refused/', failOnOmissions: true }),
+  ).rejects.toMatchObject({
+    code: 'OMISSIONS_REFUSED',
+    persistence: 'permanent',
+    message: expect.stringMatching(
+      /would omit schema definitions, rows of 1 foreign table, 1 large object, 1 temporary table: .*rows of s\.remote \(a foreign table: its rows are on another server\)/,
+    ) as string,
+  });
+  for await (const { key } of store.list('refused/', AbortSignal.timeout(10_000)))
+    throw new Error(`The refused backup left ${key}`);
   const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
   const archive = await DownloadedArchive.of(store, key);
   await other.end();
   expect(archive.manifest().leftOut.map(({ what }) => what)).toEqual([
     'definitions',
-    's.remote',
-    '1 large objects',
-    '1 temporary tables',
+    'rows of s.remote',
+    '1 large object',
+    '1 temporary table',
   ]);
   expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
 });

@@ -41,14 +41,18 @@ export class MemoryJournal implements Journal {
 /** The keys that sign verification records. */
 export const heartKeys = new Keys([new Secret('ab'.repeat(32))]);
 
+/** The result of a backup, with its omissions by name. */
+export type NamedBackup = Omit<BackupResult, 'omissions'> & { omissions: string[] };
+
 /** Runs a backup by the engine alone, without the API and the queue. */
-export function runBackup(
+export async function runBackup(
   store: ObjectStore,
   url: string,
   schemas: string[],
   more: Partial<BackupRequest> = {},
-): Promise<BackupResult> {
-  return backup({ ...common(store, url, schemas), ...more });
+): Promise<NamedBackup> {
+  const result = await backup({ ...common(store, url, schemas), ...more });
+  return { ...result, omissions: result.omissions.map(({ what }) => what) };
 }
 
 export function runRestore(

@@ -14,6 +14,9 @@ export const BACKUP = 'snapshotd backup';
 export const WATCHED = 'snapshotd backup, watched 200 times/s';
 export const ONE_BY_ONE = 'one entity at a time (sample)';
 
+/** The name of the backups by the version in this folder. */
+export const backupBy = (folder: string) => `snapshotd backup by ${folder}`;
+
 export const TABLES_SCHEMA = 'tables';
 export const TABLES_DUMP = '2,000 tables: pg_dump -Fc, uploaded';
 export const TABLES_BACKUP = '2,000 tables: snapshotd backup';

@@ -13,9 +13,12 @@ const POLL_EVERY_MS = 100;
 export interface DeploymentOptions {
   /** Distinguishes the deployments of a run. */
   name: string;
-  /** The database of both the repository and the accounts. */
+  /** The database of the accounts, and of the repository unless that is elsewhere. */
   databaseUrl: string;
+  repositoryUrl?: string;
   schema: string;
+  /** The folder of the compiled version to start, if not this one. */
+  dist?: string;
 }
 
 export interface Finished {
@@ -35,11 +38,13 @@ export class Deployment {
     readonly client: Client,
     private readonly folder: string,
     private readonly env: Record<string, string>,
+    private readonly dist: string,
     private readonly running: { stop(): Promise<void> }[],
   ) {}
 
   /** Starts everything but a worker: the API creates the tables, which can then be filled. */
-  static async start(rig: Rig, { name, databaseUrl, schema }: DeploymentOptions): Promise<Deployment> {
+  static async start(rig: Rig, options: DeploymentOptions): Promise<Deployment> {
+    const { name, databaseUrl, repositoryUrl, schema, dist = DIST } = options;
     const folder = join(rig.folder, name);
     const given = { DATABASE_URL: databaseUrl, S3_ENDPOINT: rig.s3.endpoint };
     const port = await freePort();
@@ -50,6 +55,7 @@ export class Deployment {
     const env = {
       ...given,
       ...queue.env,
+      ...(repositoryUrl !== undefined && { REPOSITORY_URL: repositoryUrl }),
       REPOSITORY_SCHEMAS: schema,
       S3_BUCKET: rig.bucket.name,
       ...rig.s3.credentials,
@@ -59,12 +65,12 @@ export class Deployment {
       ADMIN_PASSWORD: rig.administrator.password,
     };
     try {
-      const api = await startApp({ app: 'api', dist: DIST, folder, env });
+      const api = await startApp({ app: 'api', dist, folder, env });
       running.push(api);
       await apiReady(api, url);
       const client = new Client(url);
       await client.login(rig.administrator);
-      return new Deployment(url, client, folder, env, running);
+      return new Deployment(url, client, folder, env, dist, running);
     } catch (error) {
       for (const part of running.toReversed()) await part.stop();
       throw error;
@@ -75,9 +81,15 @@ export class Deployment {
   async freshWorker(): Promise<void> {
     await this.worker?.stop();
     const name = `worker-${++this.workers}`;
-    const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
+    const worker = await startApp({
+      app: 'worker',
+      name,
+      dist: this.dist,
+      folder: this.folder,
+      env: this.env,
+    });
     this.worker = worker;
-    await worker.logs('takes jobs');
+    await worker.logs('The worker takes');
   }
 
   /** Makes a backup. @param onStarted called with the job's id */

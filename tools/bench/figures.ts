@@ -1,5 +1,6 @@
 import {
   BACKUP,
+  backupBy,
   DUMP,
   DUMP_FAST,
   FLOOR,
@@ -9,6 +10,7 @@ import {
   WATCHED,
 } from './backups.js';
 import { memoryName } from './memory.js';
+import type { Options } from './options.js';
 import { PG_RESTORE, RESTORE } from './restores.js';
 import type { Results } from './results.js';
 
@@ -24,8 +26,8 @@ export interface Figure {
   more?: boolean;
 }
 
-/** Computes all figures of a run, without a value if not measured. @param sizes of the memory part */
-export function figures(results: Results, sizes: number[]): Figure[] {
+/** Computes all figures of a run, without a value if not measured. */
+export function figures(results: Results, { sizes, against }: Options): Figure[] {
   const seconds = (name: string) => results.of(name)?.seconds;
   const rate = (name: string) => results.of(name)?.entitiesPerSecond;
   const peak = (name: string) => results.of(name)?.peakBytes;
@@ -44,6 +46,12 @@ export function figures(results: Results, sizes: number[]): Figure[] {
       bound: 1.3,
       aim: 0.9,
     },
+    ...against.map((folder) => ({
+      name: `backup / ${backupBy(folder)}`,
+      value: ratio(seconds(BACKUP), seconds(backupBy(folder))),
+      bound: 1.15,
+      aim: 1.05,
+    })),
     { name: 'backup / floor', value: ratio(seconds(BACKUP), seconds(FLOOR)), bound: 2, aim: 1.3 },
     {
       name: 'restore / (download + pg_restore)',

@@ -1,10 +1,11 @@
-import { backups, makeManyTables, manyTables, TABLES_SCHEMA } from './backups.js';
+import { join } from 'node:path';
+import { backedUp, backupBy, backups, makeManyTables, manyTables, TABLES_SCHEMA } from './backups.js';
 import { Deployment } from './deployment.js';
 import { measureMemory } from './memory.js';
 import { type Options, type Part, PARTS } from './options.js';
 import { fillRepository, SCHEMA } from './repository.js';
 import { restores } from './restores.js';
-import { type Results, takeTurns } from './results.js';
+import { type Competitor, type Results, takeTurns } from './results.js';
 import { hasRoomFor, type Rig, withClient } from './rig.js';
 
 /** Measures the parts that the options select, one after the other. */
@@ -34,13 +35,41 @@ export async function measure(rig: Rig, options: Options, results: Results): Pro
       await withClient(databaseUrl, (client) => fillRepository(client, entities));
       await deployment.freshWorker();
     }
-    if (wanted('backup'))
-      await takeTurns(backups(rig, deployment, databaseUrl, entities, results), rounds, results);
+    if (wanted('backup')) {
+      const competitors = backups(rig, deployment, databaseUrl, entities, results);
+      competitors.push(...(await otherVersions(rig, options, databaseUrl)));
+      await takeTurns(competitors, rounds, results);
+    }
     if (wanted('restore'))
       await takeTurns(await restores(rig, deployment, databaseUrl, entities), rounds, results);
     if (wanted('memory'))
       await measureMemory(rig, deployment, databaseUrl, { one: entities, sizes, rounds }, results);
   });
+}
+
+/** Starts other versions with accounts and queues of their own. @returns their backups of the same repository */
+async function otherVersions(
+  rig: Rig,
+  { against, entities }: Options,
+  repositoryUrl: string,
+): Promise<Competitor[]> {
+  const competitors: Competitor[] = [];
+  for (const [index, folder] of against.entries()) {
+    const name = `other_${index + 1}`;
+    const databaseUrl = await newDatabase(rig, name);
+    const dist = join(folder, 'dist');
+    const deployment = await Deployment.start(rig, {
+      name,
+      databaseUrl,
+      repositoryUrl,
+      schema: SCHEMA,
+      dist,
+    });
+    rig.running.push(deployment);
+    await deployment.freshWorker();
+    competitors.push({ name: backupBy(folder), run: () => backedUp(rig, deployment, entities) });
+  }
+  return competitors;
 }
 
 /** @returns its URL */

@@ -1,4 +1,5 @@
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** The parts that can be measured separately. */
@@ -11,6 +12,8 @@ export interface Options {
   /** Of the memory part: multiples of `entities`, in ascending order. */
   sizes: number[];
   parts: readonly Part[];
+  /** Folders of other versions, built, whose backups are measured in the same run. */
+  against: string[];
   /** The file for the results. */
   json: string;
   /** The folder for the data of PostgreSQL and S3. */
@@ -27,6 +30,7 @@ export const USAGE = `npm run bench -- [options]
   --sizes 1,4,10  multiples of --entities for the memory part
   --no-memory     skip the memory part, which takes the longest
   --only a,b      measure only these parts: ${PARTS.join(', ')}
+  --against DIR   also measure the backups of another version, built in DIR; may be repeated
   --json FILE     the file for the results (bench.json)
   --folder DIR    the folder for the servers' data (${tmpdir()})
   --help          print this text
@@ -46,6 +50,7 @@ export function readOptions(args: string[]): Options | undefined {
       sizes: { type: 'string', default: '1,4,10' },
       'no-memory': { type: 'boolean', default: false },
       only: { type: 'string', default: PARTS.join(',') },
+      against: { type: 'string', multiple: true, default: [] },
       json: { type: 'string', default: 'bench.json' },
       folder: { type: 'string', default: tmpdir() },
       help: { type: 'boolean', default: false },
@@ -61,6 +66,7 @@ export function readOptions(args: string[]): Options | undefined {
       .map((size) => wholeNumber('--sizes', size, 1))
       .toSorted((a, b) => a - b),
     parts: values['no-memory'] ? parts.filter((part) => part !== 'memory') : parts,
+    against: values.against.map((folder) => resolve(folder)),
     json: values.json,
     folder: values.folder,
   };

@@ -21,7 +21,7 @@ const BOUNDS_ARE_FOR_CPUS = 2;
 
 /** Writes the results to the file of the options and formats them as text. */
 export function report(results: Results, options: Options, circumstances: Circumstances): Report {
-  const judged = figures(results, options.sizes).map((figure) => ({ ...figure, verdict: verdict(figure) }));
+  const judged = figures(results, options).map((figure) => ({ ...figure, verdict: verdict(figure) }));
   const machine = {
     cpus: cpus().length,
     model: cpus()[0]?.model ?? 'unknown',

@@ -1,25 +1,10 @@
 import { z } from 'zod';
-import type { Archive } from '#contracts';
-import { answer, count, text, time } from '../docs/answers.js';
+import { archive, count, text } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 import { page } from '../http/validation.js';
 
 export const listQuery = z.strictObject(page);
-
-const archive = z.strictObject({
-  name: text.describe('The name for restores and for the calls for one archive.'),
-  url: text,
-  createdOn: time.describe('When the object was written: milliseconds since 1970.'),
-  bytes: count,
-  takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
-  entities: count.nullable(),
-  daemonId: text.nullable(),
-  formatVersion: count.nullable(),
-  problem: text.nullable().describe('Why the archive cannot be read, and other fields are null.'),
-  verifiedOn: time.nullable(),
-  verifiedBy: z.enum(['READ', 'RESTORE_DRILL']).nullable(),
-  restorable: z.boolean().nullable(),
-}) satisfies z.ZodType<Archive>;
 
 const details = answer(
   'ArchiveDetails',

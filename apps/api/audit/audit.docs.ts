@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { answer, count, text, time } from '../docs/answers.js';
+import { count, text, time } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const event = answer(

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { answer, text, time } from '../docs/answers.js';
+import { text, time } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 import { line } from '../http/validation.js';
 

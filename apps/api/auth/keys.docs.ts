@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { KEY_SCOPES } from '#contracts';
-import { answer, text, time } from '../docs/answers.js';
+import { text, time } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const key = z.strictObject({

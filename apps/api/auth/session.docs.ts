@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { answer, text } from '../docs/answers.js';
+import { text } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const session = answer('Session', z.strictObject({ displayName: text, sessionToken: text }));

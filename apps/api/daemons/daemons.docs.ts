@@ -1,41 +1,9 @@
 import { z } from 'zod';
-import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus } from '#contracts';
-import { answer, count, text, time } from '../docs/answers.js';
+import { count, daemonStatus, text } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
-const status = answer(
-  'DaemonStatus',
-  z.strictObject({
-    id: text,
-    type: z.enum(DAEMON_TYPES),
-    status: z.enum(DAEMON_STATES),
-    errorMessage: text
-      .nullable()
-      .describe(
-        'The failure and the next step; null unless FAILED. For sessions and the scope everything it includes the full message of PostgreSQL, which may contain values of rows.',
-      ),
-    progresssMessage: text,
-    progresssCurrent: count.describe(
-      'Entities done; the last tenth stands for the work after the last entity.',
-    ),
-    progresssTotal: count.describe('Entities plus a tenth; 0 until it is known.'),
-    errorDetails: text
-      .nullable()
-      .describe('The original message of the object store or PostgreSQL, then the stack.'),
-    backupUrl: text
-      .nullable()
-      .describe(
-        'The address of the archive. A backup has it when it is COMPLETED, a restore and a verification always.',
-      ),
-    totalTimeMS: count.describe('From startedOn until now, or until the end.'),
-    startedBy: text,
-    startedOn: time,
-    safetyBackupUrl: text
-      .nullable()
-      .exactOptional()
-      .describe('The address of the archive that a restore with `backupFirst` has made first.'),
-  }) satisfies z.ZodType<DaemonStatus>,
-);
+const status = answer('DaemonStatus', daemonStatus);
 const list = answer('DaemonStatuses', z.strictObject({ daemons: z.array(status), total: count }));
 const events = answer(
   'StatusEvents',

@@ -18,10 +18,6 @@ export const failed = answer(
   z.strictObject({ reason: z.string().describe('One sentence: what is wrong, and what to do.') }),
 );
 
-export const time = z.int().describe('Milliseconds since 1970.');
-export const text = z.string();
-export const count = z.int().min(0);
-
 /** A reference to a named schema. @throws Error if it has no name */
 export function referenceTo(schema: z.ZodType): { $ref: string } {
   const id = answers.get(schema)?.id;

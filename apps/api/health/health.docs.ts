@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { answer, count } from '../docs/answers.js';
+import { count } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
 const state = z.enum(['up', 'down']);

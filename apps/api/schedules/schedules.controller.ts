@@ -1,6 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ScheduleView } from '#contracts';
+import type { PruningPlanView, ScheduleView } from '#contracts';
 import { Access } from '../access/access.decorator.js';
 import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
@@ -59,7 +59,7 @@ export class SchedulesController {
   @Access({ needs: 'read' })
   @Documented(docs.planPruning, { query: nothing })
   @Get(':name/pruning')
-  async plan(@Param('name') name: string, @Query() query: unknown): Promise<docs.PruningPlanView> {
+  async plan(@Param('name') name: string, @Query() query: unknown): Promise<PruningPlanView> {
     validated(nothing, query);
     const plan = await this.pruning.dryRun(await this.schedules.find(name));
     return {

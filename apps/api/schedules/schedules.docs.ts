@@ -1,46 +1,11 @@
 import { z } from 'zod';
-import { AFTER_BACKUP, type ScheduleView } from '#contracts';
-import { answer, count, text, time } from '../docs/answers.js';
+import { pruningPlan, schedule as oneSchedule } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
-const kept = count.exactOptional();
-const schedule = answer(
-  'Schedule',
-  z.strictObject({
-    name: text,
-    pattern: text.describe('A cron pattern of five fields, or of six with seconds first.'),
-    timeZone: text,
-    then: z.enum(AFTER_BACKUP).describe('The action of a run after its backup.'),
-    retention: z
-      .strictObject({ last: kept, daily: kept, weekly: kept, monthly: kept, yearly: kept })
-      .nullable()
-      .describe('The numbers of archives to keep; null keeps everything.'),
-    enabled: z.boolean(),
-    createdBy: text,
-    createdOn: time,
-    nextRunOn: time.nullable().describe('Null while the schedule is disabled.'),
-    lastRun: z
-      .strictObject({
-        startedOn: time,
-        daemonId: text.nullable().describe('The id of the backup; null until it is started.'),
-        status: z.enum(['IN_PROGRESS', 'COMPLETED', 'FAILED']),
-        errorMessage: text.nullable(),
-      })
-      .nullable(),
-    lastCompletedOn: time.nullable(),
-    lastVerifiedOn: time.nullable(),
-  }) satisfies z.ZodType<ScheduleView>,
-);
+const schedule = answer('Schedule', oneSchedule);
 const schedules = answer('Schedules', z.strictObject({ schedules: z.array(schedule) }));
-const archive = z.strictObject({ name: text, createdOn: time });
-const plan = answer(
-  'PruningPlan',
-  z.strictObject({
-    keep: z.array(archive.extend({ because: z.array(text) })),
-    delete: z.array(archive),
-  }),
-);
-export type PruningPlanView = z.infer<typeof plan>;
+const plan = answer('PruningPlan', pruningPlan);
 
 const request = {
   pattern: '30 2 * * *',

@@ -1,16 +1,7 @@
 import { z } from 'zod';
-import type { RepositoryIdentity, WorkerRemarkKind, WorkerView } from '#contracts';
-import { answer, count, text, time } from '../docs/answers.js';
+import { databaseIdentity, repositoryIdentity, worker } from '#contracts/schemas';
+import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
-
-const KINDS = [
-  'SUPERUSER',
-  'MORE_RIGHTS',
-  'BACKS_UP_ONLY',
-  'POSTGRES_AWAY',
-  'OTHER_DATABASE',
-  'IDENTITY_UNKNOWN',
-] as const satisfies WorkerRemarkKind[];
 
 /** A request to accept a database. */
 export const identityRequest = z.strictObject({
@@ -28,48 +19,9 @@ export const identityRequest = z.strictObject({
   moved: z.boolean().default(true),
 });
 
-const database = answer(
-  'DatabaseIdentity',
-  z.strictObject({
-    systemIdentifier: text.nullable().describe("The cluster's; null if PostgreSQL refuses to tell it."),
-    databaseOid: count,
-    databaseName: text,
-  }),
-);
-const workers = answer(
-  'Workers',
-  z.strictObject({
-    workers: z.array(
-      z.strictObject({
-        id: text,
-        host: text,
-        version: text,
-        role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
-        superuser: z.boolean().nullable(),
-        identity: database.nullable().describe('The database at its REPOSITORY_URL.'),
-        takesJobs: z.boolean(),
-        warnings: z.array(
-          z.strictObject({
-            kind: z.enum(KINDS),
-            level: z.enum(['warning', 'information']),
-            message: text,
-          }),
-        ),
-        since: time,
-        lastBeatOn: time,
-      }),
-    ),
-  }) satisfies z.ZodType<{ workers: WorkerView[] }>,
-);
-const identity = answer(
-  'RepositoryIdentity',
-  z.strictObject({
-    identity: database.nullable().describe('Null until a worker has recorded it.'),
-    predecessors: z.array(database).describe('The former databases of the repository, latest first.'),
-    recordedOn: time.nullable(),
-    problem: text.nullable().describe('Why no worker trusts the recorded identity.'),
-  }) satisfies z.ZodType<RepositoryIdentity>,
-);
+answer('DatabaseIdentity', databaseIdentity);
+const workers = answer('Workers', z.strictObject({ workers: z.array(worker) }));
+const identity = answer('RepositoryIdentity', repositoryIdentity);
 
 const shop = { systemIdentifier: '7580012345678901234', databaseOid: 16384, databaseName: 'shop' };
 const recorded = { identity: shop, predecessors: [], recordedOn: 1795342797368, problem: null };

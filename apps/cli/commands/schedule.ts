@@ -2,11 +2,11 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   AFTER_BACKUP,
   type AfterBackup,
+  type PruningPlanView,
   type Retention,
   type ScheduleRequest,
   type ScheduleView,
 } from '#contracts';
-import type { Pruning } from '../api.js';
 import { Context } from '../context.js';
 import { formatFields, formatTable, formatTime } from '../format.js';
 
@@ -167,7 +167,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
   );
 }
 
-function pruningTable(pruning: Pruning): string {
+function pruningTable(pruning: PruningPlanView): string {
   const rows = [
     ...pruning.delete.map((archive) => ({ ...archive, what: 'delete', because: [] as string[] })),
     ...pruning.keep.map((archive) => ({ ...archive, what: 'keep' })),

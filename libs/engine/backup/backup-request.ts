@@ -12,14 +12,16 @@ export interface BackupRequest extends JobRequest {
   /** The size of a range of blocks, or of an entry: bytes. For tests. */
   chunkBytes?: number;
   definitions: SchemaDefinitionsMode;
+  /** Whether a backup fails if its archive would omit anything. */
+  failOnOmissions?: boolean;
   /** Continues work after the backup has failed, and logs its outcome under this description. */
   finishLater: (description: string, work: Promise<void>) => void;
 }
 
 export interface BackupResult {
   key: string;
-  /** Contents of the repository that the archive does not hold, by name. */
-  omissions: string[];
+  /** Contents of the repository that the archive does not hold. */
+  omissions: Manifest['leftOut'];
   /** Obstacles to a restore, in sentences. */
   warnings: string[];
   entities: number;
@@ -33,5 +35,5 @@ export function resultOf({
   leftOut,
   warnings = [],
 }: Manifest): Pick<BackupResult, 'entities' | 'omissions' | 'warnings'> {
-  return { entities: totals.entities, omissions: leftOut.map(({ what }) => what), warnings };
+  return { entities: totals.entities, omissions: leftOut, warnings };
 }

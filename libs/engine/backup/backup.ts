@@ -32,6 +32,7 @@ import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { copyTables } from './copy-tables.js';
+import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { addSchemaDefinitions, schemaDumpEnded, startSchemaDump } from './schema-definitions.js';
@@ -129,6 +130,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
       session,
       snapshot,
     );
+    // Before the rows are copied, which can take hours. Definitions may still fail while they are.
+    if (request.failOnOmissions === true) {
+      const known = await listOmissions(session, repository.schemas);
+      refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
+    }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
     const chunks = planChunks(
@@ -151,16 +157,18 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           snapshot,
           parallelJobs,
           chunks,
+          others: 0,
           signal: stopped,
         };
         const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, writer, progress, stopped),
+          copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
+        refuseOmissions(request, facts.leftOut);
         return writer.finish({ ...facts, ...definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.

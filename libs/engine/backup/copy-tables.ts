@@ -20,8 +20,11 @@ import {
 import type { RowProgress } from '../shared/row-progress.js';
 import { Utf8Check } from './utf8-check.js';
 
+/** Further contents that a session copies after the tables. */
+export type CopyTask = (session: Session) => Promise<void>;
+
 /**
- * Copies all chunks into the archive. Each session takes the next chunk as soon as it has read one. Entries lie in the
+ * Copies all chunks, and then other contents, into the archive. Each session takes the next task as soon as it has finished one. Entries lie in the
  * archive in the order in which they were filled; the manifest lists those of a table in the order of its rows.
  * @returns the tables for the manifest
  */
@@ -29,6 +32,7 @@ export async function copyTables(
   sessions: Session[],
   snapshot: Snapshot,
   chunks: Chunk[],
+  others: CopyTask[],
   writer: ArchiveWriter,
   progress: RowProgress,
   signal: AbortSignal,
@@ -37,7 +41,6 @@ export async function copyTables(
   const numbers = new Map(
     chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
   );
-  const remaining = groupChunks(chunks).values();
   const announce = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
   const invalid = new Set<Table>();
@@ -45,17 +48,21 @@ export async function copyTables(
     (filled.get(table) ?? [])[number - 1] = entry;
     progress.add(entry.rows);
   };
+  const tables = groupChunks(chunks).map((group): CopyTask => async (session) => {
+    const [first] = group;
+    if (first !== undefined) announce(first);
+    await copyGroup(session, group, snapshot, writer, onEntry, (table) => invalid.add(table));
+  });
+  const remaining = [...tables, ...others].values();
   await runTaskGroup(
     signal,
     sessions.map((session) => async (stopped: AbortSignal) => {
       // If another session fails, the rows of this one are of no use.
       using _listener = addAbortListener(stopped, () => session.destroy());
-      for (const group of remaining) {
+      for (const task of remaining) {
         stopped.throwIfAborted();
         await writer.room();
-        const [first] = group;
-        if (first !== undefined) announce(first);
-        await copyGroup(session, group, snapshot, writer, onEntry, (table) => invalid.add(table));
+        await task(session);
       }
     }),
   );

@@ -48,6 +48,8 @@ export interface RestoreResult {
   bytes?: number;
   /** Objects that the restore could not reinstate exactly, by name. */
   omissions?: string[];
+  /** Contents that the archive does not hold; missing if an earlier attempt had committed. */
+  archiveOmits?: Manifest['leftOut'];
 }
 
 /**
@@ -80,6 +82,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const lock = request.intoSchemas === undefined ? 'exclusive' : 'shared';
   let committed = false;
   let omissions: string[] = [];
+  let archiveOmits: Manifest['leftOut'] = [];
   try {
     return await withRepositorySession(
       { repository, applicationName, progress, signal, lock },
@@ -104,10 +107,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
         ended.throwIfAborted();
-        omissions = [
-          ...omissionsOf(manifest, request.tables && plan.archived),
-          ...(await replaceRows(session, archive, locked, progress, ended).catch(advise)),
-        ];
+        archiveOmits = omissionsOf(manifest, request.tables && plan.archived);
+        omissions = await replaceRows(session, archive, locked, progress, ended).catch(advise);
         await observer.ask((observing) => expectSameTables(observing, locked.tables));
 
         ended.throwIfAborted();
@@ -123,23 +124,27 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           signal: ended,
         });
         omissions.push(...failed.map((table) => `statistics of ${table}`));
-        return { entities, bytes, omissions };
+        return { entities, bytes, omissions, archiveOmits };
       },
     );
   } catch (error) {
     // An error after the commit does not undo the restore.
     if (committed)
-      return { entities, bytes, omissions: [...omissions, `statistics (${errorSentence(error)})`] };
+      return {
+        entities,
+        bytes,
+        omissions: [...omissions, `statistics (${errorSentence(error)})`],
+        archiveOmits,
+      };
     throw signal.aborted ? signal.reason : error;
   }
 }
 
-/** The omissions of an archive that concern the restored tables, by name. @param tables undefined for all */
-function omissionsOf({ leftOut }: Manifest, tables: ManifestTable[] | undefined): string[] {
-  const restored = tables?.flatMap((table) => [table, ...table.partitionOf]).map(quoteTable);
-  return leftOut
-    .filter(({ of }) => of?.some((table) => restored?.includes(quoteTable(table)) ?? true))
-    .map(({ what }) => what);
+/** The omissions of an archive that concern the restored tables. @param tables undefined for all */
+function omissionsOf({ leftOut }: Manifest, tables: ManifestTable[] | undefined): Manifest['leftOut'] {
+  if (tables === undefined) return leftOut;
+  const restored = new Set(tables.flatMap((table) => [table, ...table.partitionOf]).map(quoteTable));
+  return leftOut.filter(({ of }) => of?.some((table) => restored.has(quoteTable(table))));
 }
 
 /** The tables to load, and those whose foreign keys refer to them. */
@@ -159,6 +164,8 @@ async function makeSafetyArchive(request: RestoreRequest, signal: AbortSignal): 
   const { key } = await writeArchive({
     ...request,
     lockIsHeld: true,
+    // A setting for backups must not prevent a restore.
+    failOnOmissions: false,
     signal,
     journal: {
       report,

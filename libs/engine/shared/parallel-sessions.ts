@@ -24,6 +24,8 @@ export interface ParallelSessionsOptions {
   /** The most sessions. */
   parallelJobs: number;
   chunks: Chunk[];
+  /** The number of further contents that each take as long as a chunk of CHUNK_BYTES. */
+  others: number;
   signal: AbortSignal;
 }
 
@@ -32,12 +34,12 @@ export interface ParallelSessionsOptions {
  * accepts. All but the leader are closed at the end, and immediately when the signal is aborted.
  */
 export async function withParallelSessions<Result>(
-  { url, applicationName, leader, snapshot, parallelJobs, chunks, signal }: ParallelSessionsOptions,
+  { url, applicationName, leader, snapshot, parallelJobs, chunks, others, signal }: ParallelSessionsOptions,
   work: (sessions: Session[]) => Promise<Result>,
 ): Promise<Result> {
   const useful = Math.min(
     parallelJobs,
-    usefulSessions(chunks),
+    usefulSessions(chunks, others),
     Math.floor(MAX_LOCKS / (snapshot.tables.length + 1)),
   );
   const sessions = [leader];
@@ -79,12 +81,12 @@ export async function openParallelSession(
 }
 
 /** The number of sessions that can share the reading: sessions cannot share one COPY. */
-function usefulSessions(chunks: Chunk[]): number {
+function usefulSessions(chunks: Chunk[], others: number): number {
   const worths = chunks.map(({ table, blocks }) =>
     blocks !== undefined ? 1 : Math.max(0, table.bytes - OPENING_BYTES) / CHUNK_BYTES,
   );
-  const all = worths.reduce((sum, worth) => sum + worth, 0);
-  const largest = worths.reduce((most, worth) => Math.max(most, worth), 0);
+  const all = worths.reduce((sum, worth) => sum + worth, others);
+  const largest = worths.reduce((most, worth) => Math.max(most, worth), Math.min(1, others));
   if (largest === 0) return 1;
   return Math.min(Math.ceil(all / largest), 1 + Math.floor((all - largest) / MIN_CHUNKS_PER_SESSION));
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { openArchive, type OpenArchive, sqlFilesOf } from '#archive';
+import { type Manifest, openArchive, type OpenArchive, sqlFilesOf } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -22,8 +22,7 @@ import { expectSameDatabase, findStored, type Provenance } from '../shared/archi
 import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { firstWarnings } from './first-warnings.js';
-import { warnOfNewConditions } from './new-conditions.js';
+import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, Provenance {
@@ -43,6 +42,8 @@ export interface VerifyResult {
   entities: number;
   /** The archive's length. */
   bytes: number;
+  /** Contents that the archive does not hold. */
+  archiveOmits: Manifest['leftOut'];
   /** Possible obstacles to a restore that only a restore or a drill proves. */
   warnings: string[];
 }
@@ -63,7 +64,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
     const warnings = await check(request, archive);
     const { entities } = archive.manifest.totals;
     await storeOutcome(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes, warnings };
+    return { entities, bytes: object.bytes, archiveOmits: archive.manifest.leftOut, warnings };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, differing definitions and rows that PostgreSQL refuses are faults of the archive. Network errors are not.

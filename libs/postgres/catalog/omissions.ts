@@ -5,6 +5,13 @@ import type { Omission } from './omission.js';
 import { BY_NAME, OF_EXTENSION } from './tables.js';
 import type { Session } from '../connection/session.js';
 
+/** The omitted part of a relation, whose definition is in the archive. */
+const WHAT: Partial<Record<OmissionKind, string>> = {
+  foreignTableRows: 'rows of ',
+  unloggedTableRows: 'rows of ',
+  sequenceState: 'the state of the sequence ',
+};
+
 /** Lists the objects that a backup of these schemas omits. */
 export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
   const relations = await session.query<Relation & { kind: OmissionKind; why: string }>(
@@ -34,7 +41,7 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
   const omissions: Omission[] = relations.map(({ kind, why, ...relation }) => ({
     kind,
     count: 1,
-    what: displayTable(relation),
+    what: `${WHAT[kind] ?? ''}${displayTable(relation)}`,
     why,
   }));
   omissions.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
@@ -42,14 +49,14 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
     omissions.push({
       kind: 'largeObject',
       count: Number(objects),
-      what: `${objects} large objects`,
+      what: objects === '1' ? '1 large object' : `${objects} large objects`,
       why: 'they belong to no schema',
     });
   if (temporary !== '0')
     omissions.push({
       kind: 'temporaryTable',
       count: Number(temporary),
-      what: `${temporary} temporary tables`,
+      what: temporary === '1' ? '1 temporary table' : `${temporary} temporary tables`,
       why: 'they belong to the sessions that made them',
     });
   return omissions;

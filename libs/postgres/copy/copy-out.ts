@@ -39,14 +39,47 @@ export async function copyOut(
 ): Promise<void> {
   const text = chunks.map((chunk) => copyStatements(chunk, serverEncoding)).join('; ');
   const limits = chunks.map(({ entryBytes = Infinity }) => entryBytes);
-  const query = new CopyOutQuery(text, receivers, limits);
+  await run(session, new CopyOutQuery(text, receivers, limits), (received) => {
+    const table = chunks[received]?.table;
+    return table ? displayTable(table) : 'tables';
+  });
+}
+
+export interface CopyQuery {
+  /** SELECT … of system tables. PostgreSQL plans it, so it must name no user's table. */
+  sql: string;
+  /** The contents, for messages. */
+  what: string;
+  /** The bytes of CSV after which the next row begins another entry; missing for one entry. */
+  entryBytes?: number;
+}
+
+/**
+ * Copies the rows of a query as CSV with a header line, in the server's encoding.
+ * @throws Failure of PostgreSQL, or the receiver's error, after which the session is unusable
+ */
+export async function copyQueryOut(
+  session: Session,
+  { sql, what, entryBytes = Infinity }: CopyQuery,
+  serverEncoding: string,
+  receiver: CopyReceiver,
+): Promise<void> {
+  const text = `COPY (${sql}) TO STDOUT (FORMAT csv, HEADER true, ENCODING ${quoteLiteral(serverEncoding)})`;
+  await run(session, new CopyOutQuery(text, [receiver], [entryBytes]), () => what);
+}
+
+/** @param nameOf names the contents of a receiver for messages */
+async function run(
+  session: Session,
+  query: CopyOutQuery,
+  nameOf: (receiver: number) => string,
+): Promise<void> {
   session.client.query(query);
   try {
     await query.ended;
   } catch (error) {
-    const table = chunks[query.received]?.table;
     if (!query.receiverFailed)
-      throw postgresFailure(error, session.server, `copying ${table ? displayTable(table) : 'tables'}`);
+      throw postgresFailure(error, session.server, `copying ${nameOf(query.received)}`);
     session.destroy();
     throw error;
   }

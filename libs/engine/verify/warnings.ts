@@ -1,7 +1,7 @@
 import type { ManifestTable } from '#archive';
 import { listRowConditions, type Session } from '#postgres';
-import { firstWarnings } from './first-warnings.js';
 
+const LISTED_WARNINGS = 20;
 const ONLY_A_DRILL = 'Only a drill (restoreDrill) proves that the archived rows satisfy';
 
 /**
@@ -26,4 +26,10 @@ export async function warnOfNewConditions(
     names.map((what) => `${what} is not in the archive. ${ONLY_A_DRILL} it.`),
     (more) => `Neither are ${more} more checks, NOT NULL or bounds. ${ONLY_A_DRILL} them.`,
   );
+}
+
+/** The first 20 warnings, and one that counts the others. @param rest words it */
+export function firstWarnings(warnings: string[], rest: (more: number) => string): string[] {
+  const more = warnings.length - LISTED_WARNINGS;
+  return more > 0 ? [...warnings.slice(0, LISTED_WARNINGS), rest(more)] : warnings;
 }

@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { count, text, time } from './fields.js';
+
+const facts = z.strictObject({
+  takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
+  entities: count.nullable(),
+  daemonId: text.nullable(),
+  formatVersion: count.nullable(),
+  problem: text.nullable().describe('Why the archive cannot be read, and other fields are null.'),
+});
+
+/** The content of an archive in a list. */
+export type ArchiveFacts = z.infer<typeof facts>;
+
+const verification = z.strictObject({
+  verifiedOn: time.nullable(),
+  verifiedBy: z.enum(['READ', 'RESTORE_DRILL']).nullable(),
+  restorable: z.boolean().nullable(),
+});
+
+/** The last verification of an archive. */
+export type ArchiveVerification = z.infer<typeof verification>;
+
+export const archive = z.strictObject({
+  name: text.describe('The name for restores and for the calls for one archive.'),
+  url: text,
+  createdOn: time.describe('When the object was written: milliseconds since 1970.'),
+  bytes: count,
+  ...facts.shape,
+  ...verification.shape,
+});
+
+/** An archive in a list. */
+export type Archive = z.infer<typeof archive>;

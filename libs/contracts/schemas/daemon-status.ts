@@ -1,0 +1,50 @@
+import { z } from 'zod';
+import { count, text, time } from './fields.js';
+import { omittedThings } from './omission.js';
+import { DAEMON_STATES, DAEMON_TYPES } from './words.js';
+
+export const daemonStatus = z.strictObject({
+  id: text,
+  type: z.enum(DAEMON_TYPES),
+  status: z.enum(DAEMON_STATES),
+  /** One line. */
+  errorMessage: text
+    .nullable()
+    .describe(
+      'The failure and the next step; null unless FAILED. For sessions and the scope everything it includes the full message of PostgreSQL, which may contain values of rows.',
+    ),
+  progresssMessage: text,
+  progresssCurrent: count.describe(
+    'Entities done; the last tenth stands for the work after the last entity.',
+  ),
+  /** See progressTotal in libs/common. */
+  progresssTotal: count.describe('Entities plus a tenth; 0 until it is known.'),
+  errorDetails: text
+    .nullable()
+    .describe('The original message of the object store or PostgreSQL, then the stack.'),
+  backupUrl: text
+    .nullable()
+    .describe(
+      'The address of the archive. A backup has it when it is COMPLETED, a restore and a verification always.',
+    ),
+  totalTimeMS: count.describe('From startedOn until now, or until the end.'),
+  /** The email of the administrator who started it. */
+  startedBy: text,
+  /** When it was requested. */
+  startedOn: time,
+  safetyBackupUrl: text
+    .nullable()
+    .exactOptional()
+    .describe('The address of the archive that a restore with `backupFirst` has made first.'),
+  omissions: z
+    .array(omittedThings)
+    .exactOptional()
+    .describe('The contents that the archive omits, by kind. Missing if it omits nothing.'),
+  warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
+});
+
+/**
+ * The answer of `daemonStatus`: one run of a job. The field names, their order and the triple s are a contract with
+ * existing clients.
+ */
+export type DaemonStatus = z.infer<typeof daemonStatus>;

@@ -1,0 +1,14 @@
+/** The words that fields of the HTTP contract may have. */
+export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY'] as const;
+export type DaemonType = (typeof DAEMON_TYPES)[number];
+
+export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] as const;
+export type DaemonState = (typeof DAEMON_STATES)[number];
+
+/** The scopes of API keys. Each includes the one before. */
+export const KEY_SCOPES = ['read', 'start', 'everything'] as const;
+export type KeyScope = (typeof KEY_SCOPES)[number];
+
+/** The steps of a scheduled run after its backup. */
+export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
+export type AfterBackup = (typeof AFTER_BACKUP)[number];

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { count, text, time } from './fields.js';
+
+export const databaseIdentity = z.strictObject({
+  systemIdentifier: text.nullable().describe("The cluster's; null if PostgreSQL refuses to tell it."),
+  databaseOid: count,
+  /** For people only: a renamed database stays the same one. */
+  databaseName: text,
+});
+
+/** Identifies a database independently of its address. A replica and its former primary are the same. */
+export type DatabaseIdentity = z.infer<typeof databaseIdentity>;
+
+export const repositoryIdentity = z.strictObject({
+  identity: databaseIdentity.nullable().describe('Null until a worker has recorded it.'),
+  /** Their archives belong to it. */
+  predecessors: z.array(databaseIdentity).describe('The former databases of the repository, latest first.'),
+  recordedOn: time.nullable(),
+  problem: text.nullable().describe('Why no worker trusts the recorded identity.'),
+});
+
+/** The database that the workers of a queue work for. */
+export type RepositoryIdentity = z.infer<typeof repositoryIdentity>;
+
+const remark = z.strictObject({
+  kind: z.enum([
+    'SUPERUSER',
+    'MORE_RIGHTS',
+    'BACKS_UP_ONLY',
+    'POSTGRES_AWAY',
+    'OTHER_DATABASE',
+    'IDENTITY_UNKNOWN',
+  ]),
+  /** A warning calls for action. */
+  level: z.enum(['warning', 'information']),
+  /** The fact, and the next step. */
+  message: text,
+});
+
+/** A remark of a worker about itself. */
+export type WorkerRemark = z.infer<typeof remark>;
+
+export const worker = z.strictObject({
+  id: text,
+  host: text,
+  version: text,
+  role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
+  superuser: z.boolean().nullable(),
+  identity: databaseIdentity.nullable().describe('The database at its REPOSITORY_URL.'),
+  takesJobs: z.boolean(),
+  warnings: z.array(remark),
+  /** When it started, by its own clock. */
+  since: time,
+  /** When the API last saw its heartbeat change. */
+  lastBeatOn: time,
+});
+
+/** A worker, as its heartbeat shows it. */
+export type WorkerView = z.infer<typeof worker>;
