@@ -4,6 +4,8 @@ import { crc32 } from 'node:zlib';
 export const MANIFEST_NAME = 'manifest.json';
 /** The entry that holds the schema definitions, if the archive has them. */
 export const DEFINITIONS_NAME = 'schema.sql';
+/** The entry that holds the roles. */
+export const ROLES_NAME = 'roles.sql';
 
 /** The entry that holds the statements that create the database itself. */
 export const DATABASE_NAME = 'database.sql';

@@ -1,4 +1,4 @@
-export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES } from './entries.js';
+export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
 export {
   createManifest,
   invalid,
@@ -6,12 +6,12 @@ export {
   type ManifestEntry,
   type ManifestFacts,
   type ManifestFile,
-  type ManifestSqlFile,
   type ManifestTable,
   type ManifestType,
+  otherFiles,
   parseManifest,
-  sqlFilesOf,
 } from './manifest.js';
+export type { ManifestSqlFile } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
-import { DATABASE_NAME, DEFINITIONS_NAME } from './entries.js';
+import { databaseSchema } from './database-schema.js';
+import { ROLES_NAME } from './entries.js';
+import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
+import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -13,80 +16,12 @@ export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 export const FORMAT_VERSION = 2;
 const FORMAT_NAME = 'snapshotd-archive';
 
-const name = z
-  .string()
-  .min(1)
-  .max(63 * 4)
-  .refine((text) => !/[\0\p{Cs}]/u.test(text), 'not a name in PostgreSQL');
-export const count = z.number().int().nonnegative();
-const bigintText = z.string().regex(/^-?\d{1,19}$/);
-
-/** An array that is refused at its first wrong element. zod's own would collect millions of issues of a hostile one. */
-export function list<Element extends z.ZodType>(element: Element) {
-  return z.array(z.unknown()).transform((items, context): z.output<Element>[] => {
-    const elements: z.output<Element>[] = [];
-    for (const [index, item] of items.entries()) {
-      const parsed = element.safeParse(item);
-      if (!parsed.success) {
-        const [issue] = parsed.error.issues;
-        const path = [index, ...(issue?.path ?? [])];
-        context.addIssue({ code: 'custom', path, message: issue?.message ?? '' });
-        return z.NEVER;
-      }
-      elements.push(parsed.data);
-    }
-    return elements;
-  });
-}
-
 const columnSchema = z.object({
   name,
   type: z.string(),
   notNull: z.boolean(),
   generated: z.boolean(),
 });
-
-const fileSchema = z.object({
-  name: z.string(),
-  /** Bytes, uncompressed. */
-  length: count,
-  crc32: z.string().regex(/^[0-9a-f]{8}$/),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-});
-
-const oid = count.max(0xffff_ffff);
-
-/** A statement of a text of SQL, with the object that it defines or changes. */
-const statementSchema = z.object({
-  /** pg_dump's type, such as `FK CONSTRAINT`; `SET` for settings of the session. */
-  kind: z.string().regex(/^[A-Z][A-Z ]{0,62}$/),
-  /** Null for objects outside of schemas. */
-  schema: name.nullable(),
-  /** As pg_dump names it; exact for tables, views and sequences. */
-  name: z.string(),
-  /** The OID of the catalog, and the object's there; for a comment or a right, those of the object that has it. */
-  class: oid,
-  oid,
-  /** Its place in the text, in bytes. */
-  offset: count,
-  length: count.min(1),
-});
-
-const sqlFileSchema = fileSchema.extend({
-  /** In their order; missing in older archives. */
-  statements: list(statementSchema).optional(),
-});
-
-/** Whether the statements lie in the text, one after the other. */
-function liesInside({ length, statements = [] }: z.infer<typeof sqlFileSchema>): boolean {
-  let end = 0;
-  return statements.every((statement) => {
-    if (statement.offset < end) return false;
-    end = statement.offset + statement.length;
-    return end <= length;
-  });
-}
-const OUTSIDE = { path: ['statements'], message: 'a statement overlaps another one or the end' };
 
 const entrySchema = fileSchema.extend({ rows: count });
 
@@ -122,6 +57,18 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
+const relationSchema = z.object({ schema: name, name });
+
+const scopeSchema = z.object({
+  schemas: z.union([z.literal('*'), list(name)]),
+  /** Patterns, as in the settings. */
+  excludeSchemas: list(z.string()),
+  excludeTables: list(z.string()),
+  excludeTableRows: list(z.string()),
+  /** The objects that they meant, which are no omissions. */
+  excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
+});
+
 export const leftOutSchema = z.object({
   what: z.string(),
   why: z.string(),
@@ -150,7 +97,10 @@ export const manifestSchema = z.object({
     databaseOid: count.optional(),
   }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
+  /** The schemas that were backed up. */
   schemas: list(name),
+  /** The part of the database that the settings asked for; missing in older archives. */
+  scope: scopeSchema.optional(),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
   /** Missing in older archives. */
@@ -161,23 +111,12 @@ export const manifestSchema = z.object({
   /** Materialized views that were populated; missing in older archives. */
   populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, if the archive holds it. */
-  definitions: sqlFileSchema
-    .extend({
-      name: z.literal(DEFINITIONS_NAME),
-      /** The number of its first statements that run before the rows are loaded. */
-      beforeRows: count.optional(),
-    })
-    .refine(liesInside, OUTSIDE)
-    .refine(
-      ({ beforeRows = 0, statements = [] }) => beforeRows <= statements.length,
-      'beforeRows counts more statements than there are',
-    )
-    .optional(),
+  definitions: definitionsSchema.optional(),
   /** `database.sql`, if the archive holds it. */
-  databaseDefinitions: sqlFileSchema
-    .extend({ name: z.literal(DATABASE_NAME) })
-    .refine(liesInside, OUTSIDE)
-    .optional(),
+  databaseDefinitions: databaseDefinitionsSchema.optional(),
+  /** `roles.sql`; missing in older archives, as is the database. */
+  roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
+  database: databaseSchema.optional(),
   totals: z.object({ tables: count, entities: count, bytes: count }),
   /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
@@ -190,8 +129,6 @@ export type ManifestTable = z.infer<typeof tableSchema>;
 export type ManifestFile = z.infer<typeof fileSchema>;
 /** An entry that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
-/** A text of SQL. */
-export type ManifestSqlFile = z.infer<typeof sqlFileSchema>;
 export type ManifestType = z.infer<typeof typeSchema>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
@@ -249,16 +186,13 @@ export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>
 }
 
 /** All entries except the manifest. */
-export function filesOf({ tables, ...manifest }: Manifest): ManifestFile[] {
-  return [...tables.flatMap(({ entries }) => entries), ...sqlFilesOf(manifest)];
+export function filesOf(manifest: Manifest): ManifestFile[] {
+  return [...manifest.tables.flatMap(({ entries }) => entries), ...otherFiles(manifest)];
 }
 
-/** The entries that hold SQL. */
-export function sqlFilesOf({
-  databaseDefinitions,
-  definitions,
-}: Pick<Manifest, 'databaseDefinitions' | 'definitions'>): ManifestFile[] {
-  return [databaseDefinitions, definitions].filter((file) => file !== undefined);
+/** The entries that hold no rows of tables, in the order of the archive. */
+export function otherFiles({ databaseDefinitions, definitions, roles }: Manifest): ManifestFile[] {
+  return [databaseDefinitions, definitions, roles].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

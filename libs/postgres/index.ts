@@ -15,8 +15,11 @@ export * from './trust/trusted-path.js';
 
 // The catalog
 export { listChildrenNotChosen } from './catalog/belongings.js';
+export * from './catalog/members.js';
+export * from './catalog/readable.js';
 export * from './catalog/code-uses.js';
 export * from './catalog/column-types.js';
+export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
 export * from './catalog/omissions.js';
@@ -48,6 +51,10 @@ export * from './suspend/suspensions.js';
 export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
+
+// Roles
+export * from './roles/roles.js';
+export * from './roles/roles-sql.js';
 
 // Schema definitions
 export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';

@@ -73,6 +73,7 @@ onDebians('where pg_dump can read the server', () => {
       'data/s.p/000001.csv',
       'database.sql',
       'schema.sql',
+      'roles.sql',
       'manifest.json',
     ]);
 
@@ -182,7 +183,7 @@ onDebians('where pg_dump can read the server', () => {
       expect(costly).toMatchObject({ omissions: ['definitions'], entities: 1 });
       const archive = await DownloadedArchive.of(store, costly.key);
       archive.test();
-      expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'manifest.json']);
+      expect(archive.entries()).toEqual(['data/s.t/000001.csv', 'roles.sql', 'manifest.json']);
       expect(archive.manifest().leftOut[0]?.why).toMatch(
         /^tables, indexes and functions are not included: pg_dump waited 5 seconds for table junk\.t, which is locked by a migration \(pid \d+\)\.$/,
       );

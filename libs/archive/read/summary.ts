@@ -5,15 +5,14 @@ import { z } from 'zod';
 import { MANIFEST_NAME } from '../entries.js';
 import {
   checkManifest,
-  count,
   invalid,
   leftOutSchema,
-  list,
   manifestSchema,
   MAX_MANIFEST_BYTES,
   sum,
   tableSchema,
 } from '../manifest.js';
+import { count, list } from '../schema-parts.js';
 import { pickJson, type Shape } from './pick-json.js';
 import type { RangeSource } from './range-source.js';
 import { type EntryRecord, extent, LAST_RECORD_BYTES, lastRecord } from './zip-records.js';

@@ -10,6 +10,7 @@ import {
 import { errorSentence, Failure, runTaskGroup } from '#common';
 import {
   databaseIdentity,
+  databaseProperties,
   displayTable,
   expectSameTables,
   findPgDump,
@@ -31,6 +32,7 @@ import {
 import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
+import { addRoles } from './add-roles.js';
 import { copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
@@ -118,10 +120,10 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
   return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
-    const snapshot = await takeSnapshot(session, repository.schemas);
+    const snapshot = await takeSnapshot(session, repository.scope);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
-    const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
+    const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([ended, failed.signal]);
@@ -132,7 +134,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     );
     // Before the rows are copied, which can take hours. Definitions may still fail while they are.
     if (request.failOnOmissions === true) {
-      const known = await listOmissions(session, repository.schemas);
+      const known = await listOmissions(session, snapshot.members);
       refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
     }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
@@ -166,7 +168,8 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
-        const contents = { tables, sequences, leftOut: [...leftOut, ...unread] };
+        const roles = await addRoles(session, writer);
+        const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
         return writer.finish({ ...facts, ...definitions });
@@ -186,10 +189,15 @@ async function describe(
   request: BackupRequest,
   session: Session,
   snapshot: Snapshot,
-  { tables: copied, sequences, leftOut }: Pick<ManifestFacts, 'tables' | 'sequences' | 'leftOut'>,
+  {
+    tables: copied,
+    sequences,
+    roles,
+    leftOut,
+  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'leftOut'>>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
-  const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
+  const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
   const tables = copied.map((table, index) => ({
@@ -208,14 +216,17 @@ async function describe(
       databaseOid,
     },
     snapshot: { name: exportedName, walPosition },
-    schemas: repository.schemas,
+    schemas: members.schemas,
+    scope: { ...repository.scope, excluded: members.exclusions },
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
     extensions: await listExtensions(session, snapshot.tables),
-    populatedViews: await listPopulatedViews(session, repository.schemas),
+    roles,
+    database: await databaseProperties(session),
+    populatedViews: await listPopulatedViews(session, members),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),
-    leftOut: [...leftOut, ...(await listOmissions(session, repository.schemas))],
+    leftOut: [...leftOut, ...(await listOmissions(session, members))],
   };
 }
 

@@ -5,11 +5,14 @@ import {
   listColumnTypes,
   listSequences,
   listTables,
+  type Members,
+  nameTables,
   type Relation,
   serverFacts,
   type Session,
   type Table,
 } from '#postgres';
+import { countsAsExtra } from './live-relations.js';
 import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
 
@@ -19,12 +22,14 @@ const NAMED_DIFFERENCES = 10;
 /** The contents of an archive that must match live relations. */
 export interface ExpectedRelations {
   schemas: string[];
+  /** The live relations that the rows may go to. */
+  live: Members;
+  /** The live tables that the archive should hold; missing if others are accepted. */
+  expected: Members | undefined;
   tables: ManifestTable[];
   /** Sequences that must exist. */
   sequences: Relation[];
   mapping: TableMapping;
-  /** Accept other tables in the schemas. */
-  allowExtraTables: boolean;
 }
 
 /**
@@ -35,10 +40,10 @@ export interface ExpectedRelations {
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { schemas: archivedSchemas, tables, sequences, mapping, allowExtraTables }: ExpectedRelations,
+  { schemas: archivedSchemas, live: members, expected, tables, sequences, mapping }: ExpectedRelations,
 ): Promise<Table[]> {
   const schemas = [...new Set(archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema))];
-  const live = await listTables(session, schemas);
+  const live = await listTables(session, members);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
   const differences: string[] = [];
   if (here.encoding !== manifest.server.encoding)
@@ -49,13 +54,16 @@ export async function matchingTables(
     if (!here.extensions.includes(name)) differences.push(`the extension ${name} is missing here`);
 
   const quoted = (schema: string) => here.quoted.get(schema) ?? schema;
+  const liveByName = named(live);
   const types = new TypeComparison(
     manifest.types,
-    await listColumnTypes(session, live),
+    await listColumnTypes(
+      session,
+      tables.flatMap((archived) => liveByName.get(key(mapping(archived))) ?? []),
+    ),
     archivedSchemas.map((schema) => [quoted(schema), quoted(mapping({ schema, name: '' }).schema)]),
   );
   const matching: Table[] = [];
-  const liveByName = named(live);
   for (const archived of tables) {
     const target = mapping(archived);
     const table = liveByName.get(key(target));
@@ -66,14 +74,14 @@ export async function matchingTables(
     }
   }
   differences.push(...types.differences);
-  const liveSequences = named(await listSequences(session, schemas));
+  const liveSequences = named(await listSequences(session, members));
   for (const sequence of sequences)
     if (!liveSequences.has(key(mapping(sequence))))
       differences.push(`the sequence ${displayTable(mapping(sequence))} is missing here`);
-  if (!allowExtraTables) {
-    const expected = named(tables.map(mapping));
-    for (const table of live)
-      if (!expected.has(key(table)))
+  if (expected !== undefined) {
+    const archived = named(tables);
+    for (const table of await nameTables(session, expected))
+      if (!archived.has(key(table)) && countsAsExtra(manifest, table))
         differences.push(
           `the archive holds no table ${displayTable(table)} (allowExtraTables leaves it alone)`,
         );

@@ -1,5 +1,5 @@
 import type { Manifest, ManifestTable } from '#archive';
-import { Failure } from '#common';
+import type { Scope } from '#config';
 import {
   checkMayCreate,
   checkOwnership,
@@ -29,12 +29,13 @@ import {
   type Without,
   usesThatRead,
 } from '#postgres';
+import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
 export interface RestorePlanOptions extends RestoreTarget {
-  /** The repository's schemas. Archives of other schemas are refused. */
-  schemas: string[];
+  /** The part of the database that is the repository. Archives of other schemas are refused. */
+  scope: Scope;
   /** Accept tables that the archive does not hold, and leave them as they are. */
   allowExtraTables: boolean;
   /** Accept rows that violate checks and keys, and reinstate these as NOT VALID. */
@@ -99,16 +100,23 @@ export async function planRestore(
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
   const archivedSchemas =
-    all && !elsewhere ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
-  checkSchemas(archivedSchemas, options.schemas);
-
-  const matching = await matchingTables(session, manifest, {
-    schemas: archivedSchemas,
-    tables: archived,
-    sequences: all && !elsewhere ? manifest.sequences : [],
+    all && !elsewhere ? schemasOf(manifest) : [...new Set(archived.map(({ schema }) => schema))];
+  const { scope } = options;
+  const live = await findTargets(session, manifest, {
+    scope,
+    archivedSchemas,
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
-    allowExtraTables: options.allowExtraTables || elsewhere || !all,
+    elsewhere: elsewhere && !create,
+  });
+  const matching = await matchingTables(session, manifest, {
+    schemas: archivedSchemas,
+    live,
+    expected:
+      options.allowExtraTables || elsewhere || !all ? undefined : await findExpectedTables(session, manifest),
+    tables: archived,
+    sequences: all && !elsewhere ? manifest.sequences : [],
+    mapping: create ? (relation) => relation : mapping,
   });
   const tables = create ? [] : matching;
   const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
@@ -124,8 +132,7 @@ export async function planRestore(
     ({ table }) => !create || !table,
   );
   const order = await loadOrder(session, matching, uses);
-  const heirs = [...options.schemas, ...matching.map(({ schema }) => schema)];
-  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, heirs);
+  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, live);
   const populated = all ? (manifest.populatedViews ?? []) : [];
   const views = elsewhere
     ? []
@@ -137,12 +144,7 @@ export async function planRestore(
   const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
   // In other schemas, or for some tables only, take only the sequences that belong to the tables.
   const existing =
-    all && !elsewhere
-      ? await listSequences(
-          session,
-          archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema),
-        )
-      : await listOwnedSequences(session, tables);
+    all && !elsewhere ? await listSequences(session, live) : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
     .map((sequence) => ({ ...sequence, ...mapping(sequence) }))
     .filter(({ schema, name }) => existing.some((one) => one.schema === schema && one.name === name));
@@ -199,16 +201,4 @@ export function touchedTables({ tables, scratchTables }: RestorePlan): { oid: nu
 /** Bytes of CSV. */
 function lengthOf(table: ManifestTable | undefined): number {
   return (table?.entries ?? []).reduce((sum, { length }) => sum + length, 0);
-}
-
-/** Refuses an archive with schemas that do not belong to the repository. */
-function checkSchemas(archived: string[], schemas: string[]): void {
-  const foreign = archived.filter((schema) => !schemas.includes(schema));
-  if (foreign.length > 0)
-    throw new Failure(
-      'ARCHIVE_DOES_NOT_FIT',
-      'permanent',
-      `The archive holds the schemas ${foreign.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
-      { hint: 'Nothing was changed. Choose an archive of this repository.' },
-    );
 }

@@ -88,7 +88,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
       { repository, applicationName, progress, signal, lock },
       async (session, ended, observer) => {
         await expectSameDatabase(session, manifest, request);
-        const options = { ...request, schemas: repository.schemas };
+        const options = { ...request, scope: repository.scope };
         const plan = await planRestore(session, manifest, options);
         entities = plan.archived.reduce((total, { rows }) => total + rows, 0);
         progress.expect(entities);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type Manifest, openArchive, type OpenArchive, sqlFilesOf } from '#archive';
+import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { Keys } from '#keys';
 import {
@@ -15,6 +15,7 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { schemasOf } from '../restore/live-relations.js';
 import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
@@ -91,7 +92,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
     const { allowExtraTables, fireEventTriggers } = request;
-    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
+    const options = { scope: repository.scope, allowExtraTables, fireEventTriggers };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
@@ -105,8 +106,8 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     if (restoreDrill && lacking === undefined)
       warnings.push(...(await drill(session, archive, options, progress, ended)));
     else await readRows(archive, progress, ended);
-    // Restores do not read the schema definitions. They are for recovering a lost database.
-    await readToEnd(archive, sqlFilesOf(archive.manifest), ended);
+    // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
+    await readToEnd(archive, otherFiles(archive.manifest), ended);
     if (lacking !== undefined)
       throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
     progress.allRows('Storing the outcome');
@@ -138,7 +139,7 @@ async function drill(
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
-    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    schemasOf(archive.manifest).map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
