@@ -105,7 +105,16 @@ export const manifestSchema = z.object({
   tables: list(tableSchema),
   /** Missing in older archives. */
   types: list(typeSchema).optional(),
-  sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
+  sequences: list(
+    z.object({
+      schema: name,
+      name,
+      lastValue: bigintText,
+      isCalled: z.boolean(),
+      /** The column that it belongs to: it is dropped with it. Missing in older archives. */
+      ownedBy: z.object({ schema: name, table: name, column: name }).exactOptional(),
+    }),
+  ),
   /** The extensions that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
   /** Materialized views that were populated; missing in older archives. */

@@ -12,6 +12,7 @@ import {
   type Session,
   type Table,
 } from '#postgres';
+import { type ColumnMap, columnsWithoutValue, type DroppedColumns, mapColumns } from './column-map.js';
 import { countsAsExtra } from './live-relations.js';
 import type { TableMapping } from './table-mapping.js';
 import { TypeComparison } from './type-differences.js';
@@ -30,18 +31,23 @@ export interface ExpectedRelations {
   /** Sequences that must exist. */
   sequences: Relation[];
   mapping: TableMapping;
+  /** Accept other columns in the tables. */
+  allowExtraColumns: boolean;
+  /** Columns of the archive that need not exist. */
+  dropped: DroppedColumns;
 }
 
 /**
  * Compares the definitions of the live tables with those in the archive.
- * @returns the live tables that the rows go to, in the order of the expected ones
+ * @returns the live tables that the rows go to, in the order of the expected ones, and the columns that differ
  * @throws Failure ARCHIVE_DOES_NOT_FIT that names the differences
  */
 export async function matchingTables(
   session: Session,
   manifest: Manifest,
-  { schemas: archivedSchemas, live: members, expected, tables, sequences, mapping }: ExpectedRelations,
-): Promise<Table[]> {
+  relations: ExpectedRelations,
+): Promise<{ matching: Table[]; columnMaps: ColumnMap[] }> {
+  const { schemas: archivedSchemas, live: members, expected, tables, sequences, mapping } = relations;
   const schemas = [...new Set(archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema))];
   const live = await listTables(session, members);
   const here = await serverFacts(session, [...archivedSchemas, ...schemas]);
@@ -70,7 +76,7 @@ export async function matchingTables(
     if (table === undefined) differences.push(`the table ${displayTable(target)} is missing here`);
     else {
       matching.push(table);
-      differences.push(...columnDifferences(archived, table, types));
+      differences.push(...columnDifferences(archived, table, types, relations));
     }
   }
   differences.push(...types.differences);
@@ -86,8 +92,10 @@ export async function matchingTables(
           `the archive holds no table ${displayTable(table)} (allowExtraTables leaves it alone)`,
         );
   }
+  const columnMaps = mapColumns(tables, matching.length === tables.length ? matching : [], relations);
+  if (relations.allowExtraColumns) differences.push(...(await columnsWithoutValue(session, columnMaps)));
   if (differences.length > 0) throw doesNotFit(differences, manifest, here.version);
-  return matching;
+  return { matching, columnMaps };
 }
 
 function doesNotFit(differences: string[], manifest: Manifest, version: string): Failure {
@@ -108,13 +116,23 @@ function doesNotFit(differences: string[], manifest: Manifest, version: string):
 }
 
 /** Compares columns by name, as rows are loaded. Their order may differ. */
-function columnDifferences(archived: ManifestTable, live: Table, types: TypeComparison): string[] {
+function columnDifferences(
+  archived: ManifestTable,
+  live: Table,
+  types: TypeComparison,
+  { allowExtraColumns, dropped }: ExpectedRelations,
+): string[] {
   const table = displayTable(live);
   const differences: string[] = [];
   const liveByName = new Map(live.columns.map((column) => [column.name, column]));
+  const gone = dropped.get(archived);
   for (const column of archived.columns) {
+    if (gone?.has(column.name)) continue;
     const here = liveByName.get(column.name);
-    if (here === undefined) differences.push(`the column ${table}.${column.name} is missing here`);
+    if (here === undefined)
+      differences.push(
+        `the column ${table}.${column.name} is missing here (dropColumns leaves its values out)`,
+      );
     else if (!types.sameName(column.type, here.type))
       differences.push(
         `the column ${table}.${column.name} is ${here.type} here and ${column.type} in the archive`,
@@ -125,9 +143,17 @@ function columnDifferences(archived: ManifestTable, live: Table, types: TypeComp
       );
     else if (!column.generated) types.compare(column.type, here.type);
   }
+  if (allowExtraColumns) return differences;
   const archivedNames = new Set(archived.columns.map(({ name }) => name));
   for (const { name } of live.columns)
-    if (!archivedNames.has(name)) differences.push(`the archive holds no column ${table}.${name}`);
+    if (!archivedNames.has(name))
+      differences.push(
+        `the archive holds no column ${table}.${name} (allowExtraColumns gives it its default)`,
+      );
+    else if (gone?.has(name))
+      differences.push(
+        `the column ${table}.${name} exists here, and would lose its values (allowExtraColumns gives it its default)`,
+      );
   return differences;
 }
 

@@ -9,6 +9,7 @@ import {
   type LateIndex,
   listChildrenNotChosen,
   listCodeUses,
+  listInsertRules,
   listMaterializedViews,
   listSuspensions,
   listOwnedSequences,
@@ -29,11 +30,18 @@ import {
   type Without,
   usesThatRead,
 } from '#postgres';
+import {
+  chooseDroppedColumns,
+  type ColumnMap,
+  type ColumnOptions,
+  type DroppedColumns,
+  withoutDropped,
+} from './column-map.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
-export interface RestorePlanOptions extends RestoreTarget {
+export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   /** The part of the database that is the repository. Archives of other schemas are refused. */
   scope: Scope;
   /** Accept tables that the archive does not hold, and leave them as they are. */
@@ -52,6 +60,10 @@ export interface RestorePlan {
   archived: ManifestTable[];
   /** Maps them to their targets. */
   mapping: TableMapping;
+  /** The columns that differ. */
+  columnMaps: ColumnMap[];
+  /** Columns of the archive whose values are not loaded. */
+  dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
   /** The existing tables that the rows go to. */
@@ -96,6 +108,7 @@ export async function planRestore(
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const mapping = tableMapping(options, archived);
+  const dropped = chooseDroppedColumns(archived, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
@@ -109,14 +122,16 @@ export async function planRestore(
     mapping: create ? (relation) => relation : mapping,
     elsewhere: elsewhere && !create,
   });
-  const matching = await matchingTables(session, manifest, {
+  const { matching, columnMaps } = await matchingTables(session, manifest, {
     schemas: archivedSchemas,
     live,
     expected:
       options.allowExtraTables || elsewhere || !all ? undefined : await findExpectedTables(session, manifest),
     tables: archived,
-    sequences: all && !elsewhere ? manifest.sequences : [],
+    sequences: all && !elsewhere ? withoutDropped(manifest.sequences, dropped) : [],
     mapping: create ? (relation) => relation : mapping,
+    allowExtraColumns: options.allowExtraColumns === true,
+    dropped,
   });
   const tables = create ? [] : matching;
   const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
@@ -128,9 +143,11 @@ export async function planRestore(
   // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
-  const suspensions = (await listSuspensions(session, matching, suspended)).filter(
-    ({ table }) => !create || !table,
-  );
+  const rewritten = columnMaps.filter((map) => map.dropped.length > 0);
+  const suspensions = [
+    ...(await listInsertRules(session, rewritten)),
+    ...(await listSuspensions(session, matching, suspended)),
+  ].filter(({ table }) => !create || !table);
   const order = await loadOrder(session, matching, uses);
   const notChosen = all ? [] : await listChildrenNotChosen(session, matching, live);
   const populated = all ? (manifest.populatedViews ?? []) : [];
@@ -165,6 +182,7 @@ export async function planRestore(
     ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
     ...(options.rollsBack === true ? ['ALTER TABLE'] : []),
     ...order.columns.map(() => 'ALTER TABLE'),
+    ...rewritten.map(() => 'CREATE TABLE AS'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ];
@@ -172,6 +190,8 @@ export async function planRestore(
   return {
     archived,
     mapping,
+    columnMaps,
+    dropped,
     scratchTables,
     tables,
     sequences,

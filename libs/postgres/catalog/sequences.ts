@@ -13,6 +13,14 @@ export interface SequenceState extends Relation {
   /** As text: a bigint does not fit a JavaScript number. */
   lastValue: string;
   isCalled: boolean;
+  /** The column that it belongs to, if any. */
+  ownedBy?: OwningColumn;
+}
+
+export interface OwningColumn {
+  schema: string;
+  table: string;
+  column: string;
 }
 
 /** Sequences that one statement reads. */
@@ -23,6 +31,7 @@ type State = Pick<SequenceState, 'lastValue' | 'isCalled'>;
 interface ListedSequence extends Relation {
   oid: number;
   start: string;
+  ownedBy: OwningColumn | null;
   /** Whether a query may name it. */
   trusted: boolean;
 }
@@ -47,9 +56,9 @@ export async function readSequences(
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });
-  const sequences = listed.map(({ oid, schema, name, start }) => {
+  const sequences = listed.map(({ oid, schema, name, start, ownedBy }) => {
     const { lastValue, isCalled } = states.get(oid) ?? { lastValue: start, isCalled: false };
-    return { schema, name, lastValue, isCalled };
+    return { schema, name, lastValue, isCalled, ...(ownedBy !== null && { ownedBy }) };
   });
   const unknown = listed.filter(({ oid }) => !states.has(oid));
   const omissions = unknown.map((sequence) => ({
@@ -66,6 +75,11 @@ function listWithStart(session: Session, { relations }: Members): Promise<Listed
     `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
      SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start,
+            (SELECT json_build_object('schema', tn.nspname, 'table', t.relname, 'column', a.attname)
+               FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+               JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+              WHERE d.classid = 'pg_class'::regclass AND d.objid = asked.oid AND d.refclassid = 'pg_class'::regclass
+                AND d.deptype IN ('a', 'i')) AS "ownedBy",
             relowner IN (SELECT oid FROM trusted) AND schema_owner IN (SELECT oid FROM trusted) AS trusted
        FROM asked JOIN pg_sequence s ON s.seqrelid = asked.oid
       ORDER BY schema COLLATE "C", name COLLATE "C"`,
