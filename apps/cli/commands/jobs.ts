@@ -6,7 +6,7 @@ import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
-import { expectCompleted, showStatus, reportingTrouble, watched } from '../watch.js';
+import { expectCompleted, reportingTrouble, showStatus, stateOf, watched } from '../watch.js';
 
 /** How long to send a start again whose reply was lost. */
 const START_RETRY_MS = 30_000;
@@ -247,7 +247,7 @@ export function jobTable(daemons: DaemonStatus[]): string {
     daemons.map((status) => [
       status.id,
       status.type,
-      status.status,
+      stateOf(status),
       formatTime(status.startedOn),
       formatDuration(status.totalTimeMS),
       status.startedBy,
