@@ -1,8 +1,10 @@
-export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
+export { Checksums, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
 export {
   createManifest,
   invalid,
   type Manifest,
+  type ManifestConfiguration,
+  type ManifestConfigurationTable,
   type ManifestEntry,
   type ManifestFacts,
   type ManifestFile,

@@ -50,6 +50,9 @@ export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
 
+// The configuration of extensions
+export * from './extensions/configuration.js';
+
 // Roles
 export * from './roles/roles.js';
 export * from './roles/roles-sql.js';

@@ -137,8 +137,10 @@ async function drill(
   signal: AbortSignal,
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
+  const { schemas, configuration } = archive.manifest;
+  const all = new Set([...schemas, ...(configuration?.tables ?? []).map(({ schema }) => schema)]);
   const intoSchemas = Object.fromEntries(
-    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    [...all].map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {

@@ -40,7 +40,47 @@ export async function readSequences(
   observer: Observer,
   schemas: string[],
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
-  const listed = await listReadableSequences(session, schemas);
+  const listed = await listSequencesToRead(session, inRepository('S'), [schemas]);
+  refuseUnreadable(listed);
+  return readListed(observer, listed);
+}
+
+/**
+ * Reads the states of the sequences that extensions mark as their configuration, as {@link readSequences} does. Those
+ * that the role may not read are omissions.
+ */
+export async function readConfigurationSequences(
+  session: Session,
+  observer: Pick<Observer, 'ask'>,
+): Promise<{ sequences: (SequenceState & { extension: string })[]; omissions: Omission[] }> {
+  const listed = await listSequencesToRead(session, OF_CONFIGURATION, []);
+  const { sequences, omissions } = await readListed(
+    observer,
+    listed.filter(({ readable }) => readable),
+  );
+  const extensions = new Map(listed.map((one) => [quoteTable(one), one.extension]));
+  const closed = listed
+    .filter(({ readable }) => !readable)
+    .map(({ role, extension, ...sequence }) => ({
+      kind: 'sequenceState' as const,
+      count: 1,
+      what: `the state of the sequence ${displayTable(sequence)}`,
+      why: `configuration of the extension ${extension}, and the role ${role} may not read it. Run: GRANT USAGE ON SCHEMA ${quoteIdentifier(sequence.schema)} TO ${quoteIdentifier(role)}; GRANT SELECT ON ${quoteTable(sequence)} TO ${quoteIdentifier(role)};`,
+    }));
+  return {
+    sequences: sequences.map((one) => ({ ...one, extension: extensions.get(quoteTable(one)) ?? '' })),
+    omissions: [...omissions, ...closed],
+  };
+}
+
+/** SQL: the sequences `c` that extensions mark as their configuration. */
+const OF_CONFIGURATION = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'S' AND c.oid IN (SELECT unnest(extconfig) FROM pg_extension)`;
+
+async function readListed(
+  observer: Pick<Observer, 'ask'>,
+  listed: ReadableSequence[],
+): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
   const states = await observer
     .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
@@ -60,18 +100,31 @@ export async function readSequences(
   return { sequences, omissions };
 }
 
-async function listReadableSequences(session: Session, schemas: string[]): Promise<ReadableSequence[]> {
-  const rows = await session.query<ReadableSequence & { readable: boolean; role: string }>(
-    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
+interface SequenceToRead extends ReadableSequence {
+  readable: boolean;
+  role: string;
+  /** Of a sequence that belongs to one. */
+  extension: string;
+}
+
+/** @param source SQL: the sequences `c` of pg_class in the schemas `n` */
+function listSequencesToRead(session: Session, source: string, values: unknown[]): Promise<SequenceToRead[]> {
+  return session.query<SequenceToRead & Record<string, unknown>>(
+    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner,
+                           has_schema_privilege(n.oid, 'USAGE') AS usable FROM ${source}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
      SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start, current_user AS role,
-            has_sequence_privilege(oid, 'SELECT') IS NOT FALSE AS readable,
+            usable AND has_sequence_privilege(oid, 'SELECT') IS NOT FALSE AS readable,
+            coalesce((SELECT e.extname FROM pg_extension e WHERE asked.oid = ANY (e.extconfig)), '') AS extension,
             relowner IN (SELECT oid FROM trusted) AND schema_owner IN (SELECT oid FROM trusted) AS trusted
        FROM asked JOIN pg_sequence s ON s.seqrelid = asked.oid
       ORDER BY schema COLLATE "C", name COLLATE "C"`,
-    [schemas],
+    values,
   );
-  const closed = rows.filter(({ readable }) => !readable);
+}
+
+function refuseUnreadable(sequences: SequenceToRead[]): void {
+  const closed = sequences.filter(({ readable }) => !readable);
   if (closed.length > 0) {
     const { role = '' } = closed[0] ?? {};
     throw new Failure(
@@ -81,7 +134,6 @@ async function listReadableSequences(session: Session, schemas: string[]): Promi
       { hint: `Run: GRANT SELECT ON ${closed.map(quoteTable).join(', ')} TO ${quoteIdentifier(role)};` },
     );
   }
-  return rows;
 }
 
 /** @returns states by OID, without unknown ones */

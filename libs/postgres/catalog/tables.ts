@@ -60,6 +60,12 @@ export const OF_EXTENSION = `EXISTS (SELECT FROM pg_depend d
 export const inRepository = (kind: 'r' | 'S') => `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE n.nspname = ANY ($1) AND c.relkind = '${kind}' AND NOT ${OF_EXTENSION}
         AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())`;
+/** SQL: the columns of the table `c` of pg_class, as JSON. */
+export const COLUMNS = `coalesce((SELECT json_agg(json_build_object(
+                               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+                               'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
+                        FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]')`;
 export const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
 /**
@@ -102,11 +108,7 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
                  JOIN pg_class p ON p.oid = above.oid JOIN pg_namespace pn ON pn.oid = p.relnamespace
                 WHERE p.oid <> c.oid)
             ELSE '[]' END AS "partitionOf",
-            coalesce((SELECT json_agg(json_build_object(
-                               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-                               'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
-                        FROM pg_attribute a
-                       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
+            ${COLUMNS} AS columns
        FROM ${inRepository('r')} ${BY_NAME}`,
     [schemas],
   );

@@ -2,12 +2,15 @@ import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
 import { quoteLiteral, quoteTable } from '../connection/identifiers.js';
 import { listReadableTables, listTables, type NamedTable, type Table } from '../catalog/tables.js';
+import { type ConfigurationTable, listConfigurationTables } from '../extensions/configuration.js';
 import type { Session } from '../connection/session.js';
 
 /** One instant of the repository, held by an open transaction: all queries of the session see this instant. */
 export interface Snapshot {
   /** The tables, locked against being dropped, truncated or altered. */
   tables: Table[];
+  /** The configuration tables of extensions. Those that can be read are locked too. */
+  configuration: ConfigurationTable[];
   /** The name by which other sessions join it (SET TRANSACTION SNAPSHOT). */
   exportedName: string;
   /** The time of the instant, by the server's clock. */
@@ -43,11 +46,12 @@ export async function takeSnapshot(
 ): Promise<Snapshot> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const listed = await listReadableTables(session, schemas);
+    const configuration = readable(await listConfigurationTables(session));
     await pause('listed');
     await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-    if (await lockTables(session, listed)) {
+    if (await lockTables(session, [...listed, ...configuration])) {
       await pause('locked');
-      const [instant] = await session.query<Omit<Snapshot, 'tables'>>(
+      const [instant] = await session.query<Omit<Snapshot, 'tables' | 'configuration'>>(
         `SELECT pg_export_snapshot() AS "exportedName", statement_timestamp() AS "takenAt",
                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS "walPosition",
                 current_setting('server_version') AS "serverVersion",
@@ -55,7 +59,9 @@ export async function takeSnapshot(
       );
       await pause('exported');
       const tables = await listTables(session, schemas);
-      if (instant !== undefined && sameTables(listed, tables)) return { ...instant, tables };
+      const marked = await listConfigurationTables(session);
+      const isSame = sameTables(listed, tables) && sameTables(configuration, readable(marked));
+      if (instant !== undefined && isSame) return { ...instant, tables, configuration: marked };
     }
     await session.query('ROLLBACK');
   }
@@ -65,6 +71,15 @@ export async function takeSnapshot(
     `Cannot lock the tables of ${schemas.join(', ')}: others created or dropped tables during each of ${MAX_TRIES} attempts.`,
     { hint: 'Start the backup again when the migration has finished.' },
   );
+}
+
+/** The tables that a snapshot has locked. */
+export function lockedTables({ tables, configuration }: Snapshot): NamedTable[] {
+  return [...tables, ...readable(configuration)];
+}
+
+function readable(tables: ConfigurationTable[]): ConfigurationTable[] {
+  return tables.filter(({ obstacle }) => obstacle === undefined);
 }
 
 /** A session in the queue before this one may wait for the snapshot's own locks, and so for the backup's end. */
