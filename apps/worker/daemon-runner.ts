@@ -75,6 +75,8 @@ export class DaemonRunner {
         key,
         keys: this.keys,
         allowExtraTables,
+        allowExtraColumns: options.allowExtraColumns,
+        dropColumns: options.dropColumns,
         fireEventTriggers,
         otherDatabase,
         restoreDrill,
@@ -90,7 +92,13 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, omissions = [], archiveOmits = [] } = await restore(restoreRequest);
+    const {
+      entities,
+      bytes,
+      omissions = [],
+      columns = [],
+      archiveOmits = [],
+    } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
@@ -98,6 +106,7 @@ export class DaemonRunner {
       bytes,
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
+      ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

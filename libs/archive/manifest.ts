@@ -32,7 +32,14 @@ const fileSchema = z.object({
 
 const entrySchema = fileSchema.extend({ rows: count });
 
-const sequenceSchema = z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() });
+const sequenceSchema = z.object({
+  schema: name,
+  name,
+  lastValue: bigintText,
+  isCalled: z.boolean(),
+  /** The column that it belongs to: it is dropped with it. Missing in older archives. */
+  ownedBy: z.object({ schema: name, table: name, column: name }).exactOptional(),
+});
 
 export const tableSchema = z.object({
   schema: name,
@@ -78,6 +85,18 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
+const relationSchema = z.object({ schema: name, name });
+
+const scopeSchema = z.object({
+  schemas: z.union([z.literal('*'), list(name)]),
+  /** Patterns, as in the settings. */
+  excludeSchemas: list(z.string()),
+  excludeTables: list(z.string()),
+  excludeTableRows: list(z.string()),
+  /** The objects that they meant, which are no omissions. */
+  excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
+});
+
 export const leftOutSchema = z.object({
   what: z.string(),
   why: z.string(),
@@ -106,7 +125,10 @@ export const manifestSchema = z.object({
     databaseOid: count.optional(),
   }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
+  /** The schemas that were backed up. */
   schemas: list(name),
+  /** The part of the database that the settings asked for; missing in older archives. */
+  scope: scopeSchema.optional(),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
   /** Missing in older archives. */

@@ -11,7 +11,13 @@ import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
 /** The options of a restore that are off until they are ticked. */
-const OPTIONS = ['keepViolations', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'] as const;
+const OPTIONS = [
+  'keepViolations',
+  'allowExtraTables',
+  'allowExtraColumns',
+  'fireEventTriggers',
+  'otherDatabase',
+] as const;
 
 /** The archives: list, details, verification, restore, download and deletion. */
 @ApiExcludeController()
@@ -68,7 +74,15 @@ export class ArchivePagesController {
       startOf(request, body),
       validated(verifyRequest, {
         url,
-        ...allTicked(body, 'restoreDrill', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'),
+        ...allTicked(
+          body,
+          'restoreDrill',
+          'allowExtraTables',
+          'allowExtraColumns',
+          'fireEventTriggers',
+          'otherDatabase',
+        ),
+        dropColumns: lines(text(body, 'dropColumns')),
       }),
     );
     request.made = id;
@@ -86,6 +100,7 @@ export class ArchivePagesController {
       ...allTicked({}, ...OPTIONS),
       backupFirst: true,
       tables: '',
+      dropColumns: '',
     });
   }
 
@@ -97,14 +112,22 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = { ...allTicked(body, 'backupFirst', ...OPTIONS), tables: text(body, 'tables') };
+    const given = {
+      ...allTicked(body, 'backupFirst', ...OPTIONS),
+      tables: text(body, 'tables'),
+      dropColumns: text(body, 'dropColumns'),
+    };
     try {
       expectConfirmed(body, name);
       const { url } = await this.archives.details(name);
-      const tables = lines(given.tables);
       const { id } = await this.daemons.startRestore(
         startOf(request, body),
-        validated(restoreRequest, { ...given, url, tables: tables.length > 0 ? tables : undefined }),
+        validated(restoreRequest, {
+          ...given,
+          url,
+          tables: lines(given.tables),
+          dropColumns: lines(given.dropColumns),
+        }),
       );
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
@@ -179,9 +202,11 @@ export class ArchivePagesController {
   }
 }
 
-function lines(field: string): string[] {
-  return field
+/** The lines of a field that are not empty; undefined if there are none. */
+function lines(field: string): string[] | undefined {
+  const all = field
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
+  return all.length > 0 ? all : undefined;
 }

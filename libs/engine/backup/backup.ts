@@ -122,10 +122,10 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
   return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
-    const snapshot = await takeSnapshot(session, repository.schemas);
+    const snapshot = await takeSnapshot(session, repository.scope);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
-    const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
+    const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
     const configured = await readConfigurationSequences(session, observer);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
@@ -137,7 +137,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     );
     // Before the rows are copied, which can take hours. Definitions may still fail while they are.
     if (request.failOnOmissions === true) {
-      const known = await listOmissions(session, repository.schemas);
+      const known = await listOmissions(session, snapshot.members);
       refuseOmissions(request, [...dump.omissions, ...unread, ...configured.omissions, ...known]);
     }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
@@ -206,7 +206,7 @@ async function describe(
   }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'leftOut'>>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
-  const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
+  const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
   const tables = copied.map((table, index) => ({
@@ -225,7 +225,8 @@ async function describe(
       databaseOid,
     },
     snapshot: { name: exportedName, walPosition },
-    schemas: repository.schemas,
+    schemas: members.schemas,
+    scope: { ...repository.scope, excluded: members.exclusions },
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
@@ -233,9 +234,9 @@ async function describe(
     extensions: await listExtensions(session, snapshot.tables),
     roles,
     database: await databaseProperties(session),
-    populatedViews: await listPopulatedViews(session, repository.schemas),
+    populatedViews: await listPopulatedViews(session, members),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),
-    leftOut: [...leftOut, ...(await listOmissions(session, repository.schemas))],
+    leftOut: [...leftOut, ...(await listOmissions(session, members))],
   };
 }
 

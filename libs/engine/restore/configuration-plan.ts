@@ -5,6 +5,7 @@ import {
   configurationChunk,
   copyOut,
   displayTable,
+  listConfigurationSequences,
   listConfigurationTables,
   readConfigurationSequences,
   type Relation,
@@ -98,11 +99,7 @@ async function missingSequences(
   session: Session,
   sequences: (Relation & { extension: string })[],
 ): Promise<string[]> {
-  const rows = await session.query<Relation>(
-    `SELECT n.nspname AS schema, c.relname AS name FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS marked (oid)
-       JOIN pg_class c ON c.oid = marked.oid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S'`,
-  );
-  const existing = byName(rows);
+  const existing = byName(await listConfigurationSequences(session));
   return sequences.filter((sequence) => !existing.has(key(sequence))).map(missing);
 }
 

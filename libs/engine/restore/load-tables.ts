@@ -12,6 +12,7 @@ import {
   type ConfigurationTable,
   copyIn,
   copyOtherRows,
+  copySomeColumns,
   deleteConfiguration,
   displayTable,
   type Session,
@@ -29,25 +30,17 @@ import type { RestorePlan } from './restore-plan.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  {
-    archived,
-    configuration: changes,
-    late,
-    pathOf,
-    mapping,
-    replace,
-    scratchTables,
-    keepViolations,
-  }: RestorePlan,
+  plan: RestorePlan,
   progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
+  const { archived, late, pathOf, mapping, replace, scratchTables, keepViolations } = plan;
   const freeze = replace || scratchTables.length > 0;
   // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
   const configuration = new Map(
-    changes.map((one): [LoadedTable, ConfigurationTable] => [one.archived, one.live]),
+    plan.configuration.map((one): [LoadedTable, ConfigurationTable] => [one.archived, one.live]),
   );
   // Functions of extensions may read their configuration when rows are loaded.
   const tables: LoadedTable[] = [
@@ -70,7 +63,16 @@ export async function loadTables(
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
       // Checks, generated columns and indexes may call functions.
-      const load = () => copyIn(session, target, ahead.rowsOf(table), encoding);
+      const dropped = (plan.dropped as ReadonlyMap<object, Set<string>>).get(table);
+      const load = () =>
+        dropped !== undefined && columns.some((column) => dropped.has(column))
+          ? copySomeColumns(
+              session,
+              { ...target, dropped, temporary: `snapshotd_rows_${index}` },
+              ahead.rowsOf(table),
+              encoding,
+            )
+          : copyIn(session, target, ahead.rowsOf(table), encoding);
       const rows = await underPath(session, path, load).catch(async (error: unknown) => {
         // A damaged row of a long entry may reach PostgreSQL before the entry's checksums fail: report the damage.
         const entry = ahead.current;

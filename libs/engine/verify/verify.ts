@@ -15,7 +15,9 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { schemasOf } from '../restore/live-relations.js';
 import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
+import { type ColumnOptions, describeColumns } from '../restore/column-map.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
@@ -25,7 +27,7 @@ import { withRepositorySession } from '../shared/repository-session.js';
 import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
-export interface VerifyRequest extends JobRequest, Provenance {
+export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   /** The archive's key. */
   key: string;
   /** Keys that sign the record. */
@@ -90,12 +92,23 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
   return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
-    const { allowExtraTables, fireEventTriggers } = request;
-    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
+    const { allowExtraTables, allowExtraColumns, dropColumns, fireEventTriggers } = request;
+    const options = {
+      scope: repository.scope,
+      allowExtraTables,
+      allowExtraColumns,
+      dropColumns,
+      fireEventTriggers,
+    };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { archived, tables, sequences } = await planRestore(session, archive.manifest, options);
+      const { archived, tables, sequences, columnMaps } = await planRestore(
+        session,
+        archive.manifest,
+        options,
+      );
+      warnings.push(...describeColumns(columnMaps));
       warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
       if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
@@ -137,8 +150,8 @@ async function drill(
   signal: AbortSignal,
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
-  const { schemas, configuration } = archive.manifest;
-  const all = new Set([...schemas, ...(configuration?.tables ?? []).map(({ schema }) => schema)]);
+  const configuration = archive.manifest.configuration?.tables ?? [];
+  const all = new Set([...schemasOf(archive.manifest), ...configuration.map(({ schema }) => schema)]);
   const intoSchemas = Object.fromEntries(
     [...all].map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );

@@ -1,6 +1,7 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
-import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
+import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
+import type { Members } from './members.js';
 import type { Omission } from './omission.js';
 import type { Observer } from '../connection/observer.js';
 import { SCHEMA_OWNER, trustedRoles } from '../trust/plannable-tables.js';
@@ -12,6 +13,14 @@ export interface SequenceState extends Relation {
   /** As text: a bigint does not fit a JavaScript number. */
   lastValue: string;
   isCalled: boolean;
+  /** The column that it belongs to, if any. */
+  ownedBy?: OwningColumn;
+}
+
+export interface OwningColumn {
+  schema: string;
+  table: string;
+  column: string;
 }
 
 /** Sequences that one statement reads. */
@@ -19,9 +28,10 @@ const BATCH = 200;
 
 type State = Pick<SequenceState, 'lastValue' | 'isCalled'>;
 
-interface ReadableSequence extends Relation {
+interface ListedSequence extends Relation {
   oid: number;
   start: string;
+  ownedBy: OwningColumn | null;
   /** Whether a query may name it. */
   trusted: boolean;
 }
@@ -33,62 +43,22 @@ interface ReadableSequence extends Relation {
  * gain nothing, a query returns it; otherwise the sequence counts as new, and is an omission.
  * @param session its snapshot decides which sequences exist
  * @param observer has no transaction, so that it keeps no lock that ALTER SEQUENCE would wait for
- * @throws Failure REPOSITORY_CHANGING if a sequence is dropped meanwhile; DATABASE_PERMISSION_DENIED
+ * @throws Failure REPOSITORY_CHANGING if a sequence is dropped meanwhile
  */
 export async function readSequences(
   session: Session,
-  observer: Observer,
-  schemas: string[],
-): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
-  const listed = await listSequencesToRead(session, inRepository('S'), [schemas]);
-  refuseUnreadable(listed);
-  return readListed(observer, listed);
-}
-
-/**
- * Reads the states of the sequences that extensions mark as their configuration, as {@link readSequences} does. Those
- * that the role may not read are omissions.
- */
-export async function readConfigurationSequences(
-  session: Session,
   observer: Pick<Observer, 'ask'>,
-): Promise<{ sequences: (SequenceState & { extension: string })[]; omissions: Omission[] }> {
-  const listed = await listSequencesToRead(session, OF_CONFIGURATION, []);
-  const { sequences, omissions } = await readListed(
-    observer,
-    listed.filter(({ readable }) => readable),
-  );
-  const extensions = new Map(listed.map((one) => [quoteTable(one), one.extension]));
-  const closed = listed
-    .filter(({ readable }) => !readable)
-    .map(({ role, extension, ...sequence }) => ({
-      kind: 'sequenceState' as const,
-      count: 1,
-      what: `the state of the sequence ${displayTable(sequence)}`,
-      why: `configuration of the extension ${extension}, and the role ${role} may not read it. Run: GRANT USAGE ON SCHEMA ${quoteIdentifier(sequence.schema)} TO ${quoteIdentifier(role)}; GRANT SELECT ON ${quoteTable(sequence)} TO ${quoteIdentifier(role)};`,
-    }));
-  return {
-    sequences: sequences.map((one) => ({ ...one, extension: extensions.get(quoteTable(one)) ?? '' })),
-    omissions: [...omissions, ...closed],
-  };
-}
-
-/** SQL: the sequences `c` that extensions mark as their configuration. */
-const OF_CONFIGURATION = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind = 'S' AND c.oid IN (SELECT unnest(extconfig) FROM pg_extension)`;
-
-async function readListed(
-  observer: Pick<Observer, 'ask'>,
-  listed: ReadableSequence[],
+  members: Pick<Members, 'relations'>,
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
+  const listed = await listWithStart(session, members);
   const states = await observer
     .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });
-  const sequences = listed.map(({ oid, schema, name, start }) => {
+  const sequences = listed.map(({ oid, schema, name, start, ownedBy }) => {
     const { lastValue, isCalled } = states.get(oid) ?? { lastValue: start, isCalled: false };
-    return { schema, name, lastValue, isCalled };
+    return { schema, name, lastValue, isCalled, ...(ownedBy !== null && { ownedBy }) };
   });
   const unknown = listed.filter(({ oid }) => !states.has(oid));
   const omissions = unknown.map((sequence) => ({
@@ -100,44 +70,28 @@ async function readListed(
   return { sequences, omissions };
 }
 
-interface SequenceToRead extends ReadableSequence {
-  readable: boolean;
-  role: string;
-  /** Of a sequence that belongs to one. */
-  extension: string;
-}
-
-/** @param source SQL: the sequences `c` of pg_class in the schemas `n` */
-function listSequencesToRead(session: Session, source: string, values: unknown[]): Promise<SequenceToRead[]> {
-  return session.query<SequenceToRead & Record<string, unknown>>(
-    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner,
-                           has_schema_privilege(n.oid, 'USAGE') AS usable FROM ${source}),
+function listWithStart(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<ListedSequence[]> {
+  return session.query<ListedSequence>(
+    `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
-     SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start, current_user AS role,
-            usable AND has_sequence_privilege(oid, 'SELECT') IS NOT FALSE AS readable,
-            coalesce((SELECT e.extname FROM pg_extension e WHERE asked.oid = ANY (e.extconfig)), '') AS extension,
+     SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start,
+            (SELECT json_build_object('schema', tn.nspname, 'table', t.relname, 'column', a.attname)
+               FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+               JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+              WHERE d.classid = 'pg_class'::regclass AND d.objid = asked.oid AND d.refclassid = 'pg_class'::regclass
+                AND d.deptype IN ('a', 'i')) AS "ownedBy",
             relowner IN (SELECT oid FROM trusted) AND schema_owner IN (SELECT oid FROM trusted) AS trusted
        FROM asked JOIN pg_sequence s ON s.seqrelid = asked.oid
       ORDER BY schema COLLATE "C", name COLLATE "C"`,
-    values,
+    [relations],
   );
 }
 
-function refuseUnreadable(sequences: SequenceToRead[]): void {
-  const closed = sequences.filter(({ readable }) => !readable);
-  if (closed.length > 0) {
-    const { role = '' } = closed[0] ?? {};
-    throw new Failure(
-      'DATABASE_PERMISSION_DENIED',
-      'permanent',
-      `The role ${role} may not read ${closed.map(displayTable).join(', ')}: permission denied.`,
-      { hint: `Run: GRANT SELECT ON ${closed.map(quoteTable).join(', ')} TO ${quoteIdentifier(role)};` },
-    );
-  }
-}
-
 /** @returns states by OID, without unknown ones */
-async function readStates(session: Session, sequences: ReadableSequence[]): Promise<Map<number, State>> {
+async function readStates(session: Session, sequences: ListedSequence[]): Promise<Map<number, State>> {
   const [server] = await session.query<{ readsAll: boolean }>(
     `SELECT to_regproc('pg_catalog.pg_get_sequence_data') IS NOT NULL AS "readsAll"`,
   );
@@ -180,11 +134,14 @@ function sequenceDropped(cause?: unknown): Failure {
   );
 }
 
-/** Lists the repository's sequences, sorted by name. */
-export function listSequences(session: Session, schemas: string[]): Promise<Relation[]> {
+/** Lists the sequences among the members, sorted by name. */
+export function listSequences(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<Relation[]> {
   return session.query<Relation>(
     `SELECT n.nspname AS schema, c.relname AS name FROM ${inRepository('S')} ${BY_NAME}`,
-    [schemas],
+    [relations],
   );
 }
 
