@@ -1,4 +1,11 @@
-export { Checksums, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
+export {
+  Checksums,
+  DATABASE_NAME,
+  dataEntryName,
+  DEFINITIONS_NAME,
+  ENTRY_MEMORY_BYTES,
+  ROLES_NAME,
+} from './entries.js';
 export {
   createManifest,
   invalid,
@@ -13,6 +20,7 @@ export {
   otherFiles,
   parseManifest,
 } from './manifest.js';
+export type { ManifestSqlFile } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';
