@@ -40,7 +40,12 @@ beforeAll(async () => {
   network = await Proxy.to(servers.s3.endpoint);
   stack = await Stack.start({
     queueUrl: servers.redis,
-    env: { S3_ENDPOINT: network.url, S3_PREFIX: `cli-${randomBytes(4).toString('hex')}/` },
+    env: {
+      S3_ENDPOINT: network.url,
+      S3_PREFIX: `cli-${randomBytes(4).toString('hex')}/`,
+      // Statuses and lists name archives without definitions as incomplete.
+      BACKUP_DEFINITIONS: 'auto',
+    },
   });
   await sql(
     stack.env['DATABASE_URL'] ?? '',
