@@ -36,8 +36,15 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
-    const { failOnOmissions } = this.settings;
+    const {
+      repository,
+      store: storeSettings,
+      compressionLevel,
+      definitions,
+      excludeLargeObjects,
+      failOnOmissions,
+      parallelJobs,
+    } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -47,6 +54,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      excludeLargeObjects,
       failOnOmissions,
       parallelJobs,
       journal,
@@ -90,7 +98,13 @@ export class DaemonRunner {
       otherDatabase,
       backupFirst,
     };
-    const { entities, bytes, omissions = [], archiveOmits = [] } = await restore(restoreRequest);
+    const {
+      entities,
+      bytes,
+      omissions = [],
+      archiveOmits = [],
+      warnings = [],
+    } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
       backupUrl: url,
@@ -98,6 +112,7 @@ export class DaemonRunner {
       bytes,
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
+      warnings,
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

@@ -7,6 +7,14 @@ export const DEFINITIONS_NAME = 'schema.sql';
 /** The entry that holds the roles. */
 export const ROLES_NAME = 'roles.sql';
 
+/** The entry that lists the large objects with their owners, rights and comments. */
+export const LARGE_OBJECTS_NAME = 'large-objects/metadata.csv';
+
+/** The name of an entry with contents of large objects. @param number from 1 */
+export function largeObjectsEntryName(number: number): string {
+  return `large-objects/${String(number).padStart(6, '0')}.csv`;
+}
+
 /** Entries up to this length are held in memory before they are compressed. Longer ones are compressed as a stream. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 

@@ -95,6 +95,7 @@ const KEYS = [
   'databaseName',
   'backupFirst',
   'keepViolations',
+  'removeExtraLargeObjects',
   'restoreDrill',
   'tables',
   'intoSchemas',

@@ -16,6 +16,16 @@ function block(section: string, language: string): string {
   return code.replace(/^ {2}/gm, '');
 }
 
+/** All large objects: owner, rights, comment and content. */
+function largeObjectsOf(url: string): Promise<object[]> {
+  return sql(
+    url,
+    `SELECT oid, pg_get_userbyid(lomowner) AS owner, coalesce(lomacl, acldefault('L', lomowner))::text AS rights,
+            obj_description(oid, 'pg_largeobject') AS comment, md5(lo_get(oid)) AS content
+       FROM pg_largeobject_metadata ORDER BY oid`,
+  );
+}
+
 const onDebians = servers.debianPostgres ? describe : describe.skip;
 const SECTION = 'Restoring by hand with unzip and psql';
 
@@ -44,9 +54,13 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
       `CREATE SCHEMA s; CREATE TABLE s.p (id serial PRIMARY KEY, "Größe, ""x""" text); CREATE TABLE s.c (p int REFERENCES s.p, e int GENERATED ALWAYS AS (p * 2) STORED);
        CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
        INSERT INTO s.p ("Größe, ""x""") SELECT E'line\\n' || i FROM generate_series(1, 50) i; INSERT INTO s.c SELECT id FROM s.p;
-       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
+       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('');
+       SELECT lo_from_bytea(101, decode(repeat('00ff0a5c', 200000), 'hex')), lo_from_bytea(102, 'short'), lo_create(103);
+       CREATE ROLE "by ""hand"""; ALTER LARGE OBJECT 102 OWNER TO "by ""hand"""; GRANT UPDATE ON LARGE OBJECT 102 TO PUBLIC;
+       COMMENT ON LARGE OBJECT 101 IS E'größe, ''"quoted"''\\nnext'; REVOKE ALL ON LARGE OBJECT 103 FROM CURRENT_USER`,
     );
     const before = await stateOf(url, ['s']);
+    const objects = await largeObjectsOf(url);
     const dump = await pgDump(url, ['s']);
     process.env['PATH'] = `${servers.debianPostgres?.binaries}:${process.env['PATH']}`;
     const { key } = await runBackup(store, url, ['s'], { definitions: 'auto' });
@@ -57,9 +71,12 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     follow(block(SECTION, 'sh'), file, empty);
     expect(await stateOf(empty, ['s'])).toEqual(before);
     expect(await pgDump(empty, ['s'])).toBe(dump);
+    expect(await largeObjectsOf(empty)).toEqual(objects);
 
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
+    await sql(url, "SELECT lo_unlink(101), lo_put(102, 3, 'longer than before'), lo_put(103, 0, 'x')");
     follow(block(SECTION, 'sh'), file, url);
     expect(await stateOf(url, ['s'])).toEqual(before);
+    expect(await largeObjectsOf(url)).toEqual(objects);
   });
 });

@@ -11,7 +11,13 @@ import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
 /** The options of a restore that are off until they are ticked. */
-const OPTIONS = ['keepViolations', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'] as const;
+const OPTIONS = [
+  'keepViolations',
+  'removeExtraLargeObjects',
+  'allowExtraTables',
+  'fireEventTriggers',
+  'otherDatabase',
+] as const;
 
 /** The archives: list, details, verification, restore, download and deletion. */
 @ApiExcludeController()

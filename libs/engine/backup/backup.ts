@@ -33,6 +33,7 @@ import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
+import { LargeObjectCopy } from './copy-large-objects.js';
 import { copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
@@ -121,7 +122,8 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.schemas);
-    upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
+    const objects = await LargeObjectCopy.plan(session, request);
+    upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
     const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
     // pg_dump reads while the rows are copied; its output is written after them.
@@ -159,17 +161,24 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           snapshot,
           parallelJobs,
           chunks,
-          others: 0,
+          others: objects.ranges,
           signal: stopped,
         };
-        const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
-        );
+        const tables = await withParallelSessions(options, (sessions) => {
+          const others = objects.tasks(snapshot, writer, progress);
+          return copyTables(sessions, snapshot, chunks, others, writer, progress, stopped);
+        });
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
-        const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
+        const contents = {
+          tables,
+          sequences,
+          roles,
+          ...objects.copied(),
+          leftOut: [...leftOut, ...unread, ...objects.omissions],
+        };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
         return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
@@ -192,9 +201,9 @@ async function describe(
   {
     tables: copied,
     sequences,
-    roles,
     leftOut,
-  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'leftOut'>>,
+    ...contents
+  }: Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'largeObjects' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
@@ -220,8 +229,8 @@ async function describe(
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
+    ...contents,
     extensions: await listExtensions(session, snapshot.tables),
-    roles,
     database: await databaseProperties(session),
     populatedViews: await listPopulatedViews(session, repository.schemas),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),

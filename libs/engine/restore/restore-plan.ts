@@ -1,4 +1,4 @@
-import type { Manifest, ManifestTable } from '#archive';
+import type { ManifestTable, OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   checkMayCreate,
@@ -29,6 +29,7 @@ import {
   type Without,
   usesThatRead,
 } from '#postgres';
+import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
@@ -43,6 +44,8 @@ export interface RestorePlanOptions extends RestoreTarget {
   rollsBack?: boolean;
   /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
+  /** Remove large objects that the archive does not hold. */
+  removeExtraLargeObjects?: boolean | undefined;
 }
 
 /** The steps of a restore, as far as they are known before it changes anything. */
@@ -70,6 +73,8 @@ export interface RestorePlan {
   /** Objects that the restore cannot reinstate exactly, by name. */
   inexact: string[];
   views: ViewToRefresh[];
+  /** Missing if the restore leaves large objects alone. */
+  largeObjects: LargeObjectPlan | undefined;
   eventTriggers: EventTriggerPlan;
   /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
@@ -89,9 +94,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  */
 export async function planRestore(
   session: Session,
-  manifest: Manifest,
+  archive: OpenArchive,
   options: RestorePlanOptions,
 ): Promise<RestorePlan> {
+  const { manifest } = archive;
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const mapping = tableMapping(options, archived);
@@ -153,7 +159,11 @@ export async function planRestore(
       session,
       scratchTables.map(({ scratch }) => scratch),
     );
+  const removeExtra = options.removeExtraLargeObjects === true;
+  const largeObjects =
+    all && !elsewhere ? await planLargeObjectRestore(session, archive, removeExtra) : undefined;
   const statements = [
+    ...(largeObjects?.statements ?? []),
     ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
@@ -184,11 +194,17 @@ export async function planRestore(
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    largeObjects,
     eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,
   };
+}
+
+/** The locks that a restore takes besides those of tables: an estimate. */
+export function furtherLocks({ sequences, largeObjects }: RestorePlan): number {
+  return sequences.length + (largeObjects?.locks ?? 0);
 }
 
 /** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */

@@ -15,7 +15,13 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
-import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
+import { checkLargeObjects, drillLargeObjects } from '../restore/large-objects.js';
+import {
+  furtherLocks,
+  planRestore,
+  type RestorePlanOptions,
+  touchedTables,
+} from '../restore/restore-plan.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
@@ -95,8 +101,9 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { archived, tables, sequences } = await planRestore(session, archive.manifest, options);
-      warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
+      const plan = await planRestore(session, archive, options);
+      const { archived, tables } = plan;
+      warnings.push(...(await expectRoomForLocks(session, tables, furtherLocks(plan))));
       if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
@@ -104,7 +111,10 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     }
     if (restoreDrill && lacking === undefined)
       warnings.push(...(await drill(session, archive, options, progress, ended)));
-    else await readRows(archive, progress, ended);
+    else {
+      await readRows(archive, progress, ended);
+      await checkLargeObjects(archive, progress);
+    }
     // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
     await readToEnd(archive, otherFiles(archive.manifest), ended);
     if (lacking !== undefined)
@@ -143,7 +153,7 @@ async function drill(
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
     const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
-    const plan = await planRestore(session, archive.manifest, options);
+    const plan = await planRestore(session, archive, options);
     // These belong to domains, which the live tables share. The rollback reinstates them.
     const suspensions = plan.suspensions.map(({ what, relation, owned, suspend }) => ({
       what,
@@ -153,6 +163,7 @@ async function drill(
       reinstate: [],
     }));
     const advise = await adviseOnLocks(session, touchedTables(plan), 0);
+    await drillLargeObjects(session, archive, progress);
     await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
     progress.allRows('Checking foreign keys');
     const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
