@@ -83,6 +83,8 @@ export class DaemonRunner {
         key,
         keys: this.keys,
         allowExtraTables,
+        allowExtraColumns: options.allowExtraColumns,
+        dropColumns: options.dropColumns,
         fireEventTriggers,
         otherDatabase,
         restoreDrill,
@@ -102,6 +104,7 @@ export class DaemonRunner {
       entities,
       bytes,
       omissions = [],
+      columns = [],
       archiveOmits = [],
       warnings = [],
     } = await restore(restoreRequest);
@@ -113,6 +116,7 @@ export class DaemonRunner {
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
       warnings,
+      ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
   }

@@ -14,6 +14,8 @@ export const LARGE_OBJECTS_NAME = 'large-objects/metadata.csv';
 export function largeObjectsEntryName(number: number): string {
   return `large-objects/${String(number).padStart(6, '0')}.csv`;
 }
+/** The entry that holds the statements that create the database itself. */
+export const DATABASE_NAME = 'database.sql';
 
 /** Entries up to this length are held in memory before they are compressed. Longer ones are compressed as a stream. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;

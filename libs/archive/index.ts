@@ -1,4 +1,5 @@
 export {
+  DATABASE_NAME,
   dataEntryName,
   DEFINITIONS_NAME,
   ENTRY_MEMORY_BYTES,
@@ -21,6 +22,7 @@ export {
   parseManifest,
 } from './manifest.js';
 export * from './read/csv.js';
+export type { ManifestSqlFile } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';

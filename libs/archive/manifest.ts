@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
 import { databaseSchema } from './database-schema.js';
-import { DEFINITIONS_NAME, LARGE_OBJECTS_NAME, ROLES_NAME } from './entries.js';
-import { bigintText, count, list, name } from './schema-parts.js';
+import { LARGE_OBJECTS_NAME, ROLES_NAME } from './entries.js';
+import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
+import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -20,14 +21,6 @@ const columnSchema = z.object({
   type: z.string(),
   notNull: z.boolean(),
   generated: z.boolean(),
-});
-
-const fileSchema = z.object({
-  name: z.string(),
-  /** Bytes, uncompressed. */
-  length: count,
-  crc32: z.string().regex(/^[0-9a-f]{8}$/),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
 const entrySchema = fileSchema.extend({ rows: count });
@@ -64,6 +57,18 @@ const typeSchema = z.object({
   labels: list(z.string()),
 });
 
+const relationSchema = z.object({ schema: name, name });
+
+const scopeSchema = z.object({
+  schemas: z.union([z.literal('*'), list(name)]),
+  /** Patterns, as in the settings. */
+  excludeSchemas: list(z.string()),
+  excludeTables: list(z.string()),
+  excludeTableRows: list(z.string()),
+  /** The objects that they meant, which are no omissions. */
+  excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
+});
+
 export const leftOutSchema = z.object({
   what: z.string(),
   why: z.string(),
@@ -94,18 +99,32 @@ export const manifestSchema = z.object({
     databaseOid: count.optional(),
   }),
   snapshot: z.object({ name: z.string(), walPosition: z.string() }),
+  /** The schemas that were backed up. */
   schemas: list(name),
+  /** The part of the database that the settings asked for; missing in older archives. */
+  scope: scopeSchema.optional(),
   schemaFingerprint: z.string(),
   tables: list(tableSchema),
   /** Missing in older archives. */
   types: list(typeSchema).optional(),
-  sequences: list(z.object({ schema: name, name, lastValue: bigintText, isCalled: z.boolean() })),
+  sequences: list(
+    z.object({
+      schema: name,
+      name,
+      lastValue: bigintText,
+      isCalled: z.boolean(),
+      /** The column that it belongs to: it is dropped with it. Missing in older archives. */
+      ownedBy: z.object({ schema: name, table: name, column: name }).exactOptional(),
+    }),
+  ),
   /** The extensions that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
   /** Materialized views that were populated; missing in older archives. */
   populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, if the archive holds it. */
-  definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
+  definitions: definitionsSchema.optional(),
+  /** `database.sql`, if the archive holds it. */
+  databaseDefinitions: databaseDefinitionsSchema.optional(),
   /** `roles.sql`; missing in older archives, as is the database. */
   roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
   database: databaseSchema.optional(),
@@ -217,8 +236,8 @@ export function totalsOf({ metadata, bytes }: ManifestLargeObjects): { objects: 
 }
 
 /** The entries that hold neither rows of tables nor large objects, in the order of the archive. */
-export function otherFiles({ definitions, roles }: Manifest): ManifestFile[] {
-  return [definitions, roles].filter((file) => file !== undefined);
+export function otherFiles({ databaseDefinitions, definitions, roles }: Manifest): ManifestFile[] {
+  return [databaseDefinitions, definitions, roles].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { scopeOf } from './scope.js';
 import { Secret } from './secret.js';
 import { environment, readSettings, SettingsError } from './settings.js';
 
@@ -55,7 +56,7 @@ test('the defaults of all settings together', () => {
     port: 8080,
     host: '0.0.0.0',
     trustProxy: false,
-    repository: { schemas: ['repository'] },
+    repository: { scope: scopeOf(['repository']) },
     store: {
       prefix: '',
       forcePathStyle: false,
@@ -114,7 +115,7 @@ test.each([
   ['"say ""x"", y",my"schema', ['say "x", y', 'my"schema']],
   ['" a"', [' a']],
 ])('REPOSITORY_SCHEMAS=%s names %j', (text, schemas) => {
-  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.schemas).toEqual(schemas);
+  expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.scope.schemas).toEqual(schemas);
 });
 
 test('an empty variable counts as unset', () => {

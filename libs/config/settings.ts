@@ -4,10 +4,16 @@ import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import { openConnections } from './open-connections.js';
 import { isPostgresUrl, postgresUrl } from './postgres-url.js';
+import {
+  listedSchemas,
+  listedTables,
+  OWN_SCHEMAS,
+  type Scope,
+  schemaPattern,
+  tablePattern,
+  unquoted,
+} from './scope.js';
 import { Secret } from './secret.js';
-
-/** The schemas of snapshotd's own state. They are never part of a repository. */
-export const OWN_SCHEMAS = { accounts: 'snapshotd', queue: 'snapshotd_queue' } as const;
 
 /** Enough to reach the throughput of S3, without loading a server that others use. */
 const DEFAULT_PARALLEL_JOBS = 4;
@@ -64,29 +70,40 @@ function isNetwork(text: string): boolean {
   );
 }
 
-const schemas = z
-  .string()
-  .transform((text) => [...new Set(namesIn(text))])
-  .superRefine((names, context) => {
-    const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-    for (const name of names) {
-      if (name === '') refuse('has an empty name between its commas');
-      else {
-        const fault = schemaNameFault(name);
-        if (fault !== undefined) refuse(fault);
+/** A list without repetitions, of which each element must be faultless. */
+function listOf<Text extends string>(
+  split: (text: string) => Text[],
+  check: (element: Text) => string | undefined,
+) {
+  return z
+    .string()
+    .transform((text) => [...new Set(split(text))])
+    .superRefine((elements, context) => {
+      for (const element of elements) {
+        const fault = element === '' ? 'has an empty name between its commas' : check(element);
+        if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
       }
-    }
-  });
-
-/** Names between commas. One that holds a comma, or begins with a quote, is in double quotes, as in SQL. */
-function namesIn(text: string): string[] {
-  const names = [...text.matchAll(/\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)/g)];
-  // The last match is the empty one at the end, unless that is what follows the last comma.
-  const last = names.findIndex(([, , , end]) => end === '');
-  return names
-    .slice(0, last + 1)
-    .map(([, quoted, bare = '']) => (quoted === undefined ? bare.trim() : quoted.replaceAll('""', '"')));
+    });
 }
+
+const namedSchemas = listOf((text) => listedSchemas(text).map(unquoted), schemaNameFault);
+
+const schemas = z.string().transform((text, context): Scope['schemas'] => {
+  if (text.trim() === '*') return '*';
+  const { data, error } = namedSchemas.safeParse(text);
+  for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
+  return data ?? z.NEVER;
+});
+
+const schemaPatterns = listOf(listedSchemas, (pattern) =>
+  schemaPattern(pattern) === '' ? 'has an empty name between its commas' : undefined,
+);
+
+const tablePatterns = listOf(listedTables, (pattern) =>
+  tablePattern(pattern) === undefined
+    ? `holds ${pattern}, which is not of the form schema.table: put names with dots in double quotes`
+    : undefined,
+);
 
 /** Says why a schema cannot be backed up or restored into. @returns undefined if it can */
 export function schemaNameFault(name: string): string | undefined {
@@ -158,7 +175,10 @@ export const environment = z.object({
   SECRET_KEY_PREVIOUS: previousKeys.default([]),
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
-  REPOSITORY_SCHEMAS: schemas.default(['repository']),
+  REPOSITORY_SCHEMAS: schemas.optional(),
+  EXCLUDE_SCHEMAS: schemaPatterns.default([]),
+  EXCLUDE_TABLES: tablePatterns.default([]),
+  EXCLUDE_TABLE_ROWS: tablePatterns.default([]),
   QUEUE_URL: z.string().transform((text, context) => {
     const { data, error } = (isPostgresUrl(text) ? postgresUrl : redisUrl).safeParse(text);
     for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
@@ -268,7 +288,12 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     queueUrl: new Secret(value.QUEUE_URL),
     repository: {
       url: value.REPOSITORY_URL === undefined ? databaseUrl : new Secret(value.REPOSITORY_URL),
-      schemas: value.REPOSITORY_SCHEMAS,
+      scope: {
+        schemas: value.REPOSITORY_SCHEMAS ?? (value.REPOSITORY_URL === undefined ? ['repository'] : '*'),
+        excludeSchemas: value.EXCLUDE_SCHEMAS,
+        excludeTables: value.EXCLUDE_TABLES,
+        excludeTableRows: value.EXCLUDE_TABLE_ROWS,
+      } satisfies Scope,
       retryForMs,
       lockTimeoutMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
     },

@@ -1,7 +1,14 @@
 import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { OWN_SCHEMAS, type Secret } from '#config';
-import { displayServer, expectOwnBackend, makeOwnSchema, startSafely, tlsFailure } from '#postgres';
+import {
+  displayServer,
+  expectOwnBackend,
+  makeOwnSchema,
+  OWN_SCHEMA_COMMENT,
+  startSafely,
+  tlsFailure,
+} from '#postgres';
 import { Account } from './accounts/account.entity.js';
 import { ApiKey } from './accounts/api-key.entity.js';
 import { LoginSession } from './accounts/login-session.entity.js';
@@ -101,7 +108,7 @@ async function migrate(options: DataSourceOptions): Promise<void> {
       await expectOwnBackend((await locker.connect()) as pg.PoolClient, url, 'DATABASE_URL');
       await makeOwnSchema((sql, values) => locker.query(sql, values), OWN_SCHEMAS.accounts);
       await locker.startTransaction();
-      await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS 'The state of snapshotd itself'`);
+      await locker.query(`COMMENT ON SCHEMA ${OWN_SCHEMAS.accounts} IS '${OWN_SCHEMA_COMMENT}'`);
       await database.runMigrations();
       await locker.commitTransaction();
     } finally {

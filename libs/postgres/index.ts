@@ -15,7 +15,10 @@ export * from './trust/trusted-path.js';
 
 // The catalog
 export { listChildrenNotChosen } from './catalog/belongings.js';
+export * from './catalog/members.js';
+export * from './catalog/readable.js';
 export * from './catalog/code-uses.js';
+export { listWithoutDefault } from './catalog/column-defaults.js';
 export * from './catalog/column-types.js';
 export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
@@ -35,6 +38,7 @@ export * from './locks/table-locks.js';
 // COPY
 export * from './copy/copy-in.js';
 export * from './copy/copy-out.js';
+export * from './copy/copy-some-columns.js';
 export * from './copy/load-order.js';
 export * from './copy/table-chunks.js';
 
@@ -48,10 +52,12 @@ export * from './large-objects/write-large-objects.js';
 export * from './suspend/event-triggers.js';
 export * from './suspend/exact-keys.js';
 export * from './suspend/ownership.js';
+export * from './suspend/rules.js';
 export type { Suspension } from './suspend/suspension.js';
 export * from './suspend/suspensions.js';
 
 // Drills: scratch tables and the rows that violate constraints
+export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
@@ -61,6 +67,6 @@ export * from './roles/roles.js';
 export * from './roles/roles-sql.js';
 
 // Schema definitions
-export type { SchemaText } from './schema-dump/clean-text.js';
+export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

@@ -13,6 +13,10 @@ export const archiveRequest = z.strictObject({
   url: z.string(),
   /** Leave tables that the archive does not hold unchanged, instead of refusing. */
   allowExtraTables: z.boolean().optional(),
+  /** Accept columns that the archive does not hold: they get their defaults. */
+  allowExtraColumns: z.boolean().optional(),
+  /** Columns of the archive whose values are not restored, as "schema.table.column". */
+  dropColumns: z.array(z.string()).optional(),
   /** Let event triggers fire on the statements of a restore. */
   fireEventTriggers: z.boolean().optional(),
   /** Accept an archive of another database. */
@@ -113,6 +117,8 @@ export const daemonJobResult = z.strictObject({
   leftOut: z.array(z.string()).optional(),
   /** Sentences about the obstacles to a restore of a backup. */
   warnings: z.array(z.string()).optional(),
+  /** The columns of a restore that got defaults or were dropped, a sentence for each table. */
+  columns: z.array(z.string()).optional(),
   safetyBackupUrl: z.string().optional(),
   /** By the worker's clock: milliseconds since 1970. */
   endedOn: milliseconds,

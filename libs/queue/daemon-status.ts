@@ -43,10 +43,11 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { omissions = [], leftOut = [], warnings = [] } = job.returnvalue;
+    const { omissions = [], leftOut = [], warnings = [], columns = [] } = job.returnvalue;
     const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
       ...partOf(job.data),
+      ...(columns.length > 0 ? [`columns: ${named(columns)}`] : []),
       ...(omissions.length > 0 ? [`${omitted}: ${nameOmissions(omissions)}`] : []),
       ...(leftOut.length > 0 ? [`omitted: ${named(leftOut)}`] : []),
       ...warnings.map((warning) => `warning: ${warning}`),

@@ -110,6 +110,29 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     await sql(database, 'ALTER TABLE repository.principal DROP CONSTRAINT newer');
   });
 
+  test('tables whose columns changed are restored if the request says how, and the columns are named', async () => {
+    const database = databaseOf(stack);
+    await sql(
+      database,
+      'ALTER TABLE repository.principal RENAME name TO label; ALTER TABLE repository.principal ALTER label DROP NOT NULL',
+    );
+    const options = {
+      url,
+      tables: ['repository.principal'],
+      allowExtraColumns: true,
+      dropColumns: ['repository.principal.name'],
+    };
+    const { body } = await start(stack, 'Restore', options);
+    expect(await stack.finished(body.id)).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage:
+        "Finished: RESTORE (only repository.principal; columns: repository.principal fills label with defaults; repository.principal drops the archive's values of name)",
+    });
+    await sql(database, 'ALTER TABLE repository.principal RENAME label TO name');
+    const again = await start(stack, 'Restore', { url });
+    expect(await stack.finished(again.body.id)).toMatchObject({ status: 'COMPLETED' });
+  });
+
   test('a safety net is made first, under the same lock, and told', async () => {
     await sql(databaseOf(stack), "UPDATE repository.node SET name = 'changed ' || id");
     const { body } = await start(stack, 'Restore', { url, backupFirst: true });
@@ -418,6 +441,7 @@ describe('addresses that are refused', () => {
     expect(await start(stack, 'Verify', { url: 'a.zip', backupFirst: true })).toMatchObject({ status: 400 });
     for (const [body, reason] of [
       [{ tables: [] }, /^tables: name at least one table/],
+      [{ dropColumns: [] }, /^dropColumns: name at least one column/],
       [{ create: true }, /^create: tables are created in other schemas only/],
       [{ intoSchemas: {} }, /^intoSchemas: name at least one schema/],
       [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],

@@ -11,7 +11,7 @@ import {
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import pg from 'pg';
-import { Secret } from '#config';
+import { scopeOf, Secret } from '#config';
 import { Failure } from '#common';
 import type { ObjectStore } from '#storage';
 import { DownloadedArchive } from '../support/archive.js';
@@ -62,7 +62,7 @@ describe('PostgreSQL fails a backup', () => {
   test('that nobody listens for is waited for once, until a time that is told', async () => {
     const journal = new MemoryJournal();
     const url = new Secret('postgres://u:secret@127.0.0.1:1/db');
-    const repository = { url, schemas: ['s'], retryForMs: 2_500, lockTimeoutMs: 0 };
+    const repository = { url, scope: scopeOf(['s']), retryForMs: 2_500, lockTimeoutMs: 0 };
     const failure = await failureOf(runBackup(store, url.reveal(), ['s'], { journal, repository }));
     expect(failure).toMatchObject({ code: 'DATABASE_UNREACHABLE', persistence: 'permanent' });
     expect(failure.message).toMatch(/ snapshotd retried for 2\.5 seconds \(RETRY_SECONDS\)\.$/);

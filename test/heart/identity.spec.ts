@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { Secret } from '#config';
+import { scopeOf, Secret } from '#config';
 import { examineRepository, remarksOn } from '#engine';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -22,7 +22,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
   }
   const examine = (url: string) =>
     examineRepository({
-      repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 0 },
+      repository: { url: new Secret(url), scope: scopeOf(['s']), retryForMs: 0, lockTimeoutMs: 0 },
       signal,
     });
   const remarks = async (url: string) =>
@@ -101,7 +101,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
     const { key } = await runBackup(store, here.url, ['s']);
     const repository = {
       url: new Secret(here.url),
-      schemas: ['s'],
+      scope: scopeOf(['s']),
       retryForMs: 60_000,
       lockTimeoutMs: 0,
       identity,

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { scopeOf } from '#config';
 import { copyOut, planChunks, Session, type SnapshotStep, takeSnapshot } from '#postgres';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
@@ -60,7 +61,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
   async function rowsSeen(url: string, at: SnapshotStep, statements: string) {
     const session = await Session.open(url, { applicationName: 'test' });
     let done: boolean | undefined;
-    const snapshot = await takeSnapshot(session, ['s'], async (step) => {
+    const snapshot = await takeSnapshot(session, scopeOf(['s']), async (step) => {
       if (step === at && done === undefined) done = await interfere(url, statements);
     });
     const seen: Record<string, string> = {};

@@ -2,7 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
-import { listPlannable, listTables, Observer, readSequences, Session, takeSnapshot } from '#postgres';
+import { scopeOf } from '#config';
+import {
+  findMembers,
+  listPlannable,
+  listTables,
+  Observer,
+  readSequences,
+  Session,
+  takeSnapshot,
+} from '#postgres';
 import { DownloadedArchive } from '../support/archive.js';
 import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
@@ -167,7 +176,9 @@ describe.each(majors)('on %s', (_title, server) => {
   test.each(relations)('if $title, the table is plannable: $plannable', async (relation) => {
     const { url, workerUrl, worker } = await database(relation);
     const session = await Session.open(workerUrl, { applicationName: 'test' });
-    const [table] = (await listTables(session, ['s'])).filter(({ name }) => name === 't');
+    const [table] = (await listTables(session, await findMembers(session, scopeOf(['s'])))).filter(
+      ({ name }) => name === 't',
+    );
     if (table === undefined) throw new Error('The table is missing');
     const plannable = (await listPlannable(session, [table])).size === 1;
     await session.close();
@@ -211,12 +222,12 @@ describe.each(majors)('on %s', (_title, server) => {
       new pg.Client(url),
     ];
     await owner.connect();
-    await takeSnapshot(session, ['s']);
+    const { members } = await takeSnapshot(session, scopeOf(['s']));
     await owner.query(
       'BEGIN; DROP SEQUENCE s.q; CREATE TABLE s.q (last_value bigint, is_called boolean); CREATE INDEX ON s.q ((m.of_index(1)))',
     );
     const before = log().length;
-    const reading = readSequences(session, observer, ['s']).catch((error: unknown) => error);
+    const reading = readSequences(session, observer, members).catch((error: unknown) => error);
     const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
     await eventually(async () => (await sql(url, waits))[0]?.['count'] === '1');
     await owner.query('COMMIT');

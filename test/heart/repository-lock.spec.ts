@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { Secret } from '#config';
+import { scopeOf, Secret } from '#config';
 import { Failure } from '#common';
 import type { BackupRequest } from '#engine';
 import { eventually } from '../support/eventually.js';
@@ -62,7 +62,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     const held = new Promise<string>((resolve) => {
       journal.onReport = ({ message }) => message.startsWith(HELD) && resolve(message);
     });
-    const repository = { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs };
+    const repository = { url: new Secret(url), scope: scopeOf(['s']), retryForMs: 0, lockTimeoutMs };
     return { held, journal, options: { journal, repository, definitions: 'off' as const } };
   }
 

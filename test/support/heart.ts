@@ -1,5 +1,5 @@
 import type { AttemptNotes, Journal, Progress } from '#contracts';
-import { Secret } from '#config';
+import { type Scope, scopeOf, Secret } from '#config';
 import { Keys } from '#keys';
 import {
   backup,
@@ -48,7 +48,7 @@ export type NamedBackup = Omit<BackupResult, 'omissions'> & { omissions: string[
 export async function runBackup(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   more: Partial<BackupRequest> = {},
 ): Promise<NamedBackup> {
   const result = await backup({ ...common(store, url, schemas), ...more });
@@ -58,7 +58,7 @@ export async function runBackup(
 export function runRestore(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   key: string,
   more: Partial<RestoreRequest> = {},
 ): Promise<RestoreResult> {
@@ -77,7 +77,7 @@ export function runRestore(
 export function runVerify(
   store: ObjectStore,
   url: string,
-  schemas: string[],
+  schemas: string[] | '*' | Scope,
   key: string,
   more: Partial<VerifyRequest> = {},
 ): Promise<VerifyResult> {
@@ -93,11 +93,15 @@ export function runVerify(
   });
 }
 
-function common(store: ObjectStore, url: string, schemas: string[]): BackupRequest {
+function asScope(schemas: string[] | '*' | Scope): Scope {
+  return schemas === '*' || Array.isArray(schemas) ? scopeOf(schemas) : schemas;
+}
+
+function common(store: ObjectStore, url: string, schemas: string[] | '*' | Scope): BackupRequest {
   return {
     daemonId: '1',
     version: '0.0.0',
-    repository: { url: new Secret(url), schemas, retryForMs: 0, lockTimeoutMs: 60_000 },
+    repository: { url: new Secret(url), scope: asScope(schemas), retryForMs: 0, lockTimeoutMs: 60_000 },
     store,
     keyPrefix: '',
     compressionLevel: 1,

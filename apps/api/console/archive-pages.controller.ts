@@ -15,6 +15,7 @@ const OPTIONS = [
   'keepViolations',
   'removeExtraLargeObjects',
   'allowExtraTables',
+  'allowExtraColumns',
   'fireEventTriggers',
   'otherDatabase',
 ] as const;
@@ -74,7 +75,15 @@ export class ArchivePagesController {
       startOf(request, body),
       validated(verifyRequest, {
         url,
-        ...allTicked(body, 'restoreDrill', 'allowExtraTables', 'fireEventTriggers', 'otherDatabase'),
+        ...allTicked(
+          body,
+          'restoreDrill',
+          'allowExtraTables',
+          'allowExtraColumns',
+          'fireEventTriggers',
+          'otherDatabase',
+        ),
+        dropColumns: lines(text(body, 'dropColumns')),
       }),
     );
     request.made = id;
@@ -92,6 +101,7 @@ export class ArchivePagesController {
       ...allTicked({}, ...OPTIONS),
       backupFirst: true,
       tables: '',
+      dropColumns: '',
     });
   }
 
@@ -103,14 +113,22 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = { ...allTicked(body, 'backupFirst', ...OPTIONS), tables: text(body, 'tables') };
+    const given = {
+      ...allTicked(body, 'backupFirst', ...OPTIONS),
+      tables: text(body, 'tables'),
+      dropColumns: text(body, 'dropColumns'),
+    };
     try {
       expectConfirmed(body, name);
       const { url } = await this.archives.details(name);
-      const tables = lines(given.tables);
       const { id } = await this.daemons.startRestore(
         startOf(request, body),
-        validated(restoreRequest, { ...given, url, tables: tables.length > 0 ? tables : undefined }),
+        validated(restoreRequest, {
+          ...given,
+          url,
+          tables: lines(given.tables),
+          dropColumns: lines(given.dropColumns),
+        }),
       );
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
@@ -185,9 +203,11 @@ export class ArchivePagesController {
   }
 }
 
-function lines(field: string): string[] {
-  return field
+/** The lines of a field that are not empty; undefined if there are none. */
+function lines(field: string): string[] | undefined {
+  const all = field
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
+  return all.length > 0 ? all : undefined;
 }

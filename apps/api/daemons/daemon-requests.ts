@@ -6,11 +6,19 @@ import { page } from '../http/validation.js';
 /** An archive's key has up to 1024 bytes, each of which may be percent-encoded. */
 const url = z.string('the url must be a text').min(1).max(4096);
 const table = z.string('a table is a text such as "schema.table"').min(3).max(512);
+/** A column's name has three parts. */
+const column = z.string('a column is a text such as "schema.table.column"').min(5).max(768);
+/** The options for columns that changed since the backup. */
+const columnOptions = {
+  allowExtraColumns: z.boolean().default(false),
+  dropColumns: z.array(column).min(1, 'name at least one column, or omit dropColumns').optional(),
+};
 /** The options of a restore. */
 export const restoreRequest = z
   .strictObject({
     url,
     allowExtraTables: z.boolean().default(false),
+    ...columnOptions,
     fireEventTriggers: z.boolean().default(false),
     otherDatabase: z.boolean().default(false),
     backupFirst: z.boolean().default(false),
@@ -46,6 +54,7 @@ export type RestoreRequest = z.infer<typeof restoreRequest>;
 export const verifyRequest = z.strictObject({
   url,
   allowExtraTables: z.boolean().default(false),
+  ...columnOptions,
   fireEventTriggers: z.boolean().default(false),
   otherDatabase: z.boolean().default(false),
   restoreDrill: z.boolean().default(false),

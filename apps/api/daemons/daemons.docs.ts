@@ -58,7 +58,7 @@ export const startRestore: RouteDescription = {
   name: 'startRestore',
   summary: 'Starts a restore, which replaces all rows of the tables by those of the archive',
   details:
-    '`url` is the `backupUrl` of an archive, or its file name below `S3_PREFIX`. `backupFirst` first makes an archive of the present rows. `allowExtraTables` leaves tables unchanged that the archive does not contain. `fireEventTriggers` lets event triggers fire on the statements of a restore; without it, a restore fails if the role of the worker cannot disable them. `keepViolations` accepts rows that violate foreign keys and checks, which are then reinstated as NOT VALID and named. `removeExtraLargeObjects` removes the large objects that the archive does not hold; without it they stay, and the last message counts them. `tables` restricts the restore to these tables. `intoSchemas` restores beside the live tables, and with `create` creates tables there like the live ones; both leave all large objects unchanged. `otherDatabase` accepts an archive of another database.',
+    '`url` is the `backupUrl` of an archive, or its file name below `S3_PREFIX`. `backupFirst` first makes an archive of the present rows. `allowExtraTables` leaves tables unchanged that the archive does not contain. `allowExtraColumns` accepts columns that the archive does not hold: they get their defaults, and must be nullable or have one. `dropColumns` leaves out the values of columns that the tables no longer have. `fireEventTriggers` lets event triggers fire on the statements of a restore; without it, a restore fails if the role of the worker cannot disable them. `keepViolations` accepts rows that violate foreign keys and checks, which are then reinstated as NOT VALID and named. `removeExtraLargeObjects` removes the large objects that the archive does not hold; without it they stay, and the last message counts them. `tables` restricts the restore to these tables. `intoSchemas` restores beside the live tables, and with `create` creates tables there like the live ones; both leave all large objects unchanged. `otherDatabase` accepts an archive of another database.',
   example: { url: backupUrl, backupFirst: true },
   ...IDEMPOTENT,
   answers: {
@@ -74,7 +74,7 @@ export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
   details:
-    '`restoreDrill` also restores the rows into temporary copies of the tables; an API key needs the scope `everything` for it. `allowExtraTables`, `fireEventTriggers` and `otherDatabase` mean the same as for a restore.',
+    '`restoreDrill` also restores the rows into temporary copies of the tables; an API key needs the scope `everything` for it. `allowExtraTables`, `allowExtraColumns`, `dropColumns`, `fireEventTriggers` and `otherDatabase` mean the same as for a restore.',
   example: { url: backupUrl, restoreDrill: true },
   ...IDEMPOTENT,
   answers: {

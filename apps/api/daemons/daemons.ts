@@ -82,11 +82,14 @@ export class Daemons {
       : this.queue.startOnce(key, type, startedBy, archive);
   }
 
-  /** Rejects schemas of the repository: the next backup would include the new tables. */
+  /**
+   * Rejects schemas that the repository lists: the next backup would include the new tables. A repository of all schemas
+   * lists none, so there only the schemas that the rows come from are rejected.
+   */
   private keepOutOfRepository(intoSchemas: Record<string, string> = {}): void {
-    const inside = Object.values(intoSchemas).filter((name) =>
-      this.settings.repository.schemas.includes(name),
-    );
+    const { schemas } = this.settings.repository.scope;
+    const listed = schemas === '*' ? Object.keys(intoSchemas) : schemas;
+    const inside = Object.values(intoSchemas).filter((name) => listed.includes(name));
     if (inside.length > 0)
       throw new BadRequestException(
         `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS. Choose another schema.`,

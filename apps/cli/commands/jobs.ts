@@ -6,7 +6,7 @@ import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
-import { expectCompleted, showStatus, reportingTrouble, watched } from '../watch.js';
+import { expectCompleted, reportingTrouble, showStatus, stateOf, watched } from '../watch.js';
 
 /** How long to send a start again whose reply was lost. */
 const START_RETRY_MS = 30_000;
@@ -15,6 +15,14 @@ const WAIT = ['--wait', 'show progress until the job ends; the exit code tells t
 const ALLOW_EXTRA_TABLES = [
   '--allow-extra-tables',
   'ignore tables that the archive does not hold, instead of refusing',
+] as const;
+const ALLOW_EXTRA_COLUMNS = [
+  '--allow-extra-columns',
+  'give columns that the archive does not hold their defaults, instead of refusing',
+] as const;
+const DROP_COLUMN = [
+  '--drop-column <schema.table.column>',
+  "leave out the archive's values of this column; repeat it for more",
 ] as const;
 const FIRE_EVENT_TRIGGERS = [
   '--fire-event-triggers',
@@ -31,7 +39,12 @@ interface WaitOption {
   wait?: true;
 }
 
-interface RestoreOptions extends WaitOption {
+interface ColumnOptions {
+  allowExtraColumns?: true;
+  dropColumn?: string[];
+}
+
+interface RestoreOptions extends WaitOption, ColumnOptions {
   backupFirst?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -44,7 +57,7 @@ interface RestoreOptions extends WaitOption {
   yes?: true;
 }
 
-interface VerifyOptions extends WaitOption {
+interface VerifyOptions extends WaitOption, ColumnOptions {
   restoreDrill?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -73,6 +86,8 @@ Examples:
     .argument(...ARCHIVE)
     .option('--backup-first', 'back up the present rows first')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...ALLOW_EXTRA_COLUMNS)
+    .option(...DROP_COLUMN, collected)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
@@ -100,11 +115,13 @@ Examples:
     .argument(...ARCHIVE)
     .option('--restore-drill', 'also restore the rows into temporary copies of the tables')
     .option(...ALLOW_EXTRA_TABLES)
+    .option(...ALLOW_EXTRA_COLUMNS)
+    .option(...DROP_COLUMN, collected)
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
-      await start(new Context(command), 'Verify', { url: archive, ...options }, wait);
+      await start(new Context(command), 'Verify', { url: archive, ...named(options) }, wait);
     })
     .addHelpText(
       'after',
@@ -145,11 +162,16 @@ Examples:
 }
 
 async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
-  const { wait, yes, table: tables, into: intoSchemas, ...others } = options;
+  const { wait, yes, table: tables, into: intoSchemas, ...others } = named(options);
   const context = new Context(command);
   if (yes === undefined && intoSchemas === undefined) await confirm(context.api(), archive);
   const body = { url: archive, ...others, ...(tables && { tables }), ...(intoSchemas && { intoSchemas }) };
   await start(context, 'Restore', body, wait);
+}
+
+/** Renames the repeated option as the API names it. */
+function named<Options extends ColumnOptions>({ dropColumn: dropColumns, ...options }: Options) {
+  return { ...options, ...(dropColumns && { dropColumns }) };
 }
 
 /** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
@@ -227,7 +249,7 @@ export function jobTable(daemons: DaemonStatus[]): string {
     daemons.map((status) => [
       status.id,
       status.type,
-      status.status,
+      stateOf(status),
       formatTime(status.startedOn),
       formatDuration(status.totalTimeMS),
       status.startedBy,

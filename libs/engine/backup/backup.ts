@@ -121,11 +121,11 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
   return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
-    const snapshot = await takeSnapshot(session, repository.schemas);
+    const snapshot = await takeSnapshot(session, repository.scope);
     const objects = await LargeObjectCopy.plan(session, request);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
-    const { sequences, omissions: unread } = await readSequences(session, observer, repository.schemas);
+    const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([ended, failed.signal]);
@@ -136,7 +136,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     );
     // Before the rows are copied, which can take hours. Definitions may still fail while they are.
     if (request.failOnOmissions === true) {
-      const known = await listOmissions(session, repository.schemas);
+      const known = await listOmissions(session, snapshot.members);
       refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
     }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
@@ -170,7 +170,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         });
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
-        const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
+        const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
         const contents = {
           tables,
@@ -181,7 +181,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
-        return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
+        return writer.finish({ ...facts, ...definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
       async (stopped) => {
@@ -206,7 +206,7 @@ async function describe(
   }: Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'largeObjects' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
-  const { serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
+  const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
   const tables = copied.map((table, index) => ({
@@ -225,16 +225,17 @@ async function describe(
       databaseOid,
     },
     snapshot: { name: exportedName, walPosition },
-    schemas: repository.schemas,
+    schemas: members.schemas,
+    scope: { ...repository.scope, excluded: members.exclusions },
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
     ...contents,
     extensions: await listExtensions(session, snapshot.tables),
     database: await databaseProperties(session),
-    populatedViews: await listPopulatedViews(session, repository.schemas),
+    populatedViews: await listPopulatedViews(session, members),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),
-    leftOut: [...leftOut, ...(await listOmissions(session, repository.schemas))],
+    leftOut: [...leftOut, ...(await listOmissions(session, members))],
   };
 }
 

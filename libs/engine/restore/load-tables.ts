@@ -8,7 +8,7 @@ import {
   WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#common';
-import { copyIn, displayTable, type Session, underPath } from '#postgres';
+import { copyIn, copySomeColumns, displayTable, type Session, underPath } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { refusedRows } from './refused-rows.js';
 import type { RestorePlan } from './restore-plan.js';
@@ -21,11 +21,12 @@ import type { RestorePlan } from './restore-plan.js';
 export async function loadTables(
   session: Session,
   archive: OpenArchive,
-  { archived, late, pathOf, mapping, replace, scratchTables, keepViolations }: RestorePlan,
+  plan: RestorePlan,
   progress: RowProgress,
   signal: AbortSignal,
 ): Promise<void> {
   const { server } = archive.manifest;
+  const { archived, late, pathOf, mapping, replace, scratchTables, keepViolations } = plan;
   const freeze = replace || scratchTables.length > 0;
   // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
@@ -39,7 +40,16 @@ export async function loadTables(
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
       // Checks, generated columns and indexes may call functions.
-      const load = () => copyIn(session, target, ahead.rowsOf(table), encoding);
+      const dropped = plan.dropped.get(table);
+      const load = () =>
+        dropped !== undefined && columns.some((column) => dropped.has(column))
+          ? copySomeColumns(
+              session,
+              { ...target, dropped, temporary: `snapshotd_rows_${index}` },
+              ahead.rowsOf(table),
+              encoding,
+            )
+          : copyIn(session, target, ahead.rowsOf(table), encoding);
       const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
         // A damaged row of a long entry may reach PostgreSQL before the entry's checksums fail: report the damage.
         const entry = ahead.current;

@@ -4,6 +4,7 @@ import {
   attempt,
   createScratchTables,
   displayTable,
+  giveDefaults,
   hasRows,
   isCheckViolation,
   isForeignKeyViolation,
@@ -40,6 +41,8 @@ export async function replaceRows(
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
   await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
+  const extra = plan.columnMaps.flatMap((map) => map.extra.map((name) => ({ ...map, name })));
+  await giveDefaults(session, plan.scratchTables, extra);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
     progress.say(`Suspending ${what}`);
     await session.query(suspend);

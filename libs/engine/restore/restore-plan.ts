@@ -1,5 +1,5 @@
 import type { ManifestTable, OpenArchive } from '#archive';
-import { Failure } from '#common';
+import type { Scope } from '#config';
 import {
   checkMayCreate,
   checkOwnership,
@@ -9,6 +9,7 @@ import {
   type LateIndex,
   listChildrenNotChosen,
   listCodeUses,
+  listInsertRules,
   listMaterializedViews,
   listSuspensions,
   listOwnedSequences,
@@ -29,13 +30,21 @@ import {
   type Without,
   usesThatRead,
 } from '#postgres';
+import {
+  chooseDroppedColumns,
+  type ColumnMap,
+  type ColumnOptions,
+  type DroppedColumns,
+  withoutDropped,
+} from './column-map.js';
 import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js';
+import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
-export interface RestorePlanOptions extends RestoreTarget {
-  /** The repository's schemas. Archives of other schemas are refused. */
-  schemas: string[];
+export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
+  /** The part of the database that is the repository. Archives of other schemas are refused. */
+  scope: Scope;
   /** Accept tables that the archive does not hold, and leave them as they are. */
   allowExtraTables: boolean;
   /** Accept rows that violate checks and keys, and reinstate these as NOT VALID. */
@@ -54,6 +63,10 @@ export interface RestorePlan {
   archived: ManifestTable[];
   /** Maps them to their targets. */
   mapping: TableMapping;
+  /** The columns that differ. */
+  columnMaps: ColumnMap[];
+  /** Columns of the archive whose values are not loaded. */
+  dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
   /** The existing tables that the rows go to. */
@@ -101,20 +114,30 @@ export async function planRestore(
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const mapping = tableMapping(options, archived);
+  const dropped = chooseDroppedColumns(archived, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
   const archivedSchemas =
-    all && !elsewhere ? manifest.schemas : [...new Set(archived.map(({ schema }) => schema))];
-  checkSchemas(archivedSchemas, options.schemas);
-
-  const matching = await matchingTables(session, manifest, {
-    schemas: archivedSchemas,
-    tables: archived,
-    sequences: all && !elsewhere ? manifest.sequences : [],
+    all && !elsewhere ? schemasOf(manifest) : [...new Set(archived.map(({ schema }) => schema))];
+  const { scope } = options;
+  const live = await findTargets(session, manifest, {
+    scope,
+    archivedSchemas,
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
-    allowExtraTables: options.allowExtraTables || elsewhere || !all,
+    elsewhere: elsewhere && !create,
+  });
+  const { matching, columnMaps } = await matchingTables(session, manifest, {
+    schemas: archivedSchemas,
+    live,
+    expected:
+      options.allowExtraTables || elsewhere || !all ? undefined : await findExpectedTables(session, manifest),
+    tables: archived,
+    sequences: all && !elsewhere ? withoutDropped(manifest.sequences, dropped) : [],
+    mapping: create ? (relation) => relation : mapping,
+    allowExtraColumns: options.allowExtraColumns === true,
+    dropped,
   });
   const tables = create ? [] : matching;
   const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
@@ -126,12 +149,13 @@ export async function planRestore(
   // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
-  const suspensions = (await listSuspensions(session, matching, suspended)).filter(
-    ({ table }) => !create || !table,
-  );
+  const rewritten = columnMaps.filter((map) => map.dropped.length > 0);
+  const suspensions = [
+    ...(await listInsertRules(session, rewritten)),
+    ...(await listSuspensions(session, matching, suspended)),
+  ].filter(({ table }) => !create || !table);
   const order = await loadOrder(session, matching, uses);
-  const heirs = [...options.schemas, ...matching.map(({ schema }) => schema)];
-  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, heirs);
+  const notChosen = all ? [] : await listChildrenNotChosen(session, matching, live);
   const populated = all ? (manifest.populatedViews ?? []) : [];
   const views = elsewhere
     ? []
@@ -143,12 +167,7 @@ export async function planRestore(
   const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
   // In other schemas, or for some tables only, take only the sequences that belong to the tables.
   const existing =
-    all && !elsewhere
-      ? await listSequences(
-          session,
-          archivedSchemas.map((schema) => mapping({ schema, name: '' }).schema),
-        )
-      : await listOwnedSequences(session, tables);
+    all && !elsewhere ? await listSequences(session, live) : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
     .map((sequence) => ({ ...sequence, ...mapping(sequence) }))
     .filter(({ schema, name }) => existing.some((one) => one.schema === schema && one.name === name));
@@ -173,6 +192,7 @@ export async function planRestore(
     ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
     ...(options.rollsBack === true ? ['ALTER TABLE'] : []),
     ...order.columns.map(() => 'ALTER TABLE'),
+    ...rewritten.map(() => 'CREATE TABLE AS'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
     ...views.map(() => 'REFRESH MATERIALIZED VIEW'),
   ];
@@ -180,6 +200,8 @@ export async function planRestore(
   return {
     archived,
     mapping,
+    columnMaps,
+    dropped,
     scratchTables,
     tables,
     sequences,
@@ -215,16 +237,4 @@ export function touchedTables({ tables, scratchTables }: RestorePlan): { oid: nu
 /** Bytes of CSV. */
 function lengthOf(table: ManifestTable | undefined): number {
   return (table?.entries ?? []).reduce((sum, { length }) => sum + length, 0);
-}
-
-/** Refuses an archive with schemas that do not belong to the repository. */
-function checkSchemas(archived: string[], schemas: string[]): void {
-  const foreign = archived.filter((schema) => !schemas.includes(schema));
-  if (foreign.length > 0)
-    throw new Failure(
-      'ARCHIVE_DOES_NOT_FIT',
-      'permanent',
-      `The archive holds the schemas ${foreign.join(', ')}, which are not in REPOSITORY_SCHEMAS (${schemas.join(', ')}).`,
-      { hint: 'Nothing was changed. Choose an archive of this repository.' },
-    );
 }

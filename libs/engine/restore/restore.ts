@@ -14,6 +14,7 @@ import {
 import type { BackupRequest } from '../backup/backup-request.js';
 import { writeArchive } from '../backup/backup.js';
 import { RowProgress } from '../shared/row-progress.js';
+import { type ColumnOptions, describeColumns } from './column-map.js';
 import type { RestoreTarget } from './table-mapping.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { takeOverArchives } from '../backup/earlier-archives.js';
@@ -30,7 +31,7 @@ import {
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
 
 /** A restore. The fields of a backup are for the safety backup. */
-export interface RestoreRequest extends BackupRequest, RestoreTarget, Provenance {
+export interface RestoreRequest extends BackupRequest, RestoreTarget, ColumnOptions, Provenance {
   /** The archive's key. */
   key: string;
   /** Accept tables that the archive does not hold, and leave them as they are. */
@@ -53,6 +54,8 @@ export interface RestoreResult {
   omissions?: string[];
   /** Contents of the database that the restore has left as they were, in sentences. */
   warnings?: string[];
+  /** The columns that got defaults or were dropped, a sentence for each table. */
+  columns?: string[];
   /** Contents that the archive does not hold; missing if an earlier attempt had committed. */
   archiveOmits?: Manifest['leftOut'];
 }
@@ -94,7 +97,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
       { repository, applicationName, progress, signal, lock },
       async (session, ended, observer) => {
         await expectSameDatabase(session, manifest, request);
-        const options = { ...request, schemas: repository.schemas };
+        const options = { ...request, scope: repository.scope };
         const plan = await planRestore(session, archive, options);
         entities = plan.archived.reduce((total, { rows }) => total + rows, 0);
         progress.expect(entities);
@@ -131,7 +134,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           signal: ended,
         });
         omissions.push(...failed.map((table) => `statistics of ${table}`));
-        return { entities, bytes, omissions, archiveOmits, warnings };
+        const columns = describeColumns(locked.columnMaps);
+        return { entities, bytes, omissions, archiveOmits, columns, warnings };
       },
     );
   } catch (error) {

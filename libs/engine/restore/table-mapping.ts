@@ -50,7 +50,8 @@ export function chooseTables(manifest: Manifest, { tables: names }: RestoreTarge
   return manifest.tables.filter((table) => chosen.has(table));
 }
 
-function spellings({ schema, name }: Relation): string[] {
+/** The ways to write a table's name in a request. */
+export function spellings({ schema, name }: Relation): string[] {
   const [quotedSchema, quotedName] = [quoteIdentifier(schema), quoteIdentifier(name)];
   return [
     displayTable({ schema, name }),
@@ -60,7 +61,8 @@ function spellings({ schema, name }: Relation): string[] {
   ];
 }
 
-function refused(reason: string): Failure {
+/** The failure of a request that names a table, a column or a schema wrongly. */
+export function refused(reason: string): Failure {
   return new Failure('DESTINATION_REFUSED', 'permanent', `This cannot be restored: ${reason}.`, {
     hint: 'Nothing was changed.',
   });

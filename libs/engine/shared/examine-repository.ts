@@ -1,6 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { type DatabaseIdentity, type ReportProgress, type WorkerRemark } from '#contracts';
-import { databaseIdentity, type RoleRights, roleRights } from '#postgres';
+import { databaseIdentity, findMembers, type RoleRights, roleRights } from '#postgres';
 import { RowProgress } from './row-progress.js';
 import { openSession, type Repository } from './repository-session.js';
 
@@ -32,7 +32,7 @@ export async function examineRepository({
   try {
     return {
       identity: await databaseIdentity(session),
-      rights: await roleRights(session, repository.schemas),
+      rights: await roleRights(session, await findMembers(session, repository.scope)),
     };
   } catch (error) {
     throw signal.aborted ? signal.reason : error;

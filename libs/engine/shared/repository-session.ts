@@ -1,6 +1,6 @@
 import { addAbortListener } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Secret } from '#config';
+import type { Scope, Secret } from '#config';
 import { displayDatabase, Failure, isSameDatabase, retry, runTaskGroup } from '#common';
 import type { DatabaseIdentity } from '#contracts';
 import {
@@ -16,7 +16,8 @@ import type { RowProgress } from './row-progress.js';
 /** The database that is backed up and restored. */
 export interface Repository {
   url: Secret;
-  schemas: string[];
+  /** The part of it. */
+  scope: Scope;
   /** How long to retry while the server is unreachable or starting: milliseconds. */
   retryForMs: number;
   /** The database that the URL must lead to; missing for any. */

@@ -22,6 +22,8 @@ import {
   type RestorePlanOptions,
   touchedTables,
 } from '../restore/restore-plan.js';
+import { schemasOf } from '../restore/live-relations.js';
+import { type ColumnOptions, describeColumns } from '../restore/column-map.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
@@ -31,7 +33,7 @@ import { withRepositorySession } from '../shared/repository-session.js';
 import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
 
-export interface VerifyRequest extends JobRequest, Provenance {
+export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   /** The archive's key. */
   key: string;
   /** Keys that sign the record. */
@@ -96,13 +98,20 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
   return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
-    const { allowExtraTables, fireEventTriggers } = request;
-    const options = { schemas: repository.schemas, allowExtraTables, fireEventTriggers };
+    const { allowExtraTables, allowExtraColumns, dropColumns, fireEventTriggers } = request;
+    const options = {
+      scope: repository.scope,
+      allowExtraTables,
+      allowExtraColumns,
+      dropColumns,
+      fireEventTriggers,
+    };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
       const plan = await planRestore(session, archive, options);
-      const { archived, tables } = plan;
+      const { archived, tables, columnMaps } = plan;
+      warnings.push(...describeColumns(columnMaps));
       warnings.push(...(await expectRoomForLocks(session, tables, furtherLocks(plan))));
       if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
@@ -148,7 +157,7 @@ async function drill(
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
   const intoSchemas = Object.fromEntries(
-    archive.manifest.schemas.map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    schemasOf(archive.manifest).map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {

@@ -1,8 +1,10 @@
 import { FunctionBodies } from './code-uses.js';
 import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
+import type { Members } from './members.js';
 import { afterNeeds, reached } from './ordering.js';
 import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
+import { BY_NAME } from './tables.js';
 import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 export interface MaterializedView extends Relation {
@@ -39,22 +41,13 @@ interface View extends MaterializedView {
 /** A pattern of PostgreSQL's functions that run a query given as text, or read a table given by name. */
 const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
 
-/** Lists the populated materialized views of these schemas, and those of other schemas that read their tables. */
-export function listPopulatedViews(session: Session, schemas: string[]): Promise<Relation[]> {
+/** Lists the populated materialized views among the members. */
+export function listPopulatedViews(session: Session, { relations }: Members): Promise<Relation[]> {
   return session.query<Relation>(
-    `WITH RECURSIVE shown (oid) AS (
-       SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1)
-       UNION
-       SELECT r.ev_class
-         FROM shown
-         JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = shown.oid AND d.classid = 'pg_rewrite'::regclass
-         JOIN pg_rewrite r ON r.oid = d.objid AND r.ev_type = '1'
-     )
-     SELECT n.nspname AS schema, c.relname AS name
-       FROM shown JOIN pg_class c ON c.oid = shown.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind = 'm' AND c.relispopulated
-      ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
-    [schemas],
+    `SELECT n.nspname AS schema, c.relname AS name
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'm' AND c.relispopulated ${BY_NAME}`,
+    [relations],
   );
 }
 

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { Failure } from '#common';
+import type { Members } from './members.js';
 import type { Session } from '../connection/session.js';
 
 /** Names that a message lists. */
@@ -10,23 +11,24 @@ const NAMED = 10;
  * database of the encoding SQL_ASCII can have them.
  * @throws Failure NAMES_NOT_UTF8 naming them
  */
-export async function checkNamesInUtf8(session: Session, schemas: string[]): Promise<void> {
+export async function checkNamesInUtf8(session: Session, { schemas, relations }: Members): Promise<void> {
   const [server] = await session.query<{ encoding: string }>(
     `SELECT current_setting('server_encoding') AS encoding`,
   );
   if (server?.encoding !== 'SQL_ASCII') return;
   const names = await session.query<{ what: string; name: string }>(
-    `WITH relations AS (SELECT c.* FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ($1))
+    `WITH relations AS (SELECT * FROM pg_class
+                         WHERE oid = ANY ($1::oid[]) OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = ANY ($1::oid[])))
      SELECT DISTINCT what, encode(convert_to(name::text, 'SQL_ASCII'), 'hex') AS name
        FROM (SELECT CASE relkind WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence' ELSE 'table' END AS what, relname AS name FROM relations
              UNION ALL SELECT 'column', a.attname FROM pg_attribute a JOIN relations r ON r.oid = a.attrelid
              UNION ALL SELECT 'constraint', k.conname FROM pg_constraint k JOIN relations r ON r.oid = k.conrelid
              UNION ALL SELECT 'trigger', t.tgname FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid
              UNION ALL SELECT 'type', t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-                        WHERE n.nspname = ANY ($1) AND t.typrelid = 0 AND t.typelem = 0) AS named
+                        WHERE n.nspname = ANY ($2) AND t.typrelid = 0 AND t.typelem = 0) AS named
       WHERE name::text ~ '[^ -~]'
       ORDER BY what, name`,
-    [schemas],
+    [relations, schemas],
   );
   const wrong = names
     .map(({ what, name }) => ({ what, bytes: Buffer.from(name, 'hex') }))

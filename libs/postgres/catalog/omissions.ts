@@ -1,8 +1,9 @@
 import type { OmissionKind } from '#common';
-import { listBelongings } from './belongings.js';
+import { listOtherSchemas, listReferenced, tableNames } from './belongings.js';
 import { displayTable, type Relation } from '../connection/identifiers.js';
+import { type Members, OF_EXTENSION } from './members.js';
 import type { Omission } from './omission.js';
-import { BY_NAME, OF_EXTENSION } from './tables.js';
+import { BY_NAME } from './tables.js';
 import type { Session } from '../connection/session.js';
 
 /** The omitted part of a relation, whose definition is in the archive. */
@@ -12,9 +13,10 @@ const WHAT: Partial<Record<OmissionKind, string>> = {
   sequenceState: 'the state of the sequence ',
 };
 
-/** Lists the objects that a backup of these schemas omits. */
-export async function listOmissions(session: Session, schemas: string[]): Promise<Omission[]> {
-  const relations = await session.query<Relation & { kind: OmissionKind; why: string }>(
+/** Lists the objects that a backup of these members omits. Exclusions are none. */
+export async function listOmissions(session: Session, members: Members): Promise<Omission[]> {
+  const { relations, schemas } = members;
+  const found = await session.query<Relation & { kind: OmissionKind; why: string; of: Relation[] | null }>(
     `SELECT n.nspname AS schema, c.relname AS name,
             CASE WHEN c.relkind = 'f' THEN 'foreignTableRows'
                  WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
@@ -23,27 +25,37 @@ export async function listOmissions(session: Session, schemas: string[]): Promis
             CASE WHEN c.relkind = 'f' THEN 'a foreign table: its rows are on another server'
                  WHEN c.relpersistence = 'u' AND pg_is_in_recovery()
                  THEN 'unlogged: a standby does not hold its contents; back up from the primary to keep them'
-                 ELSE 'belongs to an extension, which makes it again' END AS why
+                 ELSE 'belongs to an extension, which makes it again' END AS why,
+            CASE WHEN c.relkind = 'f' THEN
+              (WITH RECURSIVE up (oid) AS (
+                 SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid
+                 UNION
+                 SELECT i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid)
+               SELECT ${tableNames('up.oid')} FROM up) END AS of
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1)
-        AND (c.relkind = 'f'
-             OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery()
-             OR c.relkind IN ('r', 'p') AND ${OF_EXTENSION})
+      WHERE (c.oid = ANY ($1::oid[])
+             AND (c.relkind = 'f' OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery())
+             OR n.nspname = ANY ($2) AND c.relkind IN ('r', 'p') AND ${OF_EXTENSION})
         AND NOT EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
       ${BY_NAME}`,
-    [schemas],
+    [relations, schemas],
   );
   const [others] = await session.query<{ temporary: string }>(
     `SELECT count(*) AS temporary FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't'`,
   );
   const { temporary = '0' } = others ?? {};
-  const omissions: Omission[] = relations.map(({ kind, why, ...relation }) => ({
+  const omissions: Omission[] = found.map(({ kind, why, of, ...relation }) => ({
     kind,
     count: 1,
     what: `${WHAT[kind] ?? ''}${displayTable(relation)}`,
     why,
+    ...(of !== null && { of }),
   }));
-  omissions.push(...(await listConfiguration(session, schemas)), ...(await listBelongings(session, schemas)));
+  omissions.push(
+    ...(await listConfiguration(session, schemas)),
+    ...(await listOtherSchemas(session, members)),
+    ...(await listReferenced(session, members)),
+  );
   if (temporary !== '0')
     omissions.push({
       kind: 'temporaryTable',

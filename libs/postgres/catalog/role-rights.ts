@@ -1,3 +1,4 @@
+import type { Members } from './members.js';
 import type { Session } from '../connection/session.js';
 import { inRepository } from './tables.js';
 
@@ -17,7 +18,7 @@ export interface RoleRights {
 const SERVER_ROLES = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
 
 /** Returns the rights of the role that a session logged in as. */
-export async function roleRights(session: Session, schemas: string[]): Promise<RoleRights> {
+export async function roleRights(session: Session, { relations }: Members): Promise<RoleRights> {
   const [rights] = await session.query<Omit<RoleRights, 'tables' | 'notOwned'>>(
     `SELECT me.rolname::text AS role, me.rolsuper AS superuser,
             ARRAY(SELECT attribute FROM pg_catalog.unnest(ARRAY[
@@ -36,7 +37,7 @@ export async function roleRights(session: Session, schemas: string[]): Promise<R
     `SELECT pg_catalog.count(*)::int AS tables,
             (pg_catalog.count(*) FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')))::int AS "notOwned"
        FROM ${inRepository('r')}`,
-    [schemas],
+    [relations],
   );
   const { role = '', superuser = false, more = [] } = rights ?? {};
   const { tables = 0, notOwned = 0 } = counts ?? {};

@@ -1,6 +1,7 @@
 import { Failure } from '#common';
 import { sqlState } from '../connection/errors.js';
-import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
+import { displayTable, quoteTable, type Relation } from '../connection/identifiers.js';
+import type { Members } from './members.js';
 import type { Omission } from './omission.js';
 import type { Observer } from '../connection/observer.js';
 import { SCHEMA_OWNER, trustedRoles } from '../trust/plannable-tables.js';
@@ -12,6 +13,14 @@ export interface SequenceState extends Relation {
   /** As text: a bigint does not fit a JavaScript number. */
   lastValue: string;
   isCalled: boolean;
+  /** The column that it belongs to, if any. */
+  ownedBy?: OwningColumn;
+}
+
+export interface OwningColumn {
+  schema: string;
+  table: string;
+  column: string;
 }
 
 /** Sequences that one statement reads. */
@@ -19,9 +28,10 @@ const BATCH = 200;
 
 type State = Pick<SequenceState, 'lastValue' | 'isCalled'>;
 
-interface ReadableSequence extends Relation {
+interface ListedSequence extends Relation {
   oid: number;
   start: string;
+  ownedBy: OwningColumn | null;
   /** Whether a query may name it. */
   trusted: boolean;
 }
@@ -33,22 +43,22 @@ interface ReadableSequence extends Relation {
  * gain nothing, a query returns it; otherwise the sequence counts as new, and is an omission.
  * @param session its snapshot decides which sequences exist
  * @param observer has no transaction, so that it keeps no lock that ALTER SEQUENCE would wait for
- * @throws Failure REPOSITORY_CHANGING if a sequence is dropped meanwhile; DATABASE_PERMISSION_DENIED
+ * @throws Failure REPOSITORY_CHANGING if a sequence is dropped meanwhile
  */
 export async function readSequences(
   session: Session,
   observer: Observer,
-  schemas: string[],
+  members: Members,
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
-  const listed = await listReadableSequences(session, schemas);
+  const listed = await listWithStart(session, members);
   const states = await observer
     .ask((observing) => readStates(observing, listed))
     .catch((error: unknown) => {
       throw IS_GONE.includes(sqlState(error) ?? '') ? sequenceDropped(error) : error;
     });
-  const sequences = listed.map(({ oid, schema, name, start }) => {
+  const sequences = listed.map(({ oid, schema, name, start, ownedBy }) => {
     const { lastValue, isCalled } = states.get(oid) ?? { lastValue: start, isCalled: false };
-    return { schema, name, lastValue, isCalled };
+    return { schema, name, lastValue, isCalled, ...(ownedBy !== null && { ownedBy }) };
   });
   const unknown = listed.filter(({ oid }) => !states.has(oid));
   const omissions = unknown.map((sequence) => ({
@@ -60,32 +70,25 @@ export async function readSequences(
   return { sequences, omissions };
 }
 
-async function listReadableSequences(session: Session, schemas: string[]): Promise<ReadableSequence[]> {
-  const rows = await session.query<ReadableSequence & { readable: boolean; role: string }>(
+function listWithStart(session: Session, { relations }: Members): Promise<ListedSequence[]> {
+  return session.query<ListedSequence>(
     `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
-     SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start, current_user AS role,
-            has_sequence_privilege(oid, 'SELECT') IS NOT FALSE AS readable,
+     SELECT schema, name, oid::int8::float8 AS oid, s.seqstart AS start,
+            (SELECT json_build_object('schema', tn.nspname, 'table', t.relname, 'column', a.attname)
+               FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+               JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+              WHERE d.classid = 'pg_class'::regclass AND d.objid = asked.oid AND d.refclassid = 'pg_class'::regclass
+                AND d.deptype IN ('a', 'i')) AS "ownedBy",
             relowner IN (SELECT oid FROM trusted) AND schema_owner IN (SELECT oid FROM trusted) AS trusted
        FROM asked JOIN pg_sequence s ON s.seqrelid = asked.oid
       ORDER BY schema COLLATE "C", name COLLATE "C"`,
-    [schemas],
+    [relations],
   );
-  const closed = rows.filter(({ readable }) => !readable);
-  if (closed.length > 0) {
-    const { role = '' } = closed[0] ?? {};
-    throw new Failure(
-      'DATABASE_PERMISSION_DENIED',
-      'permanent',
-      `The role ${role} may not read ${closed.map(displayTable).join(', ')}: permission denied.`,
-      { hint: `Run: GRANT SELECT ON ${closed.map(quoteTable).join(', ')} TO ${quoteIdentifier(role)};` },
-    );
-  }
-  return rows;
 }
 
 /** @returns states by OID, without unknown ones */
-async function readStates(session: Session, sequences: ReadableSequence[]): Promise<Map<number, State>> {
+async function readStates(session: Session, sequences: ListedSequence[]): Promise<Map<number, State>> {
   const [server] = await session.query<{ readsAll: boolean }>(
     `SELECT to_regproc('pg_catalog.pg_get_sequence_data') IS NOT NULL AS "readsAll"`,
   );
@@ -128,11 +131,14 @@ function sequenceDropped(cause?: unknown): Failure {
   );
 }
 
-/** Lists the repository's sequences, sorted by name. */
-export function listSequences(session: Session, schemas: string[]): Promise<Relation[]> {
+/** Lists the sequences among the members, sorted by name. */
+export function listSequences(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<Relation[]> {
   return session.query<Relation>(
     `SELECT n.nspname AS schema, c.relname AS name FROM ${inRepository('S')} ${BY_NAME}`,
-    [schemas],
+    [relations],
   );
 }
 

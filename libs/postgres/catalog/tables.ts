@@ -1,6 +1,5 @@
-import { Failure } from '#common';
-import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
-import { checkNamesInUtf8 } from './names-in-utf8.js';
+import type { Relation } from '../connection/identifiers.js';
+import type { Members } from './members.js';
 import type { Session } from '../connection/session.js';
 
 export interface Column {
@@ -48,47 +47,34 @@ export const ROWS_PER_BLOCK = `
 /** SQL: the OIDs of the tables $1 and of the partitioned tables above them, which hold no rows but keys and triggers. */
 export const TABLES_AND_ROOTS = `(SELECT unnest($1::oid[]) UNION SELECT a.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_ancestors(t.oid) AS a)`;
 
-/** SQL: true if the relation `c` of pg_class belongs to an extension. */
-export const OF_EXTENSION = `EXISTS (SELECT FROM pg_depend d
-                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 /**
- * SQL: the relations `c` of the schemas $1 that a backup holds. Omits temporary ones and those of extensions, and on a
- * standby unlogged ones, whose rows it never gets.
+ * SQL: those of the relations $1 whose contents a backup holds, as `c`. Omits unlogged ones on a standby, which never
+ * gets their rows.
  * https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-CAVEATS
  * @param kind pg_class.relkind: tables or sequences
  */
 export const inRepository = (kind: 'r' | 'S') => `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = ANY ($1) AND c.relkind = '${kind}' AND NOT ${OF_EXTENSION}
+      WHERE c.oid = ANY ($1::oid[]) AND c.relkind = '${kind}'
         AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())`;
 export const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
-/**
- * Lists the repository's tables by name only, after checking that the role can read all of their rows.
- * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED, ROW_SECURITY, naming all tables concerned
- */
-export async function listReadableTables(session: Session, schemas: string[]): Promise<NamedTable[]> {
-  await checkSchemas(session, schemas);
-  await checkNamesInUtf8(session, schemas);
-  const rows = await session.query<NamedTable & { readable: boolean; hidden: boolean }>(
-    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
-            has_table_privilege(c.oid, 'SELECT') IS NOT FALSE AS readable, row_security_active(c.oid) AS hidden
+/** Lists the tables among the members by name only, sorted by name. */
+export function nameTables(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<NamedTable[]> {
+  return session.query<NamedTable>(
+    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name
        FROM ${inRepository('r')} ${BY_NAME}`,
-    [schemas],
+    [relations],
   );
-  const unreadable = rows.filter((row) => !row.readable);
-  if (unreadable.length > 0) throw await missingPrivilege(session, unreadable);
-  const hidden = rows.filter((row) => row.hidden);
-  if (hidden.length > 0) throw await hiddenRows(session, hidden);
-  return rows.map(({ oid, schema, name }) => ({ oid, schema, name }));
 }
 
-/**
- * Lists the repository's tables, sorted by name.
- * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED
- */
-export async function listTables(session: Session, schemas: string[]): Promise<Table[]> {
-  await checkSchemas(session, schemas);
-  await checkNamesInUtf8(session, schemas);
+/** Lists the tables among the members, sorted by name. */
+export async function listTables(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<Table[]> {
   const rows = await session.query<Omit<Table, keyof TableSize> & MeasuredSize>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
             c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap') AS "isHeap",
@@ -108,7 +94,7 @@ export async function listTables(session: Session, schemas: string[]): Promise<T
                         FROM pg_attribute a
                        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
        FROM ${inRepository('r')} ${BY_NAME}`,
-    [schemas],
+    [relations],
   );
   return rows.map(({ isHeap, heapBytes, toastBytes, blockBytes, rowsPerBlock, ...table }) => {
     const blocks = heapBytes / blockBytes;
@@ -123,57 +109,4 @@ interface MeasuredSize {
   toastBytes: number;
   blockBytes: number;
   rowsPerBlock: number;
-}
-
-async function checkSchemas(session: Session, schemas: string[]): Promise<void> {
-  const rows = await session.query<{ name: string; usable: boolean }>(
-    `SELECT nspname AS name, has_schema_privilege(oid, 'USAGE') AS usable FROM pg_namespace WHERE nspname = ANY ($1)`,
-    [schemas],
-  );
-  const missing = schemas.filter((schema) => !rows.some(({ name }) => name === schema));
-  if (missing.length > 0)
-    throw new Failure(
-      'SCHEMA_MISSING',
-      'permanent',
-      `The database ${session.server} has no schema ${missing.join(', ')}.`,
-      { hint: 'Check REPOSITORY_SCHEMAS and the database in REPOSITORY_URL.' },
-    );
-  const closed = rows.filter(({ usable }) => !usable).map(({ name }) => name);
-  if (closed.length > 0) {
-    const role = await currentRole(session);
-    throw new Failure(
-      'DATABASE_PERMISSION_DENIED',
-      'permanent',
-      `The role ${role} may not use the schema ${closed.join(', ')}.`,
-      {
-        hint: `Run: GRANT USAGE ON SCHEMA ${closed.map(quoteIdentifier).join(', ')} TO ${quoteIdentifier(role)};`,
-      },
-    );
-  }
-}
-
-async function missingPrivilege(session: Session, tables: Relation[]): Promise<Failure> {
-  const role = await currentRole(session);
-  return new Failure(
-    'DATABASE_PERMISSION_DENIED',
-    'permanent',
-    `The role ${role} may not read ${tables.map(displayTable).join(', ')}: permission denied.`,
-    { hint: `Run: GRANT SELECT ON ${tables.map(quoteTable).join(', ')} TO ${quoteIdentifier(role)};` },
-  );
-}
-
-/** A policy hides rows without an error, so that an archive without them would look complete. */
-async function hiddenRows(session: Session, tables: Relation[]): Promise<Failure> {
-  const role = await currentRole(session);
-  return new Failure(
-    'ROW_SECURITY',
-    'permanent',
-    `Row security may hide rows of ${tables.map(displayTable).join(', ')} from the role ${role}.`,
-    { hint: `Have a superuser run: ALTER ROLE ${quoteIdentifier(role)} BYPASSRLS;` },
-  );
-}
-
-async function currentRole(session: Session): Promise<string> {
-  const rows = await session.query<{ role: string }>('SELECT current_user AS role');
-  return rows[0]?.role ?? '';
 }

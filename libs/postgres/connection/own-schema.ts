@@ -1,6 +1,9 @@
 import type pg from 'pg';
 import { Failure } from '#common';
-import { quoteIdentifier } from './identifiers.js';
+import { commentOn, quoteIdentifier } from './identifiers.js';
+
+/** The comment by which a schema with snapshotd's own state is known, whatever its name. */
+export const OWN_SCHEMA_COMMENT = 'The state of snapshotd itself';
 
 /**
  * Creates a schema for the product's own state, unless it exists. Any role that may create schemas could create it
@@ -25,7 +28,7 @@ export async function makeOwnSchema(
         AND (me.rolsuper OR NOT pg_has_role(me.oid, owner.oid, 'USAGE'))`,
     [schema],
   );
-  if (stranger === undefined) return;
+  if (stranger === undefined) return giveComment(query, schema);
   throw new Failure(
     'DATABASE_PERMISSION_DENIED',
     'permanent',
@@ -34,6 +37,21 @@ export async function makeOwnSchema(
       hint: `If snapshotd created its objects, run: ALTER SCHEMA ${name} OWNER TO ${quoteIdentifier(String(stranger['me']))}; Otherwise drop the schema.`,
     },
   );
+}
+
+/** Marks the schema, so that no backup takes it for a part of its repository. Only its owner can. */
+async function giveComment(
+  query: (sql: string, values: string[]) => Promise<pg.QueryResultRow[]>,
+  schema: string,
+): Promise<void> {
+  const [unmarked] = await query(
+    `SELECT FROM pg_namespace
+      WHERE nspname = $1 AND obj_description(oid, 'pg_namespace') IS DISTINCT FROM $2 AND pg_has_role(nspowner, 'USAGE')`,
+    [schema, OWN_SCHEMA_COMMENT],
+  );
+  if (unmarked === undefined) return;
+  for (const statement of commentOn(`SCHEMA ${quoteIdentifier(schema)}`, OWN_SCHEMA_COMMENT))
+    await query(statement, []);
 }
 
 const UNIQUE_VIOLATION = '23505';

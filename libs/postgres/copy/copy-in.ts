@@ -17,6 +17,8 @@ export interface CopyTarget extends Relation {
    * Only for tables that this transaction has created or truncated.
    */
   freeze: boolean;
+  /** The table that messages name, if it is another. */
+  for?: Relation;
 }
 
 /**
@@ -43,7 +45,7 @@ export async function copyIn(
     const failure = await query.cancel();
     // The server also answers a cancelled COPY with an error; an error before that is the reason.
     if (failure === undefined) throw error;
-    throw postgresFailure(failure, session.server, `loading ${displayTable(target)}`);
+    throw postgresFailure(failure, session.server, `loading ${displayTable(target.for ?? target)}`);
   }
 }
 

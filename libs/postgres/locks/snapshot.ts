@@ -1,11 +1,16 @@
 import { Failure } from '#common';
+import type { Scope } from '#config';
 import { sqlState } from '../connection/errors.js';
 import { quoteLiteral, quoteTable } from '../connection/identifiers.js';
-import { listReadableTables, listTables, type NamedTable, type Table } from '../catalog/tables.js';
+import { findMembers, type Members } from '../catalog/members.js';
+import { expectReadable } from '../catalog/readable.js';
+import { listTables, nameTables, type NamedTable, type Table } from '../catalog/tables.js';
 import type { Session } from '../connection/session.js';
 
 /** One instant of the repository, held by an open transaction: all queries of the session see this instant. */
 export interface Snapshot {
+  /** The repository's relations. */
+  members: Members;
   /** The tables, locked against being dropped, truncated or altered. */
   tables: Table[];
   /** The name by which other sessions join it (SET TRANSACTION SNAPSHOT). */
@@ -32,37 +37,43 @@ export type SnapshotStep = 'listed' | 'locked' | 'exported';
  * The order matters. BEGIN and LOCK TABLE take no snapshot; the first query after them does. If the snapshot came first,
  * a TRUNCATE that commits before the lock would show an empty table, because it is not MVCC-safe
  * (https://www.postgresql.org/docs/current/mvcc-caveats.html). The list of tables, which is read before the transaction,
- * is read again inside it. If the two differ, this starts over.
+ * is read again inside it. If the two differ, or a schema of the scope is gone, this starts over.
  * @param pause called at each step, by tests only
- * @throws Failure REPOSITORY_CHANGING if the tables change faster than they can be locked
+ * @throws Failure REPOSITORY_CHANGING if the tables change faster than they can be locked; those of {@link expectReadable}
  */
 export async function takeSnapshot(
   session: Session,
-  schemas: string[],
+  scope: Scope,
   pause: (step: SnapshotStep) => Promise<void> = async () => {},
 ): Promise<Snapshot> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
-    const listed = await listReadableTables(session, schemas);
+    const before = await findMembers(session, scope);
+    await expectReadable(session, before);
+    const listed = await nameTables(session, before);
     await pause('listed');
     await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
     if (await lockTables(session, listed)) {
       await pause('locked');
-      const [instant] = await session.query<Omit<Snapshot, 'tables'>>(
+      const [instant] = await session.query<Omit<Snapshot, 'members' | 'tables'>>(
         `SELECT pg_export_snapshot() AS "exportedName", statement_timestamp() AS "takenAt",
                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS "walPosition",
                 current_setting('server_version') AS "serverVersion",
                 current_setting('server_encoding') AS "serverEncoding", current_database() AS database`,
       );
       await pause('exported');
-      const tables = await listTables(session, schemas);
-      if (instant !== undefined && sameTables(listed, tables)) return { ...instant, tables };
+      const members = await findMembers(session, scope);
+      const tables = await listTables(session, members);
+      if (instant !== undefined && members.missing.length === 0 && sameTables(listed, tables)) {
+        await expectReadable(session, members);
+        return { ...instant, members, tables };
+      }
     }
     await session.query('ROLLBACK');
   }
   throw new Failure(
     'REPOSITORY_CHANGING',
     'transient',
-    `Cannot lock the tables of ${schemas.join(', ')}: others created or dropped tables during each of ${MAX_TRIES} attempts.`,
+    `Cannot lock the tables of ${session.server}: others created or dropped tables during each of ${MAX_TRIES} attempts.`,
     { hint: 'Start the backup again when the migration has finished.' },
   );
 }
