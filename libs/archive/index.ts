@@ -1,4 +1,5 @@
 export {
+  Checksums,
   DATABASE_NAME,
   dataEntryName,
   DEFINITIONS_NAME,
@@ -12,6 +13,8 @@ export {
   invalid,
   largeObjectFiles,
   type Manifest,
+  type ManifestConfiguration,
+  type ManifestConfigurationTable,
   type ManifestEntry,
   type ManifestFacts,
   type ManifestFile,

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DownloadedArchive } from '../support/archive.js';
+import { addExtension } from '../support/database-case.js';
 import { runBackup } from '../support/heart.js';
 import { newDatabase, servers, sql, storeOfTests } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
@@ -51,12 +52,14 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
 
   test('a lost database is rebuilt with its rows', async () => {
     const url = await newDatabase(server);
+    await addExtension(server);
     await sql(
       url,
       `CREATE SCHEMA s; CREATE TABLE s.p (id serial PRIMARY KEY, "Größe, ""x""" text); CREATE TABLE s.c (p int REFERENCES s.p, e int GENERATED ALWAYS AS (p * 2) STORED);
        CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
        INSERT INTO s.p ("Größe, ""x""") SELECT E'line\\n' || i FROM generate_series(1, 50) i; INSERT INTO s.c SELECT id FROM s.p;
-       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('');
+       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE EXTENSION fidcfg SCHEMA s; INSERT INTO s.settings VALUES ('mine', 'x'); SELECT setval('s.settings_seq', 5);
+       CREATE TABLE s.refers (k text REFERENCES s.settings); INSERT INTO s.refers VALUES ('mine'); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('');
        SELECT lo_from_bytea(101, decode(repeat('00ff0a5c', 200000), 'hex')), lo_from_bytea(102, 'short'), lo_create(103);
        CREATE ROLE "by ""hand"""; ALTER LARGE OBJECT 102 OWNER TO "by ""hand"""; GRANT UPDATE ON LARGE OBJECT 102 TO PUBLIC;
        COMMENT ON LARGE OBJECT 101 IS E'größe, ''"quoted"''\\nnext'; REVOKE ALL ON LARGE OBJECT 103 FROM CURRENT_USER`,
@@ -83,6 +86,10 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     expect(new Set(commands.split('\n').filter(Boolean)).size).toBeLessThanOrEqual(10);
 
     await sql(server, `ALTER DATABASE ${name} RESET ALL`);
+    await sql(
+      url,
+      "TRUNCATE s.refers; UPDATE s.settings SET v = 'y' WHERE k = 'mine'; INSERT INTO s.settings VALUES ('more'); SELECT setval('s.settings_seq', 9)",
+    );
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
     await sql(url, "SELECT lo_unlink(101), lo_put(102, 3, 'longer than before'), lo_put(103, 0, 'x')");
     follow(block(SECTION, 'sh'), file, url);

@@ -21,9 +21,11 @@ import {
   listPopulatedViews,
   listRowConditions,
   planChunks,
+  readConfigurationSequences,
   readSequences,
   type Session,
   type Snapshot,
+  lockedTables,
   takeSnapshot,
   warnOfAmbiguousNames,
   warnOfEventTriggers,
@@ -34,7 +36,7 @@ import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
 import { LargeObjectCopy } from './copy-large-objects.js';
-import { copyTables } from './copy-tables.js';
+import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
@@ -126,6 +128,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
     const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
+    const configured = await readConfigurationSequences(session, observer);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([ended, failed.signal]);
@@ -137,7 +140,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     // Before the rows are copied, which can take hours. Definitions may still fail while they are.
     if (request.failOnOmissions === true) {
       const known = await listOmissions(session, snapshot.members);
-      refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
+      refuseOmissions(request, [...dump.omissions, ...unread, ...configured.omissions, ...known]);
     }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
@@ -168,16 +171,22 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           const others = objects.tasks(snapshot, writer, progress);
           return copyTables(sessions, snapshot, chunks, others, writer, progress, stopped);
         });
-        await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
+        const configuration = {
+          tables: await copyConfiguration(session, snapshot, writer),
+          sequences: configured.sequences,
+        };
+        await observer.ask((observing) => expectSameTables(observing, lockedTables(snapshot)));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
+        const omitted = [...leftOut, ...unread, ...configured.omissions, ...objects.omissions];
         const contents = {
           tables,
           sequences,
+          configuration,
           roles,
           ...objects.copied(),
-          leftOut: [...leftOut, ...unread, ...objects.omissions],
+          leftOut: omitted,
         };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
@@ -203,7 +212,7 @@ async function describe(
     sequences,
     leftOut,
     ...contents
-  }: Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'largeObjects' | 'leftOut'>,
+  }: Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'largeObjects' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
