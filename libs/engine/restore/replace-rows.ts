@@ -22,6 +22,7 @@ import {
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import type { RestorePlan } from './restore-plan.js';
+import { restoreLargeObjects } from './large-objects.js';
 import { loadTables } from './load-tables.js';
 import { danglingKey, violatedCheck } from './refused-rows.js';
 
@@ -50,9 +51,15 @@ export async function replaceRows(
   else await checkEmpty(session, plan.tables);
   // Before the rows: if another session's nextval holds a sequence, the restore should notice now.
   await setSequences(session, plan.sequences);
+  // Before the rows, whose checks may read large objects.
+  const inexact = await restoreLargeObjects(session, archive, plan.largeObjects, progress);
   await loadTables(session, archive, plan, progress, signal);
   const isKey = ({ validates }: Suspension) => validates !== undefined;
-  const omissions = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
+  const omissions = [
+    ...inexact,
+    ...plan.inexact,
+    ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one)))),
+  ];
   // Foreign keys need these indexes.
   omissions.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
   omissions.push(...(await reinstateAll(plan.suspensions.filter(isKey))));

@@ -1,4 +1,4 @@
-import type { Manifest, ManifestTable } from '#archive';
+import type { ManifestTable, OpenArchive } from '#archive';
 import type { Scope } from '#config';
 import {
   checkMayCreate,
@@ -37,6 +37,7 @@ import {
   type DroppedColumns,
   withoutDropped,
 } from './column-map.js';
+import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { type ConfigurationPlan, planConfiguration } from './configuration-plan.js';
 import { matchingTables } from './matching-tables.js';
@@ -53,6 +54,8 @@ export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   rollsBack?: boolean;
   /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
+  /** Remove large objects that the archive does not hold. */
+  removeExtraLargeObjects?: boolean | undefined;
 }
 
 /** The steps of a restore, as far as they are known before it changes anything. */
@@ -86,6 +89,8 @@ export interface RestorePlan {
   /** Objects that the restore cannot reinstate exactly, by name. */
   inexact: string[];
   views: ViewToRefresh[];
+  /** Missing if the restore leaves large objects alone. */
+  largeObjects: LargeObjectPlan | undefined;
   eventTriggers: EventTriggerPlan;
   /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
@@ -105,9 +110,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  */
 export async function planRestore(
   session: Session,
-  manifest: Manifest,
+  archive: OpenArchive,
   options: RestorePlanOptions,
 ): Promise<RestorePlan> {
+  const { manifest } = archive;
   await expectPrimary(session);
   const archived = chooseTables(manifest, options);
   const mapping = tableMapping(options, archived);
@@ -190,7 +196,11 @@ export async function planRestore(
       session,
       scratchTables.map(({ scratch }) => scratch),
     );
+  const removeExtra = options.removeExtraLargeObjects === true;
+  const largeObjects =
+    all && !elsewhere ? await planLargeObjectRestore(session, archive, removeExtra) : undefined;
   const statements = [
+    ...(largeObjects?.statements ?? []),
     ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
@@ -225,11 +235,17 @@ export async function planRestore(
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    largeObjects,
     eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,
   };
+}
+
+/** The locks that a restore takes besides those of tables: an estimate. */
+export function furtherLocks({ sequences, largeObjects }: RestorePlan): number {
+  return sequences.length + (largeObjects?.locks ?? 0);
 }
 
 /** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */
