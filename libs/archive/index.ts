@@ -14,5 +14,6 @@ export {
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';
+export type { IndexDetails, KeyDetails, TableDetails } from './table-details.js';
 export type { EntryWriter } from './write/entry-writer.js';
 export * from './write/writer.js';

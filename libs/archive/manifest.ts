@@ -4,6 +4,7 @@ import { Failure } from '#common';
 import { databaseSchema } from './database-schema.js';
 import { DEFINITIONS_NAME, ROLES_NAME } from './entries.js';
 import { bigintText, count, list, name } from './schema-parts.js';
+import { detailsSchema } from './table-details.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -42,6 +43,8 @@ export const tableSchema = z.object({
   entries: list(entrySchema),
   /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
   conditions: list(z.string()).optional(),
+  /** From these and its columns it can be created; missing in older archives. */
+  details: detailsSchema.optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });

@@ -34,6 +34,15 @@ export const restoreRequest = z
     path: ['create'],
     message: 'tables are created in other schemas only: name them with intoSchemas',
   })
+  .refine(
+    ({ create, allowExtraColumns, dropColumns }) =>
+      create !== true || (!allowExtraColumns && dropColumns === undefined),
+    {
+      path: ['create'],
+      message:
+        'created tables have the columns of the archive, so allowExtraColumns and dropColumns do not go with it',
+    },
+  )
   .refine(({ backupFirst, intoSchemas }) => !backupFirst || intoSchemas === undefined, {
     path: ['backupFirst'],
     message:

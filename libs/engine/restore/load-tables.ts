@@ -8,7 +8,7 @@ import {
   WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#common';
-import { copyIn, copySomeColumns, displayTable, type Session, underPath } from '#postgres';
+import { copyIn, copySomeColumns, displayTable, quoteTable, type Session, underPath } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { refusedRows } from './refused-rows.js';
 import type { RestorePlan } from './restore-plan.js';
@@ -28,6 +28,8 @@ export async function loadTables(
   const { server } = archive.manifest;
   const { archived, late, pathOf, mapping, replace, scratchTables, keepViolations } = plan;
   const freeze = replace || scratchTables.length > 0;
+  // Savepoints lie between their creation and their load.
+  const created = new Set(plan.created.tables.map(({ target }) => quoteTable(target)));
   // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
   const tables = [...archive.sorted(first, ({ entries }) => entries[0]), ...late];
@@ -36,7 +38,11 @@ export async function loadTables(
     for (const [index, table] of tables.entries()) {
       progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-      const target = { ...mapping(table), columns, freeze };
+      const target = {
+        ...mapping(table),
+        columns,
+        freeze: freeze && !created.has(quoteTable(mapping(table))),
+      };
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
       // Checks, generated columns and indexes may call functions.

@@ -2,7 +2,9 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
+  completeTables,
   createScratchTables,
+  createTables,
   displayTable,
   giveDefaults,
   hasRows,
@@ -40,6 +42,7 @@ export async function replaceRows(
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
   await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
+  const notCreated = await createTables(session, plan.created);
   const extra = plan.columnMaps.flatMap((map) => map.extra.map((name) => ({ ...map, name })));
   await giveDefaults(session, plan.scratchTables, extra);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
@@ -52,7 +55,12 @@ export async function replaceRows(
   await setSequences(session, plan.sequences);
   await loadTables(session, archive, plan, progress, signal);
   const isKey = ({ validates }: Suspension) => validates !== undefined;
-  const omissions = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
+  const omissions = [
+    ...plan.inexact,
+    ...notCreated,
+    ...(await completeTables(session, plan.created)),
+    ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one)))),
+  ];
   // Foreign keys need these indexes.
   omissions.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
   omissions.push(...(await reinstateAll(plan.suspensions.filter(isKey))));

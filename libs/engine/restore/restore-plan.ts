@@ -25,6 +25,8 @@ import {
   type Session,
   type Table,
   type ScratchTable,
+  type NewObjects,
+  newTableStatements,
   type TrustedPath,
   type ViewToRefresh,
   type Without,
@@ -39,6 +41,7 @@ import {
 } from './column-map.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { matchingTables } from './matching-tables.js';
+import { planNewObjects, unlikeLive } from './new-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
 export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
@@ -66,6 +69,8 @@ export interface RestorePlan {
   dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
+  /** Tables to create from the archive, because the live ones differ or are gone. */
+  created: NewObjects;
   /** The existing tables that the rows go to. */
   tables: Table[];
   /** Under their mapped names. */
@@ -106,14 +111,15 @@ export async function planRestore(
   options: RestorePlanOptions,
 ): Promise<RestorePlan> {
   await expectPrimary(session);
-  const archived = chooseTables(manifest, options);
-  const mapping = tableMapping(options, archived);
-  const dropped = chooseDroppedColumns(archived, options);
+  const chosen = chooseTables(manifest, options);
+  const mapping = tableMapping(options, chosen);
+  const dropped = chooseDroppedColumns(chosen, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
+  const forGood = options.rollsBack === true;
   const archivedSchemas =
-    all && !elsewhere ? schemasOf(manifest) : [...new Set(archived.map(({ schema }) => schema))];
+    all && !elsewhere ? schemasOf(manifest) : [...new Set(chosen.map(({ schema }) => schema))];
   const { scope } = options;
   const live = await findTargets(session, manifest, {
     scope,
@@ -121,7 +127,11 @@ export async function planRestore(
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     elsewhere: elsewhere && !create,
+    mayBeGone: create && !forGood,
   });
+  const gone = create && !forGood ? await unlikeLive(session, manifest, chosen, live) : [];
+  const created = await planNewObjects(session, manifest, gone, { ...options, mapping });
+  const archived = chosen.filter((table) => !gone.includes(table));
   const { matching, columnMaps } = await matchingTables(session, manifest, {
     schemas: archivedSchemas,
     live,
@@ -139,7 +149,6 @@ export async function planRestore(
   // A scratch table has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const uses = await listCodeUses(session, matching);
   const keepViolations = options.keepViolations === true;
-  const forGood = options.rollsBack === true;
   // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
@@ -168,12 +177,19 @@ export async function planRestore(
 
   await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
-    await checkMayCreate(
-      session,
-      scratchTables.map(({ scratch }) => scratch),
-    );
+    await checkMayCreate(session, [
+      ...scratchTables.map(({ scratch }) => scratch),
+      ...created.tables.flatMap(({ target, sequences: own }) => [target, ...own]),
+    ]);
   const statements = [
-    ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
+    ...scratchTableStatements(
+      scratchTables,
+      await missingSchemas(session, [
+        ...scratchTables,
+        ...created.tables.map(({ target }) => ({ scratch: target })),
+      ]),
+    ),
+    ...newTableStatements(created),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
       ...reinstate,
@@ -188,7 +204,8 @@ export async function planRestore(
   ];
   const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
-    archived,
+    archived: [...archived, ...gone],
+    created,
     mapping,
     columnMaps,
     dropped,
