@@ -117,7 +117,7 @@ class ArchivedTypes {
     }
     const name = parseName(element);
     const schema = name && this.into.get(name.schema);
-    if (name === undefined || schema === undefined) throw missingType(type);
+    if (name === undefined || schema === undefined) throw missingType(element);
     return `${this.create(archived, { schema, name: name.name })}${brackets}`;
   }
 
