@@ -1,4 +1,10 @@
+import { styleText } from 'node:util';
 import { formatCount } from '#common';
+
+/** A text that calls for attention: yellow on a terminal with colours. */
+export interface Amber {
+  amber: string;
+}
 
 /** Formats milliseconds since 1970 in local time. */
 export function formatTime(time: number): string {
@@ -16,29 +22,36 @@ export function printable(text: string): string {
 }
 
 /** Formats rows as aligned columns below their titles. Numbers are right-aligned. */
-export function formatTable(titles: string[], rows: (string | number)[][]): string {
+export function formatTable(titles: string[], rows: (string | number | Amber)[][]): string {
   const cells = rows.map((row) =>
-    row.map((cell) => printable(typeof cell === 'number' ? formatCount(cell) : cell)),
+    row.map((cell) =>
+      printable(typeof cell === 'number' ? formatCount(cell) : typeof cell === 'string' ? cell : cell.amber),
+    ),
   );
   const widths = titles.map((title, column) =>
     Math.max(title.length, ...cells.map((row) => row[column]?.length ?? 0)),
   );
   const onTheRight = titles.map((_, column) => rows.some((row) => typeof row[column] === 'number'));
-  const line = (row: string[]) =>
+  const line = (row: string[], number: number) =>
     row
       .map((cell, column) => {
-        const width = widths[column] ?? 0;
-        return onTheRight[column] ? cell.padStart(width) : cell.padEnd(width);
+        const blanks = ' '.repeat((widths[column] ?? 0) - cell.length);
+        const shown = typeof rows[number]?.[column] === 'object' ? styleText('yellow', cell) : cell;
+        return onTheRight[column] ? blanks + shown : shown + blanks;
       })
       .join('  ')
       .trimEnd();
-  return [titles, ...cells].map(line).join('\n');
+  return [line(titles, -1), ...cells.map(line)].join('\n');
 }
 
 /** Formats names and values, one a line, without those that are null. */
-export function formatFields(fields: [name: string, value: string | null][]): string {
+export function formatFields(fields: [name: string, value: string | Amber | null][]): string {
   const width = Math.max(...fields.map(([name]) => name.length));
   return fields
-    .flatMap(([name, value]) => (value === null ? [] : [`${name.padEnd(width)}  ${printable(value)}`]))
+    .flatMap(([name, value]) => {
+      if (value === null) return [];
+      const text = typeof value === 'string' ? printable(value) : styleText('yellow', printable(value.amber));
+      return [`${name.padEnd(width)}  ${text}`];
+    })
     .join('\n');
 }

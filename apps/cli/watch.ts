@@ -1,9 +1,9 @@
-import { Failure, formatCount, formatDuration, type RetryOptions } from '#common';
+import { Failure, formatCount, formatDuration, remarksOf, type RetryOptions } from '#common';
 import { type DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 import type { Context } from './context.js';
 import { follow } from './follow.js';
-import { formatFields, formatTime, printable } from './format.js';
+import { type Amber, formatFields, formatTime, printable } from './format.js';
 import { showingProgress } from './progress-display.js';
 
 /** How long --wait retries while the server does not answer. */
@@ -54,6 +54,14 @@ export async function watched(api: Api, id: string): Promise<DaemonStatus> {
   });
 }
 
+type Field = [name: string, value: Amber];
+
+/** The status of a job, which is amber if it omits contents or warns. */
+export function stateOf(daemon: DaemonStatus): string | Amber {
+  const noted = remarksOf(daemon);
+  return noted === undefined ? daemon.status : { amber: `${daemon.status} ${noted}` };
+}
+
 /** Prints a job's status. */
 export function showStatus(context: Context, status: DaemonStatus): void {
   const { progresssCurrent: done, progresssTotal: total, safetyBackupUrl = null } = status;
@@ -62,9 +70,11 @@ export function showStatus(context: Context, status: DaemonStatus): void {
     formatFields([
       ['id', status.id],
       ['type', status.type],
-      ['status', status.status],
+      ['status', stateOf(status)],
       ['progress', `${formatCount(done)} of ${formatCount(total)}, ${status.progresssMessage}`],
       ['error', status.errorMessage],
+      ...(status.omissions ?? []).map(({ what, why }): Field => ['omits', { amber: `${what}: ${why}` }]),
+      ...(status.warnings ?? []).map((warning): Field => ['warning', { amber: warning }]),
       ['archive', status.backupUrl],
       ['safety archive', safetyBackupUrl],
       ['started', `${formatTime(status.startedOn)} by ${status.startedBy}`],

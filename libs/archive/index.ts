@@ -1,4 +1,4 @@
-export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
+export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
 export {
   createManifest,
   invalid,
@@ -11,9 +11,9 @@ export {
   otherFiles,
   parseManifest,
 } from './manifest.js';
+export type { ManifestSqlFile } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';
-export type { IndexDetails, KeyDetails, TableDetails } from './table-details.js';
 export type { EntryWriter } from './write/entry-writer.js';
 export * from './write/writer.js';

@@ -64,8 +64,3 @@ export const detailsSchema = z.object({
   /** Names of its other objects, for people. */
   others: list(z.string()),
 });
-
-export type TableDetails = z.infer<typeof detailsSchema>;
-export type ColumnDetails = z.infer<typeof columnDetails>;
-export type KeyDetails = z.infer<typeof keyDetails>;
-export type IndexDetails = z.infer<typeof indexDetails>;

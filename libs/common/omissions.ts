@@ -67,6 +67,18 @@ export function nameOmissions(omissions: Pick<OmittedThings, 'kind' | 'count'>[]
     .join(', ');
 }
 
+/** Contents that an archive omits, and warnings. Null if the archive cannot be read. */
+export interface Remarks {
+  omissions?: Pick<OmittedThings, 'kind' | 'count'>[] | null;
+  warnings?: string[] | null;
+}
+
+/** "with omissions", "with warnings" or both. @returns undefined if there is nothing to remark */
+export function remarksOf({ omissions, warnings }: Remarks): string | undefined {
+  const kinds = [...(omissions?.length ? ['omissions'] : []), ...(warnings?.length ? ['warnings'] : [])];
+  return kinds.length === 0 ? undefined : `with ${kinds.join(' and ')}`;
+}
+
 function isKnown(kind: string | undefined): kind is OmissionKind {
   return kind !== undefined && Object.hasOwn(KINDS, kind);
 }

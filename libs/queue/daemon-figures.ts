@@ -1,4 +1,5 @@
 import { DAEMON_STATES, DAEMON_TYPES, type DaemonState, type DaemonType } from '#contracts';
+import type { DaemonJobResult } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
 import { daemonStatus } from './daemon-status.js';
 import { daemonIds, inBatches } from './job-batches.js';
@@ -21,6 +22,9 @@ interface DaemonFacts {
   entities?: number;
   /** The archive's length, of a completed job. Missing if it is not known. */
   bytes?: number | undefined;
+  /** The number of omitted things by kind, and of warnings, of a completed job. */
+  omissions?: Record<string, number>;
+  warnings?: number;
 }
 
 /** The queue in numbers, for monitoring. */
@@ -106,9 +110,18 @@ export class DaemonFiguresReader {
       startedOn,
       totalTimeMS,
       ...(finishedOn !== undefined && { endedOn: finishedOn }),
-      ...(status === 'COMPLETED' && { entities: job.returnvalue.entities, bytes: job.returnvalue.bytes }),
+      ...(status === 'COMPLETED' && figuresOf(job.returnvalue)),
     };
   }
+}
+
+function figuresOf({ entities, bytes, omissions = [], warnings = [] }: DaemonJobResult) {
+  return {
+    entities,
+    bytes,
+    omissions: Object.fromEntries(omissions.map(({ kind, count: things }) => [kind, things])),
+    warnings: warnings.length,
+  };
 }
 
 function count(daemons: DaemonFacts[]): DaemonFigures['counts'] {

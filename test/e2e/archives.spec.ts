@@ -74,6 +74,8 @@ describe('the archives below a prefix', () => {
       entities: 7,
       daemonId: backup.id,
       formatVersion: 2,
+      omissions: [],
+      warnings: [],
       verifiedOn: null,
       verifiedBy: null,
       restorable: null,

@@ -3,12 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import type { DaemonStatus } from '#contracts';
+import type { Archive, DaemonStatus } from '#contracts';
 import { freePort, type ServerProcess, startApp } from '../../dev/index.js';
 import { eventually } from '../support/eventually.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { type Received, Receiver } from '../support/receiver.js';
-import { oneOf, queues, servers } from '../support/servers.js';
+import { oneOf, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
 const METRICS_TOKEN = 'metrics-token-of-this-test';
@@ -18,6 +18,10 @@ const HOOK_PASSWORD = 'password-of-the-hook';
 const DIST = join(process.cwd(), 'dist');
 const DOCS = join(process.cwd(), 'docs');
 const read = (name: string) => readFileSync(join(DOCS, name), 'utf8');
+
+/** A table whose rows no archive holds. */
+const FOREIGN_TABLE = `CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER elsewhere FOREIGN DATA WRAPPER nothing;
+  CREATE FOREIGN TABLE repository.remote (a int) SERVER elsewhere`;
 
 type IsGenuine = (signature: unknown, body: string, secret: string) => boolean;
 
@@ -100,6 +104,46 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
     expect(isGenuine(signature, body, `${WEBHOOK_SECRET}!`)).toBe(false);
     expect(isGenuine(`t=1,v1=${'0'.repeat(64)}`, body, WEBHOOK_SECRET)).toBe(false);
     expect(isGenuine(undefined, body, WEBHOOK_SECRET)).toBe(false);
+  });
+
+  test('a backup that omits contents says so in its message, to webhooks, in metrics and in the list of archives', async () => {
+    const database = stack.env['DATABASE_URL'] ?? '';
+    await sql(database, FOREIGN_TABLE);
+    const backup = await stack.finished((await stack.startBackup()).id);
+    // Stacks of tests dump no schema definitions.
+    const omissions = [
+      expect.objectContaining({ kind: 'definitions', count: 1 }),
+      {
+        kind: 'foreignTableRows',
+        count: 1,
+        what: 'rows of repository.remote',
+        why: 'a foreign table: its rows are on another server',
+      },
+    ];
+    expect(backup).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage: 'Finished: BACKUP (omitted: schema definitions, rows of 1 foreign table)',
+      omissions,
+    });
+    const [webhook] = await told(backup.id);
+    expect(JSON.parse(webhook?.body ?? '')).toMatchObject({ daemon: { omissions } });
+    const { value } = await scrape();
+    expect(value('snapshotd_backup_omissions', { kind: 'foreignTableRows' })).toBe(1);
+    expect(value('snapshotd_backup_omissions', { kind: 'schema' })).toBe(0);
+    const list = await stack.call<{ backups: Archive[] }>('GET', '/repo/v1/backups?limit=1');
+    expect(list.body.backups).toMatchObject([{ url: backup.backupUrl, omissions, warnings: [] }]);
+    for (const options of [{}, { restoreDrill: true }]) {
+      const url = backup.backupUrl;
+      const verify = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', {
+        url,
+        ...options,
+      });
+      expect(await stack.finished(verify.body.id)).toMatchObject({
+        progresssMessage: 'Finished: VERIFY (the archive omits: schema definitions, rows of 1 foreign table)',
+        omissions,
+      });
+    }
+    await sql(database, 'DROP FOREIGN DATA WRAPPER nothing CASCADE');
   });
 
   test('a failed job is notified too, without its stack', async () => {

@@ -58,13 +58,15 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
   /** Facts of a schema's tables that come back, without its name. */
   async function facts(schema: string): Promise<Fact[][]> {
     const state = await stateOf(admin, [schema]);
-    const renamed = JSON.stringify([state['constraints'], state['indexes'], state['columns']]).replaceAll(
-      `${schema}.`,
-      'x.',
-    );
+    // The domain s.code is still there, so that it is used and not created.
+    const renamed = JSON.stringify([state['constraints'], state['indexes'], state['columns']])
+      .replaceAll('s.code', 'x.code')
+      .replaceAll(`${schema}.`, 'x.');
     return (JSON.parse(renamed) as Fact[][]).map((all) =>
       all
-        .filter(({ table, index }) => !['x.days', 'x.lower_names'].includes(String(table ?? index)))
+        .filter(
+          ({ table, index }) => !['x.days', 'x.days_v_seq', 'x.lower_names'].includes(String(table ?? index)),
+        )
         .filter(({ conname, contype }) => conname !== 'own' && contype !== 'f')
         .map((fact) =>
           ['mood', 'by', 'spied', 'v'].includes(String(fact['attname'])) ? { ...fact, default: null } : fact,

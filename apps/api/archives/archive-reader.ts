@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import { Semaphore, Failure } from '#common';
+import { Failure, Semaphore, summarizeOmissions } from '#common';
 import { findManifest, type ManifestSummary } from '#archive';
 import { type ArchiveFacts, type ArchiveVerification } from '#contracts';
 import { Keys } from '#keys';
@@ -13,6 +13,8 @@ const AT_ONCE = 8;
 const LONG_MANIFEST = 1024 * 1024;
 /** Cached archives, a few hundred bytes each: more than any page has. */
 const CACHED = 2_000;
+/** Warnings of one archive in a list, and the characters of each. */
+const [LISTED_WARNINGS, LISTED_CHARACTERS] = [5, 500];
 
 export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
 
@@ -87,12 +89,29 @@ export class ArchiveReader {
   }
 }
 
-export function factsOf({ takenAt, totals, daemonId, formatVersion }: ManifestSummary): ArchiveFacts {
-  return { takenOn: Date.parse(takenAt), entities: totals.entities, daemonId, formatVersion, problem: null };
+export function factsOf(summary: ManifestSummary): ArchiveFacts {
+  const { takenAt, totals, daemonId, formatVersion, leftOut, warnings = [] } = summary;
+  return {
+    takenOn: Date.parse(takenAt),
+    entities: totals.entities,
+    daemonId,
+    formatVersion,
+    omissions: summarizeOmissions(leftOut),
+    warnings: warnings.slice(0, LISTED_WARNINGS).map((warning) => warning.slice(0, LISTED_CHARACTERS)),
+    problem: null,
+  };
 }
 
 export function withProblem(problem: string): ArchiveFacts {
-  return { takenOn: null, entities: null, daemonId: null, formatVersion: null, problem };
+  return {
+    takenOn: null,
+    entities: null,
+    daemonId: null,
+    formatVersion: null,
+    omissions: null,
+    warnings: null,
+    problem,
+  };
 }
 
 function verificationOf({ verifiedAt, restoreDrill, restorable }: VerificationRecord): ArchiveVerification {

@@ -29,7 +29,7 @@ const details = answer(
         }),
       )
       .nullable(),
-    warnings: z.array(text).nullable().describe('Obstacles to a restore that the backup has found.'),
+    warnings: z.array(text).nullable().describe('The warnings of the backup.'),
     definitions: z.boolean().nullable().describe('Whether the archive contains schema.sql.'),
   }),
 );
@@ -50,6 +50,15 @@ const one = {
   entities: 785,
   daemonId: '1',
   formatVersion: 2,
+  omissions: [
+    {
+      kind: 'foreignTableRows',
+      count: 1,
+      what: 'rows of repository.remote',
+      why: 'a foreign table: its rows are on another server',
+    },
+  ],
+  warnings: [],
   problem: null,
   verifiedOn: 1795342890000,
   verifiedBy: 'READ',
@@ -92,9 +101,16 @@ export const showBackup: RouteDescription = {
         tables: [{ schema: 'repository', name: 'node', rows: 785, bytes: 98120 }],
         sequences: 1,
         extensions: [],
-        leftOut: [{ what: 'definitions', why: 'no pg_dump is on PATH', kind: 'definitions', count: 1 }],
+        leftOut: [
+          {
+            kind: 'foreignTableRows',
+            count: 1,
+            what: 'rows of repository.remote',
+            why: 'a foreign table: its rows are on another server',
+          },
+        ],
         warnings: [],
-        definitions: false,
+        definitions: true,
       },
     },
   },

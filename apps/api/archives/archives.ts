@@ -180,7 +180,10 @@ async function orNever(
   }
 }
 
-function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
+/** The fields that a list does not have, and all warnings. */
+type Inside = Omit<ArchiveDetails, Exclude<keyof Archive, 'warnings'>>;
+
+function inside(summary: ManifestSummary): Inside {
   const {
     product,
     server,
@@ -206,7 +209,7 @@ function inside(summary: ManifestSummary): Omit<ArchiveDetails, keyof Archive> {
   };
 }
 
-const NOTHING_INSIDE: Omit<ArchiveDetails, keyof Archive> = {
+const NOTHING_INSIDE: Inside = {
   product: null,
   serverVersion: null,
   database: null,

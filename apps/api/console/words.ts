@@ -1,9 +1,16 @@
-import { formatBytes as bytes, formatCount as count, formatDuration as duration } from '#common';
+import {
+  formatBytes as bytes,
+  formatCount as count,
+  formatDuration as duration,
+  nameOmissions,
+  type Remarks,
+  remarksOf,
+} from '#common';
 import type { DaemonState, DaemonType } from '#contracts';
 
 /** Formats numbers and times for the pages. Functions that return HTML say so. */
 
-export { bytes, count, duration };
+export { bytes, count, duration, nameOmissions };
 
 /** "1 table", "2 tables". */
 export function counted(number: number, noun: string): string {
@@ -59,6 +66,15 @@ export function typeName(type: DaemonType): string {
 
 export function stateName(state: DaemonState): string {
   return STATES[state];
+}
+
+/** A state with the class of its colour: a job that omits contents or warns is amber, and says so. */
+export function shownState(status: DaemonState, remarks: Remarks = {}): { name: string; colour: string } {
+  const noted = remarksOf(remarks);
+  return {
+    name: noted === undefined ? stateName(status) : `${stateName(status)} ${noted}`,
+    colour: `${status.toLowerCase().replace('_', '-')}${noted === undefined ? '' : ' remarked'}`,
+  };
 }
 
 /** The entities of a total, which is a tenth larger: see progressTotal. */

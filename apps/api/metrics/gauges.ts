@@ -1,4 +1,5 @@
 import { Gauge, Registry } from 'prom-client';
+import { OMISSION_KINDS } from '#common';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
 import type { DaemonFigures } from '#queue';
 import type { ScheduleFigures } from './schedule-figures.js';
@@ -44,6 +45,12 @@ function addDaemons(
     if (completed?.bytes !== undefined) bytes.set({ type }, completed.bytes);
     const { [type]: ended } = lastEnded;
     if (ended !== undefined) failed.set({ type }, Number(ended.status === 'FAILED'));
+  }
+  const { BACKUP: backup } = lastCompleted;
+  if (backup !== undefined) {
+    const omissions = gauge('backup_omissions', 'Things that the last archive omits', ['kind']);
+    for (const kind of [...OMISSION_KINDS, 'other']) omissions.set({ kind }, backup.omissions?.[kind] ?? 0);
+    gauge('backup_warnings', 'Warnings of the last COMPLETED backup').set(backup.warnings ?? 0);
   }
   gauge('queue_waiting_daemons', 'Jobs that wait for a worker or for a retry').set(waiting);
   gauge('queue_active_daemons', 'Jobs that a worker runs').set(active);

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { Failure, formatBytes } from '#common';
+import { Failure, formatBytes, nameOmissions, remarksOf } from '#common';
 import { type Archive } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
@@ -80,20 +80,29 @@ function noteRest(context: Context, { offset }: Page, shown: number, total: numb
 }
 
 function archiveTable(archives: Archive[]): string {
+  const isRemarked = archives.some((archive) => remarksOf(archive) !== undefined);
   const table = formatTable(
-    ['NAME', 'TAKEN', 'SIZE', 'ENTITIES', 'VERIFIED'],
+    ['NAME', 'TAKEN', 'SIZE', 'ENTITIES', 'VERIFIED', ...(isRemarked ? ['REMARKS'] : [])],
     archives.map(({ name, takenOn, createdOn, bytes, entities, ...archive }) => [
       name,
       formatTime(takenOn ?? createdOn),
       formatBytes(bytes),
       entities ?? '-',
       verified(archive),
+      ...(isRemarked ? [{ amber: remarks(archive) }] : []),
     ]),
   );
   const problems = archives.flatMap(({ name, problem }) =>
     problem === null ? [] : [printable(`${name}: ${problem}`)],
   );
   return [table, ...problems].join('\n');
+}
+
+function remarks({ omissions, warnings }: Pick<Archive, 'omissions' | 'warnings'>): string {
+  return [
+    ...(omissions?.length ? [`omits ${nameOmissions(omissions)}`] : []),
+    ...(warnings?.length ? [warnings.length === 1 ? '1 warning' : `${warnings.length} warnings`] : []),
+  ].join('; ');
 }
 
 function verified({

@@ -6,7 +6,7 @@ import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
-import { expectCompleted, showStatus, reportingTrouble, watched } from '../watch.js';
+import { expectCompleted, reportingTrouble, showStatus, stateOf, watched } from '../watch.js';
 
 /** How long to send a start again whose reply was lost. */
 const START_RETRY_MS = 30_000;
@@ -92,7 +92,10 @@ Examples:
     .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
     .option('--table <schema.table>', 'restore only this table; repeat it for more', collected)
     .option('--into <schema=other>', 'restore into another schema, beside the live tables', collectedPair)
-    .option('--create', 'with --into: create the tables there like the live ones')
+    .option(
+      '--create',
+      'with --into: create the tables there like the live ones, or from the archive if those differ',
+    )
     .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)
@@ -247,7 +250,7 @@ export function jobTable(daemons: DaemonStatus[]): string {
     daemons.map((status) => [
       status.id,
       status.type,
-      status.status,
+      stateOf(status),
       formatTime(status.startedOn),
       formatDuration(status.totalTimeMS),
       status.startedBy,

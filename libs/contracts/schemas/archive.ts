@@ -1,11 +1,14 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
+import { omittedThings } from './omission.js';
 
 const facts = z.strictObject({
   takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
   entities: count.nullable(),
   daemonId: text.nullable(),
   formatVersion: count.nullable(),
+  omissions: z.array(omittedThings).nullable().describe('The contents that the archive omits, by kind.'),
+  warnings: z.array(text).nullable().describe('The first warnings of the backup.'),
   problem: text.nullable().describe('Why the archive cannot be read, and other fields are null.'),
 });
 

@@ -168,12 +168,12 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
-        const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
+        const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
         const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
-        return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
+        return writer.finish({ ...facts, ...definitions });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
       async (stopped) => {
