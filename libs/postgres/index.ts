@@ -43,6 +43,12 @@ export * from './copy/copy-some-columns.js';
 export * from './copy/load-order.js';
 export * from './copy/table-chunks.js';
 
+// Large objects
+export * from './large-objects/compare-large-objects.js';
+export * from './large-objects/read-large-objects.js';
+export type { LargeObjectRight } from './large-objects/rights.js';
+export * from './large-objects/write-large-objects.js';
+
 // Suspending and reinstating what stands between a table and its load
 export * from './suspend/event-triggers.js';
 export * from './suspend/exact-keys.js';

@@ -24,6 +24,7 @@ import {
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import type { RestorePlan } from './restore-plan.js';
+import { restoreLargeObjects } from './large-objects.js';
 import { loadTables } from './load-tables.js';
 import { danglingKey, violatedCheck } from './refused-rows.js';
 
@@ -53,9 +54,12 @@ export async function replaceRows(
   else await checkEmpty(session, plan.tables);
   // Before the rows: if another session's nextval holds a sequence, the restore should notice now.
   await setSequences(session, plan.sequences);
+  // Before the rows, whose checks may read large objects.
+  const inexact = await restoreLargeObjects(session, archive, plan.largeObjects, progress);
   await loadTables(session, archive, plan, progress, signal);
   const isKey = ({ validates }: Suspension) => validates !== undefined;
   const omissions = [
+    ...inexact,
     ...plan.inexact,
     ...notCreated,
     ...(await completeTables(session, plan.created)),

@@ -1,4 +1,4 @@
-import type { Manifest, ManifestTable } from '#archive';
+import type { ManifestTable, OpenArchive } from '#archive';
 import type { Scope } from '#config';
 import {
   checkMayCreate,
@@ -39,6 +39,7 @@ import {
   type DroppedColumns,
   withoutDropped,
 } from './column-map.js';
+import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { type ConfigurationPlan, planConfiguration } from './configuration-plan.js';
 import { matchingTables } from './matching-tables.js';
@@ -56,6 +57,8 @@ export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   rollsBack?: boolean;
   /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
+  /** Remove large objects that the archive does not hold. */
+  removeExtraLargeObjects?: boolean | undefined;
 }
 
 /** The steps of a restore, as far as they are known before it changes anything. */
@@ -91,6 +94,8 @@ export interface RestorePlan {
   /** Objects that the restore cannot reinstate exactly, by name. */
   inexact: string[];
   views: ViewToRefresh[];
+  /** Missing if the restore leaves large objects alone. */
+  largeObjects: LargeObjectPlan | undefined;
   eventTriggers: EventTriggerPlan;
   /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
@@ -110,9 +115,10 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  */
 export async function planRestore(
   session: Session,
-  manifest: Manifest,
+  archive: OpenArchive,
   options: RestorePlanOptions,
 ): Promise<RestorePlan> {
+  const { manifest } = archive;
   await expectPrimary(session);
   const chosen = chooseTables(manifest, options);
   const mapping = tableMapping(options, chosen);
@@ -199,7 +205,11 @@ export async function planRestore(
       ...scratchTables.map(({ scratch }) => scratch),
       ...created.tables.flatMap(({ target, sequences: own }) => [target, ...own]),
     ]);
+  const removeExtra = options.removeExtraLargeObjects === true;
+  const largeObjects =
+    all && !elsewhere ? await planLargeObjectRestore(session, archive, removeExtra) : undefined;
   const statements = [
+    ...(largeObjects?.statements ?? []),
     ...scratchTableStatements(
       scratchTables,
       await missingSchemas(session, [
@@ -242,11 +252,17 @@ export async function planRestore(
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    largeObjects,
     eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,
   };
+}
+
+/** The locks that a restore takes besides those of tables: an estimate. */
+export function furtherLocks({ sequences, largeObjects }: RestorePlan): number {
+  return sequences.length + (largeObjects?.locks ?? 0);
 }
 
 /** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */
