@@ -5,6 +5,7 @@ import { databaseSchema } from './database-schema.js';
 import { LARGE_OBJECTS_NAME, ROLES_NAME } from './entries.js';
 import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
 import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
+import { detailsSchema } from './table-details.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -44,6 +45,8 @@ export const tableSchema = z.object({
   entries: list(entrySchema),
   /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
   conditions: list(z.string()).optional(),
+  /** From these and its columns it can be created; missing in older archives. */
+  details: detailsSchema.optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });

@@ -36,6 +36,15 @@ export const restoreRequest = z
     message: 'tables are created in other schemas only: name them with intoSchemas',
   })
   .refine(
+    ({ create, allowExtraColumns, dropColumns }) =>
+      create !== true || (!allowExtraColumns && dropColumns === undefined),
+    {
+      path: ['create'],
+      message:
+        'created tables have the columns of the archive, so allowExtraColumns and dropColumns do not go with it',
+    },
+  )
+  .refine(
     ({ removeExtraLargeObjects, tables, intoSchemas }) =>
       !removeExtraLargeObjects || (tables === undefined && intoSchemas === undefined),
     {

@@ -94,7 +94,10 @@ Examples:
     .option('--remove-extra-large-objects', 'remove large objects that the archive does not hold')
     .option('--table <schema.table>', 'restore only this table; repeat it for more', collected)
     .option('--into <schema=other>', 'restore into another schema, beside the live tables', collectedPair)
-    .option('--create', 'with --into: create the tables there like the live ones')
+    .option(
+      '--create',
+      'with --into: create the tables there like the live ones, or from the archive if those differ',
+    )
     .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)

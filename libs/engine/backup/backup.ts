@@ -20,6 +20,7 @@ import {
   listPlannable,
   listPopulatedViews,
   listRowConditions,
+  listTableDetails,
   planChunks,
   readConfigurationSequences,
   readSequences,
@@ -218,8 +219,10 @@ async function describe(
   const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
+  const details = await listTableDetails(session, snapshot.tables);
   const tables = copied.map((table, index) => ({
     ...table,
+    details: details.get(snapshot.tables[index]?.oid ?? 0),
     conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
   }));
   return {

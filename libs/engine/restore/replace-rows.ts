@@ -2,7 +2,9 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
+  completeTables,
   createScratchTables,
+  createTables,
   displayTable,
   giveDefaults,
   hasRows,
@@ -41,6 +43,7 @@ export async function replaceRows(
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
   await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
+  const notCreated = await createTables(session, plan.created);
   const extra = plan.columnMaps.flatMap((map) => map.extra.map((name) => ({ ...map, name })));
   await giveDefaults(session, plan.scratchTables, extra);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
@@ -58,6 +61,8 @@ export async function replaceRows(
   const omissions = [
     ...inexact,
     ...plan.inexact,
+    ...notCreated,
+    ...(await completeTables(session, plan.created)),
     ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one)))),
   ];
   // Foreign keys need these indexes.

@@ -25,6 +25,8 @@ import {
   type Session,
   type Table,
   type ScratchTable,
+  type NewObjects,
+  newTableStatements,
   type TrustedPath,
   type ViewToRefresh,
   type Without,
@@ -41,6 +43,7 @@ import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { type ConfigurationPlan, planConfiguration } from './configuration-plan.js';
 import { matchingTables } from './matching-tables.js';
+import { planNewObjects, unlikeLive } from './new-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
 export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
@@ -70,6 +73,8 @@ export interface RestorePlan {
   dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
+  /** Tables to create from the archive, because the live ones differ or are gone. */
+  created: NewObjects;
   /** The existing tables that the rows go to. */
   tables: Table[];
   /** Under their mapped names. */
@@ -115,14 +120,15 @@ export async function planRestore(
 ): Promise<RestorePlan> {
   const { manifest } = archive;
   await expectPrimary(session);
-  const archived = chooseTables(manifest, options);
-  const mapping = tableMapping(options, archived);
-  const dropped = chooseDroppedColumns(archived, options);
+  const chosen = chooseTables(manifest, options);
+  const mapping = tableMapping(options, chosen);
+  const dropped = chooseDroppedColumns(chosen, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
+  const forGood = options.rollsBack === true;
   const archivedSchemas =
-    all && !elsewhere ? schemasOf(manifest) : [...new Set(archived.map(({ schema }) => schema))];
+    all && !elsewhere ? schemasOf(manifest) : [...new Set(chosen.map(({ schema }) => schema))];
   const { scope } = options;
   const live = await findTargets(session, manifest, {
     scope,
@@ -130,7 +136,11 @@ export async function planRestore(
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     elsewhere: elsewhere && !create,
+    mayBeGone: create && !forGood,
   });
+  const gone = create && !forGood ? await unlikeLive(session, manifest, chosen, live) : [];
+  const created = await planNewObjects(session, manifest, gone, { ...options, mapping });
+  const archived = chosen.filter((table) => !gone.includes(table));
   const { matching, columnMaps } = await matchingTables(session, manifest, {
     schemas: archivedSchemas,
     live,
@@ -143,7 +153,6 @@ export async function planRestore(
     dropped,
   });
   const tables = create ? [] : matching;
-  const forGood = options.rollsBack === true;
   // Restores of some tables, or into other schemas, leave the configuration of extensions alone.
   const configuration =
     all && (!elsewhere || forGood)
@@ -192,16 +201,23 @@ export async function planRestore(
 
   await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
-    await checkMayCreate(
-      session,
-      scratchTables.map(({ scratch }) => scratch),
-    );
+    await checkMayCreate(session, [
+      ...scratchTables.map(({ scratch }) => scratch),
+      ...created.tables.flatMap(({ target, sequences: own }) => [target, ...own]),
+    ]);
   const removeExtra = options.removeExtraLargeObjects === true;
   const largeObjects =
     all && !elsewhere ? await planLargeObjectRestore(session, archive, removeExtra) : undefined;
   const statements = [
     ...(largeObjects?.statements ?? []),
-    ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
+    ...scratchTableStatements(
+      scratchTables,
+      await missingSchemas(session, [
+        ...scratchTables,
+        ...created.tables.map(({ target }) => ({ scratch: target })),
+      ]),
+    ),
+    ...newTableStatements(created),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
       ...reinstate,
@@ -216,7 +232,8 @@ export async function planRestore(
   ];
   const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
-    archived,
+    archived: [...archived, ...gone],
+    created,
     mapping,
     columnMaps,
     dropped,
