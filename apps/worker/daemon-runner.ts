@@ -36,8 +36,15 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
-    const { failOnOmissions } = this.settings;
+    const {
+      repository,
+      store: storeSettings,
+      compressionLevel,
+      definitions,
+      excludeLargeObjects,
+      failOnOmissions,
+      parallelJobs,
+    } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -47,6 +54,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      excludeLargeObjects,
       failOnOmissions,
       parallelJobs,
       journal,
@@ -98,6 +106,7 @@ export class DaemonRunner {
       omissions = [],
       columns = [],
       archiveOmits = [],
+      warnings = [],
     } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
@@ -106,6 +115,7 @@ export class DaemonRunner {
       bytes,
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
+      warnings,
       ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
