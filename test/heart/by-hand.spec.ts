@@ -1,21 +1,9 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { DownloadedArchive } from '../support/archive.js';
+import { BY_HAND, commandsOf, EMPTY_SERVER, follow } from '../support/by-hand.js';
 import { addExtension } from '../support/database-case.js';
 import { runBackup } from '../support/heart.js';
 import { newDatabase, servers, sql, storeOfTests } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
-
-const FORMAT = readFileSync(join(__dirname, '../../docs/archive-format.md'), 'utf8');
-
-/** The first block of code in a section of archive-format.md. */
-function block(section: string, language: string): string {
-  const text = FORMAT.slice(FORMAT.indexOf(`\n## ${section}\n`));
-  const [, code] = new RegExp(`^( *)\`\`\`${language}\n([^]*?)^\\1\`\`\``, 'm').exec(text)?.slice(1) ?? [];
-  if (code === undefined) throw new Error(`no ${language} in ${section}`);
-  return code.replace(/^ {2}/gm, '');
-}
 
 /** All large objects: owner, rights, comment and content. */
 function largeObjectsOf(url: string): Promise<object[]> {
@@ -28,28 +16,10 @@ function largeObjectsOf(url: string): Promise<object[]> {
 }
 
 const onDebians = servers.debianPostgres ? describe : describe.skip;
-const SECTION = 'Restoring by hand with unzip and psql';
-
 const store = storeOfTests();
 const server = servers.debianPostgres?.url ?? '';
 
 onDebians('with unzip and psql alone, word for word as archive-format.md has it,', () => {
-  /** Runs the commands of the page with the archive and the target of this test. */
-  function follow(commands: string, archive: string, target: string): void {
-    const folder = mkdtempSync(join(servers.folder, 'by-hand-'));
-    writeFileSync(join(folder, 'plan.sql'), block(SECTION, 'sql'));
-    const mine = commands
-      .replace(/^export ARCHIVE=\S+/gm, `export ARCHIVE=${archive}`)
-      .replace(/^TARGET=.*$/gm, `TARGET=${target}`)
-      .replace(/^SERVER=.*$/m, `SERVER=${server}`)
-      .replace(/^less .*$/m, '');
-    execFileSync('bash', ['-euo', 'pipefail', '-c', mine], {
-      cwd: folder,
-      env: { PATH: `${servers.debianPostgres?.binaries}:${process.env['PATH']}` },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-  }
-
   test('a lost database is rebuilt with its rows', async () => {
     const url = await newDatabase(server);
     await addExtension(server);
@@ -78,8 +48,9 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     const { file } = await DownloadedArchive.of(store, key);
 
     await sql(server, `DROP DATABASE ${name}`);
-    const commands = block('On an empty server', 'sh') + block(SECTION, 'sh');
-    follow(commands, file, url);
+    const commands = commandsOf(EMPTY_SERVER) + commandsOf(BY_HAND);
+    const place = { archive: file, server, target: url };
+    follow(commands, place);
     expect(await stateOf(url, ['s'])).toEqual(before);
     expect(await pgDump(url)).toBe(dump);
     expect(await largeObjectsOf(url)).toEqual(objects);
@@ -92,7 +63,7 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     );
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
     await sql(url, "SELECT lo_unlink(101), lo_put(102, 3, 'longer than before'), lo_put(103, 0, 'x')");
-    follow(block(SECTION, 'sh'), file, url);
+    follow(commandsOf(BY_HAND), place);
     expect(await stateOf(url, ['s'])).toEqual(before);
     expect(await largeObjectsOf(url)).toEqual(objects);
   });

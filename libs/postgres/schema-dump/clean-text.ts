@@ -44,7 +44,8 @@ const COLUMN_OPTIONS = new RegExp(
   String.raw`^(ALTER (?:TABLE|MATERIALIZED VIEW|FOREIGN TABLE)(?: ONLY)? ${NAME}\.${NAME} ALTER COLUMN ${NAME} SET \()([^]*)\);$`,
 );
 const USER_MAPPING = new RegExp(`^CREATE USER MAPPING FOR (${NAME}) SERVER (${NAME})`);
-const USER_OPTION = new RegExp(`^(?:user|username) ${LITERAL}$`);
+/** `user` is a reserved word, which pg_dump quotes. */
+const USER_OPTION = new RegExp(`^(?:"user"|username) ${LITERAL}$`);
 const OPTION = new RegExp(String.raw`(${NAME} ${LITERAL})(?:,\n    |\n\);$)`, 'y');
 const SUBSCRIPTION = new RegExp(
   `^(CREATE SUBSCRIPTION (${NAME}) CONNECTION )(${LITERAL})( PUBLICATION [^]*)$`,
