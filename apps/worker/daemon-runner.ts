@@ -37,7 +37,7 @@ export class DaemonRunner {
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
     const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
-    const { failOnOmissions } = this.settings;
+    const { failOnOmissions, lockWaitMs } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -48,6 +48,7 @@ export class DaemonRunner {
       compressionLevel,
       definitions,
       failOnOmissions,
+      lockWaitMs,
       parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),

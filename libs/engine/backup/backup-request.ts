@@ -12,6 +12,8 @@ export interface BackupRequest extends JobRequest {
   /** The size of a range of blocks, or of an entry: bytes. For tests. */
   chunkBytes?: number;
   definitions: SchemaDefinitionsMode;
+  /** How long a backup waits for a lock on a table of the repository: milliseconds. */
+  lockWaitMs: number;
   /** Whether a backup fails if its archive would omit anything. */
   failOnOmissions?: boolean;
   /** Continues work after the backup has failed, and logs its outcome under this description. */
