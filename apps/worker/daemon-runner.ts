@@ -36,8 +36,16 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
-    const { failOnOmissions, lockWaitMs } = this.settings;
+    const {
+      repository,
+      store: storeSettings,
+      compressionLevel,
+      definitions,
+      excludeLargeObjects,
+      failOnOmissions,
+      lockWaitMs,
+      parallelJobs,
+    } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -47,6 +55,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      excludeLargeObjects,
       failOnOmissions,
       lockWaitMs,
       parallelJobs,
@@ -99,6 +108,7 @@ export class DaemonRunner {
       omissions = [],
       columns = [],
       archiveOmits = [],
+      warnings = [],
     } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
@@ -107,6 +117,7 @@ export class DaemonRunner {
       bytes,
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
+      warnings,
       ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };

@@ -14,6 +14,8 @@ export interface BackupRequest extends JobRequest {
   definitions: SchemaDefinitionsMode;
   /** How long a backup waits for a lock on a table of the repository: milliseconds. */
   lockWaitMs: number;
+  /** Omit large objects, and count them among the omissions. */
+  excludeLargeObjects: boolean;
   /** Whether a backup fails if its archive would omit anything. */
   failOnOmissions?: boolean;
   /** Continues work after the backup has failed, and logs its outcome under this description. */

@@ -175,9 +175,14 @@ const FIND_RELATIONS = `
   reader (oid) AS (
     SELECT oid FROM within
      UNION
-    SELECT w.ev_class
-      FROM reader JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reader.oid AND d.classid = 'pg_rewrite'::regclass
-      JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1'),
+    SELECT next.oid
+      FROM reader CROSS JOIN LATERAL (
+        SELECT w.ev_class AS oid
+          FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1'
+         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = reader.oid AND d.classid = 'pg_rewrite'::regclass
+         UNION ALL
+        -- A view over a parent reads the rows of its children.
+        SELECT inhparent FROM pg_inherits WHERE inhrelid = reader.oid) AS next),
   member AS MATERIALIZED (
     SELECT oid FROM within
      UNION
