@@ -43,6 +43,7 @@ export class DaemonRunner {
       definitions,
       excludeLargeObjects,
       failOnOmissions,
+      lockWaitMs,
       parallelJobs,
     } = this.settings;
     const request = {
@@ -56,6 +57,7 @@ export class DaemonRunner {
       definitions,
       excludeLargeObjects,
       failOnOmissions,
+      lockWaitMs,
       parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),

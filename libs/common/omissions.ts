@@ -13,6 +13,7 @@ const KINDS = {
   extensionRows: ['rows of # table of extensions', 'rows of # tables of extensions'],
   largeObject: ['# large object', '# large objects'],
   definitions: ['schema definitions', 'schema definitions'],
+  tableDefinitions: ['the definition of # table', 'the definitions of # tables'],
   schemaDefinitions: ['definitions of # schema', 'definitions of # schemas'],
   secret: ['secrets of # object', 'secrets of # objects'],
   role: ['# role', '# roles'],

@@ -225,6 +225,7 @@ export const environment = z.object({
   SNAPSHOT_LANES: integer(1, 32).optional(),
   RETRY_SECONDS: integer(0, 3_600).default(60),
   REPOSITORY_LOCK_SECONDS: integer(1, 604_800).default(3_600),
+  LOCK_WAIT_SECONDS: integer(1, 604_800).default(600),
   METRICS_TOKEN: token.optional(),
   WEBHOOK_URLS: webUrls.optional(),
   WEBHOOK_SECRET: token.optional(),
@@ -323,6 +324,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     definitions: value.BACKUP_DEFINITIONS,
     excludeLargeObjects: value.EXCLUDE_LARGE_OBJECTS,
     failOnOmissions: value.FAIL_ON_OMISSIONS,
+    lockWaitMs: value.LOCK_WAIT_SECONDS * 1_000,
     parallelJobs:
       value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),

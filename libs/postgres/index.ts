@@ -77,5 +77,6 @@ export * from './roles/roles-sql.js';
 
 // Schema definitions
 export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
+export * from './schema-dump/locked-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

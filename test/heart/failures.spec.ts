@@ -148,7 +148,7 @@ describe('locks that others hold', () => {
     const running = runBackup(store, url, ['s'], { journal });
     await waiting;
     expect(journal.messages.at(-1)).toMatch(
-      /^Waiting for table s\.t, which is locked by a migration \(pid \d+\)$/,
+      /^Waiting for table s\.t, which is locked by a migration \(pid \d+[^)]*\)$/,
     );
     await holder.query("INSERT INTO s.t VALUES (4, ''); COMMIT");
     expect((await running).entities).toBe(4);

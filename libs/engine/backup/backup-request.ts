@@ -12,6 +12,8 @@ export interface BackupRequest extends JobRequest {
   /** The size of a range of blocks, or of an entry: bytes. For tests. */
   chunkBytes?: number;
   definitions: SchemaDefinitionsMode;
+  /** How long a backup waits for a lock on a table of the repository: milliseconds. */
+  lockWaitMs: number;
   /** Omit large objects, and count them among the omissions. */
   excludeLargeObjects: boolean;
   /** Whether a backup fails if its archive would omit anything. */

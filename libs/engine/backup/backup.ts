@@ -41,6 +41,7 @@ import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { limitLockWait } from './lock-wait.js';
 import { addSchemaDefinitions, schemaDumpEnded, startSchemaDump } from './schema-definitions.js';
 
 import { nameSession, noteArchive } from '../shared/journal.js';
@@ -124,7 +125,9 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
   return withRepositorySession(sessionOptions, async (session, ended, observer) => {
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
-    const snapshot = await takeSnapshot(session, repository.scope);
+    const snapshot = await limitLockWait(session, observer, request.lockWaitMs, () =>
+      takeSnapshot(session, repository.scope),
+    );
     const objects = await LargeObjectCopy.plan(session, request);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.

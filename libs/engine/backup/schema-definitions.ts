@@ -9,13 +9,18 @@ import {
 import { Failure } from '#common';
 import {
   connectionTls,
+  displayTable,
   type SchemaDump,
   type SchemaText,
   dumpSchema,
+  findLockedObjects,
+  type LockedObjects,
+  type Members,
   type Omission,
   listClosedSchemas,
   type Observer,
   type PgDump,
+  type Relation,
   type Session,
   type Snapshot,
   type SqlFile,
@@ -26,6 +31,8 @@ import type { Repository } from '../shared/repository-session.js';
 /** The longest time that pg_dump may wait for a lock once the rows are copied. */
 const LOCK_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 500;
+/** The most runs of pg_dump. Each may meet other locked tables. */
+const MAX_TRIES = 4;
 
 export interface SchemaDumpRequest {
   definitions: SchemaDefinitionsMode;
@@ -43,6 +50,10 @@ export type SchemaDefinitionsMode = 'auto' | 'required' | 'off';
 export interface RunningSchemaDump {
   /** Missing if the archive holds none. */
   definitions?: SchemaDump;
+  /** Runs pg_dump again, without objects that it would wait for. */
+  again?: (without: LockedObjects) => SchemaDump;
+  /** Finds these objects, apart from those of the repository. */
+  members: Members;
   /** pg_dump's application_name. */
   applicationName: string;
   mode: SchemaDefinitionsMode;
@@ -59,7 +70,8 @@ export async function startSchemaDump(
   session: Session,
   snapshot: Snapshot,
 ): Promise<RunningSchemaDump> {
-  const dump = { mode, applicationName: `${applicationName} definitions` };
+  const { members } = snapshot;
+  const dump = { mode, members, applicationName: `${applicationName} definitions` };
   if (mode === 'off') return { ...dump, omissions: [omission('BACKUP_DEFINITIONS is off')] };
   const url = repository.url.reveal();
   const reason = whyUnreadable(program, snapshot.serverVersion, connectionTls(url, session.client));
@@ -70,22 +82,22 @@ export async function startSchemaDump(
   if (reason !== undefined) return { ...dump, omissions: [omission(reason)] };
 
   const closed = await listClosedSchemas(session);
-  const { own } = snapshot.members;
-  const definitions = dumpSchema({
+  const options = {
     program,
     serverVersion: snapshot.serverVersion,
     session,
     url,
     applicationName: dump.applicationName,
     snapshot: snapshot.exportedName,
-    exclude: [...new Set([...own, ...closed])],
+    exclude: [...new Set([...members.own, ...closed])],
     signal,
-  });
+  };
   return {
     ...dump,
-    definitions,
+    definitions: dumpSchema(options),
+    again: (without) => dumpSchema({ ...options, without }),
     omissions: closed
-      .filter((schema) => !own.includes(schema))
+      .filter((schema) => !members.own.includes(schema))
       .map((schema) => ({
         kind: 'schemaDefinitions' as const,
         count: 1,
@@ -95,10 +107,13 @@ export async function startSchemaDump(
   };
 }
 
-/** Resolves when pg_dump has ended. @throws Failure DEFINITIONS_FAILED if they are required */
+/** Ends a pg_dump that waits for a lock outside the repository. */
+const LOCKED = new Failure('DEFINITIONS_FAILED', 'transient', 'pg_dump waits for a lock.');
+
+/** Resolves when the first pg_dump has ended. @throws Failure DEFINITIONS_FAILED if they are required */
 export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump): Promise<void> {
   await definitions?.text.catch((error: unknown) => {
-    if (!mayOmit(mode, error)) throw error;
+    if (error !== LOCKED && !mayOmit(mode, error)) throw error;
   });
 }
 
@@ -108,18 +123,20 @@ export async function schemaDumpEnded({ definitions, mode }: RunningSchemaDump):
  * @throws Failure DEFINITIONS_FAILED if they are required
  */
 export async function addSchemaDefinitions(
-  { definitions, applicationName, mode, omissions }: RunningSchemaDump,
+  dump: RunningSchemaDump,
   writer: ArchiveWriter,
   observer: Observer,
 ): Promise<Pick<ManifestFacts, 'databaseDefinitions' | 'definitions' | 'leftOut'>> {
-  if (definitions === undefined) return { leftOut: omissions };
-  let text: SchemaText;
+  const { omissions } = dump;
+  let read: ReadDefinitions | undefined;
   try {
-    text = await expectRead(definitions, applicationName, observer);
+    read = await readAround(dump, observer);
   } catch (error) {
-    if (mayOmit(mode, error)) return { leftOut: [omission(error.message.replace(/\s+/g, ' '))] };
+    if (mayOmit(dump.mode, error)) return { leftOut: [omission(error.message.replace(/\s+/g, ' '))] };
     throw error;
   }
+  if (read === undefined) return { leftOut: omissions };
+  const { text, locked } = read;
   const { schema, database } = text;
   return {
     databaseDefinitions: { ...(await addSql(writer, DATABASE_NAME, database)), name: DATABASE_NAME },
@@ -128,7 +145,16 @@ export async function addSchemaDefinitions(
       name: DEFINITIONS_NAME,
       beforeRows: schema.beforeRows,
     },
-    leftOut: [...omissions, ...text.omissions],
+    leftOut: [...omissions, ...locked.map(lockedOmission), ...text.omissions],
+  };
+}
+
+function lockedOmission(table: Relation): Omission {
+  return {
+    kind: 'tableDefinitions',
+    count: 1,
+    what: `the definition of ${displayTable(table)}`,
+    why: 'another session locked it, or a table that it depends on',
   };
 }
 
@@ -147,11 +173,43 @@ async function addSql(
   return { ...entry.end(), statements };
 }
 
+interface ReadDefinitions {
+  text: SchemaText;
+  /** Those that are missing in it. */
+  locked: Relation[];
+}
+
+/** Reads the definitions, without the tables outside the repository that others lock. */
+async function readAround(
+  { definitions, again, applicationName, members }: RunningSchemaDump,
+  observer: Observer,
+): Promise<ReadDefinitions | undefined> {
+  let reading = definitions;
+  let locked: LockedObjects = { relations: [], keys: new Set() };
+  for (let tries = 1; reading !== undefined; tries++) {
+    const mayDoWithout = async () => {
+      locked = await observer.ask((session) => findLockedObjects(session, members));
+      return tries < MAX_TRIES && locked.keys.size > 0;
+    };
+    try {
+      const text = await expectRead(reading, { applicationName, observer, mayDoWithout });
+      return { text, locked: locked.relations };
+    } catch (error) {
+      if (error !== LOCKED) throw error;
+      reading = again?.(locked);
+    }
+  }
+  return undefined;
+}
+
 /** Waits until pg_dump has ended, and stops it if it waits too long for other sessions' locks. */
 async function expectRead(
   { text, stop }: SchemaDump,
-  applicationName: string,
-  observer: Observer,
+  {
+    applicationName,
+    observer,
+    mayDoWithout,
+  }: { applicationName: string; observer: Observer; mayDoWithout: () => Promise<boolean> },
 ): Promise<SchemaText> {
   let waitingSince: number | undefined;
   let done = false;
@@ -164,11 +222,13 @@ async function expectRead(
     if (lock === undefined) waitingSince = undefined;
     else if (performance.now() - (waitingSince ??= performance.now()) >= LOCK_WAIT_MS)
       stop(
-        new Failure(
-          'DEFINITIONS_FAILED',
-          'transient',
-          `pg_dump waited ${LOCK_WAIT_MS / 1_000} seconds for ${lock}.`,
-        ),
+        (await mayDoWithout())
+          ? LOCKED
+          : new Failure(
+              'DEFINITIONS_FAILED',
+              'transient',
+              `pg_dump waited ${LOCK_WAIT_MS / 1_000} seconds for ${lock}.`,
+            ),
       );
   }
 }

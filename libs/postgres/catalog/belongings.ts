@@ -2,7 +2,6 @@ import { displayTable, type Relation } from '../connection/identifiers.js';
 import { IS_USERS, type Members, OF_EXTENSION } from './members.js';
 import type { Omission } from './omission.js';
 import type { Session } from '../connection/session.js';
-import { ROWS_PER_BLOCK } from './tables.js';
 
 /** Why the backup of some schemas does not hold a relation. */
 const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
@@ -49,7 +48,10 @@ export async function listChildrenNotChosen(
   ];
 }
 
-/** Lists the schemas that hold tables or sequences of users and are outside of the repository, with their sizes. */
+/**
+ * Lists the schemas that hold tables or sequences of users and are outside of the repository, with their sizes. The number
+ * of rows is an estimate: reading the size of a table would wait for its locks.
+ */
 export async function listOtherSchemas(
   session: Session,
   { relations, withoutRows, excluded, own }: Members,
@@ -60,8 +62,8 @@ export async function listOtherSchemas(
                  THEN encode(convert_to(n.nspname::text, 'SQL_ASCII'), 'escape') ELSE n.nspname END AS schema,
             (count(*) FILTER (WHERE c.relkind = 'r'))::int AS tables,
             (count(*) FILTER (WHERE c.relkind = 'S'))::int AS sequences,
-            coalesce(round(sum(${ROWS_PER_BLOCK} * pg_relation_size(c.oid) / current_setting('block_size')::int)
-                           FILTER (WHERE c.relkind = 'r')), 0)::float8 AS rows
+            coalesce(sum(greatest(c.reltuples, pg_stat_get_live_tuples(c.oid), 0))
+                     FILTER (WHERE c.relkind = 'r'), 0)::float8 AS rows
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'S') AND ${IS_USERS} AND n.nspname <> ALL ($2)
         AND NOT EXISTS (SELECT FROM unnest($1::oid[]) AS known (oid) WHERE known.oid = c.oid) AND NOT ${OF_EXTENSION}

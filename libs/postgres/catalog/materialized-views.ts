@@ -142,7 +142,10 @@ function listViews(session: Session): Promise<View[]> {
             pg_has_role(c.relowner, 'USAGE')
               OR CASE WHEN current_setting('server_version_num')::int >= 170000
                       THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END AS "mayRefresh",
-            called.functions, called.functions <> '{}' OR pg_get_viewdef(c.oid) ~ $1 AS "isOpaque"
+            -- pg_get_viewdef would wait for locks on the tables that the view reads.
+            called.functions, called.functions <> '{}' OR r.ev_action::text ~ (
+              SELECT format(':funcid (%s) ', string_agg(oid::text, '|')) FROM pg_proc
+               WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ $1) AS "isOpaque"
        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
        -- Dependencies on PostgreSQL's own functions are not recorded.
        CROSS JOIN LATERAL (SELECT ARRAY(

@@ -37,7 +37,7 @@ export interface Table extends NamedTable, TableSize {
 const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 
 /** SQL: the estimated rows per block of the table `c` of pg_class. */
-export const ROWS_PER_BLOCK = `
+const ROWS_PER_BLOCK = `
             CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
                  ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
                       (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)

@@ -69,7 +69,8 @@ export class Observer {
   private async waitingForLock(pid: number): Promise<string | undefined> {
     const [waiting] = await this.query<Waiting>(
       `SELECT l.locktype AS kind, c.relname AS relation, n.nspname AS schema,
-              (SELECT array_agg(DISTINCT format('%s (pid %s)', coalesce(nullif(a.application_name, ''), a.usename), a.pid))
+              (SELECT array_agg(DISTINCT format('%s (%s)', coalesce(nullif(a.application_name, ''), a.usename, 'a session'),
+                                                concat_ws(', ', 'pid ' || a.pid, 'role ' || a.usename, a.state, 'waiting for ' || CASE a.wait_event_type WHEN 'Lock' THEN 'a lock' END)))
                  FROM pg_stat_activity a WHERE a.pid = ANY (pg_blocking_pids(l.pid))) AS blockers
          FROM pg_locks l
          LEFT JOIN pg_class c ON c.oid = l.relation

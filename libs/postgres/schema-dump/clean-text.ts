@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { Failure } from '#common';
 import type { Omission } from '../catalog/omission.js';
+import { objectKey } from './locked-objects.js';
 import { splitStatements } from './statements.js';
 import {
   isAfterRows,
@@ -56,9 +57,14 @@ const SUBSCRIPTION = new RegExp(
  * whole statements are looked at: names, comments and bodies of functions may hold any text. The statements that create
  * the database and set its properties go to a text of their own, because a restore may run the others elsewhere.
  * @param text of `--create --verbose`
+ * @param without objects whose statements are left out, as {@link objectKey} names them
  * @throws Failure DEFINITIONS_FAILED for a statement that may hold a password and is of an unknown form
  */
-export async function cleanText(text: Buffer, serverMajor: number): Promise<SchemaText> {
+export async function cleanText(
+  text: Buffer,
+  serverMajor: number,
+  without = new Set<string>(),
+): Promise<SchemaText> {
   const contents = new TableOfContents();
   const [schema, database] = [new SqlText(), new SqlText()];
   const omissions: Omission[] = [];
@@ -76,6 +82,7 @@ export async function cleanText(text: Buffer, serverMajor: number): Promise<Sche
       expectRepeated(statement);
       continue;
     }
+    if (without.has(objectKey(entry.class, entry.oid))) continue;
     const of = next === undefined && SETS_DEFAULT.test(statement) ? SETTING : entry;
     const part = {
       comments: withoutVerboseLines(before),

@@ -1,8 +1,9 @@
 import { Failure } from '#common';
-import { quoteIdentifier } from '../connection/identifiers.js';
+import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
 import { Session } from '../connection/session.js';
 import { BUNDLED_MAJOR, runBundledPgDump } from './bundled.js';
 import { cleanText, type SchemaText } from './clean-text.js';
+import type { LockedObjects } from './locked-objects.js';
 import {
   connectionTls,
   type ConnectionTls,
@@ -55,6 +56,8 @@ export interface SchemaDumpOptions {
   snapshot: string;
   /** Schemas that are none of the repository's business, or that the role may not read. */
   exclude: string[];
+  /** Objects that it must not wait for. */
+  without?: LockedObjects;
   signal: AbortSignal;
 }
 
@@ -80,7 +83,7 @@ async function readText(
   options: Omit<SchemaDumpOptions, 'signal'>,
   signal: AbortSignal,
 ): Promise<SchemaText> {
-  const { program, serverVersion, session, url, applicationName, snapshot, exclude } = options;
+  const { program, serverVersion, session, url, applicationName, snapshot, exclude, without } = options;
   const args = [
     '--schema-only',
     '--create',
@@ -90,13 +93,14 @@ async function readText(
     `--snapshot=${snapshot}`,
     // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.
     ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
+    ...(without?.relations ?? []).map((table) => `--exclude-table=${quoteTable(table)}`),
   ];
   const isNative = whyUnusable(program, serverVersion, connectionTls(url, session.client)) === undefined;
   const text = isNative
     ? await runNativePgDump({ session, url, applicationName, args }, signal)
     : await onOwnSession({ session, url, applicationName, args }, signal);
   if (text.length > MAX_TEXT_BYTES) throw tooLong();
-  return cleanText(text, parseInt(serverVersion));
+  return cleanText(text, parseInt(serverVersion), without?.keys);
 }
 
 /** Runs the bundled pg_dump on a session that is as strict as all others. */
