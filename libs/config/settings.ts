@@ -215,6 +215,7 @@ export const environment = z.object({
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   FAIL_ON_OMISSIONS: boolean.default(false),
+  SHRINK_WARNING_PERCENT: integer(0, 100).default(50),
   BACKUP_JOBS: integer(1, 32).optional(),
   /** The old name of BACKUP_JOBS, accepted for one release. */
   SNAPSHOT_LANES: integer(1, 32).optional(),
@@ -317,6 +318,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
     failOnOmissions: value.FAIL_ON_OMISSIONS,
+    shrinkWarningPercent: value.SHRINK_WARNING_PERCENT,
     parallelJobs:
       value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),

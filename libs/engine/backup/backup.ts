@@ -33,6 +33,7 @@ import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
+import { compare, startComparison } from './compare.js';
 import { copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
@@ -121,6 +122,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     progress.say('Taking the snapshot');
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.scope);
+    const comparing = startComparison({ ...request, signal: ended }, await databaseIdentity(session));
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
     const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
@@ -172,7 +174,13 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
-        return writer.finish(definitions === undefined ? facts : { ...facts, definitions });
+        const { warnings, ...comparison } = compare(await comparing, tables, request.shrinkWarningPercent);
+        return writer.finish({
+          ...facts,
+          ...comparison,
+          ...(definitions !== undefined && { definitions }),
+          warnings: [...(facts.warnings ?? []), ...warnings],
+        });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
       async (stopped) => {
