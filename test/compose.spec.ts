@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { parse } from 'yaml';
-import { readSettings } from '#config';
+import { readSettings, scopeOf } from '#config';
 import type { DaemonStatus, WorkerView } from '#contracts';
 import { EmbeddedPostgres, freePort, REDIS_RIGHTS, ServerProcess, startApp } from '../dev/index.js';
 import { nextRedisDatabase, Stack } from './support/stack.js';
@@ -95,6 +95,12 @@ test('the S3 server has an account for each, which reaches the one bucket only',
   const { command } = service('s3');
   expect(command).toEqual(expect.arrayContaining(['-s3.config=/etc/s3.json', '-ip=127.0.0.1']));
   expect(command.filter((option) => option.includes('bind'))).toEqual(['-s3.ip.bind=0.0.0.0']);
+});
+
+test('a worker backs up the default repository, and all schemas of another database', () => {
+  const scope = (more: object) => readSettings({ ...environmentOf('worker'), ...more }).repository.scope;
+  expect(scope({})).toEqual(scopeOf(['repository']));
+  expect(scope({ REPOSITORY_URL: 'postgres://user:password@host/shop' })).toEqual(scopeOf('*'));
 });
 
 describe.each(['api', 'worker'])('the environment of the %s', (name) => {

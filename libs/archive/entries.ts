@@ -7,6 +7,9 @@ export const DEFINITIONS_NAME = 'schema.sql';
 /** The entry that holds the roles. */
 export const ROLES_NAME = 'roles.sql';
 
+/** The entry that holds the statements that create the database itself. */
+export const DATABASE_NAME = 'database.sql';
+
 /** Entries up to this length are held in memory before they are compressed. Longer ones are compressed as a stream. */
 export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
 

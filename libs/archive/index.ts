@@ -1,4 +1,4 @@
-export { dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
+export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
 export {
   createManifest,
   invalid,
@@ -11,6 +11,7 @@ export {
   otherFiles,
   parseManifest,
 } from './manifest.js';
+export type { ManifestSqlFile } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
 import { databaseSchema } from './database-schema.js';
-import { DEFINITIONS_NAME, ROLES_NAME } from './entries.js';
-import { bigintText, count, list, name } from './schema-parts.js';
+import { ROLES_NAME } from './entries.js';
+import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
+import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -20,14 +21,6 @@ const columnSchema = z.object({
   type: z.string(),
   notNull: z.boolean(),
   generated: z.boolean(),
-});
-
-const fileSchema = z.object({
-  name: z.string(),
-  /** Bytes, uncompressed. */
-  length: count,
-  crc32: z.string().regex(/^[0-9a-f]{8}$/),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
 const entrySchema = fileSchema.extend({ rows: count });
@@ -139,7 +132,9 @@ export const manifestSchema = z.object({
   /** Materialized views that were populated; missing in older archives. */
   populatedViews: list(z.object({ schema: name, name })).optional(),
   /** `schema.sql`, if the archive holds it. */
-  definitions: fileSchema.extend({ name: z.literal(DEFINITIONS_NAME) }).optional(),
+  definitions: definitionsSchema.optional(),
+  /** `database.sql`, if the archive holds it. */
+  databaseDefinitions: databaseDefinitionsSchema.optional(),
   /** `roles.sql`; missing in older archives, as is the database. */
   roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
   database: databaseSchema.optional(),
@@ -220,8 +215,8 @@ export function filesOf(manifest: Manifest): ManifestFile[] {
 }
 
 /** The entries that hold no rows of tables, in the order of the archive. */
-export function otherFiles({ definitions, roles }: Manifest): ManifestFile[] {
-  return [definitions, roles].filter((file) => file !== undefined);
+export function otherFiles({ databaseDefinitions, definitions, roles }: Manifest): ManifestFile[] {
+  return [databaseDefinitions, definitions, roles].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

@@ -26,3 +26,11 @@ export function list<Element extends z.ZodType>(element: Element) {
     return elements;
   });
 }
+
+export const fileSchema = z.object({
+  name: z.string(),
+  /** Bytes, uncompressed. */
+  length: count,
+  crc32: z.string().regex(/^[0-9a-f]{8}$/),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { scopeOf } from './scope.js';
+import { scopeOf, tablePattern } from './scope.js';
 import { Secret } from './secret.js';
 import { environment, readSettings, SettingsError } from './settings.js';
 
@@ -118,6 +118,38 @@ test.each([
   expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.scope.schemas).toEqual(schemas);
 });
 
+test('a database of its own is backed up whole, unless its schemas are listed', () => {
+  const scopeWith = (env: NodeJS.ProcessEnv) => readSettings({ ...MINIMAL, ...env }).repository.scope;
+  const REPOSITORY_URL = 'postgres://user:password@db.example.org/shop';
+  expect(scopeWith({ REPOSITORY_URL }).schemas).toBe('*');
+  expect(scopeWith({ REPOSITORY_SCHEMAS: ' * ' }).schemas).toBe('*');
+  expect(scopeWith({ REPOSITORY_URL, REPOSITORY_SCHEMAS: 'a' }).schemas).toEqual(['a']);
+  expect(
+    scopeWith({
+      EXCLUDE_SCHEMAS: 'tmp_*, "a,*"',
+      EXCLUDE_TABLES: 'app.log_*,"a.b" . "x,y", *.t',
+      EXCLUDE_TABLE_ROWS: 'app.t,app.t',
+    }),
+  ).toEqual({
+    schemas: ['repository'],
+    excludeSchemas: ['tmp_*', '"a,*"'],
+    excludeTables: ['app.log_*', '"a.b" . "x,y"', '*.t'],
+    excludeTableRows: ['app.t'],
+  });
+});
+
+test.each([
+  ['app.log_*', { schema: 'app', name: 'log\\_%' }],
+  ['"a.b" . "x*""%"', { schema: 'a.b', name: 'x*"\\%' }],
+  ['*.my"table', { schema: '%', name: 'my"table' }],
+  ['a\\b.c', { schema: 'a\\\\b', name: 'c' }],
+  ['app', undefined],
+  ['a.b.c', undefined],
+  ['.b', undefined],
+])('the pattern %s of tables is %j for LIKE', (pattern, like) => {
+  expect(tablePattern(pattern)).toEqual(like);
+});
+
 test('an empty variable counts as unset', () => {
   expect(
     readSettings({ ...MINIMAL, PORT: '', REPOSITORY_URL: '', ADMIN_EMAIL: '', ADMIN_PASSWORD: '' }).port,
@@ -155,6 +187,13 @@ test.each([
     'REPOSITORY_SCHEMAS names snapshotd_queue, where snapshotd keeps its own state; it cannot be part of a repository',
   ],
   ['REPOSITORY_SCHEMAS', 'pg_catalog', "REPOSITORY_SCHEMAS names PostgreSQL's own schema pg_catalog"],
+  ['REPOSITORY_SCHEMAS', 'a, *', 'REPOSITORY_SCHEMAS has * beside names: set it to * alone, or to names'],
+  ['EXCLUDE_SCHEMAS', 'a,,b', 'EXCLUDE_SCHEMAS has an empty name between its commas'],
+  [
+    'EXCLUDE_TABLES',
+    'a.b,log',
+    'EXCLUDE_TABLES holds log, which is not of the form schema.table: put names with dots in double quotes',
+  ],
   ['S3_BUCKET', 'a/b', 'S3_BUCKET must be the name of a bucket, without a URL or a path'],
   ['S3_PREFIX', '/x', "S3_PREFIX must not start with / and may hold letters, digits and !-_.*'()/= only"],
   ['S3_PREFIX', 'a/../b', 'S3_PREFIX must not contain ..'],

@@ -90,6 +90,10 @@ const namedSchemas = listOf((text) => listedSchemas(text).map(unquoted), schemaN
 
 const schemas = z.string().transform((text, context): Scope['schemas'] => {
   if (text.trim() === '*') return '*';
+  if (listedSchemas(text).includes('*')) {
+    context.addIssue({ code: 'custom', message: 'has * beside names: set it to * alone, or to names' });
+    return z.NEVER;
+  }
   const { data, error } = namedSchemas.safeParse(text);
   for (const { message } of error?.issues ?? []) context.addIssue({ code: 'custom', message });
   return data ?? z.NEVER;

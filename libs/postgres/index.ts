@@ -61,6 +61,6 @@ export * from './roles/roles.js';
 export * from './roles/roles-sql.js';
 
 // Schema definitions
-export type { SchemaText } from './schema-dump/clean-text.js';
+export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

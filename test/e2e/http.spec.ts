@@ -407,7 +407,7 @@ describe.each(oneOf(queues, 0))(
       const tls = await Stack.start({
         queueUrl,
         wait: false,
-        env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile },
+        env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, BACKUP_DEFINITIONS: 'auto' },
       });
       const curl = async (...args: string[]) => (await run('curl', ['-sS', '-i', '-k', ...args])).stdout;
       await tls.api.ready(() => curl(`${tls.url}/health/live`));

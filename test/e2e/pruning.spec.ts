@@ -177,9 +177,9 @@ describe('the pruning of a schedule', () => {
       status: 200,
       body: { name: 'lossy', lostRowsSince: null },
     });
-    const { events } = (await stack.call<AuditEvents>('GET', '/auth/v1/audit?limit=100')).body;
+    const { events } = (await stack.call<AuditEvents>('GET', '/repo/v1/audit?limit=100')).body;
     expect(events).toContainEqual(
-      expect.objectContaining({ action: 'schedule.confirm', subject: 'lossy', outcome: 'done' }),
+      expect.objectContaining({ action: 'schedule.confirm', subject: 'lossy', outcome: '200' }),
     );
     // The next backup is compared with the confirmed one.
     await run('lossy', { retention });

@@ -40,7 +40,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     store = openStore(servers.s3);
     stack = await Stack.start({
       queueUrl,
-      env: { DATABASE_URL: await newDatabase(servers.debianPostgres?.url) },
+      env: { DATABASE_URL: await newDatabase(servers.debianPostgres?.url), BACKUP_DEFINITIONS: 'auto' },
     });
     await sql(databaseOf(stack), NODES(10_000));
     url = (await backedUp(stack)).backupUrl;
@@ -330,7 +330,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         // One long table, of values that are short on disk, so that there is a middle.
         await sql(
           databaseOf(stack),
-          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 300) AS t FROM generate_series(1, 50000) i',
+          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 300) AS t FROM generate_series(1, 20000) i',
         );
         const { backupUrl } = await backedUp(stack);
         await sql(databaseOf(stack), 'DELETE FROM repository.long WHERE i > 10');
@@ -338,7 +338,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         if (type === 'Backup')
           await sql(
             databaseOf(stack),
-            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 120000) i',
+            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 60000) i',
           );
         const { id } =
           type === 'Backup'

@@ -38,7 +38,7 @@ const BACKING_UP = `
   const store = new ObjectStore({ bucket: 'archives', prefix: '', region: 'us-east-1', endpoint, forcePathStyle: true, checksums: 'when_required', retryForMs: 0, maxParts: 10_000, partBytes: 8 * 1024 * 1024 });
   let notes = { archives: [], sessions: [] };
   const journal = { report: () => {}, get notes() { return notes; }, note: async (change) => { notes = { ...notes, ...change }; }, isOvertaken: async () => false };
-  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), schemas: ['s'], retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', parallelJobs: 1, journal, finishLater: () => {}, signal })
+  backup({ daemonId: '1', version: '0', repository: { url: new Secret(url), scope: { schemas: ['s'], excludeSchemas: [], excludeTables: [], excludeTableRows: [] }, retryForMs: 0, lockTimeoutMs: 60000 }, store, keyPrefix: '', compressionLevel: 1, definitions: 'auto', parallelJobs: 1, journal, finishLater: () => {}, signal })
     .then(async ({ key }) => {
       const { manifest } = await openArchive(await store.open(key, signal));
       console.log(manifest.definitions?.name ?? manifest.leftOut[0].why);

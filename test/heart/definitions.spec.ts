@@ -18,6 +18,7 @@ import {
   sql,
 } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
+import { expectListed, objectsOf } from '../support/statement-list.js';
 
 let store: ObjectStore;
 const path = process.env['PATH'];
@@ -70,6 +71,7 @@ onDebians('where pg_dump can read the server', () => {
     expect(archive.entries()).toEqual([
       'data/s.c/000001.csv',
       'data/s.p/000001.csv',
+      'database.sql',
       'schema.sql',
       'roles.sql',
       'manifest.json',
@@ -294,6 +296,8 @@ const NASTY = `
   CREATE FUNCTION s.begin(int) RETURNS SETOF int BEGIN ATOMIC SELECT CASE WHEN $1 > 0 THEN 1 END; SELECT 2; END;
   CREATE RULE r AS ON DELETE TO s.p DO ALSO (NOTIFY a; NOTIFY b);
   COMMENT ON TABLE s.p IS '${PASTED}';
+  CREATE TABLE s."a ""b${PASTED}" (a int); CREATE PROCEDURE s."p; Type: ACL; Schema: s; Owner: x"() LANGUAGE sql AS '';
+  CREATE INDEX ON s.c (p); GRANT SELECT ON s.c TO PUBLIC;
   CREATE MATERIALIZED VIEW s.m AS SELECT count(*) FROM s.p;
   CREATE FOREIGN DATA WRAPPER "w;1"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER "w;1" OPTIONS (host 'h');
   CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (user 'kept', password 'secret word');
@@ -309,17 +313,20 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
     process.env['PATH'] = path; // For unzip.
     const text = archive.read('schema.sql').toString();
+    const database = archive.read('database.sql').toString();
+    const { definitions } = archive.manifest();
     process.env['PATH'] = '/nonexistent';
-    return { text, omissions };
+    return { text, database, omissions, definitions };
   };
 
   test('an archive makes an empty database that has equal definitions, without passwords', async () => {
     const [url, empty] = [await newDatabase(server), await newDatabase(server)];
     await sql(url, NASTY);
+    await sql(url, `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET work_mem = '5MB'`);
     process.env['PATH'] = `${servers.debianPostgres?.binaries}:${path}`;
     const native = server === servers.debianPostgres?.url ? await definitionsOf(url) : undefined;
     process.env['PATH'] = '/nonexistent';
-    const { text, omissions } = await definitionsOf(url);
+    const { text, omissions, definitions, ...dumped } = await definitionsOf(url);
     await sql(url, 'DROP SUBSCRIPTION sub');
     expect(text).not.toContain('secret');
     expect(omissions).toEqual(
@@ -336,7 +343,16 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
         .replace(/\n{2,}/g, '\n')
         .replace(/^ALTER (TABLE|SEQUENCE|VIEW|MATERIALIZED VIEW)(?= \S+ OWNER TO)/gm, 'ALTER …')
         .replace(', streaming = off', '');
-    if (native !== undefined) expect(common(text)).toBe(common(native.text));
+    if (native !== undefined) {
+      expect(common(text)).toBe(common(native.text));
+      expect(common(dumped.database)).toBe(common(native.database));
+      expect(objectsOf(definitions)).toEqual(objectsOf(native.definitions));
+    }
+    expect(text).not.toMatch(/^-- (TOC|Dependencies|Started|Completed)/m);
+    expect(dumped.database).toContain(
+      `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET work_mem TO '5MB'`,
+    );
+    await expectListed(url, text, definitions);
 
     await sql(empty, text);
     const again = await definitionsOf(empty);

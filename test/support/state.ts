@@ -120,10 +120,14 @@ function rowsOf(relation: Relation): string {
   return `SELECT ${quoteLiteral(name)} AS name, to_json(array(${rows})) AS rows`;
 }
 
-/** Schema and data in Debian's pg_dump, for a server of the same version. */
-export async function pgDump(url: string, schemas: string[]): Promise<string> {
+/**
+ * Schema and data in Debian's pg_dump, for a server of the same version.
+ * @param schemas missing for the whole database with its properties
+ */
+export async function pgDump(url: string, schemas?: string[]): Promise<string> {
   const binaries = servers.debianPostgres?.binaries ?? '';
-  const args = [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
+  const args =
+    schemas === undefined ? ['-C', url] : [...schemas.flatMap((schema) => ['-n', `"${schema}"`]), url];
   const { stdout } = await run(join(binaries, 'pg_dump'), args, { maxBuffer: 1 << 30 });
   // Removes the random words around a dump and the OIDs in the names of internal triggers.
   return stdout.replace(/^\\(un)?restrict .*$/gm, '').replace(/(RI_ConstraintTrigger_\w)_\d+/g, '$1');

@@ -86,13 +86,13 @@ export class Daemons {
   }
 
   /**
-   * Rejects schemas that the repository lists: the next backup would include the new tables. A repository of all schemas
-   * lists none, so there only the schemas that the rows come from are rejected.
+   * Rejects schemas that the repository lists: the next backup would include the new tables. If it has all schemas,
+   * that cannot be helped, and the restore itself rejects the schemas that the rows come from.
    */
   private keepOutOfRepository(intoSchemas: Record<string, string> = {}): void {
     const { schemas } = this.settings.repository.scope;
-    const listed = schemas === '*' ? Object.keys(intoSchemas) : schemas;
-    const inside = Object.values(intoSchemas).filter((name) => listed.includes(name));
+    if (schemas === '*') return;
+    const inside = Object.values(intoSchemas).filter((name) => schemas.includes(name));
     if (inside.length > 0)
       throw new BadRequestException(
         `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS. Choose another schema.`,

@@ -169,7 +169,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         );
         await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
-        const { definitions, leftOut } = await addSchemaDefinitions(dump, writer, observer);
+        const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
         const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
         const facts = await describe(request, session, snapshot, contents);
@@ -178,7 +178,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         return writer.finish({
           ...facts,
           ...comparison,
-          ...(definitions !== undefined && { definitions }),
+          ...definitions,
           warnings: [...(facts.warnings ?? []), ...warnings],
         });
       },

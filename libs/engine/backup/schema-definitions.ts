@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ArchiveWriter, DEFINITIONS_NAME, type ManifestFacts } from '#archive';
+import {
+  type ArchiveWriter,
+  DATABASE_NAME,
+  DEFINITIONS_NAME,
+  type ManifestFacts,
+  type ManifestSqlFile,
+} from '#archive';
 import { OWN_SCHEMAS } from '#config';
 import { Failure } from '#common';
 import {
@@ -13,6 +19,7 @@ import {
   type PgDump,
   type Session,
   type Snapshot,
+  type SqlFile,
   whyUnreadable,
 } from '#postgres';
 import type { Repository } from '../shared/repository-session.js';
@@ -105,7 +112,7 @@ export async function addSchemaDefinitions(
   { definitions, applicationName, mode, omissions }: RunningSchemaDump,
   writer: ArchiveWriter,
   observer: Observer,
-): Promise<Pick<ManifestFacts, 'definitions' | 'leftOut'>> {
+): Promise<Pick<ManifestFacts, 'databaseDefinitions' | 'definitions' | 'leftOut'>> {
   if (definitions === undefined) return { leftOut: omissions };
   let text: SchemaText;
   try {
@@ -114,17 +121,31 @@ export async function addSchemaDefinitions(
     if (mayOmit(mode, error)) return { leftOut: [omission(error.message.replace(/\s+/g, ' '))] };
     throw error;
   }
-  const entry = writer.entry(DEFINITIONS_NAME);
+  const { schema, database } = text;
+  return {
+    databaseDefinitions: { ...(await addSql(writer, DATABASE_NAME, database)), name: DATABASE_NAME },
+    definitions: {
+      ...(await addSql(writer, DEFINITIONS_NAME, schema)),
+      name: DEFINITIONS_NAME,
+      beforeRows: schema.beforeRows,
+    },
+    leftOut: [...omissions, ...text.omissions],
+  };
+}
+
+async function addSql(
+  writer: ArchiveWriter,
+  name: string,
+  { sql, statements }: SqlFile,
+): Promise<ManifestSqlFile> {
+  const entry = writer.entry(name);
   try {
-    await entry.write(text.sql);
+    await entry.write(sql);
   } catch (error) {
     entry.fail(error);
     throw error;
   }
-  return {
-    definitions: { ...entry.end(), name: DEFINITIONS_NAME },
-    leftOut: [...omissions, ...text.omissions],
-  };
+  return { ...entry.end(), statements };
 }
 
 /** Waits until pg_dump has ended, and stops it if it waits too long for other sessions' locks. */

@@ -4,7 +4,6 @@ import type { Members } from './members.js';
 import { afterNeeds, reached } from './ordering.js';
 import { attempt } from '../connection/transactions.js';
 import type { Session } from '../connection/session.js';
-import { BY_NAME } from './tables.js';
 import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
 export interface MaterializedView extends Relation {
@@ -41,14 +40,13 @@ interface View extends MaterializedView {
 /** A pattern of PostgreSQL's functions that run a query given as text, or read a table given by name. */
 const QUERYING = '_to_xml|_to_xmlschema|ts_stat|ts_rewrite';
 
-/** Lists the populated materialized views among the members. */
-export function listPopulatedViews(session: Session, { relations }: Members): Promise<Relation[]> {
-  return session.query<Relation>(
-    `SELECT n.nspname AS schema, c.relname AS name
-       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'm' AND c.relispopulated ${BY_NAME}`,
-    [relations],
-  );
+/** Lists the populated materialized views among the members, each after those that it reads. */
+export async function listPopulatedViews(session: Session, { relations }: Members): Promise<Relation[]> {
+  const members = new Set(relations);
+  const { ordered } = await readViews(session);
+  return ordered
+    .filter(({ oid, isMaterialized, isPopulated }) => isMaterialized && isPopulated && members.has(oid))
+    .map(({ schema, name }) => ({ schema, name }));
 }
 
 /**
@@ -61,6 +59,36 @@ export async function listMaterializedViews(
   session: Session,
   { schemas, tables, populated }: ChangedRows,
 ): Promise<ViewToRefresh[]> {
+  const { ordered, above, below, overOpaque } = await readViews(session);
+  const materialized = new Set(ordered.filter(({ isMaterialized }) => isMaterialized).map(({ oid }) => oid));
+  const overTables = reached(
+    tables.map(({ oid }) => oid),
+    above,
+  );
+  const isWanted = (view: View) =>
+    populated.some(({ schema, name }) => schema === view.schema && name === view.name);
+  const isStale = (view: View) =>
+    overTables.has(view.oid) || (overOpaque.has(view.oid) && schemas.includes(view.schema));
+  const isRefreshed = (view: View) =>
+    view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
+  return ordered.filter(isRefreshed).map((view) => ({
+    ...view,
+    reads: [...reached([view.oid], below)].filter((one) => one !== view.oid && materialized.has(one)),
+  }));
+}
+
+interface Views {
+  /** Each after those that it reads. */
+  ordered: View[];
+  /** The views that read a relation, by OID. */
+  above: (oid: number) => number[];
+  /** The relations that a view reads, by OID. */
+  below: (oid: number) => number[];
+  /** Views that may read any table, directly or through other views. */
+  overOpaque: Set<number>;
+}
+
+async function readViews(session: Session): Promise<Views> {
   const views = await listViews(session);
   const byOid = new Map(views.map((view) => [view.oid, view]));
   const edges = await session.query<{ reader: number; read: number }>(
@@ -74,30 +102,14 @@ export async function listMaterializedViews(
   const above = neighbours(edges.map(({ reader, read }) => [read, reader]));
   const calls = await readThroughFunctions(session, views);
   const below = neighbours([...edges.map(({ reader, read }): Edge => [reader, read]), ...calls]);
-
   const opaque = views.filter(({ isOpaque }) => isOpaque).map(({ oid }) => oid);
-  const overTables = reached(
-    tables.map(({ oid }) => oid),
-    above,
-  );
   const overOpaque = reached(opaque, above);
-  const isWanted = (view: View) =>
-    populated.some(({ schema, name }) => schema === view.schema && name === view.name);
-  const isStale = (view: View) =>
-    overTables.has(view.oid) || (overOpaque.has(view.oid) && schemas.includes(view.schema));
-  const isRefreshed = (view: View) =>
-    view.isMaterialized && (view.isPopulated ? isStale(view) : isWanted(view));
-
   // A function may read another view: so views without opaque functions, direct or not, come first.
   const known = views
     .map(({ oid }) => oid)
     .toSorted((a, b) => Number(overOpaque.has(a)) - Number(overOpaque.has(b)));
-  return afterNeeds(known, below).flatMap((oid) => {
-    const view = byOid.get(oid);
-    if (view === undefined || !isRefreshed(view)) return [];
-    const reads = [...reached([oid], below)].filter((one) => one !== oid && byOid.get(one)?.isMaterialized);
-    return [{ ...view, reads }];
-  });
+  const ordered = afterNeeds(known, below).flatMap((oid) => byOid.get(oid) ?? []);
+  return { ordered, above, below, overOpaque };
 }
 
 /** The OIDs of a reader and of a relation that it reads. */

@@ -40,7 +40,7 @@ export const OF_EXTENSION = `EXISTS (SELECT FROM pg_depend d
  * none.
  */
 const IS_OWN = `
-  (obj_description(n.oid, 'pg_namespace') = '${OWN_SCHEMA_COMMENT}' OR n.nspname IN ('${Object.values(OWN_SCHEMAS).join("', '")}'))
+  (coalesce(obj_description(n.oid, 'pg_namespace') = '${OWN_SCHEMA_COMMENT}', false) OR n.nspname IN ('${Object.values(OWN_SCHEMAS).join("', '")}'))
   AND EXISTS (
     SELECT FROM pg_class c
      WHERE c.relnamespace = n.oid AND c.relkind = 'r' AND c.relname IN ('migrations', 'migration')

@@ -75,11 +75,12 @@ async function endWithItsClient(session: Session): Promise<void> {
   await session.query(`SET client_connection_check_interval TO '1s'`).catch(() => undefined);
 }
 
-/** pg_dump's words, without those that pgDump adds, and with the line breaks that it removes. */
+/** pg_dump's errors, without the words of pgDump and the steps of `--verbose`, and with the line breaks that it removes. */
 function wordsOf(failed: string): string {
   return failed
     .replace(/^pg_dump failed with exit code \d+\. \nError message: /, '')
-    .replace(/(?<!^)pg_dump: (?=(error|warning|detail|hint): )/g, '\n$&');
+    .replace(/^[^]*?(?=pg_dump: error: )/, '')
+    .replace(/(?<!^)pg_dump: (?=(error|detail|hint): )/g, '\n$&');
 }
 
 /** The parameters that libpq and pg_dump look at. Without is_superuser there would be no subscriptions. */

@@ -1,14 +1,14 @@
 import { cleanText } from './clean-text.js';
 
 const clean = async (text: string, major = 15) => {
-  const { sql, omissions } = await cleanText(Buffer.from(text), major);
-  return { sql: sql.toString(), omissions };
+  const { schema, omissions } = await cleanText(Buffer.from(text), major);
+  return { sql: schema.sql.toString(), omissions };
 };
 
 test("psql's commands are dropped between statements, and nowhere else", async () => {
   const body =
     'CREATE FUNCTION s.f() RETURNS void AS $$\n\\restrict a\nSET transaction_timeout = 0;\n\\connect b\n$$;';
-  const text = `--\n\\restrict aB1\n\nSET transaction_timeout = 0;\n${body}\n\\connect "a b"\n\\unrestrict aB1\n\n`;
+  const text = `--\n\\restrict aB1\n\nSET transaction_timeout = 0;\n${body}\n\\encoding UTF8\n\\unrestrict aB1\n\n`;
   expect(await clean(text)).toEqual({ sql: `--\n\n\n${body}\n\n`, omissions: [] });
   expect((await clean(text, 17)).sql).toContain(`\nSET transaction_timeout = 0;\n${body}`);
   await expect(clean('SELECT 1;\n\\! rm\n')).rejects.toMatchObject({ code: 'DEFINITIONS_FAILED' });
@@ -68,4 +68,50 @@ test('subscriptions lose their connection', async () => {
       why: "archives hold no passwords; set it again: ALTER SUBSCRIPTION s CONNECTION '…'",
     },
   ]);
+});
+
+test('the database itself is a text of its own', async () => {
+  const comment = (entry: string) => `\n--\n-- TOC entry ${entry}; Owner: o\n--\n\n`;
+  const text = [
+    '-- head\n\n-- Started on 2026-01-01\n\nSET a = 1;\n',
+    `${comment('9 (class 1262 OID 7)\n-- Name: d; Type: DATABASE; Schema: -')}CREATE DATABASE d;\nALTER DATABASE d OWNER TO o;\n`,
+    '\\encoding UTF8\n\\connect d\nSET a = 1;\n',
+    `${comment('8 (class 0 OID 0)\n-- Name: d; Type: DATABASE PROPERTIES; Schema: -')}ALTER DATABASE d SET x = 'y';\n`,
+    "\\connect d\nSET a = 1;\nSELECT pg_catalog.set_config('search_path', '', false);\n",
+    `${comment('3 (class 1259 OID 5)\n-- Name: a b; Type: TABLE; Schema: s')}CREATE TABLE s."a\nb" (\n);\n`,
+    `${comment('4 (class 1259 OID 6)\n-- Name: i; Type: INDEX; Schema: s')}CREATE INDEX i ON s."a\nb" (x);\n`,
+    `${comment('2 (class 0 OID 0)\n-- Dependencies: 9\n-- Name: DATABASE d; Type: ACL; Schema: -')}GRANT CONNECT ON DATABASE d TO r;\n`,
+    `${comment('1 (class 0 OID 0)\n-- Dependencies: 3 8\n-- Name: TABLE "a b"; Type: ACL; Schema: s')}GRANT SELECT ON TABLE s."a\nb" TO r;\n`,
+  ].join('');
+  const { schema, database } = await cleanText(Buffer.from(text), 15);
+  expect(database.sql.toString().replace(/\n{2,}/g, '\n')).toBe(
+    `-- head\nSET a = 1;\n--\n-- Name: d; Type: DATABASE; Schema: -; Owner: o\n--\nCREATE DATABASE d;\nALTER DATABASE d OWNER TO o;
+--\n-- Name: d; Type: DATABASE PROPERTIES; Schema: -; Owner: o\n--\nALTER DATABASE d SET x = 'y';
+--\n-- Name: DATABASE d; Type: ACL; Schema: -; Owner: o\n--\nGRANT CONNECT ON DATABASE d TO r;\n`,
+  );
+  const listed = schema.statements.map(({ offset, length, ...object }) => ({
+    ...object,
+    sql: schema.sql.toString('utf8', offset, offset + length),
+  }));
+  const table = { schema: 's', class: 1259, oid: 5 };
+  expect(listed).toEqual([
+    { kind: 'SET', schema: null, name: '', class: 0, oid: 0, sql: 'SET a = 1;' },
+    { ...table, kind: 'TABLE', name: 'a\nb', sql: 'CREATE TABLE s."a\nb" (\n);' },
+    { ...table, oid: 6, kind: 'INDEX', name: 'i', sql: 'CREATE INDEX i ON s."a\nb" (x);' },
+    { ...table, kind: 'ACL', name: 'TABLE "a b"', sql: 'GRANT SELECT ON TABLE s."a\nb" TO r;' },
+  ]);
+  expect(schema.beforeRows).toBe(2);
+  expect(database.statements.map(({ kind, oid }) => [kind, oid])).toEqual([
+    ['SET', 0],
+    ['DATABASE', 7],
+    ['DATABASE', 7],
+    ['DATABASE PROPERTIES', 7],
+    ['ACL', 7],
+  ]);
+});
+
+test('a schema whose name looks like a kind of objects is refused', async () => {
+  const text =
+    '-- TOC entry 3 (class 2615 OID 5)\n-- Name: a; Type: ACL; Schema: b; Type: SCHEMA; Schema: -; Owner: o\n--\nCREATE SCHEMA "a; Type: ACL; Schema: b";\n';
+  await expect(clean(text)).rejects.toMatchObject({ code: 'DEFINITIONS_FAILED' });
 });

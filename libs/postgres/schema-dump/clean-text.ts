@@ -2,18 +2,42 @@ import { setImmediate } from 'node:timers/promises';
 import { Failure } from '#common';
 import type { Omission } from '../catalog/omission.js';
 import { splitStatements } from './statements.js';
+import {
+  isAfterRows,
+  SETTING,
+  TableOfContents,
+  type TocEntry,
+  withoutVerboseLines,
+} from './table-of-contents.js';
 
 export interface SchemaText {
-  /** SQL that creates the database's objects, without rows and without passwords. */
-  sql: Buffer;
+  /** Creates the objects of the database, without rows and without passwords. */
+  schema: SqlFile & { beforeRows: number };
+  /** Creates the database itself with its properties. */
+  database: SqlFile;
   /** The secrets that were taken out of it. */
   omissions: Omission[];
+}
+
+export interface SqlFile {
+  sql: Buffer;
+  /** Its statements, in their order. */
+  statements: ListedStatement[];
+}
+
+/** A statement with the object that it belongs to, and its place in its file in bytes. */
+export interface ListedStatement extends Omit<TocEntry, 'isOfDatabase'> {
+  offset: number;
+  length: number;
 }
 
 const PAUSE_AFTER_STATEMENTS = 2_000;
 const KNOWS_TRANSACTION_TIMEOUT = 17;
 const KNOWS_RUN_AS_OWNER = 16;
 
+/** The settings between entries that those after them rely on. */
+const SETS_DEFAULT = /^SET default_(tablespace|table_access_method) = /;
+const CONNECTS = /^\\connect /;
 const NAME = String.raw`(?:"(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
 const LITERAL = String.raw`(?:'(?:[^']|'')*'|E'(?:[^'\\]|\\[^]|'')*')`;
 const COLUMN_OPTIONS = new RegExp(
@@ -28,19 +52,71 @@ const SUBSCRIPTION = new RegExp(
 
 /**
  * Takes out of pg_dump's text: psql's own commands; settings and options that only some servers know; passwords. Only
- * whole statements are looked at: names, comments and bodies of functions may hold any text.
+ * whole statements are looked at: names, comments and bodies of functions may hold any text. The statements that create
+ * the database and set its properties go to a text of their own, because a restore may run the others elsewhere.
+ * @param text of `--create --verbose`
  * @throws Failure DEFINITIONS_FAILED for a statement that may hold a password and is of an unknown form
  */
 export async function cleanText(text: Buffer, serverMajor: number): Promise<SchemaText> {
-  const parts: string[] = [];
+  const contents = new TableOfContents();
+  const [schema, database] = [new SqlText(), new SqlText()];
   const omissions: Omission[] = [];
+  let beforeRows: number | undefined;
+  let entry: TocEntry | undefined = SETTING;
   let statements = 0;
   for (const { before, text: statement } of splitStatements(text.toString('latin1'))) {
-    parts.push(before, cleanStatement(statement, serverMajor, omissions));
     // Locks of jobs are renewed meanwhile.
     if (++statements % PAUSE_AFTER_STATEMENTS === 0) await setImmediate();
+    const next = contents.entryOf(before, statement);
+    if (CONNECTS.test(statement)) entry = undefined;
+    if (next !== undefined) entry = next;
+    if (statement === '') entry = SETTING; // The end.
+    if (entry === undefined) {
+      expectRepeated(statement);
+      continue;
+    }
+    const of = next === undefined && SETS_DEFAULT.test(statement) ? SETTING : entry;
+    const part = {
+      comments: withoutVerboseLines(before),
+      sql: cleanStatement(statement, serverMajor, omissions),
+      of,
+    };
+    if (of.isOfDatabase || entry === SETTING) database.add(part);
+    if (of.isOfDatabase) continue;
+    if (isAfterRows(of)) beforeRows ??= schema.statements.length;
+    schema.add(part);
   }
-  return { sql: Buffer.from(parts.join(''), 'latin1'), omissions };
+  return {
+    schema: { ...schema.file(), beforeRows: beforeRows ?? schema.statements.length },
+    database: database.file(),
+    omissions,
+  };
+}
+
+/** After each connection, pg_dump repeats the settings of the beginning. */
+function expectRepeated(statement: string): void {
+  if (statement.startsWith('\\')) withoutCommand(statement);
+  else if (!/^(SET |SELECT pg_catalog\.set_config\()/.test(statement)) throw unknownForm(statement);
+}
+
+/** A text that is put together from statements. */
+class SqlText {
+  readonly statements: ListedStatement[] = [];
+  private readonly parts: string[] = [];
+  private length = 0;
+
+  add({ comments, sql, of }: { comments: string; sql: string; of: TocEntry }): void {
+    this.parts.push(comments, sql);
+    const { kind, schema, name, class: catalog, oid } = of;
+    const offset = this.length + comments.length;
+    if (sql !== '')
+      this.statements.push({ kind, schema, name, class: catalog, oid, offset, length: sql.length });
+    this.length += comments.length + sql.length;
+  }
+
+  file(): SqlFile {
+    return { sql: Buffer.from(this.parts.join(''), 'latin1'), statements: this.statements };
+  }
 }
 
 function cleanStatement(statement: string, serverMajor: number, omissions: Omission[]): string {
@@ -53,9 +129,9 @@ function cleanStatement(statement: string, serverMajor: number, omissions: Omiss
   return statement;
 }
 
-/** pg_dump writes three of psql's commands: two keep psql from running others, and one connects. */
+/** pg_dump writes some of psql's commands: two keep psql from running others, and two connect. */
 function withoutCommand(line: string): string {
-  if (/^\\(restrict|unrestrict|connect) /.test(line)) return '';
+  if (/^\\(restrict|unrestrict|encoding|connect) /.test(line)) return '';
   throw unknownForm(line);
 }
 

@@ -131,18 +131,37 @@ export async function runNativePgDump(
     },
     signal,
   );
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(0, STDERR_KEPT);
-  });
+  const errors = new Errors();
+  child.stderr.setEncoding('utf8').on('data', (text: string) => errors.add(text));
   const exit = new Promise<void>((done, reject) => {
     child.once('error', (error) => reject(signal.aborted ? (signal.reason as Error) : notStarted(error)));
     child.once('close', (code, killedBy) =>
-      code === 0 ? done() : reject(dumpFailure(stderr, killedBy ?? code)),
+      code === 0 ? done() : reject(dumpFailure(errors.words, killedBy ?? code)),
     );
   });
   const [text] = await Promise.all([read(child.stdout), exit]);
   return text;
+}
+
+/** The errors among pg_dump's words: `--verbose` reports every step, too. */
+class Errors {
+  private kept = '';
+  private line = '';
+  private keeps = true;
+
+  add(words: string): void {
+    const lines = (this.line + words).split('\n');
+    this.line = lines.pop() ?? '';
+    for (const line of lines) {
+      // A message of several lines goes on after its first one.
+      if (line.startsWith('pg_dump: ')) this.keeps = /^pg_dump: (error|detail|hint): /.test(line);
+      if (this.keeps) this.kept = `${this.kept}${line}\n`.slice(0, STDERR_KEPT);
+    }
+  }
+
+  get words(): string {
+    return this.kept + (this.keeps ? this.line : '');
+  }
 }
 
 /** Whether the role or the database limits the time of statements. A {@link Session} lifts that for itself alone. */

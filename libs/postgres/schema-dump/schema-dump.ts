@@ -83,6 +83,9 @@ async function readText(
   const { program, serverVersion, session, url, applicationName, snapshot, exclude } = options;
   const args = [
     '--schema-only',
+    '--create',
+    // Names the catalog and the OID of each object.
+    '--verbose',
     '--encoding=UTF8',
     `--snapshot=${snapshot}`,
     // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.

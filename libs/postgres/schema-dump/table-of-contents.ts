@@ -1,0 +1,123 @@
+import { Failure } from '#common';
+
+/** The object that a statement of pg_dump's text defines or changes. */
+export interface TocEntry {
+  /** pg_dump's type, such as `TABLE` or `FK CONSTRAINT`. `SET` for settings of the session, which have no object. */
+  kind: string;
+  /** Null for objects outside of schemas. */
+  schema: string | null;
+  /** As pg_dump names it, such as `f(integer)`, or `TABLE t` for its comment. Exact for tables, views and sequences. */
+  name: string;
+  /** The OID of the catalog, and the object's there; for a comment or a right, those of the object that has it. */
+  class: number;
+  oid: number;
+  /** Whether it belongs to the database itself. */
+  isOfDatabase: boolean;
+}
+
+export const SETTING: TocEntry = {
+  kind: 'SET',
+  schema: null,
+  name: '',
+  class: 0,
+  oid: 0,
+  isOfDatabase: false,
+};
+
+/** The greedy name ends at the last `; Type: `. Line breaks in names are blanks here. */
+const COMMENT =
+  /(?:^|\n)-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n(?:-- Dependencies: (\d+).*\n)?-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: .*\n/g;
+/** Lines that only `--verbose` adds. They change with every dump, and the manifest has the OIDs. */
+const VERBOSE_LINES =
+  /^-- TOC entry \d+ \(class \d+ OID \d+\)\n|^-- Dependencies:(?: \d+)*\n|^\n-- (?:Started|Completed) on .*\n/gm;
+const NAME = String.raw`("(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
+const RELATION = new RegExp(
+  String.raw`^CREATE (?:UNLOGGED |FOREIGN |MATERIALIZED )?(?:TABLE|VIEW|SEQUENCE) ${NAME}\.${NAME}\s`,
+);
+const INDEX = new RegExp(String.raw`^CREATE (?:UNIQUE )?INDEX ${NAME} ON (?:ONLY )?${NAME}\.`);
+const ATTACHED = new RegExp(String.raw` ATTACH PARTITION ${NAME}\.${NAME}`);
+const POST_DATA =
+  /^((CHECK |FK )?CONSTRAINT|INDEX|INDEX ATTACH|STATISTICS|RULE|TRIGGER|POLICY|ROW SECURITY|(DEFAULT )?ACL|EVENT TRIGGER|(PUBLICATION|SUBSCRIPTION)( .*)?)$/;
+
+/**
+ * Whether an entry comes after the rows, and all that follow it: pg_dump writes nothing that comes before the rows behind
+ * it.
+ */
+export function isAfterRows({ kind }: TocEntry): boolean {
+  return POST_DATA.test(kind);
+}
+
+/** Removes what `--verbose` adds to the comments before a statement. */
+export function withoutVerboseLines(comments: string): string {
+  return comments.replace(VERBOSE_LINES, '');
+}
+
+/**
+ * Reads the entries of pg_dump's table of contents from the comments that `--verbose` writes before the first statement
+ * of each.
+ */
+export class TableOfContents {
+  private readonly entries = new Map<string, TocEntry>();
+  /** Tables and indexes by their names in SQL: PostgreSQL attaches partitions by name. */
+  private readonly attachable = new Map<string, TocEntry>();
+
+  /**
+   * @param comments everything between the statement and the one before it: names and bodies of functions may hold any
+   * text, but no comment there can
+   * @returns undefined if the statement belongs to the entry of the one before it
+   * @throws Failure DEFINITIONS_FAILED for a schema whose name makes the comments ambiguous
+   */
+  entryOf(comments: string, statement: string): TocEntry | undefined {
+    const found = [...comments.matchAll(COMMENT)].map(([, id = '', ...fields], index, all) => {
+      // Those before the last have no statement, such as for the schema public.
+      const entry = this.entry(fields, index === all.length - 1 ? statement : '');
+      this.entries.set(id, entry);
+      return entry;
+    });
+    return found.at(-1);
+  }
+
+  private entry(fields: (string | undefined)[], statement: string): TocEntry {
+    const [own = '', oid = '', needs = '', tag = '', kind = '', inSchema = ''] = fields;
+    if (kind === 'SCHEMA' && tag.includes('; Type: ')) throw ambiguous(tag);
+    const object = own === '0' ? (this.entries.get(needs) ?? this.attached(kind, statement)) : undefined;
+    const [, schema, name] = RELATION.exec(statement) ?? [];
+    const isRelation = /^((FOREIGN )?TABLE|(MATERIALIZED )?VIEW|SEQUENCE)$/.test(kind);
+    const entry: TocEntry = {
+      kind,
+      schema: inSchema === '-' ? null : isRelation && schema ? unquoted(schema) : text(inSchema),
+      name: isRelation && name ? unquoted(name) : text(tag),
+      class: object?.class ?? Number(own),
+      oid: object?.oid ?? Number(oid),
+      isOfDatabase: kind.startsWith('DATABASE') || (object?.isOfDatabase ?? false),
+    };
+    if (isRelation) this.attachable.set(`${schema}.${name}`, entry);
+    const [, index, indexSchema] = INDEX.exec(statement) ?? [];
+    if (index) this.attachable.set(`${indexSchema}.${index}`, entry);
+    return entry;
+  }
+
+  private attached(kind: string, statement: string): TocEntry | undefined {
+    const [, schema, name] = (kind.endsWith(' ATTACH') && ATTACHED.exec(statement)) || [];
+    return kind === 'DATABASE PROPERTIES'
+      ? [...this.entries.values()].find(({ isOfDatabase }) => isOfDatabase)
+      : this.attachable.get(`${schema}.${name}`);
+  }
+}
+
+function unquoted(name: string): string {
+  return text(name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name);
+}
+
+function text(bytes: string): string {
+  return Buffer.from(bytes, 'latin1').toString();
+}
+
+function ambiguous(schema: string): Failure {
+  return new Failure(
+    'DEFINITIONS_FAILED',
+    'permanent',
+    `Cannot read schema definitions: the schema ${text(schema)} has "; Type: " in its name, which pg_dump prints without quotes.`,
+    { hint: 'Rename the schema.' },
+  );
+}
