@@ -110,7 +110,7 @@ export class Pruning {
     if (schedule.retention === null) return undefined;
     const since = (await this.lostRows.unconfirmed()).get(schedule.name);
     if (since !== undefined)
-      return `Old archives stay: rows are missing since the backup of ${since.toISOString()}. If the loss is meant, confirm it: snapshotd schedule confirm ${schedule.name}`;
+      return `Old archives stay until somebody confirms a loss of rows (snapshotd schedule confirm ${schedule.name}): rows are missing since the backup of ${since.toISOString()}.`;
     try {
       const found = await this.find(schedule, signal);
       // The run has just written an archive. If the bucket shows none, its answer is not to be trusted.
