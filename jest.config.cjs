@@ -6,8 +6,9 @@ module.exports = {
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/faults/'],
   globalSetup: '<rootDir>/test/support/global-setup.cjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
-  // Each has servers of its own.
-  maxWorkers: 2,
+  testSequencer: '<rootDir>/test/support/longest-first.cjs',
+  // Each has servers of its own. Tests wait for a third of their time, so three keep two cores busy.
+  maxWorkers: 3,
   // A test that hangs fails; a test on a slow machine must not.
   testTimeout: 180_000,
   // A failed test may leave a process behind; the run must end nevertheless.

@@ -17,9 +17,14 @@ export const ENTRY_MEMORY_BYTES = 8 * 1024 * 1024;
  * The name of a chunk of a table's rows: `data/<schema>.<table>/000001.csv`. Letters and digits of any script,
  * `_` and `-` stay; everything else is percent-encoded, so that the dot in between is the only one.
  * @param chunk from 1
+ * @param folder for the rows of an extension's configuration: `configuration`
  */
-export function dataEntryName({ schema, name }: { schema: string; name: string }, chunk: number): string {
-  return `data/${encodeName(schema)}.${encodeName(name)}/${String(chunk).padStart(6, '0')}.csv`;
+export function dataEntryName(
+  { schema, name }: { schema: string; name: string },
+  chunk: number,
+  folder: 'data' | 'configuration' = 'data',
+): string {
+  return `${folder}/${encodeName(schema)}.${encodeName(name)}/${String(chunk).padStart(6, '0')}.csv`;
 }
 
 function encodeName(name: string): string {

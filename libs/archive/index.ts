@@ -1,8 +1,17 @@
-export { DATABASE_NAME, dataEntryName, DEFINITIONS_NAME, ENTRY_MEMORY_BYTES, ROLES_NAME } from './entries.js';
+export {
+  Checksums,
+  DATABASE_NAME,
+  dataEntryName,
+  DEFINITIONS_NAME,
+  ENTRY_MEMORY_BYTES,
+  ROLES_NAME,
+} from './entries.js';
 export {
   createManifest,
   invalid,
   type Manifest,
+  type ManifestConfiguration,
+  type ManifestConfigurationTable,
   type ManifestEntry,
   type ManifestFacts,
   type ManifestFile,

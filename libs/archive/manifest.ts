@@ -25,6 +25,15 @@ const columnSchema = z.object({
 
 const entrySchema = fileSchema.extend({ rows: count });
 
+const sequenceSchema = z.object({
+  schema: name,
+  name,
+  lastValue: bigintText,
+  isCalled: z.boolean(),
+  /** The column that it belongs to: it is dropped with it. Missing in older archives. */
+  ownedBy: z.object({ schema: name, table: name, column: name }).exactOptional(),
+});
+
 export const tableSchema = z.object({
   schema: name,
   name,
@@ -37,6 +46,18 @@ export const tableSchema = z.object({
   conditions: list(z.string()).optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
+});
+
+/** Rows and sequences that CREATE EXTENSION does not make. */
+const configurationSchema = z.object({
+  tables: list(
+    tableSchema.omit({ partitionOf: true, conditions: true }).extend({
+      extension: name,
+      /** Follows the table's name in a query for the rows; may be empty. */
+      condition: z.string(),
+    }),
+  ),
+  sequences: list(sequenceSchema.extend({ extension: name })),
 });
 
 /** A type that columns use, directly or through arrays and other types. */
@@ -117,16 +138,9 @@ export const manifestSchema = z.object({
   tables: list(tableSchema),
   /** Missing in older archives. */
   types: list(typeSchema).optional(),
-  sequences: list(
-    z.object({
-      schema: name,
-      name,
-      lastValue: bigintText,
-      isCalled: z.boolean(),
-      /** The column that it belongs to: it is dropped with it. Missing in older archives. */
-      ownedBy: z.object({ schema: name, table: name, column: name }).exactOptional(),
-    }),
-  ),
+  sequences: list(sequenceSchema),
+  /** Missing in older archives. */
+  configuration: configurationSchema.optional(),
   /** The extensions that types of columns belong to. */
   extensions: list(z.object({ name, version: z.string() })).default([]),
   /** Materialized views that were populated; missing in older archives. */
@@ -149,6 +163,8 @@ export const manifestSchema = z.object({
 
 export type Manifest = z.infer<typeof manifestSchema>;
 export type ManifestTable = z.infer<typeof tableSchema>;
+export type ManifestConfiguration = z.infer<typeof configurationSchema>;
+export type ManifestConfigurationTable = ManifestConfiguration['tables'][number];
 /** An entry of the zip as the manifest describes it. */
 export type ManifestFile = z.infer<typeof fileSchema>;
 /** An entry that holds rows. */
@@ -215,8 +231,10 @@ export function filesOf(manifest: Manifest): ManifestFile[] {
 }
 
 /** The entries that hold no rows of tables, in the order of the archive. */
-export function otherFiles({ databaseDefinitions, definitions, roles }: Manifest): ManifestFile[] {
-  return [databaseDefinitions, definitions, roles].filter((file) => file !== undefined);
+export function otherFiles(manifest: Manifest): ManifestFile[] {
+  const { configuration, databaseDefinitions, definitions, roles } = manifest;
+  const entries = configuration?.tables.flatMap((table) => table.entries) ?? [];
+  return [...entries, databaseDefinitions, definitions, roles].filter((file) => file !== undefined);
 }
 
 /** SHA-256 of the tables' names and columns: with equal fingerprints, rows fit. */

@@ -56,6 +56,10 @@ export * from './drill/scratch-tables.js';
 export * from './drill/violated-checks.js';
 export * from './drill/violated-keys.js';
 
+// The configuration of extensions
+export * from './extensions/configuration.js';
+export * from './extensions/configuration-sequences.js';
+
 // Roles
 export * from './roles/roles.js';
 export * from './roles/roles-sql.js';

@@ -1,9 +1,9 @@
 import { EvilSchema, unharmed } from '../support/evil-schema.js';
-import { newDatabase, postgresMajors, sql } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
-test.each(postgresMajors)(
+test.each(oneOf(postgresMajors, 1))(
   "API, worker and a queue on PostgreSQL never meet the database's search_path, also behind a pooler that refuses options: %s",
   async (_, server) => {
     const url = await newDatabase(server);

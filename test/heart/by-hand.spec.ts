@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DownloadedArchive } from '../support/archive.js';
+import { addExtension } from '../support/database-case.js';
 import { runBackup } from '../support/heart.js';
 import { newDatabase, servers, sql, storeOfTests } from '../support/servers.js';
 import { pgDump, stateOf } from '../support/state.js';
@@ -41,12 +42,14 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
 
   test('a lost database is rebuilt with its rows', async () => {
     const url = await newDatabase(server);
+    await addExtension(server);
     await sql(
       url,
       `CREATE SCHEMA s; CREATE TABLE s.p (id serial PRIMARY KEY, "Größe, ""x""" text); CREATE TABLE s.c (p int REFERENCES s.p, e int GENERATED ALWAYS AS (p * 2) STORED);
        CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
        INSERT INTO s.p ("Größe, ""x""") SELECT E'line\\n' || i FROM generate_series(1, 50) i; INSERT INTO s.c SELECT id FROM s.p;
-       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
+       CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE EXTENSION fidcfg SCHEMA s; INSERT INTO s.settings VALUES ('mine', 'x'); SELECT setval('s.settings_seq', 5);
+       CREATE TABLE s.refers (k text REFERENCES s.settings); INSERT INTO s.refers VALUES ('mine'); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
     );
     const before = await stateOf(url, ['s']);
     const name = new URL(url).pathname.slice(1);
@@ -68,6 +71,10 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     expect(new Set(commands.split('\n').filter(Boolean)).size).toBeLessThanOrEqual(10);
 
     await sql(server, `ALTER DATABASE ${name} RESET ALL`);
+    await sql(
+      url,
+      "TRUNCATE s.refers; UPDATE s.settings SET v = 'y' WHERE k = 'mine'; INSERT INTO s.settings VALUES ('more'); SELECT setval('s.settings_seq', 9)",
+    );
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
     follow(block(SECTION, 'sh'), file, url);
     expect(await stateOf(url, ['s'])).toEqual(before);

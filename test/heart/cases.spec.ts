@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants, copyFileSync, existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '#common';
 import {
+  addExtension,
   build,
   buildFromDump,
-  CASES_FOLDER,
   type DatabaseCase,
   databaseCases,
 } from '../support/database-case.js';
@@ -242,18 +242,6 @@ function unnamed(contents: State['contents'], named: string[]): State['contents'
       ([name]) => !named.some((what) => what.includes(name.replaceAll('"', ''))),
     ),
   );
-}
-
-/** Puts the files of a small extension where the server finds them. */
-async function addExtension(server: string): Promise<void> {
-  const [folder] = await sql<{ share: string }>(
-    server,
-    `SELECT setting AS share FROM pg_config WHERE name = 'SHAREDIR'`,
-  );
-  const target = join(folder?.share ?? '', 'extension');
-  accessSync(target, constants.W_OK);
-  for (const file of readdirSync(CASES_FOLDER))
-    if (file.startsWith('fidcfg')) copyFileSync(join(CASES_FOLDER, file), join(target, file));
 }
 
 function debianExtensions(): string {

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { ArchiveWriter, type Manifest, openArchive } from '#archive';
 import { Failure } from '#common';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, oneOf, postgresMajors, putBytes, storeOfTests } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, putBytes, sample, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { tally, tried } from '../support/tried.js';
 
@@ -143,28 +143,30 @@ describe('a manifest', () => {
     const spoiled = await stateOf(client, ['s']);
 
     const outcomes: string[] = [];
-    for (const path of textsOf((await opened(key)).manifest))
-      for (const evil of EVIL) {
-        const forged = `forged-${randomBytes(8).toString('hex')}.zip`;
-        await putBytes(forged, await forgery(key, path, evil));
-        const failure = await runRestore(store, url, ['s'], forged).then(
-          () => undefined,
-          (error: unknown) => error,
-        );
-        const state = await stateOf(client, ['s']);
-        const where = { path: path.join('.'), evil };
-        if (failure === undefined) {
-          expect({ ...where, state }).toEqual({ ...where, state: before });
-          await spoil();
-        } else {
-          expect({ ...where, failure }).toEqual({
-            ...where,
-            failure: expect.objectContaining({ name: 'Failure', persistence: 'permanent' }),
-          });
-          expect({ ...where, state }).toEqual({ ...where, state: spoiled });
-        }
-        outcomes.push(failure instanceof Failure ? failure.code : 'restored exactly');
+    const places = textsOf((await opened(key)).manifest).flatMap((path) =>
+      EVIL.map((evil) => ({ path, evil })),
+    );
+    for (const { path, evil } of sample(places, 80)) {
+      const forged = `forged-${randomBytes(8).toString('hex')}.zip`;
+      await putBytes(forged, await forgery(key, path, evil));
+      const failure = await runRestore(store, url, ['s'], forged).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      const state = await stateOf(client, ['s']);
+      const where = { path: path.join('.'), evil };
+      if (failure === undefined) {
+        expect({ ...where, state }).toEqual({ ...where, state: before });
+        await spoil();
+      } else {
+        expect({ ...where, failure }).toEqual({
+          ...where,
+          failure: expect.objectContaining({ name: 'Failure', persistence: 'permanent' }),
+        });
+        expect({ ...where, state }).toEqual({ ...where, state: spoiled });
       }
+      outcomes.push(failure instanceof Failure ? failure.code : 'restored exactly');
+    }
     expect(await canaryLives()).toBe(true);
     tried(`a text of a manifest replaced to break out`, outcomes.length, tally(outcomes));
   });

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { ZipFile } from 'yazl';
 import { createManifest, findManifest, type ManifestSummary } from '#archive';
+import { sample } from '../support/servers.js';
 
 const TABLES = 6_000;
 
@@ -103,24 +104,29 @@ const times = (text: string) => text.repeat(MANIFEST_BYTES / text.length - 100);
 const HEAD = '{"format":"snapshotd-archive","formatVersion":2';
 
 /** JSON.parse takes gigabytes for some of these. */
-test.each<[string, () => string, RegExp]>([
+const HUGE: [string, () => string, RegExp][] = [
   ['brackets', () => times('['), /is not JSON/],
   ['tables', () => `${HEAD},"tables":[${times('{},')}{}]}`, /too many values/],
   ['entries', () => `${HEAD},"tables":[{"entries":[${times('{"length":0},')}{}]}]}`, /too many values/],
   ['columns', () => `${HEAD},"tables":[{"columns":[${times('{},')}0]}]}`, /is wrong at/],
   ['repeated members', () => `${HEAD}${times(',"tables":[]')}}`, /too many values/],
   ['escapes', () => `${HEAD},"daemonId":"${times('\\"')}"}`, /too long/],
-])('a manifest of 64 MiB of %s is refused while memory stays flat', async (_what, make, reason) => {
-  const zip = await zipOf(make(), false);
-  const before = process.memoryUsage().rss;
-  let peak = 0;
-  const look = setInterval(() => {
-    peak = Math.max(peak, process.memoryUsage().rss - before);
-  }, 5);
-  await expect(summaryIn(zip)).rejects.toMatchObject({
-    code: 'ARCHIVE_INVALID',
-    message: expect.stringMatching(reason) as unknown,
-  });
-  clearInterval(look);
-  expect(peak).toBeLessThan(350 * 1024 * 1024);
-});
+];
+
+test.each(sample(HUGE, 3))(
+  'a manifest of 64 MiB of %s is refused while memory stays flat',
+  async (_what, make, reason) => {
+    const zip = await zipOf(make(), false);
+    const before = process.memoryUsage().rss;
+    let peak = 0;
+    const look = setInterval(() => {
+      peak = Math.max(peak, process.memoryUsage().rss - before);
+    }, 5);
+    await expect(summaryIn(zip)).rejects.toMatchObject({
+      code: 'ARCHIVE_INVALID',
+      message: expect.stringMatching(reason) as unknown,
+    });
+    clearInterval(look);
+    expect(peak).toBeLessThan(350 * 1024 * 1024);
+  },
+);

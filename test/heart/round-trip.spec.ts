@@ -65,7 +65,7 @@ describe.each(postgresMajors)('a backup of %s', (_title, server) => {
     const archive = await DownloadedArchive.of(store, key);
 
     expect(archive.test()).toContain('No errors detected');
-    const names = archive.entries().filter((name) => !/^(schema|roles)\.sql$/.test(name));
+    const names = archive.entries().filter((name) => !/^(database|schema|roles)\.sql$/.test(name));
     expect(names.at(-1)).toBe('manifest.json');
     expect(new Set(names.slice(0, -1))).toEqual(
       new Set([

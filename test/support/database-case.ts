@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, copyFileSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { servers } from './servers.js';
+import { servers, sql } from './servers.js';
 
 const run = promisify(execFile);
 export const CASES_FOLDER = join(__dirname, '../cases');
@@ -70,6 +70,18 @@ export async function buildFromDump(from: string, to: string): Promise<void> {
   const file = join(mkdtempSync(join(servers.folder, 'schema-')), 'schema.sql');
   await run(program('pg_dump'), ['-s', '-f', file, from]);
   await run(program('psql'), ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', file, to]);
+}
+
+/** Puts the files of a small extension where the server finds them. */
+export async function addExtension(server: string): Promise<void> {
+  const [folder] = await sql<{ share: string }>(
+    server,
+    `SELECT setting AS share FROM pg_config WHERE name = 'SHAREDIR'`,
+  );
+  const target = join(folder?.share ?? '', 'extension');
+  accessSync(target, constants.W_OK);
+  for (const file of readdirSync(CASES_FOLDER))
+    if (file.startsWith('fidcfg')) copyFileSync(join(CASES_FOLDER, file), join(target, file));
 }
 
 function program(name: string): string {

@@ -283,11 +283,13 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
 }
 
 /** The numbers that people are shown must be the sums of what is checked. */
-function expectConsistentNumbers({ tables, totals }: Manifest): void {
+function expectConsistentNumbers({ tables, configuration, totals }: Manifest): void {
   const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
   const entries = tables.flatMap((table) => table.entries);
   const consistent =
-    tables.every((table) => table.rows === sum(table.entries.map(({ rows }) => rows))) &&
+    [...tables, ...(configuration?.tables ?? [])].every(
+      (table) => table.rows === sum(table.entries.map(({ rows }) => rows)),
+    ) &&
     totals.tables === tables.length &&
     totals.entities === sum(tables.map(({ rows }) => rows)) &&
     totals.bytes === sum(entries.map(({ length }) => length));

@@ -21,9 +21,11 @@ import {
   listPopulatedViews,
   listRowConditions,
   planChunks,
+  readConfigurationSequences,
   readSequences,
   type Session,
   type Snapshot,
+  lockedTables,
   takeSnapshot,
   warnOfAmbiguousNames,
   warnOfEventTriggers,
@@ -34,7 +36,7 @@ import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
 import { compare, startComparison } from './compare.js';
-import { copyTables } from './copy-tables.js';
+import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
@@ -126,6 +128,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
     const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
+    const configured = await readConfigurationSequences(session, observer);
     // pg_dump reads while the rows are copied; its output is written after them.
     const failed = new AbortController();
     const either = AbortSignal.any([ended, failed.signal]);
@@ -137,7 +140,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     // Before the rows are copied, which can take hours. Definitions may still fail while they are.
     if (request.failOnOmissions === true) {
       const known = await listOmissions(session, snapshot.members);
-      refuseOmissions(request, [...dump.omissions, ...unread, ...known]);
+      refuseOmissions(request, [...dump.omissions, ...unread, ...configured.omissions, ...known]);
     }
     progress.expect(snapshot.tables.reduce((rows, { estimatedRows }) => rows + estimatedRows, 0));
 
@@ -167,11 +170,16 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         const tables = await withParallelSessions(options, (sessions) =>
           copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
         );
-        await observer.ask((observing) => expectSameTables(observing, snapshot.tables));
+        const configuration = {
+          tables: await copyConfiguration(session, snapshot, writer),
+          sequences: configured.sequences,
+        };
+        await observer.ask((observing) => expectSameTables(observing, lockedTables(snapshot)));
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
-        const contents = { tables, sequences, roles, leftOut: [...leftOut, ...unread] };
+        const omitted = [...leftOut, ...unread, ...configured.omissions];
+        const contents = { tables, sequences, configuration, roles, leftOut: omitted };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
         const { warnings, ...comparison } = compare(await comparing, tables, request.shrinkWarningPercent);
@@ -200,9 +208,10 @@ async function describe(
   {
     tables: copied,
     sequences,
+    configuration,
     roles,
     leftOut,
-  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'roles' | 'leftOut'>>,
+  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'leftOut'>>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
@@ -229,6 +238,7 @@ async function describe(
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
+    configuration,
     extensions: await listExtensions(session, snapshot.tables),
     roles,
     database: await databaseProperties(session),

@@ -3,12 +3,14 @@ import {
   type ArchiveWriter,
   dataEntryName,
   type EntryWriter,
+  type ManifestConfigurationTable,
   type ManifestEntry,
   type ManifestTable,
 } from '#archive';
 import { runTaskGroup } from '#common';
 import {
   type Chunk,
+  configurationChunk,
   copyOut,
   type CopyReceiver,
   displayTable,
@@ -37,21 +39,16 @@ export async function copyTables(
   progress: RowProgress,
   signal: AbortSignal,
 ): Promise<ManifestTable[]> {
-  const filled = new Map<Table, ManifestEntry[]>(snapshot.tables.map((table) => [table, []]));
+  const filled = new FilledEntries();
   const numbers = new Map(
     chunks.filter(({ number }) => number === 1).map(({ table }, index) => [table, index + 1]),
   );
   const announce = ({ table }: Chunk) =>
     progress.say(`Copying ${displayTable(table)} (table ${numbers.get(table)} of ${numbers.size})`);
-  const invalid = new Set<Table>();
-  const onEntry = (table: Table, number: number, entry: ManifestEntry) => {
-    (filled.get(table) ?? [])[number - 1] = entry;
-    progress.add(entry.rows);
-  };
   const tables = groupChunks(chunks).map((group): CopyTask => async (session) => {
     const [first] = group;
     if (first !== undefined) announce(first);
-    await copyGroup(session, group, snapshot, writer, onEntry, (table) => invalid.add(table));
+    await copyGroup(session, group, snapshot, writer, filled, (rows) => progress.add(rows));
   });
   const remaining = [...tables, ...others].values();
   await runTaskGroup(
@@ -66,17 +63,55 @@ export async function copyTables(
       }
     }),
   );
-  return snapshot.tables.map((table) => {
-    const { schema, name, columns, partitionOf } = table;
-    const entries = filled.get(table) ?? [];
-    const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
-    const invalidText = invalid.has(table) && { invalidText: true as const };
-    return { schema, name, rows, columns, partitionOf, entries, ...invalidText };
+  return snapshot.tables.map((table) => ({ ...filled.of(table), partitionOf: table.partitionOf }));
+}
+
+/**
+ * Copies the rows of extensions' configuration into the archive, as far as they can be read, by the session that holds
+ * the locks.
+ * @returns the tables for the manifest
+ */
+export async function copyConfiguration(
+  session: Session,
+  snapshot: Snapshot,
+  writer: ArchiveWriter,
+): Promise<ManifestConfigurationTable[]> {
+  const tables = snapshot.configuration.filter(({ obstacle }) => obstacle === undefined);
+  const filled = new FilledEntries();
+  for (const group of groupChunks(tables.map(configurationChunk))) {
+    await writer.room();
+    await copyGroup(session, group, snapshot, writer, filled);
+  }
+  return tables.map((table) => {
+    const { extension, condition } = table;
+    return { extension, condition, ...filled.of(table) };
   });
 }
 
-/** Called for each entry that is filled. */
-type OnEntry = (table: Table, number: number, entry: ManifestEntry) => void;
+/** The entries that are filled with the rows of tables. */
+class FilledEntries {
+  private readonly entries = new Map<Table, ManifestEntry[]>();
+  private readonly invalidText = new Set<Table>();
+
+  add(table: Table, number: number, entry: ManifestEntry): void {
+    const entries = this.entries.get(table) ?? [];
+    entries[number - 1] = entry;
+    this.entries.set(table, entries);
+  }
+
+  noteInvalidText(table: Table): void {
+    this.invalidText.add(table);
+  }
+
+  /** The facts of a table for the manifest. */
+  of(table: Table) {
+    const { schema, name, columns } = table;
+    const entries = this.entries.get(table) ?? [];
+    const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
+    const invalidText = this.invalidText.has(table) && { invalidText: true as const };
+    return { schema, name, rows, columns, entries, ...invalidText };
+  }
+}
 
 /** Copies chunks one after the other, each into one or more entries. Resolves when they are read. */
 async function copyGroup(
@@ -84,19 +119,21 @@ async function copyGroup(
   chunks: Chunk[],
   { serverEncoding }: Snapshot,
   writer: ArchiveWriter,
-  onEntry: OnEntry,
-  onInvalidText: (table: Table) => void,
+  filled: FilledEntries,
+  onRows: (rows: number) => void = () => undefined,
 ): Promise<void> {
   let open: EntryWriter | undefined;
-  const receivers = chunks.map(({ table, number: first }): CopyReceiver => {
+  const receivers = chunks.map(({ table, number: first, condition }): CopyReceiver => {
     let number = first;
     // Old rows may hold invalid bytes. Node can check UTF-8 only.
     const text = serverEncoding === 'UTF8' ? new Utf8Check() : undefined;
-    const fill = () => (open ??= writer.entry(dataEntryName(table, number)));
+    const folder = condition === undefined ? 'data' : 'configuration';
+    const fill = () => (open ??= writer.entry(dataEntryName(table, number, folder)));
     const end = (rows: number) => {
       const entry = fill().end();
       open = undefined;
-      onEntry(table, number++, { ...entry, rows });
+      filled.add(table, number++, { ...entry, rows });
+      onRows(rows);
       return writer.room();
     };
     return {
@@ -106,7 +143,7 @@ async function copyGroup(
       },
       endEntry: end,
       end: (rows) => {
-        if (text?.isValid === false) onInvalidText(table);
+        if (text?.isValid === false) filled.noteInvalidText(table);
         return end(rows);
       },
     };

@@ -6,7 +6,6 @@ import {
   type ManifestFacts,
   type ManifestSqlFile,
 } from '#archive';
-import { OWN_SCHEMAS } from '#config';
 import { Failure } from '#common';
 import {
   connectionTls,
@@ -71,7 +70,7 @@ export async function startSchemaDump(
   if (reason !== undefined) return { ...dump, omissions: [omission(reason)] };
 
   const closed = await listClosedSchemas(session);
-  const own = Object.values<string>(OWN_SCHEMAS);
+  const { own } = snapshot.members;
   const definitions = dumpSchema({
     program,
     serverVersion: snapshot.serverVersion,

@@ -8,7 +8,16 @@ import {
   WHOLE_ENTRY_BYTES,
 } from '#archive';
 import { Failure } from '#common';
-import { copyIn, copySomeColumns, displayTable, type Session, underPath } from '#postgres';
+import {
+  type ConfigurationTable,
+  copyIn,
+  copyOtherRows,
+  copySomeColumns,
+  deleteConfiguration,
+  displayTable,
+  type Session,
+  underPath,
+} from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { refusedRows } from './refused-rows.js';
 import type { RestorePlan } from './restore-plan.js';
@@ -30,17 +39,31 @@ export async function loadTables(
   const freeze = replace || scratchTables.length > 0;
   // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
-  const tables = [...archive.sorted(first, ({ entries }) => entries[0]), ...late];
+  const configuration = new Map(
+    plan.configuration.map((one): [LoadedTable, ConfigurationTable] => [one.archived, one.live]),
+  );
+  // Functions of extensions may read their configuration when rows are loaded.
+  const tables: LoadedTable[] = [
+    ...configuration.keys(),
+    ...archive.sorted(first, ({ entries }) => entries[0]),
+    ...late,
+  ];
   const ahead = new ReadAhead(archive, tables);
   try {
     for (const [index, table] of tables.entries()) {
       progress.say(`Loading ${displayTable(table)} (table ${index + 1} of ${tables.length})`);
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-      const target = { ...mapping(table), columns, freeze };
+      const live = configuration.get(table);
+      const path = pathOf(table);
+      const target = { ...mapping(table), columns, freeze: freeze && live === undefined };
+      if (live !== undefined)
+        await underPath(session, path, () =>
+          replace ? deleteConfiguration(session, live) : copyOtherRows(session, live, target),
+        );
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
       // Checks, generated columns and indexes may call functions.
-      const dropped = plan.dropped.get(table);
+      const dropped = (plan.dropped as ReadonlyMap<object, Set<string>>).get(table);
       const load = () =>
         dropped !== undefined && columns.some((column) => dropped.has(column))
           ? copySomeColumns(
@@ -50,7 +73,7 @@ export async function loadTables(
               encoding,
             )
           : copyIn(session, target, ahead.rowsOf(table), encoding);
-      const rows = await underPath(session, pathOf(table), load).catch(async (error: unknown) => {
+      const rows = await underPath(session, path, load).catch(async (error: unknown) => {
         // A damaged row of a long entry may reach PostgreSQL before the entry's checksums fail: report the damage.
         const entry = ahead.current;
         if (
@@ -68,13 +91,15 @@ export async function loadTables(
         throw invalid(
           `the entries of ${displayTable(table)} hold ${rows} rows, but its manifest says ${table.rows}`,
         );
-      progress.add(rows);
+      if (live === undefined) progress.add(rows);
     }
   } finally {
     // No wait: the store may stall while the tables are locked.
     ahead.close().catch(() => undefined);
   }
 }
+
+type LoadedTable = Pick<ManifestTable, 'schema' | 'name' | 'rows' | 'columns' | 'entries' | 'invalidText'>;
 
 /** An entry whose reading has started. */
 interface StartedEntry {
@@ -89,13 +114,13 @@ class ReadAhead {
   private readonly sequence: EntrySequence;
   private upcoming: StartedEntry | undefined;
 
-  constructor(archive: OpenArchive, tables: ManifestTable[]) {
+  constructor(archive: OpenArchive, tables: LoadedTable[]) {
     this.sequence = archive.read(tables.flatMap((table) => table.entries));
     this.upcoming = this.start();
   }
 
   /** The rows of the next table, below the header line of its first entry. */
-  async *rowsOf(table: ManifestTable): AsyncGenerator<Buffer> {
+  async *rowsOf(table: LoadedTable): AsyncGenerator<Buffer> {
     for (const [index, entry] of table.entries.entries()) {
       this.current = entry;
       yield* index === 0 ? this.next() : withoutHeader(this.next());

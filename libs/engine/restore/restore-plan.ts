@@ -38,6 +38,7 @@ import {
   withoutDropped,
 } from './column-map.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
+import { type ConfigurationPlan, planConfiguration } from './configuration-plan.js';
 import { matchingTables } from './matching-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
@@ -70,6 +71,8 @@ export interface RestorePlan {
   tables: Table[];
   /** Under their mapped names. */
   sequences: SequenceState[];
+  /** The rows of extensions' configuration to replace before those of the tables. */
+  configuration: ConfigurationPlan['tables'];
   suspensions: Suspension[];
   /** The tables of the archive to load last, in this order: see {@link loadOrder}. */
   late: ManifestTable[];
@@ -87,7 +90,7 @@ export interface RestorePlan {
   /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
   /** The same for a table of the archive, by the live table that it belongs to. */
-  pathOf: (table: ManifestTable) => TrustedPath | undefined;
+  pathOf: (table: object) => TrustedPath | undefined;
   /** Replace the rows of the tables. Otherwise the tables must be empty. */
   replace: boolean;
 }
@@ -134,37 +137,52 @@ export async function planRestore(
     dropped,
   });
   const tables = create ? [] : matching;
-  const scratchTables = create ? matching.map((table) => ({ like: table, scratch: mapping(table) })) : [];
+  const forGood = options.rollsBack === true;
+  // Restores of some tables, or into other schemas, leave the configuration of extensions alone.
+  const configuration =
+    all && (!elsewhere || forGood)
+      ? await planConfiguration(session, manifest, !elsewhere)
+      : { tables: [], sequences: [] };
+  const configured = configuration.tables.map((one) => one.live);
+  const touched = [...matching, ...configured];
+  const scratchTables = create ? touched.map((table) => ({ like: table, scratch: mapping(table) })) : [];
   const large = matching.filter((_, index) => lengthOf(archived[index]) >= REBUILD_INDEXES_FROM_BYTES);
   // A scratch table has neither foreign keys nor triggers; its columns share their domains with the live table's.
-  const uses = await listCodeUses(session, matching);
+  const uses = await listCodeUses(session, touched);
   const keepViolations = options.keepViolations === true;
-  const forGood = options.rollsBack === true;
   // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
   const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
   const suspended = { large, uses: suspendedUses, keepViolations, forGood };
   const rewritten = columnMaps.filter((map) => map.dropped.length > 0);
   const suspensions = [
     ...(await listInsertRules(session, rewritten)),
-    ...(await listSuspensions(session, matching, suspended)),
+    ...(await listSuspensions(session, touched, suspended)),
   ].filter(({ table }) => !create || !table);
   const order = await loadOrder(session, matching, uses);
   const notChosen = all ? [] : await listChildrenNotChosen(session, matching, live);
   const populated = all ? (manifest.populatedViews ?? []) : [];
   const views = elsewhere
     ? []
-    : await listMaterializedViews(session, { schemas: archivedSchemas, tables, populated });
+    : await listMaterializedViews(session, {
+        schemas: archivedSchemas,
+        tables: [...tables, ...configured],
+        populated,
+      });
   const validated = suspensions.flatMap(({ validates, validate }) =>
     [validates, validate?.under].flatMap((oid) => (oid === undefined ? [] : { oid })),
   );
-  const paths = await listTrustedPaths(session, matching, [...validated, ...views]);
-  const liveTables = new Map(archived.map((table, index) => [table, matching[index]]));
+  const paths = await listTrustedPaths(session, matching, [...validated, ...views, ...configured]);
+  const liveTables = new Map<object, Table | undefined>([
+    ...archived.map((table, index): [object, Table | undefined] => [table, matching[index]]),
+    ...configuration.tables.map((one): [object, Table] => [one.archived, one.live]),
+  ]);
   // In other schemas, or for some tables only, take only the sequences that belong to the tables.
   const existing =
     all && !elsewhere ? await listSequences(session, live) : await listOwnedSequences(session, tables);
   const sequences = manifest.sequences
     .map((sequence) => ({ ...sequence, ...mapping(sequence) }))
-    .filter(({ schema, name }) => existing.some((one) => one.schema === schema && one.name === name));
+    .filter(({ schema, name }) => existing.some((one) => one.schema === schema && one.name === name))
+    .concat(elsewhere ? [] : configuration.sequences);
 
   await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
@@ -195,6 +213,7 @@ export async function planRestore(
     scratchTables,
     tables,
     sequences,
+    configuration: configuration.tables,
     suspensions,
     late: order.late.flatMap((table) => archived[matching.indexOf(table)] ?? []),
     // The functions of a scratch table read the live tables, which have their rows.
@@ -202,7 +221,7 @@ export async function planRestore(
       ? []
       : order.indexes.filter(({ oid }) => !suspensions.some(({ index }) => index === oid)),
     inexact: [...notChosen, ...(create ? [] : order.inexact)],
-    keys: await rememberKeys(session, tables),
+    keys: await rememberKeys(session, create ? [] : touched),
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
@@ -214,8 +233,9 @@ export async function planRestore(
 }
 
 /** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */
-export function touchedTables({ tables, scratchTables }: RestorePlan): { oid: number }[] {
-  return [...tables, ...scratchTables.map(({ like }) => like)];
+export function touchedTables({ tables, configuration, scratchTables }: RestorePlan): { oid: number }[] {
+  const configured = scratchTables.length > 0 ? [] : configuration.map(({ live }) => live);
+  return [...tables, ...configured, ...scratchTables.map(({ like }) => like)];
 }
 
 /** Bytes of CSV. */

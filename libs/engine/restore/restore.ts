@@ -5,6 +5,7 @@ import {
   beginWithExclusiveLocks,
   endSessions,
   expectSameTables,
+  type NamedTable,
   quoteTable,
   type Relation,
   type Session,
@@ -112,7 +113,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         ended.throwIfAborted();
         archiveOmits = omissionsOf(manifest, request.tables && plan.archived);
         omissions = await replaceRows(session, archive, locked, progress, ended).catch(advise);
-        await observer.ask((observing) => expectSameTables(observing, locked.tables));
+        await observer.ask((observing) => expectSameTables(observing, restoredTables(locked)));
 
         ended.throwIfAborted();
         progress.allRows('Committing');
@@ -150,9 +151,15 @@ function omissionsOf({ leftOut }: Manifest, tables: ManifestTable[] | undefined)
   return leftOut.filter(({ of }) => of?.some((table) => restored.has(quoteTable(table))));
 }
 
+/** The tables whose rows are replaced. */
+function restoredTables({ tables, configuration }: RestorePlan): NamedTable[] {
+  return [...tables, ...configuration.map(({ live }) => live)];
+}
+
 /** The tables to load, and those whose foreign keys refer to them. */
-function lockedTables({ tables, suspensions }: RestorePlan): Relation[] {
-  const all = [...tables, ...suspensions.flatMap(({ table }) => table ?? [])];
+function lockedTables(plan: RestorePlan): Relation[] {
+  const { suspensions } = plan;
+  const all = [...restoredTables(plan), ...suspensions.flatMap(({ table }) => table ?? [])];
   return [...new Map(all.map((table) => [quoteTable(table), table])).values()];
 }
 

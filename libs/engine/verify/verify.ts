@@ -150,8 +150,10 @@ async function drill(
   signal: AbortSignal,
 ): Promise<string[]> {
   const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
+  const configuration = archive.manifest.configuration?.tables ?? [];
+  const all = new Set([...schemasOf(archive.manifest), ...configuration.map(({ schema }) => schema)]);
   const intoSchemas = Object.fromEntries(
-    schemasOf(archive.manifest).map((schema, index) => [schema, `${scratch}_${index + 1}`]),
+    [...all].map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {

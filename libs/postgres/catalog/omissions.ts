@@ -1,6 +1,7 @@
 import type { OmissionKind } from '#common';
 import { listOtherSchemas, listReferenced, tableNames } from './belongings.js';
 import { displayTable, type Relation } from '../connection/identifiers.js';
+import { listConfigurationTables, omittedConfiguration } from '../extensions/configuration.js';
 import { type Members, OF_EXTENSION } from './members.js';
 import type { Omission } from './omission.js';
 import { BY_NAME } from './tables.js';
@@ -36,7 +37,7 @@ export async function listOmissions(session: Session, members: Members): Promise
       WHERE (c.oid = ANY ($1::oid[])
              AND (c.relkind = 'f' OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery())
              OR n.nspname = ANY ($2) AND c.relkind IN ('r', 'p') AND ${OF_EXTENSION})
-        AND NOT EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig))
+        AND NOT (c.relkind = 'r' AND EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
       ${BY_NAME}`,
     [relations, schemas],
   );
@@ -52,8 +53,9 @@ export async function listOmissions(session: Session, members: Members): Promise
     why,
     ...(of !== null && { of }),
   }));
+  const configuration = await listConfigurationTables(session);
   omissions.push(
-    ...(await listConfiguration(session, schemas)),
+    ...configuration.flatMap(omittedConfiguration),
     ...(await listOtherSchemas(session, members)),
     ...(await listReferenced(session, members)),
   );
@@ -72,26 +74,4 @@ export async function listOmissions(session: Session, members: Members): Promise
       why: 'they belong to the sessions that made them',
     });
   return omissions;
-}
-
-/**
- * Lists tables of extensions with rows of users, which the extension marks as its configuration, such as PostGIS's
- * spatial_ref_sys. Includes all schemas, because extensions serve all of them. Empty tables lose nothing.
- * https://www.postgresql.org/docs/current/extend-extensions.html#EXTEND-EXTENSIONS-CONFIG-TABLES
- */
-async function listConfiguration(session: Session, schemas: string[]): Promise<Omission[]> {
-  const relations = await session.query<Relation & { extension: string; isSequence: boolean }>(
-    `SELECT n.nspname AS schema, c.relname AS name, e.extname AS extension, c.relkind = 'S' AS "isSequence"
-       FROM pg_extension e CROSS JOIN unnest(e.extconfig) AS configuration (oid)
-       JOIN pg_class c ON c.oid = configuration.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE CASE WHEN c.relkind = 'S' THEN n.nspname = ANY ($1) ELSE pg_relation_size(c.oid) > 0 END
-      ${BY_NAME}`,
-    [schemas],
-  );
-  return relations.map(({ extension, isSequence, ...relation }) => ({
-    kind: isSequence ? 'sequenceState' : 'extensionRows',
-    count: 1,
-    what: `${isSequence ? 'the state of the sequence' : 'rows of'} ${displayTable(relation)}`,
-    why: `configuration of the extension ${extension}: CREATE EXTENSION does not make it again`,
-  }));
 }

@@ -47,8 +47,8 @@ interface ListedSequence extends Relation {
  */
 export async function readSequences(
   session: Session,
-  observer: Observer,
-  members: Members,
+  observer: Pick<Observer, 'ask'>,
+  members: Pick<Members, 'relations'>,
 ): Promise<{ sequences: SequenceState[]; omissions: Omission[] }> {
   const listed = await listWithStart(session, members);
   const states = await observer
@@ -70,7 +70,10 @@ export async function readSequences(
   return { sequences, omissions };
 }
 
-function listWithStart(session: Session, { relations }: Members): Promise<ListedSequence[]> {
+function listWithStart(
+  session: Session,
+  { relations }: Pick<Members, 'relations'>,
+): Promise<ListedSequence[]> {
   return session.query<ListedSequence>(
     `WITH asked AS (SELECT n.nspname AS schema, c.relname AS name, c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner FROM ${inRepository('S')}),
           trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})

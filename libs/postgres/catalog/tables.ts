@@ -56,6 +56,12 @@ export const TABLES_AND_ROOTS = `(SELECT unnest($1::oid[]) UNION SELECT a.relid 
 export const inRepository = (kind: 'r' | 'S') => `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.oid = ANY ($1::oid[]) AND c.relkind = '${kind}'
         AND (c.relpersistence = 'p' OR c.relpersistence = 'u' AND NOT pg_is_in_recovery())`;
+/** SQL: the columns of the table `c` of pg_class, as JSON. */
+export const COLUMNS = `coalesce((SELECT json_agg(json_build_object(
+                               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+                               'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
+                        FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]')`;
 export const BY_NAME = 'ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"';
 
 /** Lists the tables among the members by name only, sorted by name. */
@@ -88,11 +94,7 @@ export async function listTables(
                  JOIN pg_class p ON p.oid = above.oid JOIN pg_namespace pn ON pn.oid = p.relnamespace
                 WHERE p.oid <> c.oid)
             ELSE '[]' END AS "partitionOf",
-            coalesce((SELECT json_agg(json_build_object(
-                               'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-                               'notNull', a.attnotnull, 'generated', a.attgenerated <> '') ORDER BY a.attnum)
-                        FROM pg_attribute a
-                       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
+            ${COLUMNS} AS columns
        FROM ${inRepository('r')} ${BY_NAME}`,
     [relations],
   );

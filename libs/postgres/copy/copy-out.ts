@@ -123,12 +123,13 @@ function copyStatements(chunk: Chunk, encoding: string): string {
 }
 
 /** Returns the table or query to copy. Without a list of columns COPY accepts tables that have none. */
-function source({ table, blocks }: Chunk): string {
+function source({ table, blocks, condition = '' }: Chunk): string {
   const name = quoteTable(table);
   const columns = table.columns
     .filter(({ generated }) => !generated)
     .map((column) => quoteIdentifier(column.name))
     .join(', ');
+  if (condition !== '') return `(SELECT ${columns} FROM ONLY ${name} ${condition})`;
   if (blocks === undefined) return columns === '' ? name : `${name} (${columns})`;
   const end = blocks.end === undefined ? '' : ` AND ctid < '(${blocks.end},0)'`;
   return `(SELECT ${columns} FROM ONLY ${name} WHERE ctid >= '(${blocks.first},0)'${end})`;

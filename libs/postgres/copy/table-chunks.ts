@@ -10,6 +10,8 @@ export interface Chunk {
     first: number;
     /** The first block after it; missing in the table's last chunk. */ end?: number;
   };
+  /** Of an extension's configuration table: the condition that names its rows, which may be empty. */
+  condition?: string;
   /** Of a whole table: the bytes of CSV after which the next row begins another entry. */
   entryBytes?: number;
 }
@@ -48,6 +50,11 @@ export function planChunks(
       return { table, number, blocks: number < count ? { first, end: first + step } : { first } };
     });
   });
+}
+
+/** The chunk of an extension's configuration table. Its entries have the same cuts in every backup. */
+export function configurationChunk(table: Table & { condition: string }): Chunk {
+  return { table, number: 1, condition: table.condition, entryBytes: CHUNK_BYTES };
 }
 
 /** Up to this size a table takes less time to read than a round trip. */

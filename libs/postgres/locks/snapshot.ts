@@ -5,6 +5,7 @@ import { quoteLiteral, quoteTable } from '../connection/identifiers.js';
 import { findMembers, type Members } from '../catalog/members.js';
 import { expectReadable } from '../catalog/readable.js';
 import { listTables, nameTables, type NamedTable, type Table } from '../catalog/tables.js';
+import { type ConfigurationTable, listConfigurationTables } from '../extensions/configuration.js';
 import type { Session } from '../connection/session.js';
 
 /** One instant of the repository, held by an open transaction: all queries of the session see this instant. */
@@ -13,6 +14,8 @@ export interface Snapshot {
   members: Members;
   /** The tables, locked against being dropped, truncated or altered. */
   tables: Table[];
+  /** The configuration tables of extensions. Those that can be read are locked too. */
+  configuration: ConfigurationTable[];
   /** The name by which other sessions join it (SET TRANSACTION SNAPSHOT). */
   exportedName: string;
   /** The time of the instant, by the server's clock. */
@@ -50,11 +53,12 @@ export async function takeSnapshot(
     const before = await findMembers(session, scope);
     await expectReadable(session, before);
     const listed = await nameTables(session, before);
+    const configuration = readable(await listConfigurationTables(session));
     await pause('listed');
     await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY');
-    if (await lockTables(session, listed)) {
+    if (await lockTables(session, [...listed, ...configuration])) {
       await pause('locked');
-      const [instant] = await session.query<Omit<Snapshot, 'members' | 'tables'>>(
+      const [instant] = await session.query<Omit<Snapshot, 'members' | 'tables' | 'configuration'>>(
         `SELECT pg_export_snapshot() AS "exportedName", statement_timestamp() AS "takenAt",
                 CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS "walPosition",
                 current_setting('server_version') AS "serverVersion",
@@ -63,9 +67,11 @@ export async function takeSnapshot(
       await pause('exported');
       const members = await findMembers(session, scope);
       const tables = await listTables(session, members);
-      if (instant !== undefined && members.missing.length === 0 && sameTables(listed, tables)) {
+      const marked = await listConfigurationTables(session);
+      const isSame = sameTables(listed, tables) && sameTables(configuration, readable(marked));
+      if (instant !== undefined && members.missing.length === 0 && isSame) {
         await expectReadable(session, members);
-        return { ...instant, members, tables };
+        return { ...instant, members, tables, configuration: marked };
       }
     }
     await session.query('ROLLBACK');
@@ -76,6 +82,15 @@ export async function takeSnapshot(
     `Cannot lock the tables of ${session.server}: others created or dropped tables during each of ${MAX_TRIES} attempts.`,
     { hint: 'Start the backup again when the migration has finished.' },
   );
+}
+
+/** The tables that a snapshot has locked. */
+export function lockedTables({ tables, configuration }: Snapshot): NamedTable[] {
+  return [...tables, ...readable(configuration)];
+}
+
+function readable(tables: ConfigurationTable[]): ConfigurationTable[] {
+  return tables.filter(({ obstacle }) => obstacle === undefined);
 }
 
 /** A session in the queue before this one may wait for the snapshot's own locks, and so for the backup's end. */
