@@ -50,10 +50,7 @@ test('a backup warns if rows are missing since the last archive without a warnin
   expect(confirmed).toMatchObject({ warnings: [], shrunk: undefined });
   await sql(url, 'DROP TABLE s.small');
   expect(await runBackup(store, url, ['s'], { ...options, confirmedKey })).toMatchObject({
-    shrunk: {
-      archive: confirmed.key.slice(keyPrefix.length),
-      tables: [{ schema: 's', name: 'small', before: 1, after: 0 }],
-    },
+    shrunk: { tables: [{ schema: 's', name: 'small', before: 1, after: 0 }] },
   });
 });
 
