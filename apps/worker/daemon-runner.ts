@@ -40,8 +40,16 @@ export class DaemonRunner {
     { identity, predecessors }: Admission,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, compressionLevel, definitions, parallelJobs } = this.settings;
-    const { failOnOmissions, shrinkWarningPercent } = this.settings;
+    const {
+      repository,
+      store: storeSettings,
+      compressionLevel,
+      definitions,
+      excludeLargeObjects,
+      failOnOmissions,
+      shrinkWarningPercent,
+      parallelJobs,
+    } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -51,6 +59,7 @@ export class DaemonRunner {
       keyPrefix: storeSettings.prefix,
       compressionLevel,
       definitions,
+      excludeLargeObjects,
       failOnOmissions,
       shrinkWarningPercent,
       confirmedKey: job.data.confirmedKey,
@@ -109,6 +118,7 @@ export class DaemonRunner {
       omissions = [],
       columns = [],
       archiveOmits = [],
+      warnings = [],
     } = await restore(restoreRequest);
     const { safetyKey } = journal.notes;
     return {
@@ -117,6 +127,7 @@ export class DaemonRunner {
       bytes,
       omissions: summarizeOmissions(archiveOmits),
       leftOut: omissions,
+      warnings,
       ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };

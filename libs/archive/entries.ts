@@ -7,6 +7,13 @@ export const DEFINITIONS_NAME = 'schema.sql';
 /** The entry that holds the roles. */
 export const ROLES_NAME = 'roles.sql';
 
+/** The entry that lists the large objects with their owners, rights and comments. */
+export const LARGE_OBJECTS_NAME = 'large-objects/metadata.csv';
+
+/** The name of an entry with contents of large objects. @param number from 1 */
+export function largeObjectsEntryName(number: number): string {
+  return `large-objects/${String(number).padStart(6, '0')}.csv`;
+}
 /** The entry that holds the statements that create the database itself. */
 export const DATABASE_NAME = 'database.sql';
 

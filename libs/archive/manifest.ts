@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { Failure } from '#common';
 import { databaseSchema } from './database-schema.js';
-import { ROLES_NAME } from './entries.js';
+import { LARGE_OBJECTS_NAME, ROLES_NAME } from './entries.js';
 import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
 import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
+import { detailsSchema } from './table-details.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
@@ -44,6 +45,8 @@ export const tableSchema = z.object({
   entries: list(entrySchema),
   /** The conditions that PostgreSQL had proven for all rows, as it prints them; missing in older archives. */
   conditions: list(z.string()).optional(),
+  /** From these and its columns it can be created; missing in older archives. */
+  details: detailsSchema.optional(),
   /** Whether its values hold bytes that are invalid in the encoding. */
   invalidText: z.literal(true).optional(),
 });
@@ -111,6 +114,8 @@ export const leftOutSchema = z.object({
   count: count.optional(),
 });
 
+export const largeObjectTotals = z.object({ objects: count, bytes: count });
+
 export const manifestSchema = z.object({
   format: z.literal(FORMAT_NAME),
   formatVersion: z.literal([1, FORMAT_VERSION]),
@@ -152,7 +157,24 @@ export const manifestSchema = z.object({
   /** `roles.sql`; missing in older archives, as is the database. */
   roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
   database: databaseSchema.optional(),
-  totals: z.object({ tables: count, entities: count, bytes: count }),
+  /** Missing in older archives, and if the backup excluded large objects. */
+  largeObjects: z
+    .object({
+      /** Missing if the database had none. */
+      metadata: entrySchema.extend({ name: z.literal(LARGE_OBJECTS_NAME) }).optional(),
+      /** Their contents, in the order of the OIDs and offsets. */
+      entries: list(entrySchema),
+      /** Bytes of all objects together. */
+      bytes: count,
+    })
+    .optional(),
+  totals: z.object({
+    tables: count,
+    entities: count,
+    bytes: count,
+    /** Missing without `largeObjects`. */
+    largeObjects: largeObjectTotals.optional(),
+  }),
   /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
   shrunk: shrunkSchema.optional(),
@@ -170,6 +192,8 @@ export type ManifestFile = z.infer<typeof fileSchema>;
 /** An entry that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
 export type ManifestType = z.infer<typeof typeSchema>;
+/** The large objects of an archive. */
+export type ManifestLargeObjects = NonNullable<Manifest['largeObjects']>;
 export type ManifestColumn = z.infer<typeof columnSchema>;
 
 /** The writer's facts of an archive, from which the rest of the manifest follows. */
@@ -185,6 +209,7 @@ export function createManifest(facts: ManifestFacts): Manifest {
       tables: facts.tables.length,
       entities: sum(facts.tables.map(({ rows }) => rows)),
       bytes: sum(facts.tables.flatMap(({ entries }) => entries.map(({ length }) => length))),
+      ...(facts.largeObjects && { largeObjects: totalsOf(facts.largeObjects) }),
     },
   };
 }
@@ -227,10 +252,24 @@ export function checkManifest<Checked>(json: unknown, schema: z.ZodType<Checked>
 
 /** All entries except the manifest. */
 export function filesOf(manifest: Manifest): ManifestFile[] {
-  return [...manifest.tables.flatMap(({ entries }) => entries), ...otherFiles(manifest)];
+  return [
+    ...manifest.tables.flatMap(({ entries }) => entries),
+    ...largeObjectFiles(manifest),
+    ...otherFiles(manifest),
+  ];
 }
 
-/** The entries that hold no rows of tables, in the order of the archive. */
+/** The entries of large objects. */
+export function largeObjectFiles({ largeObjects }: Manifest): ManifestFile[] {
+  if (largeObjects?.metadata === undefined) return [];
+  return [largeObjects.metadata, ...largeObjects.entries];
+}
+
+export function totalsOf({ metadata, bytes }: ManifestLargeObjects): { objects: number; bytes: number } {
+  return { objects: metadata?.rows ?? 0, bytes };
+}
+
+/** The entries that hold neither rows of the repository's tables nor large objects, in the order of the archive. */
 export function otherFiles(manifest: Manifest): ManifestFile[] {
   const { configuration, databaseDefinitions, definitions, roles } = manifest;
   const entries = configuration?.tables.flatMap((table) => table.entries) ?? [];

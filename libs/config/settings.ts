@@ -218,6 +218,7 @@ export const environment = z.object({
   DAEMON_HISTORY_DAYS: integer(1, 36_500).default(90),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
+  EXCLUDE_LARGE_OBJECTS: boolean.default(false),
   FAIL_ON_OMISSIONS: boolean.default(false),
   SHRINK_WARNING_PERCENT: integer(0, 100).default(50),
   BACKUP_JOBS: integer(1, 32).optional(),
@@ -321,6 +322,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
     compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
     definitions: value.BACKUP_DEFINITIONS,
+    excludeLargeObjects: value.EXCLUDE_LARGE_OBJECTS,
     failOnOmissions: value.FAIL_ON_OMISSIONS,
     shrinkWarningPercent: value.SHRINK_WARNING_PERCENT,
     parallelJobs:

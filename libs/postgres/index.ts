@@ -27,6 +27,7 @@ export * from './catalog/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
 export * from './catalog/sequences.js';
+export { listTableDetails } from './catalog/table-details.js';
 export * from './catalog/tables.js';
 
 // Locks and snapshots
@@ -42,6 +43,12 @@ export * from './copy/copy-some-columns.js';
 export * from './copy/load-order.js';
 export * from './copy/table-chunks.js';
 
+// Large objects
+export * from './large-objects/compare-large-objects.js';
+export * from './large-objects/read-large-objects.js';
+export type { LargeObjectRight } from './large-objects/rights.js';
+export * from './large-objects/write-large-objects.js';
+
 // Suspending and reinstating what stands between a table and its load
 export * from './suspend/event-triggers.js';
 export * from './suspend/exact-keys.js';
@@ -49,6 +56,10 @@ export * from './suspend/ownership.js';
 export * from './suspend/rules.js';
 export type { Suspension } from './suspend/suspension.js';
 export * from './suspend/suspensions.js';
+
+// Creating tables and types from the facts of an archive
+export * from './create/create-tables.js';
+export * from './create/create-types.js';
 
 // Drills: scratch tables and the rows that violate constraints
 export * from './drill/scratch-defaults.js';

@@ -23,6 +23,8 @@ export const archiveRequest = z.strictObject({
   otherDatabase: z.boolean().optional(),
   /** Restore: accept rows that violate checks and foreign keys, and reinstate these as NOT VALID. */
   keepViolations: z.boolean().optional(),
+  /** Restore: remove large objects that the archive does not hold. */
+  removeExtraLargeObjects: z.boolean().optional(),
   /** Restore: back up the present rows first. */
   backupFirst: z.boolean().optional(),
   /** Restore: only these tables, as "schema.table". */

@@ -37,7 +37,9 @@ describe('the archives below a prefix', () => {
 
   beforeAll(async () => {
     network = await S3Proxy.to(servers.s3.endpoint);
-    stack = await Stack.start({ env: { S3_PREFIX: prefix, S3_ENDPOINT: network.url } });
+    stack = await Stack.start({
+      env: { S3_PREFIX: prefix, S3_ENDPOINT: network.url, BACKUP_DEFINITIONS: 'auto' },
+    });
     await sql(
       stack.env['DATABASE_URL'] ?? '',
       'CREATE TABLE repository.things AS SELECT i FROM generate_series(1, 7) i',

@@ -40,7 +40,12 @@ beforeAll(async () => {
   network = await Proxy.to(servers.s3.endpoint);
   stack = await Stack.start({
     queueUrl: servers.redis,
-    env: { S3_ENDPOINT: network.url, S3_PREFIX: `cli-${randomBytes(4).toString('hex')}/` },
+    env: {
+      S3_ENDPOINT: network.url,
+      S3_PREFIX: `cli-${randomBytes(4).toString('hex')}/`,
+      // Statuses and lists name archives without definitions as incomplete.
+      BACKUP_DEFINITIONS: 'auto',
+    },
   });
   await sql(
     stack.env['DATABASE_URL'] ?? '',
@@ -243,6 +248,7 @@ describe('in a pipe', () => {
         'repository.node.b',
         '--fire-event-triggers',
         '--keep-violations',
+        '--remove-extra-large-objects',
         '--other-database',
         ...tables,
       ],
@@ -270,6 +276,7 @@ describe('in a pipe', () => {
         dropColumns: ['repository.node.a', 'repository.node.b'],
         fireEventTriggers: true,
         keepViolations: true,
+        removeExtraLargeObjects: true,
         otherDatabase: true,
         tables: ['repository.node', 'repository.revision'],
       },

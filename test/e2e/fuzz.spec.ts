@@ -97,6 +97,7 @@ const KEYS = [
   'databaseName',
   'backupFirst',
   'keepViolations',
+  'removeExtraLargeObjects',
   'restoreDrill',
   'tables',
   'intoSchemas',

@@ -443,6 +443,10 @@ describe('addresses that are refused', () => {
       [{ tables: [] }, /^tables: name at least one table/],
       [{ dropColumns: [] }, /^dropColumns: name at least one column/],
       [{ create: true }, /^create: tables are created in other schemas only/],
+      [
+        { intoSchemas: { repository: 'a' }, create: true, allowExtraColumns: true },
+        /^create: created tables have/,
+      ],
       [{ intoSchemas: {} }, /^intoSchemas: name at least one schema/],
       [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],
       [

@@ -17,6 +17,16 @@ function block(section: string, language: string): string {
   return code.replace(/^ {2}/gm, '');
 }
 
+/** All large objects: owner, rights, comment and content. */
+function largeObjectsOf(url: string): Promise<object[]> {
+  return sql(
+    url,
+    `SELECT oid, pg_get_userbyid(lomowner) AS owner, coalesce(lomacl, acldefault('L', lomowner))::text AS rights,
+            obj_description(oid, 'pg_largeobject') AS comment, md5(lo_get(oid)) AS content
+       FROM pg_largeobject_metadata ORDER BY oid`,
+  );
+}
+
 const onDebians = servers.debianPostgres ? describe : describe.skip;
 const SECTION = 'Restoring by hand with unzip and psql';
 
@@ -49,9 +59,13 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
        CREATE FUNCTION s.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'fired'; END $$;
        INSERT INTO s.p ("Größe, ""x""") SELECT E'line\\n' || i FROM generate_series(1, 50) i; INSERT INTO s.c SELECT id FROM s.p;
        CREATE TRIGGER x BEFORE INSERT ON s.c FOR EACH ROW EXECUTE FUNCTION s.f(); CREATE EXTENSION fidcfg SCHEMA s; INSERT INTO s.settings VALUES ('mine', 'x'); SELECT setval('s.settings_seq', 5);
-       CREATE TABLE s.refers (k text REFERENCES s.settings); INSERT INTO s.refers VALUES ('mine'); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('')`,
+       CREATE TABLE s.refers (k text REFERENCES s.settings); INSERT INTO s.refers VALUES ('mine'); CREATE TABLE s."ö %" (a text); INSERT INTO s."ö %" VALUES (NULL), ('');
+       SELECT lo_from_bytea(101, decode(repeat('00ff0a5c', 200000), 'hex')), lo_from_bytea(102, 'short'), lo_create(103);
+       CREATE ROLE "by ""hand"""; ALTER LARGE OBJECT 102 OWNER TO "by ""hand"""; GRANT UPDATE ON LARGE OBJECT 102 TO PUBLIC;
+       COMMENT ON LARGE OBJECT 101 IS E'größe, ''"quoted"''\\nnext'; REVOKE ALL ON LARGE OBJECT 103 FROM CURRENT_USER`,
     );
     const before = await stateOf(url, ['s']);
+    const objects = await largeObjectsOf(url);
     const name = new URL(url).pathname.slice(1);
     await sql(
       url,
@@ -68,6 +82,7 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
     follow(commands, file, url);
     expect(await stateOf(url, ['s'])).toEqual(before);
     expect(await pgDump(url)).toBe(dump);
+    expect(await largeObjectsOf(url)).toEqual(objects);
     expect(new Set(commands.split('\n').filter(Boolean)).size).toBeLessThanOrEqual(10);
 
     await sql(server, `ALTER DATABASE ${name} RESET ALL`);
@@ -76,7 +91,9 @@ onDebians('with unzip and psql alone, word for word as archive-format.md has it,
       "TRUNCATE s.refers; UPDATE s.settings SET v = 'y' WHERE k = 'mine'; INSERT INTO s.settings VALUES ('more'); SELECT setval('s.settings_seq', 9)",
     );
     await sql(url, "TRUNCATE s.p, s.c; UPDATE s.\"ö %\" SET a = 'x'; SELECT setval('s.p_id_seq', 999)");
+    await sql(url, "SELECT lo_unlink(101), lo_put(102, 3, 'longer than before'), lo_put(103, 0, 'x')");
     follow(block(SECTION, 'sh'), file, url);
     expect(await stateOf(url, ['s'])).toEqual(before);
+    expect(await largeObjectsOf(url)).toEqual(objects);
   });
 });

@@ -95,6 +95,17 @@ describe.each(postgresMajors)('configuration of extensions on %s', (_title, serv
       expect(await settingsOf(admin)).toBe('minex shippedspoiled 5');
     });
 
+    test('that may not read it, a restore of an archive with no rows needs no right if the table is empty', async () => {
+      await sql(
+        admin,
+        `SET allow_system_table_mods = on; CREATE TABLE ext.unused (k text); ALTER EXTENSION fidcfg ADD TABLE ext.unused; GRANT SELECT ON ext.unused TO ${role};
+         UPDATE pg_extension SET extconfig = extconfig || 'ext.unused'::regclass::oid, extcondition = extcondition || '{""}' WHERE extname = 'fidcfg'`,
+      );
+      const { key } = await backUp();
+      await sql(admin, `REVOKE ALL ON ext.unused FROM ${role}`);
+      await runRestore(store, url, ['app'], key);
+    });
+
     test('whose query could run code of the owner, the archive names it as omitted', async () => {
       const other = `${role}_other`;
       await sql(

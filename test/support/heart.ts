@@ -107,6 +107,7 @@ function common(store: ObjectStore, url: string, schemas: string[] | '*' | Scope
     compressionLevel: 1,
     // A dump takes longer than all else of a small backup.
     definitions: 'off',
+    excludeLargeObjects: false,
     parallelJobs: 2,
     // Small enough that small tables are split and read in parallel, too.
     chunkBytes: 64 * 1024,

@@ -13,6 +13,7 @@ import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 /** The options of a restore that are off until they are ticked. */
 const OPTIONS = [
   'keepViolations',
+  'removeExtraLargeObjects',
   'allowExtraTables',
   'allowExtraColumns',
   'fireEventTriggers',

@@ -23,6 +23,7 @@ export const restoreRequest = z
     otherDatabase: z.boolean().default(false),
     backupFirst: z.boolean().default(false),
     keepViolations: z.boolean().default(false),
+    removeExtraLargeObjects: z.boolean().default(false),
     tables: z.array(table).min(1, 'name at least one table, or omit tables to restore all').optional(),
     intoSchemas: z
       .record(z.string(), z.string().superRefine(schemaName))
@@ -34,6 +35,23 @@ export const restoreRequest = z
     path: ['create'],
     message: 'tables are created in other schemas only: name them with intoSchemas',
   })
+  .refine(
+    ({ create, allowExtraColumns, dropColumns }) =>
+      create !== true || (!allowExtraColumns && dropColumns === undefined),
+    {
+      path: ['create'],
+      message:
+        'created tables have the columns of the archive, so allowExtraColumns and dropColumns do not go with it',
+    },
+  )
+  .refine(
+    ({ removeExtraLargeObjects, tables, intoSchemas }) =>
+      !removeExtraLargeObjects || (tables === undefined && intoSchemas === undefined),
+    {
+      path: ['removeExtraLargeObjects'],
+      message: 'a restore of some tables or into other schemas leaves all large objects unchanged',
+    },
+  )
   .refine(({ backupFirst, intoSchemas }) => !backupFirst || intoSchemas === undefined, {
     path: ['backupFirst'],
     message:

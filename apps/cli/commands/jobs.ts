@@ -53,6 +53,7 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
   into?: Record<string, string>;
   create?: true;
   keepViolations?: true;
+  removeExtraLargeObjects?: true;
   yes?: true;
 }
 
@@ -90,9 +91,13 @@ Examples:
     .option(...FIRE_EVENT_TRIGGERS)
     .option(...OTHER_DATABASE)
     .option('--keep-violations', 'keep rows that violate keys and checks, and reinstate those as NOT VALID')
+    .option('--remove-extra-large-objects', 'remove large objects that the archive does not hold')
     .option('--table <schema.table>', 'restore only this table; repeat it for more', collected)
     .option('--into <schema=other>', 'restore into another schema, beside the live tables', collectedPair)
-    .option('--create', 'with --into: create the tables there like the live ones')
+    .option(
+      '--create',
+      'with --into: create the tables there like the live ones, or from the archive if those differ',
+    )
     .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)

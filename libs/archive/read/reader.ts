@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { promisify } from 'node:util';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { crc32, createInflateRaw, inflateRaw, type ZlibOptions } from 'node:zlib';
 import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from 'yauzl';
 import { Failure } from '#common';
@@ -18,6 +18,7 @@ import {
   type Manifest,
   type ManifestFile,
   parseManifest,
+  totalsOf,
 } from '../manifest.js';
 import { expectModestJson } from './modest-json.js';
 import { type RangeSource, SequentialReader } from './range-source.js';
@@ -283,7 +284,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
 }
 
 /** The numbers that people are shown must be the sums of what is checked. */
-function expectConsistentNumbers({ tables, configuration, totals }: Manifest): void {
+function expectConsistentNumbers({ tables, configuration, largeObjects, totals }: Manifest): void {
   const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
   const entries = tables.flatMap((table) => table.entries);
   const consistent =
@@ -292,7 +293,9 @@ function expectConsistentNumbers({ tables, configuration, totals }: Manifest): v
     ) &&
     totals.tables === tables.length &&
     totals.entities === sum(tables.map(({ rows }) => rows)) &&
-    totals.bytes === sum(entries.map(({ length }) => length));
+    totals.bytes === sum(entries.map(({ length }) => length)) &&
+    isDeepStrictEqual(totals.largeObjects, largeObjects && totalsOf(largeObjects)) &&
+    (largeObjects === undefined || largeObjects.metadata !== undefined || largeObjects.entries.length === 0);
   if (!consistent) throw invalid('the numbers in its manifest contradict each other');
 }
 

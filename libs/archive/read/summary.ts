@@ -90,7 +90,12 @@ const SUMMARY_SHAPE: Shape = {
   sequences: [null],
   extensions: [{ name: 'value', version: 'value' }],
   definitions: null,
-  totals: { tables: 'value', entities: 'value', bytes: 'value' },
+  totals: {
+    tables: 'value',
+    entities: 'value',
+    bytes: 'value',
+    largeObjects: { objects: 'value', bytes: 'value' },
+  },
   warnings: ['value'],
   shrunk: {
     archive: 'value',

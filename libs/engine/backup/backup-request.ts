@@ -13,6 +13,8 @@ export interface BackupRequest extends JobRequest {
   /** The size of a range of blocks, or of an entry: bytes. For tests. */
   chunkBytes?: number;
   definitions: SchemaDefinitionsMode;
+  /** Omit large objects, and count them among the omissions. */
+  excludeLargeObjects: boolean;
   /** Whether a backup fails if its archive would omit anything. */
   failOnOmissions?: boolean;
   /** The part of its rows that a table may lose before the backup warns: percent. Undefined compares nothing. */

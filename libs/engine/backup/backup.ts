@@ -20,6 +20,7 @@ import {
   listPlannable,
   listPopulatedViews,
   listRowConditions,
+  listTableDetails,
   planChunks,
   readConfigurationSequences,
   readSequences,
@@ -36,6 +37,7 @@ import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
 import { compare, startComparison } from './compare.js';
+import { LargeObjectCopy } from './copy-large-objects.js';
 import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
 import { takeOverArchives } from './earlier-archives.js';
@@ -125,7 +127,8 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     const findingPgDump = request.definitions === 'off' ? undefined : findPgDump(url, session.client);
     const snapshot = await takeSnapshot(session, repository.scope);
     const comparing = startComparison({ ...request, signal: ended }, await databaseIdentity(session));
-    upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, 0));
+    const objects = await LargeObjectCopy.plan(session, request);
+    upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
     const { sequences, omissions: unread } = await readSequences(session, observer, snapshot.members);
     const configured = await readConfigurationSequences(session, observer);
@@ -164,12 +167,13 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           snapshot,
           parallelJobs,
           chunks,
-          others: 0,
+          others: objects.ranges,
           signal: stopped,
         };
-        const tables = await withParallelSessions(options, (sessions) =>
-          copyTables(sessions, snapshot, chunks, [], writer, progress, stopped),
-        );
+        const tables = await withParallelSessions(options, (sessions) => {
+          const others = objects.tasks(snapshot, writer, progress);
+          return copyTables(sessions, snapshot, chunks, others, writer, progress, stopped);
+        });
         const configuration = {
           tables: await copyConfiguration(session, snapshot, writer),
           sequences: configured.sequences,
@@ -178,8 +182,15 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         if (dump.definitions !== undefined) progress.allRows('Copying schema definitions');
         const { leftOut, ...definitions } = await addSchemaDefinitions(dump, writer, observer);
         const roles = await addRoles(session, writer);
-        const omitted = [...leftOut, ...unread, ...configured.omissions];
-        const contents = { tables, sequences, configuration, roles, leftOut: omitted };
+        const omitted = [...leftOut, ...unread, ...configured.omissions, ...objects.omissions];
+        const contents = {
+          tables,
+          sequences,
+          configuration,
+          roles,
+          ...objects.copied(),
+          leftOut: omitted,
+        };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
         const { warnings, ...comparison } = compare(await comparing, tables, request.shrinkWarningPercent);
@@ -208,17 +219,18 @@ async function describe(
   {
     tables: copied,
     sequences,
-    configuration,
-    roles,
     leftOut,
-  }: Required<Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'leftOut'>>,
+    ...contents
+  }: Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'largeObjects' | 'leftOut'>,
 ): Promise<ManifestFacts> {
   const { daemonId, version, repository } = request;
   const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
   const { systemIdentifier, databaseOid } = await databaseIdentity(session);
   const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
+  const details = await listTableDetails(session, snapshot.tables);
   const tables = copied.map((table, index) => ({
     ...table,
+    details: details.get(snapshot.tables[index]?.oid ?? 0),
     conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
   }));
   return {
@@ -238,9 +250,8 @@ async function describe(
     tables,
     types: await listColumnTypes(session, snapshot.tables),
     sequences,
-    configuration,
+    ...contents,
     extensions: await listExtensions(session, snapshot.tables),
-    roles,
     database: await databaseProperties(session),
     populatedViews: await listPopulatedViews(session, members),
     warnings: await warningsOf(session, snapshot, tables, sequences.length),

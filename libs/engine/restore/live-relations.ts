@@ -13,6 +13,8 @@ export interface Targets {
   mapping: TableMapping;
   /** Whether the rows go to existing tables of other schemas. */
   elsewhere: boolean;
+  /** Whether the archive's schemas may be gone. */
+  mayBeGone: boolean;
 }
 
 /** Returns the schemas that an archive has relations of: members of its tables may be in schemas that it does not list. */
@@ -29,7 +31,7 @@ export function schemasOf({ schemas, tables, sequences }: Manifest): string[] {
 export async function findTargets(
   session: Session,
   manifest: Manifest,
-  { scope, archivedSchemas, mapping, elsewhere }: Targets,
+  { scope, archivedSchemas, mapping, elsewhere, mayBeGone }: Targets,
 ): Promise<Members> {
   expectListed(
     archivedSchemas.filter((schema) => manifest.schemas.includes(schema)),
@@ -39,7 +41,7 @@ export async function findTargets(
   const members = await findMembers(session, scopeOf(elsewhere ? wanted : scope.schemas));
   expectSchemas(session, {
     ...members,
-    missing: members.missing.filter((schema) => wanted.includes(schema)),
+    missing: members.missing.filter((schema) => !mayBeGone && wanted.includes(schema)),
   });
   await expectUsable(session, members);
   return members;

@@ -15,6 +15,7 @@ import {
   copySomeColumns,
   deleteConfiguration,
   displayTable,
+  quoteTable,
   type Session,
   underPath,
 } from '#postgres';
@@ -37,6 +38,8 @@ export async function loadTables(
   const { server } = archive.manifest;
   const { archived, late, pathOf, mapping, replace, scratchTables, keepViolations } = plan;
   const freeze = replace || scratchTables.length > 0;
+  // Savepoints lie between their creation and their load.
+  const created = new Set(plan.created.tables.map(({ target }) => quoteTable(target)));
   // In the order of the archive, so that small tables share a read.
   const first = archived.filter((table) => !late.includes(table));
   const configuration = new Map(
@@ -55,7 +58,8 @@ export async function loadTables(
       const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
       const live = configuration.get(table);
       const path = pathOf(table);
-      const target = { ...mapping(table), columns, freeze: freeze && live === undefined };
+      const isNew = created.has(quoteTable(mapping(table)));
+      const target = { ...mapping(table), columns, freeze: freeze && live === undefined && !isNew };
       if (live !== undefined)
         await underPath(session, path, () =>
           replace ? deleteConfiguration(session, live) : copyOtherRows(session, live, target),

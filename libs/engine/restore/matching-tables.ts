@@ -105,22 +105,27 @@ function doesNotFit(differences: string[], manifest: Manifest, version: string):
     parseInt(manifest.server.version) > parseInt(version)
       ? ` The archive comes from PostgreSQL ${manifest.server.version}, this server is ${version}: it cannot restore types that it does not know.`
       : '';
+  const [first] = manifest.tables.filter(({ details }) => details !== undefined);
+  const beside =
+    first === undefined
+      ? ''
+      : ` Or bring tables back beside the live ones: set "intoSchemas", such as {"${first.schema}": "${first.schema}_restored"}, and "create": true.`;
   return new Failure(
     'ARCHIVE_DOES_NOT_FIT',
     'permanent',
     `The archive does not fit the repository: ${differences.slice(0, NAMED_DIFFERENCES).join('; ')}${more}.`,
     {
-      hint: `Nothing was changed. Change the schema back to its state at the time of the backup.${newer}`,
+      hint: `Nothing was changed. Change the schema back to its state at the time of the backup.${beside}${newer}`,
     },
   );
 }
 
 /** Compares columns by name, as rows are loaded. Their order may differ. */
-function columnDifferences(
+export function columnDifferences(
   archived: ManifestTable,
   live: Table,
   types: TypeComparison,
-  { allowExtraColumns, dropped }: ExpectedRelations,
+  { allowExtraColumns, dropped }: Pick<ExpectedRelations, 'allowExtraColumns' | 'dropped'>,
 ): string[] {
   const table = displayTable(live);
   const differences: string[] = [];

@@ -2,7 +2,9 @@ import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
+  completeTables,
   createScratchTables,
+  createTables,
   displayTable,
   giveDefaults,
   hasRows,
@@ -22,6 +24,7 @@ import {
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import type { RestorePlan } from './restore-plan.js';
+import { restoreLargeObjects } from './large-objects.js';
 import { loadTables } from './load-tables.js';
 import { danglingKey, violatedCheck } from './refused-rows.js';
 
@@ -40,6 +43,7 @@ export async function replaceRows(
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
   await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
+  const notCreated = await createTables(session, plan.created);
   const extra = plan.columnMaps.flatMap((map) => map.extra.map((name) => ({ ...map, name })));
   await giveDefaults(session, plan.scratchTables, extra);
   for (const { what, suspend } of plan.suspensions.toReversed()) {
@@ -50,9 +54,17 @@ export async function replaceRows(
   else await checkEmpty(session, plan.tables);
   // Before the rows: if another session's nextval holds a sequence, the restore should notice now.
   await setSequences(session, plan.sequences);
+  // Before the rows, whose checks may read large objects.
+  const inexact = await restoreLargeObjects(session, archive, plan.largeObjects, progress);
   await loadTables(session, archive, plan, progress, signal);
   const isKey = ({ validates }: Suspension) => validates !== undefined;
-  const omissions = [...plan.inexact, ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one))))];
+  const omissions = [
+    ...inexact,
+    ...plan.inexact,
+    ...notCreated,
+    ...(await completeTables(session, plan.created)),
+    ...(await reinstateAll(plan.suspensions.filter((one) => !isKey(one)))),
+  ];
   // Foreign keys need these indexes.
   omissions.push(...(await rebuildIndexes(session, plan.lateIndexes, plan.paths)));
   omissions.push(...(await reinstateAll(plan.suspensions.filter(isKey))));

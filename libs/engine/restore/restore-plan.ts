@@ -1,4 +1,4 @@
-import type { Manifest, ManifestTable } from '#archive';
+import type { ManifestTable, OpenArchive } from '#archive';
 import type { Scope } from '#config';
 import {
   checkMayCreate,
@@ -25,6 +25,8 @@ import {
   type Session,
   type Table,
   type ScratchTable,
+  type NewObjects,
+  newTableStatements,
   type TrustedPath,
   type ViewToRefresh,
   type Without,
@@ -37,9 +39,11 @@ import {
   type DroppedColumns,
   withoutDropped,
 } from './column-map.js';
+import { type LargeObjectPlan, planLargeObjectRestore } from './large-objects.js';
 import { findExpectedTables, findTargets, schemasOf } from './live-relations.js';
 import { type ConfigurationPlan, planConfiguration } from './configuration-plan.js';
 import { matchingTables } from './matching-tables.js';
+import { planNewObjects, unlikeLive } from './new-tables.js';
 import { chooseTables, type RestoreTarget, type TableMapping, tableMapping } from './table-mapping.js';
 
 export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
@@ -53,6 +57,8 @@ export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   rollsBack?: boolean;
   /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
+  /** Remove large objects that the archive does not hold. */
+  removeExtraLargeObjects?: boolean | undefined;
 }
 
 /** The steps of a restore, as far as they are known before it changes anything. */
@@ -67,6 +73,8 @@ export interface RestorePlan {
   dropped: DroppedColumns;
   /** Tables to create first. */
   scratchTables: ScratchTable[];
+  /** Tables to create from the archive, because the live ones differ or are gone. */
+  created: NewObjects;
   /** The existing tables that the rows go to. */
   tables: Table[];
   /** Under their mapped names. */
@@ -86,6 +94,8 @@ export interface RestorePlan {
   /** Objects that the restore cannot reinstate exactly, by name. */
   inexact: string[];
   views: ViewToRefresh[];
+  /** Missing if the restore leaves large objects alone. */
+  largeObjects: LargeObjectPlan | undefined;
   eventTriggers: EventTriggerPlan;
   /** The search_path under which code of a relation runs, by OID: see {@link listTrustedPaths}. */
   paths: Map<number, TrustedPath>;
@@ -105,18 +115,20 @@ const REBUILD_INDEXES_FROM_BYTES = 4 * 1024 * 1024;
  */
 export async function planRestore(
   session: Session,
-  manifest: Manifest,
+  archive: OpenArchive,
   options: RestorePlanOptions,
 ): Promise<RestorePlan> {
+  const { manifest } = archive;
   await expectPrimary(session);
-  const archived = chooseTables(manifest, options);
-  const mapping = tableMapping(options, archived);
-  const dropped = chooseDroppedColumns(archived, options);
+  const chosen = chooseTables(manifest, options);
+  const mapping = tableMapping(options, chosen);
+  const dropped = chooseDroppedColumns(chosen, options);
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
+  const forGood = options.rollsBack === true;
   const archivedSchemas =
-    all && !elsewhere ? schemasOf(manifest) : [...new Set(archived.map(({ schema }) => schema))];
+    all && !elsewhere ? schemasOf(manifest) : [...new Set(chosen.map(({ schema }) => schema))];
   const { scope } = options;
   const live = await findTargets(session, manifest, {
     scope,
@@ -124,7 +136,11 @@ export async function planRestore(
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     elsewhere: elsewhere && !create,
+    mayBeGone: create && !forGood,
   });
+  const gone = create && !forGood ? await unlikeLive(session, manifest, chosen, live) : [];
+  const created = await planNewObjects(session, manifest, gone, { ...options, mapping });
+  const archived = chosen.filter((table) => !gone.includes(table));
   const { matching, columnMaps } = await matchingTables(session, manifest, {
     schemas: archivedSchemas,
     live,
@@ -137,7 +153,6 @@ export async function planRestore(
     dropped,
   });
   const tables = create ? [] : matching;
-  const forGood = options.rollsBack === true;
   // Restores of some tables, or into other schemas, leave the configuration of extensions alone.
   const configuration =
     all && (!elsewhere || forGood)
@@ -186,12 +201,23 @@ export async function planRestore(
 
   await checkOwnership(session, [...tables, ...sequences], suspensions);
   if (create)
-    await checkMayCreate(
-      session,
-      scratchTables.map(({ scratch }) => scratch),
-    );
+    await checkMayCreate(session, [
+      ...scratchTables.map(({ scratch }) => scratch),
+      ...created.tables.flatMap(({ target, sequences: own }) => [target, ...own]),
+    ]);
+  const removeExtra = options.removeExtraLargeObjects === true;
+  const largeObjects =
+    all && !elsewhere ? await planLargeObjectRestore(session, archive, removeExtra) : undefined;
   const statements = [
-    ...scratchTableStatements(scratchTables, await missingSchemas(session, scratchTables)),
+    ...(largeObjects?.statements ?? []),
+    ...scratchTableStatements(
+      scratchTables,
+      await missingSchemas(session, [
+        ...scratchTables,
+        ...created.tables.map(({ target }) => ({ scratch: target })),
+      ]),
+    ),
+    ...newTableStatements(created),
     ...suspensions.flatMap(({ suspend, reinstate, validate }) => [
       suspend,
       ...reinstate,
@@ -206,7 +232,8 @@ export async function planRestore(
   ];
   const eventTriggers = await planEventTriggers(session, statements, options.fireEventTriggers);
   return {
-    archived,
+    archived: [...archived, ...gone],
+    created,
     mapping,
     columnMaps,
     dropped,
@@ -225,11 +252,17 @@ export async function planRestore(
     keepViolations,
     without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
+    largeObjects,
     eventTriggers,
     paths,
     pathOf: (table) => paths.get(liveTables.get(table)?.oid ?? 0),
     replace: !elsewhere,
   };
+}
+
+/** The locks that a restore takes besides those of tables: an estimate. */
+export function furtherLocks({ sequences, largeObjects }: RestorePlan): number {
+  return sequences.length + (largeObjects?.locks ?? 0);
 }
 
 /** The tables that a restore loads, or the models of its scratch tables: these need the same number of locks. */

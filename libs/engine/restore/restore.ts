@@ -19,7 +19,8 @@ import { type ColumnOptions, describeColumns } from './column-map.js';
 import type { RestoreTarget } from './table-mapping.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { takeOverArchives } from '../backup/earlier-archives.js';
-import { planRestore, type RestorePlan, touchedTables } from './restore-plan.js';
+import { warnOfExtraLargeObjects } from './large-objects.js';
+import { furtherLocks, planRestore, type RestorePlan, touchedTables } from './restore-plan.js';
 import { nameSession, notedArchives, noteSession } from '../shared/journal.js';
 import { analyzeTables } from './analyze-tables.js';
 import { replaceRows } from './replace-rows.js';
@@ -40,6 +41,8 @@ export interface RestoreRequest extends BackupRequest, RestoreTarget, ColumnOpti
   keepViolations?: boolean | undefined;
   /** Accept that event triggers fire on the restore's statements. */
   fireEventTriggers: boolean;
+  /** Remove large objects that the archive does not hold. */
+  removeExtraLargeObjects?: boolean | undefined;
   /** Back up the repository first, and continue only when that archive is complete. */
   backupFirst: boolean;
 }
@@ -50,6 +53,8 @@ export interface RestoreResult {
   bytes?: number;
   /** Objects that the restore could not reinstate exactly, by name. */
   omissions?: string[];
+  /** Contents of the database that the restore has left as they were, in sentences. */
+  warnings?: string[];
   /** The columns that got defaults or were dropped, a sentence for each table. */
   columns?: string[];
   /** Contents that the archive does not hold; missing if an earlier attempt had committed. */
@@ -86,6 +91,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const lock = request.intoSchemas === undefined ? 'exclusive' : 'shared';
   let committed = false;
   let omissions: string[] = [];
+  let warnings: string[] = [];
   let archiveOmits: Manifest['leftOut'] = [];
   try {
     return await withRepositorySession(
@@ -93,20 +99,21 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
       async (session, ended, observer) => {
         await expectSameDatabase(session, manifest, request);
         const options = { ...request, scope: repository.scope };
-        const plan = await planRestore(session, manifest, options);
+        const plan = await planRestore(session, archive, options);
         entities = plan.archived.reduce((total, { rows }) => total + rows, 0);
         progress.expect(entities);
 
         if (request.backupFirst) await progress.silently(() => makeSafetyArchive(request, ended));
 
-        const advise = await adviseOnLocks(session, touchedTables(plan), plan.sequences.length);
+        const advise = await adviseOnLocks(session, touchedTables(plan), furtherLocks(plan));
         progress.say('Waiting for table locks');
         await beginWithExclusiveLocks(session, lockedTables(plan), () =>
           progress.say('Waiting for table locks: other sessions use the tables'),
         ).catch(advise);
         // The schema could change until the locks were granted.
-        const locked = await planRestore(session, manifest, options);
+        const locked = await planRestore(session, archive, options);
 
+        warnings = warnOfExtraLargeObjects(locked.largeObjects);
         const transaction = await transactionId(session);
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
@@ -128,7 +135,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           signal: ended,
         });
         omissions.push(...failed.map((table) => `statistics of ${table}`));
-        return { entities, bytes, omissions, archiveOmits, columns: describeColumns(locked.columnMaps) };
+        const columns = describeColumns(locked.columnMaps);
+        return { entities, bytes, omissions, archiveOmits, columns, warnings };
       },
     );
   } catch (error) {
@@ -138,6 +146,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         entities,
         bytes,
         omissions: [...omissions, `statistics (${errorSentence(error)})`],
+        warnings,
         archiveOmits,
       };
     throw signal.aborted ? signal.reason : error;

@@ -26,7 +26,8 @@ export function tableMapping({ intoSchemas }: RestoreTarget, tables: ManifestTab
   if (unmapped.length > 0)
     throw refused(`intoSchemas does not say where the schema ${unmapped.join(', ')} goes`);
   const back = [...into.values()].filter((schema) => into.has(schema));
-  if (back.length > 0) throw refused(`intoSchemas leads to the schema ${back.join(', ')}, which rows come from`);
+  if (back.length > 0)
+    throw refused(`intoSchemas leads to the schema ${back.join(', ')}, which rows come from`);
   if (new Set(into.values()).size < into.size) throw refused('intoSchemas puts several schemas into one');
   return ({ schema, name }) => ({ schema: into.get(schema) ?? schema, name });
 }

@@ -15,8 +15,14 @@ import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
+import { checkLargeObjects, drillLargeObjects } from '../restore/large-objects.js';
+import {
+  furtherLocks,
+  planRestore,
+  type RestorePlanOptions,
+  touchedTables,
+} from '../restore/restore-plan.js';
 import { schemasOf } from '../restore/live-relations.js';
-import { planRestore, type RestorePlanOptions, touchedTables } from '../restore/restore-plan.js';
 import { type ColumnOptions, describeColumns } from '../restore/column-map.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
@@ -103,13 +109,10 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     let lacking: Failure | undefined;
     const warnings: string[] = [];
     try {
-      const { archived, tables, sequences, columnMaps } = await planRestore(
-        session,
-        archive.manifest,
-        options,
-      );
+      const plan = await planRestore(session, archive, options);
+      const { archived, tables, columnMaps } = plan;
       warnings.push(...describeColumns(columnMaps));
-      warnings.push(...(await expectRoomForLocks(session, tables, sequences.length)));
+      warnings.push(...(await expectRoomForLocks(session, tables, furtherLocks(plan))));
       if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
@@ -117,7 +120,10 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     }
     if (restoreDrill && lacking === undefined)
       warnings.push(...(await drill(session, archive, options, progress, ended)));
-    else await readRows(archive, progress, ended);
+    else {
+      await readRows(archive, progress, ended);
+      await checkLargeObjects(archive, progress);
+    }
     // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
     await readToEnd(archive, otherFiles(archive.manifest), ended);
     if (lacking !== undefined)
@@ -158,7 +164,7 @@ async function drill(
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
     const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
-    const plan = await planRestore(session, archive.manifest, options);
+    const plan = await planRestore(session, archive, options);
     // These belong to domains, which the live tables share. The rollback reinstates them.
     const suspensions = plan.suspensions.map(({ what, relation, owned, suspend }) => ({
       what,
@@ -168,6 +174,7 @@ async function drill(
       reinstate: [],
     }));
     const advise = await adviseOnLocks(session, touchedTables(plan), 0);
+    await drillLargeObjects(session, archive, progress);
     await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
     progress.allRows('Checking foreign keys');
     const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);

@@ -55,7 +55,10 @@ export async function listOtherSchemas(
   { relations, withoutRows, excluded, own }: Members,
 ): Promise<Omission[]> {
   const others = await session.query<{ schema: string; tables: number; sequences: number; rows: number }>(
-    `SELECT n.nspname AS schema, (count(*) FILTER (WHERE c.relkind = 'r'))::int AS tables,
+    // The names of an SQL_ASCII database may not be valid UTF-8.
+    `SELECT CASE WHEN current_setting('server_encoding') = 'SQL_ASCII'
+                 THEN encode(convert_to(n.nspname::text, 'SQL_ASCII'), 'escape') ELSE n.nspname END AS schema,
+            (count(*) FILTER (WHERE c.relkind = 'r'))::int AS tables,
             (count(*) FILTER (WHERE c.relkind = 'S'))::int AS sequences,
             coalesce(round(sum(${ROWS_PER_BLOCK} * pg_relation_size(c.oid) / current_setting('block_size')::int)
                            FILTER (WHERE c.relkind = 'r')), 0)::float8 AS rows

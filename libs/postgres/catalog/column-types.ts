@@ -56,8 +56,20 @@ function part(name: string, type: string, modifier: string, collation: string, o
  * which have no parts. Omits the checks of domains: the load shows whether rows satisfy them.
  */
 export function listColumnTypes(session: Session, tables: { oid: number }[]): Promise<TypeDefinition[]> {
-  return session.query<TypeDefinition & Record<string, unknown>>(
-    `WITH RECURSIVE ${ALL_TYPES}
+  return session.query<TypeDefinition & Record<string, unknown>>(definitionsOf(ALL_TYPES), [
+    tables.map(({ oid }) => oid),
+  ]);
+}
+
+/** Lists the definitions of types that are given as SQL, and of those that they are made of. Omits unknown ones. */
+export function listTypes(session: Session, types: string[]): Promise<TypeDefinition[]> {
+  const named = typesOf('SELECT NULL::oid, to_regtype(name)::oid FROM unnest($1::text[]) AS name');
+  return session.query<TypeDefinition & Record<string, unknown>>(definitionsOf(named), [types]);
+}
+
+/** SQL: the definitions of types. @param types a recursive part of WITH */
+function definitionsOf(types: string): string {
+  return `WITH RECURSIVE ${types}
      SELECT format_type(t.oid, NULL) AS type,
             CASE t.typtype WHEN 'c' THEN 'composite' WHEN 'd' THEN 'domain' WHEN 'e' THEN 'enum' WHEN 'r' THEN 'range' ELSE 'multirange' END AS kind,
             coalesce(CASE t.typtype
@@ -72,9 +84,7 @@ export function listColumnTypes(session: Session, tables: { oid: number }[]): Pr
        FROM pg_type t
       WHERE t.oid IN (SELECT oid FROM types) AND t.typtype IN ('c', 'd', 'e', 'r', 'm')
         AND (t.typnamespace <> 'pg_catalog'::regnamespace OR t.typtype = 'c')
-      ORDER BY format_type(t.oid, NULL) COLLATE "C"`,
-    [tables.map(({ oid }) => oid)],
-  );
+      ORDER BY format_type(t.oid, NULL) COLLATE "C"`;
 }
 
 export interface Extension {

@@ -124,6 +124,7 @@ export async function findMembers(session: Session, scope: Scope): Promise<Membe
 
 type Fate = 'whole' | 'without rows' | 'excluded' | 'excluded with its schema';
 
+/** A schema of snapshotd, of the scope or excluded. */
 interface FoundSchema {
   name: string;
   own: boolean;
@@ -143,6 +144,7 @@ function findSchemas(session: Session, { schemas, excludeSchemas }: Scope): Prom
                                           WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'S', 'v', 'm', 'f') AND NOT ${OF_EXTENSION})
                          ELSE n.nspname = ANY ($1) END AS asked
                FROM pg_namespace n WHERE ${IS_USERS}) AS found
+      WHERE own OR asked OR matched
       ORDER BY name COLLATE "C"`,
     [schemas === '*' ? null : schemas, excludeSchemas.map(schemaPattern)],
   );
@@ -175,9 +177,14 @@ const FIND_RELATIONS = `
   reader (oid) AS (
     SELECT oid FROM within
      UNION
-    SELECT w.ev_class
-      FROM reader JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reader.oid AND d.classid = 'pg_rewrite'::regclass
-      JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1'),
+    SELECT next.oid
+      FROM reader CROSS JOIN LATERAL (
+        SELECT w.ev_class AS oid
+          FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid AND w.ev_type = '1'
+         WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = reader.oid AND d.classid = 'pg_rewrite'::regclass
+         UNION ALL
+        -- A view over a parent reads the rows of its children.
+        SELECT inhparent FROM pg_inherits WHERE inhrelid = reader.oid) AS next),
   member AS MATERIALIZED (
     SELECT oid FROM within
      UNION
@@ -190,10 +197,14 @@ const FIND_RELATIONS = `
       FROM draws LEFT JOIN hollow ON hollow.oid = draws.oid LEFT JOIN excluded ON excluded.oid = draws.oid
      GROUP BY draws.sequence
     HAVING bool_or(hollow.oid IS NOT NULL) AND bool_and(hollow.oid IS NOT NULL OR excluded.oid IS NOT NULL))
-  SELECT relation.oid::int8::float8 AS oid, relation.nspname AS schema, relation.relname AS name, relation.relkind AS kind,
+  SELECT oid::int8::float8 AS oid, kind, fate,
+         -- Names of an SQL_ASCII database may not be valid UTF-8, which checkNamesInUtf8 reports.
+         CASE WHEN fate <> 'whole' THEN schema END AS schema, CASE WHEN fate <> 'whole' THEN name END AS name
+    FROM (
+  SELECT relation.oid, relation.nspname AS schema, relation.relname AS name, relation.relkind AS kind,
          CASE WHEN excluded.oid IS NULL THEN CASE WHEN hollow.oid IS NULL AND idle.oid IS NULL THEN 'whole' ELSE 'without rows' END
               WHEN relation.inside THEN 'excluded' ELSE 'excluded with its schema' END AS fate
     FROM relation LEFT JOIN member ON member.oid = relation.oid LEFT JOIN excluded ON excluded.oid = relation.oid
     LEFT JOIN hollow ON hollow.oid = relation.oid LEFT JOIN idle ON idle.oid = relation.oid
-   WHERE excluded.oid IS NOT NULL OR member.oid IS NOT NULL
-   ORDER BY relation.nspname COLLATE "C", relation.relname COLLATE "C"`;
+   WHERE excluded.oid IS NOT NULL OR member.oid IS NOT NULL) AS found
+   ORDER BY found.schema COLLATE "C", found.name COLLATE "C"`;

@@ -41,11 +41,10 @@ export async function listOmissions(session: Session, members: Members): Promise
       ${BY_NAME}`,
     [relations, schemas],
   );
-  const [others] = await session.query<{ objects: string; temporary: string }>(
-    `SELECT (SELECT count(*) FROM pg_largeobject_metadata) AS objects,
-            (SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't') AS temporary`,
+  const [others] = await session.query<{ temporary: string }>(
+    `SELECT count(*) AS temporary FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't'`,
   );
-  const { objects = '0', temporary = '0' } = others ?? {};
+  const { temporary = '0' } = others ?? {};
   const omissions: Omission[] = found.map(({ kind, why, of, ...relation }) => ({
     kind,
     count: 1,
@@ -59,13 +58,6 @@ export async function listOmissions(session: Session, members: Members): Promise
     ...(await listOtherSchemas(session, members)),
     ...(await listReferenced(session, members)),
   );
-  if (objects !== '0')
-    omissions.push({
-      kind: 'largeObject',
-      count: Number(objects),
-      what: objects === '1' ? '1 large object' : `${objects} large objects`,
-      why: 'they belong to no schema',
-    });
   if (temporary !== '0')
     omissions.push({
       kind: 'temporaryTable',

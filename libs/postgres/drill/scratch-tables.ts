@@ -28,7 +28,8 @@ export function scratchTableStatements(tables: ScratchTable[], missing: string[]
   return [...missing.map(createSchema), ...tables.map(createScratchTable)];
 }
 
-function createSchema(schema: string): string {
+/** Returns the statement that creates a schema. */
+export function createSchema(schema: string): string {
   return `CREATE SCHEMA ${quoteIdentifier(schema)}`;
 }
 
@@ -37,7 +38,10 @@ function createScratchTable({ like, scratch }: ScratchTable): string {
 }
 
 /** Lists the scratch tables' schemas that do not exist. */
-export async function missingSchemas(session: Session, tables: ScratchTable[]): Promise<string[]> {
+export async function missingSchemas(
+  session: Session,
+  tables: Pick<ScratchTable, 'scratch'>[],
+): Promise<string[]> {
   const rows = await session.query<{ name: string }>(
     `SELECT DISTINCT name FROM unnest($1::text[]) AS wanted (name)
       WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = name)`,

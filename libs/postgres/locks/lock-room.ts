@@ -18,26 +18,30 @@ interface LockRoom {
   helpers: number;
 }
 
-/** Warns if a restore of these tables needs more locks than the settings promise. */
+/**
+ * Warns if a restore of these tables needs more locks than the settings promise.
+ * @param others the locks of sequences and of large objects, one each
+ */
 export async function warnOfLocks(
   session: Session,
   tables: { oid: number }[],
-  sequences: number,
+  others: number,
 ): Promise<string[]> {
-  return warningOf(await lockRoom(session, tables, sequences));
+  return warningOf(await lockRoom(session, tables, others));
 }
 
 /**
  * Refuses a drill if a restore of these tables would surely need more locks than the server has room for.
+ * @param others the locks of sequences and of large objects, one each
  * @returns a warning, if it needs more than the settings promise
  * @throws Failure DATABASE_QUERY_FAILED
  */
 export async function expectRoomForLocks(
   session: Session,
   tables: { oid: number }[],
-  sequences: number,
+  others: number,
 ): Promise<string[]> {
-  const room = await lockRoom(session, tables, sequences);
+  const room = await lockRoom(session, tables, others);
   const { needed, perTransaction, connections, prepared, helpers } = room;
   if (needed > CERTAINLY_TOO_MANY(perTransaction * (connections + prepared + helpers)))
     throw lockShortage(session.server, { hint: `Nothing was changed. ${described(room)}` });
@@ -46,14 +50,15 @@ export async function expectRoomForLocks(
 
 /**
  * Estimates the locks of a restore of these tables before it begins.
+ * @param others the locks of sequences and of large objects, one each
  * @returns rethrows the restore's error; if the server's lock table was full, with the setting to change
  */
 export async function adviseOnLocks(
   session: Session,
   tables: { oid: number }[],
-  sequences: number,
+  others: number,
 ): Promise<(error: unknown) => never> {
-  const room = await lockRoom(session, tables, sequences);
+  const room = await lockRoom(session, tables, others);
   return (error) => {
     if (!(error instanceof Failure) || !isLockShortage(error) || room.needed <= promised(room)) throw error;
     const { confidential } = error;
@@ -80,7 +85,7 @@ function described(room: LockRoom): string {
  * Counts the locks of a restore. TRUNCATE locks a table, its indexes, and its TOAST table with its index; dropping a
  * foreign key locks it and its four triggers.
  */
-async function lockRoom(session: Session, tables: { oid: number }[], sequences: number): Promise<LockRoom> {
+async function lockRoom(session: Session, tables: { oid: number }[], others: number): Promise<LockRoom> {
   const [room] = await session.query<LockRoom & Record<string, number>>(
     `SELECT (cardinality($1::oid[]) + (SELECT count(*) FROM pg_index WHERE indrelid = ANY ($1))
              + 2 * (SELECT count(*) FROM pg_class WHERE oid = ANY ($1) AND reltoastrelid <> 0)
@@ -91,7 +96,7 @@ async function lockRoom(session: Session, tables: { oid: number }[], sequences: 
             current_setting('max_prepared_transactions')::int AS prepared,
             coalesce(current_setting('autovacuum_worker_slots', true), current_setting('autovacuum_max_workers'))::int
             + current_setting('max_worker_processes')::int + current_setting('max_wal_senders')::int + 1 AS helpers`,
-    [tables.map(({ oid }) => oid), sequences],
+    [tables.map(({ oid }) => oid), others],
   );
   if (room === undefined) throw new Error('PostgreSQL answered with no row');
   return room;

@@ -123,6 +123,7 @@ function remedy(triggers: EventTrigger[], canBeTurnedOff: boolean): string {
 /** Returns the command tag of a statement: ALTER TABLE, CREATE INDEX, REFRESH MATERIALIZED VIEW. */
 function commandTag(statement: string): string {
   const [, tag = statement] =
-    /^(COMMENT|REFRESH MATERIALIZED VIEW|CREATE UNIQUE INDEX|\w+ \w+)/.exec(statement) ?? [];
+    /^(COMMENT|ALTER LARGE OBJECT|REFRESH MATERIALIZED VIEW|CREATE UNIQUE INDEX|\w+ \w+)/.exec(statement) ??
+    [];
   return tag.replace(' UNIQUE', '');
 }

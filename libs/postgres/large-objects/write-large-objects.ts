@@ -1,0 +1,188 @@
+import { createHash } from 'node:crypto';
+import { quoteIdentifier, quoteLiteral } from '../connection/identifiers.js';
+import type { Session } from '../connection/session.js';
+import {
+  compareLargeObjects,
+  type LargeObject,
+  type LargeObjectBatch,
+  type LargeObjectDifference,
+} from './compare-large-objects.js';
+import type { LargeObjectRight } from './rights.js';
+
+const INV_WRITE = 131_072;
+
+/** Rows of CSV with pieces of large objects: OID, offset, and bytes as \x and hexadecimal digits. */
+export interface Pieces {
+  /** Lines, without the last line break. */
+  text: Buffer;
+  /** The OID of each line. */
+  oids: number[];
+  /** The offset and the number of bytes of each line. */
+  offsets: number[];
+  lengths: number[];
+}
+
+/**
+ * Makes the objects of a batch exist and empties them. New ones are created by their owner: changing the owner of each
+ * later would take a lock for each.
+ */
+export async function prepareLargeObjects(session: Session, batch: LargeObjectBatch): Promise<void> {
+  const differences = await compareLargeObjects(session, batch);
+  const missing = new Set(differences.filter(({ isMissing }) => isMissing).map(({ oid }) => oid));
+  const created = batch.objects.filter(({ oid }) => missing.has(oid));
+  for (const [owner, objects] of groupBy(created, (object) => object.owner))
+    await actingAs(session, owner, () =>
+      session.query('SELECT count(lo_create(oid)) FROM unnest($1::oid[]) AS oid', [oidsOf(objects)]),
+    );
+  await session.query(
+    `SELECT count(lo_close(CASE WHEN lo_truncate64(descriptor, 0) = 0 THEN descriptor END))
+       FROM (SELECT lo_open(oid, ${INV_WRITE}) AS descriptor FROM unnest($1::oid[]) AS oid OFFSET 0) AS opened`,
+    [oidsOf(batch.objects.filter(({ oid }) => !missing.has(oid)))],
+  );
+}
+
+/** SQL: the lines of $1 as rows. */
+const LINES = `(SELECT split_part(line, ',', 1)::oid AS oid, split_part(line, ',', 2)::bigint AS position, split_part(line, ',', 3)::bytea AS bytes
+                  FROM string_to_table($1::text, E'\\n') AS line OFFSET 0) AS pieces`;
+
+/** Writes pieces into their objects. */
+export async function putPieces(session: Session, { text }: Pieces): Promise<void> {
+  await session.query(
+    `SELECT count(*) FROM (SELECT lo_put(oid, position, bytes) FROM ${LINES} OFFSET 0) AS written`,
+    [text],
+  );
+}
+
+/**
+ * Writes pieces into new objects and reads them again, as a backup would.
+ * @returns whether the server returns the same text
+ */
+export async function tryPieces(
+  session: Session,
+  { text, oids, offsets, lengths }: Pieces,
+): Promise<boolean> {
+  const distinct = [...new Set(oids)];
+  const made = await session.query<{ oid: number }>(
+    'SELECT lo_create(0)::int8::float8 AS oid FROM generate_series(1, $1::int)',
+    [distinct.length],
+  );
+  const scratch = new Map(distinct.map((oid, index) => [oid, made[index]?.oid ?? 0]));
+  await session.query(
+    `SELECT count(*) FROM (SELECT lo_put(scratch.oid, position, bytes) FROM ${LINES}
+                             JOIN unnest($2::oid[], $3::oid[]) AS scratch (archived, oid) ON scratch.archived = pieces.oid OFFSET 0) AS written`,
+    [text, distinct, made.map(({ oid }) => oid)],
+  );
+  const [read] = await session.query<{ digest: Buffer }>(
+    `SELECT sha256(convert_to(string_agg(concat(oid, ',', position, ',', lo_get(scratch, position, length)), E'\\n' ORDER BY number), 'UTF8')) AS digest
+       FROM unnest($1::oid[], $2::oid[], $3::bigint[], $4::int[]) WITH ORDINALITY AS pieces (oid, scratch, position, length, number)`,
+    [oids, oids.map((oid) => scratch.get(oid)), offsets, lengths],
+  );
+  return createHash('sha256')
+    .update(text)
+    .digest()
+    .equals(read?.digest ?? Buffer.alloc(0));
+}
+
+/**
+ * Gives the objects of a batch their owners, rights and comments where they differ.
+ * @returns the OIDs of those whose rights still differ
+ */
+export async function describeLargeObjects(session: Session, batch: LargeObjectBatch): Promise<number[]> {
+  const archived = new Map(batch.objects.map((object) => [object.oid, object]));
+  const before = await compareLargeObjects(session, batch);
+  await runAll(
+    session,
+    before.flatMap(({ oid, owner }) => {
+      const wanted = archived.get(oid)?.owner;
+      return owner && wanted !== undefined
+        ? [`ALTER LARGE OBJECT ${oid} OWNER TO ${quoteIdentifier(wanted)}`]
+        : [];
+    }),
+  );
+  await runAll(
+    session,
+    before.flatMap(({ oid, comment }) => {
+      const wanted = archived.get(oid)?.comment ?? null;
+      return comment
+        ? [`COMMENT ON LARGE OBJECT ${oid} IS ${wanted === null ? 'NULL' : quoteLiteral(wanted)}`]
+        : [];
+    }),
+  );
+  // A new owner takes over the rights of the old one.
+  const withRights = before.filter(({ rights, owner }) => rights || owner);
+  if (withRights.length === 0) return [];
+  const differing = async () => (await compareLargeObjects(session, batch)).filter(({ rights }) => rights);
+  const same = ({ oid, holders, liveOwner }: LargeObjectDifference) =>
+    JSON.stringify([holders, liveOwner, archived.get(oid)?.rights]);
+  for (const [, group] of groupBy(await differing(), same)) await grant(session, group, archived);
+  return oidsOf(await differing());
+}
+
+/** Gives objects with equal owners, equal present rights and equal wanted rights the latter. */
+async function grant(
+  session: Session,
+  group: LargeObjectDifference[],
+  archived: Map<number, LargeObject>,
+): Promise<void> {
+  const [first] = group;
+  const owner = first?.liveOwner;
+  if (first === undefined || owner === null || owner === undefined) return;
+  const objects = `LARGE OBJECT ${oidsOf(group).join(', ')}`;
+  const holders = first.holders.map(nameOf);
+  if (holders.length > 0) await session.query(`REVOKE ALL ON ${objects} FROM ${holders.join(', ')} CASCADE`);
+  const defaults = (['SELECT', 'UPDATE'] as const).map((privilege): LargeObjectRight => ({
+    grantor: owner,
+    grantee: owner,
+    privilege,
+    grantable: false,
+  }));
+  let waiting = archived.get(first.oid)?.rights ?? defaults;
+  // A grantor needs its own grant first.
+  for (let grantors = new Set([owner]); ;) {
+    const now = waiting.filter(({ grantor }) => grantors.has(grantor));
+    if (now.length === 0) return;
+    waiting = waiting.filter((right) => !now.includes(right));
+    for (const { grantor, grantee, privilege, grantable } of now)
+      await actingAs(session, grantor === owner ? undefined : grantor, () =>
+        session.query(
+          `GRANT ${privilege} ON ${objects} TO ${nameOf(grantee)}${grantable ? ' WITH GRANT OPTION' : ''}`,
+        ),
+      );
+    grantors = new Set(now.flatMap(({ grantee }) => grantee ?? []));
+  }
+}
+
+function nameOf(grantee: string | null): string {
+  return grantee === null ? 'PUBLIC' : quoteIdentifier(grantee);
+}
+
+/** Runs work with the rights of another role. It must run no code of a user. @param role undefined for its own */
+async function actingAs(
+  session: Session,
+  role: string | undefined,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  if (role === undefined) return void (await work());
+  await session.query(`SET LOCAL ROLE ${quoteIdentifier(role)}`);
+  await work();
+  await session.query('SET LOCAL ROLE NONE');
+}
+
+async function runAll(session: Session, statements: string[]): Promise<void> {
+  if (statements.length > 0) await session.query(statements.join('; '));
+}
+
+function oidsOf(objects: { oid: number }[]): number[] {
+  return objects.map(({ oid }) => oid);
+}
+
+function groupBy<Item, Key>(items: Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {
+  const groups = new Map<Key, Item[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
