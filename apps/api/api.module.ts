@@ -30,6 +30,7 @@ import { Metrics } from './metrics/metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
 import { EndedDaemons } from './notifications/ended-daemons.js';
 import { Notifications } from './notifications/notifications.js';
+import { LostRows } from './schedules/lost-rows.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleAudit } from './schedules/schedule-audit.js';
 import { nextTime } from './schedules/cron.js';
@@ -90,6 +91,7 @@ export class ApiModule {
         Daemons,
         EndedDaemons,
         History,
+        LostRows,
         Metrics,
         Notifications,
         Pages,

@@ -147,6 +147,10 @@ export class Api {
     return this.json('PUT', `/repo/v1/schedules/${encodeURIComponent(name)}`, { body: schedule });
   }
 
+  confirmSchedule(name: string): Promise<ScheduleView> {
+    return this.json('POST', `/repo/v1/schedules/${encodeURIComponent(name)}/confirm`, { body: {} });
+  }
+
   async deleteSchedule(name: string): Promise<void> {
     await this.send('DELETE', `/repo/v1/schedules/${encodeURIComponent(name)}`);
   }

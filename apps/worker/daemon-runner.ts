@@ -1,12 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
+import type { ShrinkageView } from '#contracts';
 import { errorSentence, Failure, PRODUCT, summarizeOmissions } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
-import { backup, restore, verify } from '#engine';
+import { backup, type BackupResult, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { Admission } from './presence.js';
+
+/** Tables with losses that a status shows. */
+const SHOWN_TABLES = 20;
 
 /** Runs a job with the engine. */
 export class DaemonRunner {
@@ -44,6 +48,7 @@ export class DaemonRunner {
       excludeLargeObjects,
       failOnOmissions,
       lockWaitMs,
+      shrinkWarningPercent,
       parallelJobs,
     } = this.settings;
     const request = {
@@ -58,6 +63,8 @@ export class DaemonRunner {
       excludeLargeObjects,
       failOnOmissions,
       lockWaitMs,
+      shrinkWarningPercent,
+      confirmedKey: job.data.confirmedKey,
       parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
@@ -65,8 +72,13 @@ export class DaemonRunner {
       ...(endAfterSettling !== undefined && { endAfterSettling }),
     };
     if (job.name === 'BACKUP') {
-      const { key, omissions, ...result } = await backup(request);
-      return { backupUrl: this.urlOf(key), ...result, omissions: summarizeOmissions(omissions) };
+      const { key, omissions, shrunk, ...result } = await backup(request);
+      return {
+        backupUrl: this.urlOf(key),
+        ...result,
+        omissions: summarizeOmissions(omissions),
+        ...(shrunk !== undefined && { shrunk: viewOf(shrunk) }),
+      };
     }
     const { archive } = job.data;
     if (archive === undefined) throw new Error(`Job ${request.daemonId} names no archive`);
@@ -139,6 +151,16 @@ export class DaemonRunner {
       .finally(() => this.unfinished.delete(told));
     this.unfinished.add(told);
   }
+}
+
+/** The largest losses of rows, for the status: a repository may have any number of tables. */
+function viewOf({ archive, takenAt, total, tables }: NonNullable<BackupResult['shrunk']>): ShrinkageView {
+  return {
+    archive,
+    takenOn: Date.parse(takenAt),
+    ...(total !== undefined && { total }),
+    tables: tables.slice(0, SHOWN_TABLES),
+  };
 }
 
 /** The failure of a job that another installation with the same SECRET_KEY has signed. */

@@ -83,7 +83,7 @@ const typeSchema = z.object({
 
 const relationSchema = z.object({ schema: name, name });
 
-const scopeSchema = z.object({
+export const scopeSchema = z.object({
   schemas: z.union([z.literal('*'), list(name)]),
   /** Patterns, as in the settings. */
   excludeSchemas: list(z.string()),
@@ -91,6 +91,18 @@ const scopeSchema = z.object({
   excludeTableRows: list(z.string()),
   /** The objects that they meant, which are no omissions. */
   excluded: z.object({ schemas: list(name), tables: list(relationSchema), rows: list(relationSchema) }),
+});
+
+const change = { before: count, after: count };
+
+/** Rows that the archive lacks compared with an earlier one: more than SHRINK_WARNING_PERCENT. */
+const shrunkSchema = z.object({
+  /** The name of the earlier archive, and the time of its snapshot. */
+  archive: z.string(),
+  takenAt: z.iso.datetime(),
+  /** All rows, if the whole has lost that many. */
+  total: z.object(change).optional(),
+  tables: list(z.object({ schema: name, name, ...change })),
 });
 
 export const leftOutSchema = z.object({
@@ -165,6 +177,9 @@ export const manifestSchema = z.object({
   }),
   /** Obstacles to restores with the worker's role that the backup found. */
   warnings: list(z.string()).optional(),
+  shrunk: shrunkSchema.optional(),
+  /** Why it was not compared with an earlier archive. */
+  notCompared: z.string().optional(),
   leftOut: list(leftOutSchema.extend({ of: list(z.object({ schema: name, name })).optional() })),
 });
 

@@ -220,6 +220,7 @@ export const environment = z.object({
   BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
   EXCLUDE_LARGE_OBJECTS: boolean.default(false),
   FAIL_ON_OMISSIONS: boolean.default(false),
+  SHRINK_WARNING_PERCENT: integer(0, 100).default(50),
   BACKUP_JOBS: integer(1, 32).optional(),
   /** The old name of BACKUP_JOBS, accepted for one release. */
   SNAPSHOT_LANES: integer(1, 32).optional(),
@@ -325,6 +326,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     excludeLargeObjects: value.EXCLUDE_LARGE_OBJECTS,
     failOnOmissions: value.FAIL_ON_OMISSIONS,
     lockWaitMs: value.LOCK_WAIT_SECONDS * 1_000,
+    shrinkWarningPercent: value.SHRINK_WARNING_PERCENT,
     parallelJobs:
       value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),

@@ -3,6 +3,7 @@ export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archi
 export type { DaemonStatus } from './schemas/daemon-status.js';
 export type { OmittedThings } from './schemas/omission.js';
 export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
+export type { ShrinkageView } from './schemas/shrinkage.js';
 export type { DatabaseIdentity, RepositoryIdentity, WorkerRemark, WorkerView } from './schemas/worker.js';
 export * from './schemas/words.js';
 export * from './journal.js';

@@ -22,6 +22,7 @@ import { CreateWebhooks1796000003000 } from './migrations/1796000003000-create-w
 import { NoteStepsOfRuns1797000000000 } from './migrations/1797000000000-note-steps-of-runs.js';
 import { CountRefusals1797000000001 } from './migrations/1797000000001-count-refusals.js';
 import { GiveRepositoryToItsOwner1797000000002 } from './migrations/1797000000002-give-repository-to-its-owner.js';
+import { NoteLostRows1797000000003 } from './migrations/1797000000003-note-lost-rows.js';
 import { AccessControlList } from './sample-content/access-control-list.entity.js';
 import { AccessGrant } from './sample-content/access-grant.entity.js';
 import { Node } from './sample-content/node.entity.js';
@@ -72,6 +73,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       NoteStepsOfRuns1797000000000,
       CountRefusals1797000000001,
       GiveRepositoryToItsOwner1797000000002,
+      NoteLostRows1797000000003,
     ],
     migrationsTransactionMode: 'all',
     // The pool waits for onConnect before it provides a connection.

@@ -51,6 +51,8 @@ export const daemonJobData = z.strictObject({
   startedOn: milliseconds,
   /** For RESTORE and VERIFY. */
   archive: archiveRequest.optional(),
+  /** For BACKUP: the key of the newest archive whose loss of rows somebody has confirmed. */
+  confirmedKey: z.string().optional(),
   /** Random, so unique to a job even if a queue that lost its data assigns an id again. */
   nonce: z.string(),
   /** The purpose that a repeated call names again: see DaemonQueue.startMarked. */
@@ -115,6 +117,17 @@ export const daemonJobResult = z.strictObject({
     .optional(),
   /** Names of the objects that a restore could not reinstate exactly. In results of 0.1.0, also omissions of a backup. */
   leftOut: z.array(z.string()).optional(),
+  /** The rows that a backup lacks compared with an earlier archive. */
+  shrunk: z
+    .strictObject({
+      archive: z.string(),
+      takenOn: milliseconds,
+      total: z.strictObject({ before: z.number(), after: z.number() }).exactOptional(),
+      tables: z.array(
+        z.strictObject({ schema: z.string(), name: z.string(), before: z.number(), after: z.number() }),
+      ),
+    })
+    .optional(),
   /** Sentences about the obstacles to a restore of a backup. */
   warnings: z.array(z.string()).optional(),
   /** The columns of a restore that got defaults or were dropped, a sentence for each table. */

@@ -53,8 +53,13 @@ export class DaemonQueue {
    * that nothing was started. So the API signs the job after the queue has answered, and no worker runs an unsigned job.
    * @throws QueueUnavailable: nothing is started
    */
-  async start(type: DaemonType, startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
-    const data = jobData(startedBy, archive);
+  async start(
+    type: DaemonType,
+    startedBy: string,
+    archive?: ArchiveRequest,
+    confirmedKey?: string,
+  ): Promise<DaemonStatus> {
+    const data = jobData(startedBy, archive, confirmedKey);
     const adding = this.reader.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {
@@ -76,8 +81,9 @@ export class DaemonQueue {
     type: DaemonType,
     startedBy: string,
     archive?: ArchiveRequest,
+    confirmedKey?: string,
   ): Promise<DaemonStatus> {
-    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, archive);
+    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, archive, confirmedKey);
   }
 
   /**
@@ -91,8 +97,9 @@ export class DaemonQueue {
     type: DaemonType,
     startedBy: string,
     archive?: ArchiveRequest,
+    confirmedKey?: string,
   ): Promise<DaemonStatus> {
-    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, archive);
+    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, archive, confirmedKey);
   }
 
   /**
@@ -126,11 +133,12 @@ export class DaemonQueue {
     type: DaemonType,
     startedBy: string,
     archive: ArchiveRequest | undefined,
+    confirmedKey: string | undefined,
   ): Promise<DaemonStatus> {
     const { queue, keys } = this.reader;
     const deadline = performance.now() + DECIDED_WITHIN_MS;
     const tryOnce = async (): Promise<DaemonStatus | undefined> => {
-      const data = { ...jobData(startedBy, archive), mark: mark.id };
+      const data = { ...jobData(startedBy, archive, confirmedKey), mark: mark.id };
       const options = { ...this.jobOptions, deduplication: mark };
       const adding = queue.add(type, { ...data, unconfirmed: true }, options);
       // If the queue took no job, this has the id of the earlier one: BullMQ tells in no other way.
@@ -182,9 +190,17 @@ export class DaemonQueue {
   }
 }
 
-function jobData(startedBy: string, archive: ArchiveRequest | undefined): DaemonJobData {
+function jobData(
+  startedBy: string,
+  archive: ArchiveRequest | undefined,
+  confirmedKey: string | undefined,
+): DaemonJobData {
   const data = { startedBy, startedOn: Date.now(), nonce: randomUUID() };
-  return { ...data, ...(archive !== undefined && { archive }) };
+  return {
+    ...data,
+    ...(archive !== undefined && { archive }),
+    ...(confirmedKey !== undefined && { confirmedKey }),
+  };
 }
 
 /** BullMQ's Queue has no type parameter for the progress of its jobs. */

@@ -43,7 +43,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { omissions = [], leftOut = [], warnings = [], columns = [] } = job.returnvalue;
+    const { omissions = [], leftOut = [], warnings = [], shrunk, columns = [] } = job.returnvalue;
     const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
       ...partOf(job.data),
@@ -57,6 +57,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     status.progresssTotal = total;
     status.backupUrl = job.returnvalue.backupUrl;
     if (omissions.length > 0) status.omissions = omissions;
+    if (shrunk !== undefined) status.shrunk = shrunk;
     if (warnings.length > 0) status.warnings = warnings;
   }
   const failure = progress?.failure;

@@ -3,10 +3,11 @@ import { hostname } from 'node:os';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Secret } from '#config';
-import type { DaemonStatus } from '#contracts';
+import type { DaemonStatus, ScheduleView } from '#contracts';
 import { Keys } from '#keys';
 import { verificationRecord } from '#engine';
 import { eventually } from '../support/eventually.js';
+import { readExposition } from '../support/exposition.js';
 import { S3Proxy, type S3Request } from '../support/s3-proxy.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -132,6 +133,60 @@ describe('the pruning of a schedule', () => {
     expect(
       await Promise.all(['by-hand.zip', 'doubted.zip', 'unread.zip', 'newest.zip'].map(isThere)),
     ).toEqual([true, false, false, false]);
+  });
+
+  test('deletes nothing while its backups lack rows, until somebody confirms that', async () => {
+    const retention = { last: 1 };
+    const view = async () => (await stack.call<ScheduleView>('GET', '/repo/v1/schedules/lossy')).body;
+    const figure = async () => {
+      const { sessionToken } = stack;
+      const metrics = await fetch(`${stack.url}/metrics`, { headers: { sessionToken } });
+      const { value } = readExposition(await metrics.text());
+      return value('snapshotd_schedule_unconfirmed_loss_age_seconds', { schedule: 'lossy' });
+    };
+    await change('CREATE TABLE repository.lots AS SELECT generate_series(1, 2000) AS a');
+    await run('lossy', { retention });
+    expect([(await view()).lostRowsSince, await figure()]).toEqual([null, 0]);
+    const whole = await onRecord('lossy');
+
+    await change('DELETE FROM repository.lots');
+    await put('lossy', { retention, pattern: EACH_SECOND });
+    await eventually(async () => (await view()).lostRowsSince !== null);
+    await put('lossy', { retention });
+    await eventually(async () => (await view()).lastRun?.status !== 'IN_PROGRESS');
+    const lossy = await view();
+    expect(lossy.lastRun).toMatchObject({
+      status: 'COMPLETED',
+      errorMessage: expect.stringMatching(
+        /^Old archives stay until .*snapshotd schedule confirm lossy/,
+      ) as string,
+    });
+    expect(await stack.status(lossy.lastRun?.daemonId ?? '')).toMatchObject({
+      status: 'COMPLETED',
+      progresssMessage: expect.stringContaining('warning: Rows are missing since the archive') as string,
+      shrunk: { tables: [{ schema: 'repository', name: 'lots', before: 2000, after: 0 }] },
+    });
+    expect(await figure()).toBeGreaterThan(0);
+    const held = await dryRun('lossy');
+    expect(held.delete).toEqual([]);
+    expect(held.keep.at(-1)?.because).toEqual([expect.stringMatching(/^rows are missing since 20/)]);
+    expect(await Promise.all(whole.map(isThere))).toEqual(whole.map(() => true));
+
+    expect((await stack.call('POST', '/repo/v1/schedules/none/confirm')).status).toBe(404);
+    expect(await stack.call('POST', '/repo/v1/schedules/lossy/confirm', {})).toMatchObject({
+      status: 200,
+      body: { name: 'lossy', lostRowsSince: null },
+    });
+    const { events } = (await stack.call<AuditEvents>('GET', '/repo/v1/audit?limit=100')).body;
+    expect(events).toContainEqual(
+      expect.objectContaining({ action: 'schedule.confirm', subject: 'lossy', outcome: '200' }),
+    );
+    // The next backup is compared with the confirmed one.
+    await put('lossy', { retention, pattern: EACH_SECOND });
+    await eventually(async () => !(await Promise.all(whole.map(isThere))).includes(true));
+    await put('lossy', { retention });
+    expect((await view()).lostRowsSince).toBeNull();
+    await change('DROP TABLE repository.lots');
   });
 
   test('counts an archive that was taken in the future as taken when it was uploaded', async () => {

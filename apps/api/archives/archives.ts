@@ -200,7 +200,7 @@ function inside(summary: ManifestSummary): Inside {
     serverVersion: server.version,
     database: server.database,
     schemas,
-    tables,
+    tables: tables.map(({ schema, name, rows, bytes }) => ({ schema, name, rows, bytes })),
     sequences,
     extensions,
     leftOut,

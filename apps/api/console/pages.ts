@@ -20,6 +20,7 @@ const SAID = {
   'daemon-had-ended': 'The job had already ended.',
   'daemon-terminated': 'The job is being terminated.',
   'logged-out': 'You are logged out.',
+  'loss-confirmed': 'The loss of rows is confirmed. The schedule deletes archives again after its next run.',
   'restore-started': 'The restore is started.',
   'schedule-deleted': 'The schedule is deleted. Its archives stay.',
   'schedule-saved': 'The schedule is saved.',

@@ -10,6 +10,7 @@ import { scheduleRequest } from '../schedules/schedule-request.js';
 import { Schedules } from '../schedules/schedules.js';
 import { text, ticked } from './forms.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
+import { part } from './words.js';
 
 const COUNTS = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 
@@ -125,6 +126,13 @@ export class SchedulePagesController {
       section: 'schedules',
       data: { name, plan: await this.pruning.dryRun(await this.schedules.find(name)) },
     });
+  }
+
+  @PageAccess({ audit: 'schedule.confirm' })
+  @Post('schedules/:name/confirm')
+  async confirm(@Param('name') name: string, @Res() reply: FastifyReply): Promise<void> {
+    await this.schedules.confirm(name);
+    redirectTo(reply, `/admin/schedules/${part(name)}`, 'loss-confirmed');
   }
 
   @PageAccess()

@@ -6,6 +6,7 @@ import { type DaemonStatus, type DaemonType } from '#contracts';
 import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader, withFullText } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { callerOf, mayReadRows } from '../access/caller.js';
+import { LostRows } from '../schedules/lost-rows.js';
 import { isId } from '../http/validation.js';
 import type { RestoreRequest, VerifyRequest } from './daemon-requests.js';
 
@@ -24,12 +25,13 @@ export class Daemons {
     private readonly queue: DaemonQueue,
     private readonly reader: DaemonReader,
     private readonly store: ObjectStore,
+    private readonly lostRows: LostRows,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
   /** @throws Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
-  startBackup(start: Start): Promise<DaemonStatus> {
-    return this.start(start, 'BACKUP');
+  async startBackup(start: Start): Promise<DaemonStatus> {
+    return this.start(start, 'BACKUP', undefined, await this.lostRows.newestConfirmedKey());
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
@@ -76,10 +78,11 @@ export class Daemons {
     { startedBy, key }: Start,
     type: DaemonType,
     archive?: ArchiveRequest,
+    confirmedKey?: string,
   ): Promise<DaemonStatus> {
     return key === undefined
-      ? this.queue.start(type, startedBy, archive)
-      : this.queue.startOnce(key, type, startedBy, archive);
+      ? this.queue.start(type, startedBy, archive, confirmedKey)
+      : this.queue.startOnce(key, type, startedBy, archive, confirmedKey);
   }
 
   /**

@@ -71,7 +71,13 @@ function addSchedules(schedules: ScheduleFigures[], gauge: NewGauge): void {
     'Time since the last verification of its backups; missing without one',
     ['schedule'],
   );
+  const lostRows = gauge(
+    'schedule_unconfirmed_loss_age_seconds',
+    'Time since its backups lack rows and nobody has confirmed that; 0 if none do',
+    ['schedule'],
+  );
   for (const { schedule, ...figures } of schedules) {
+    lostRows.set({ schedule }, age(figures.lostRowsAge));
     enabled.set({ schedule }, Number(figures.enabled));
     verifies.set({ schedule }, Number(figures.verifies));
     if (figures.completedAge !== null) completed.set({ schedule }, age(figures.completedAge));

@@ -10,6 +10,7 @@ import { DaemonReader } from '#queue';
 import { deleteArchive } from '#engine';
 import { isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader } from '../archives/archive-reader.js';
+import { LostRows } from './lost-rows.js';
 import { type PlannedArchive, planPruning, type PruningPlan } from './pruning-plan.js';
 import { ScheduleAudit } from './schedule-audit.js';
 
@@ -45,6 +46,7 @@ export class Pruning {
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
     private readonly daemons: DaemonReader,
+    private readonly lostRows: LostRows,
     private readonly audit: ScheduleAudit,
     @Inject(SETTINGS) private readonly settings: Settings,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -69,6 +71,11 @@ export class Pruning {
         : await this.spareRead(
             planPruning(here, { retention, timeZone, verifies: afterBackup !== 'nothing' }),
           );
+    const since = (await this.lostRows.unconfirmed()).get(schedule.name);
+    if (since !== undefined) {
+      const because = [`rows are missing since ${since.toISOString()}, and nobody has confirmed that`];
+      plan.keep.push(...plan.delete.splice(0).map((archive) => ({ archive, because })));
+    }
     plan.keep.push(
       ...elsewhere.map((archive) => ({
         archive,
@@ -101,6 +108,9 @@ export class Pruning {
    */
   async prune(schedule: Schedule, signal: AbortSignal): Promise<string | undefined> {
     if (schedule.retention === null) return undefined;
+    const since = (await this.lostRows.unconfirmed()).get(schedule.name);
+    if (since !== undefined)
+      return `Old archives stay until somebody confirms a loss of rows (snapshotd schedule confirm ${schedule.name}): rows are missing since the backup of ${since.toISOString()}.`;
     try {
       const found = await this.find(schedule, signal);
       // The run has just written an archive. If the bucket shows none, its answer is not to be trusted.

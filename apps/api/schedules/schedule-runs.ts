@@ -10,6 +10,7 @@ import { type ArchiveRequest, DaemonQueue, DaemonReader, type ScheduledRun } fro
 import { archiveKey } from '#storage';
 import { Notifications } from '../notifications/notifications.js';
 import { nextTime } from './cron.js';
+import { LostRows } from './lost-rows.js';
 import { Pruning } from './pruning.js';
 import { ScheduleAudit } from './schedule-audit.js';
 
@@ -36,6 +37,7 @@ export class ScheduleRuns {
     private readonly daemons: DaemonQueue,
     private readonly reader: DaemonReader,
     private readonly pruning: Pruning,
+    private readonly lostRows: LostRows,
     private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -171,8 +173,9 @@ export class ScheduleRuns {
     const known = run[column];
     if (known !== null) return this.reader.statusOfMarked(known, mark);
     const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
+    const confirmedKey = type === 'BACKUP' ? await this.lostRows.newestConfirmedKey() : undefined;
     const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
-      this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive),
+      this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive, confirmedKey),
     );
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'A schedule has started a job');
@@ -185,13 +188,13 @@ export class ScheduleRuns {
    * @returns the archive's URL
    */
   private async record({ schedule, dueOn }: ScheduleRun, backup: DaemonStatus): Promise<string> {
-    const { id, backupUrl: url, startedOn } = backup;
+    const { id, backupUrl: url, startedOn, shrunk } = backup;
     if (url === null) throw new Error(`Backup ${id} has completed without an archive`);
     const key = archiveKey(url, this.settings.store);
     await this.archives.query(
-      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on)
-       VALUES ($1, $2, $3, $4, least($5, now()), least($6, now())) ON CONFLICT DO NOTHING`,
-      [url, key, schedule, id, new Date(startedOn), endOf(backup)],
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, shrunk)
+       VALUES ($1, $2, $3, $4, least($5, now()), least($6, now()), $7) ON CONFLICT DO NOTHING`,
+      [url, key, schedule, id, new Date(startedOn), endOf(backup), shrunk !== undefined],
     );
     await this.runs.update({ schedule, dueOn }, { archive: url });
     return url;

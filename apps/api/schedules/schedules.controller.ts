@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Put, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { PruningPlanView, ScheduleView } from '#contracts';
 import { Access } from '../access/access.decorator.js';
@@ -44,6 +44,17 @@ export class SchedulesController {
   @Get(':name')
   one(@Param('name') name: string, @Query() query?: unknown): Promise<ScheduleView> {
     validated(nothing, query);
+    return this.schedules.view(name);
+  }
+
+  /** The loss of rows that its backups have found is meant: it deletes archives again. */
+  @Access({ needs: 'everything', audit: 'schedule.confirm' })
+  @Documented(docs.confirmSchedule, { body: nothing })
+  @Post(':name/confirm')
+  @HttpCode(200)
+  async confirm(@Param('name') name: string, @Body() body: unknown): Promise<ScheduleView> {
+    validated(nothing, body ?? {});
+    await this.schedules.confirm(name);
     return this.schedules.view(name);
   }
 

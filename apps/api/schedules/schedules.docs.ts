@@ -23,6 +23,7 @@ const nightly = {
   lastRun: null,
   lastCompletedOn: null,
   lastVerifiedOn: null,
+  lostRowsSince: null,
 };
 const path = { name: 'nightly' };
 const MISSING = { 404: 'There is no schedule of this name.' };
@@ -48,6 +49,17 @@ export const showSchedule: RouteDescription = {
   name: 'showSchedule',
   summary: 'Shows one schedule',
   path,
+  answers: { 200: { what: 'The schedule.', schema: schedule, example: nightly } },
+  errors: MISSING,
+};
+
+export const confirmSchedule: RouteDescription = {
+  name: 'confirmSchedule',
+  summary: 'Confirms that rows are missing on purpose, so that the schedule deletes archives again',
+  details:
+    'A backup warns if a table or the whole repository has lost more than `SHRINK_WARNING_PERCENT` of its rows since the last archive without such a warning. Its schedule then deletes no archives until somebody confirms the loss. Later backups are compared with the confirmed archive.',
+  path,
+  example: {},
   answers: { 200: { what: 'The schedule.', schema: schedule, example: nightly } },
   errors: MISSING,
 };

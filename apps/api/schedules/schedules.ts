@@ -7,6 +7,7 @@ import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
+import { LostRows } from './lost-rows.js';
 
 /** The name is part of URLs, in which one or two dots alone have another meaning. */
 const NAME = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$/;
@@ -19,6 +20,7 @@ export class Schedules {
     @InjectRepository(ScheduleRun) private readonly runs: Repository<ScheduleRun>,
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly queue: ScheduleQueue,
+    private readonly lostRows: LostRows,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -52,6 +54,12 @@ export class Schedules {
       enabled ? this.queue.arm({ name, pattern, timeZone }, next) : this.queue.disarm(name),
     );
     return row?.created === true;
+  }
+
+  /** Confirms that its archives have lost rows on purpose, so that it deletes archives again. @throws NotFoundException */
+  async confirm(name: string): Promise<void> {
+    await this.find(name);
+    await this.lostRows.confirm(name);
   }
 
   /** Deletes a schedule. Its archives stay, and no schedule prunes them. @throws NotFoundException */
@@ -92,10 +100,12 @@ export class Schedules {
          FROM snapshotd.schedule_archive GROUP BY schedule`,
     );
     const lasts = new Map(dates.map((row) => [row.schedule, row]));
+    const lostRows = await this.lostRows.unconfirmed();
     const now = await databaseNow(this.schedules);
-    return schedules.map((schedule) =>
-      viewOf(schedule, now, runs.get(schedule.name), lasts.get(schedule.name)),
-    );
+    return schedules.map((schedule) => ({
+      ...viewOf(schedule, now, runs.get(schedule.name), lasts.get(schedule.name)),
+      lostRowsSince: lostRows.get(schedule.name)?.getTime() ?? null,
+    }));
   }
 
   /** Sets the queue's clock. If the queue is down, ScheduleClock sets it later, and the change succeeds. */
@@ -123,7 +133,7 @@ function viewOf(
   now: number,
   run: ScheduleRun | undefined,
   last: LastTimes | undefined,
-): ScheduleView {
+): Omit<ScheduleView, 'lostRowsSince'> {
   const { name, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } = schedule;
   return {
     name,

@@ -8,7 +8,7 @@ import {
   type ScheduleView,
 } from '#contracts';
 import { Context } from '../context.js';
-import { formatFields, formatTable, formatTime } from '../format.js';
+import { type Amber, formatFields, formatTable, formatTime } from '../format.js';
 
 const KEPT = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 const NAME = ['<name>', 'letters, digits, dots, hyphens and underscores'] as const;
@@ -59,6 +59,23 @@ Examples:
     })
     .addHelpText('after', '\nExample:\n  snapshotd schedule show nightly');
   addSet(schedule);
+  schedule
+    .command('confirm')
+    .description('confirm that rows are missing on purpose, so that the schedule deletes archives again')
+    .argument(...NAME)
+    .action(async (name: string, _options: object, command: Command) => {
+      const context = new Context(command);
+      showSchedule(context, await context.api().confirmSchedule(name));
+    })
+    .addHelpText(
+      'after',
+      `
+A backup warns if a table or the whole repository has lost many of its rows since an earlier archive. Its schedule
+then deletes no archives until you confirm the loss.
+
+Example:
+  snapshotd schedule confirm nightly`,
+    );
   schedule
     .command('delete')
     .description('delete a schedule; its archives stay')
@@ -147,6 +164,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
       ['', lastRun?.errorMessage ?? null],
       ['last completed', timeOrNull(schedule.lastCompletedOn)],
       ['last verified', timeOrNull(schedule.lastVerifiedOn)],
+      ['deletes', lostRows(schedule)],
       ['created', `${formatTime(schedule.createdOn)} by ${schedule.createdBy}`],
     ]),
   );
@@ -162,7 +180,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
       schedule.then,
       keptText(schedule.retention),
       nextRun(schedule),
-      schedule.lastRun?.status ?? 'never',
+      lostRows(schedule) ?? schedule.lastRun?.status ?? 'never',
     ]),
   );
 }
@@ -177,6 +195,11 @@ function pruningTable(pruning: PruningPlanView): string {
     ['NAME', 'STARTED', '', 'BECAUSE'],
     rows.map(({ name, createdOn, what, because }) => [name, formatTime(createdOn), what, because.join(', ')]),
   );
+}
+
+function lostRows({ lostRowsSince }: ScheduleView): Amber | null {
+  if (lostRowsSince === null) return null;
+  return { amber: `no archives: rows are missing since ${formatTime(lostRowsSince)}` };
 }
 
 function keptText(retention: Retention | null): string {

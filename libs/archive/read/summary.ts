@@ -9,6 +9,7 @@ import {
   leftOutSchema,
   manifestSchema,
   MAX_MANIFEST_BYTES,
+  scopeSchema,
   sum,
   tableSchema,
 } from '../manifest.js';
@@ -30,13 +31,16 @@ const summarySchema = manifestSchema
     schemas: true,
     extensions: true,
     warnings: true,
+    shrunk: true,
+    notCompared: true,
     totals: true,
   })
   .extend({
+    scope: scopeSchema.omit({ excluded: true }).optional(),
     leftOut: list(leftOutSchema),
     tables: list(
       tableSchema
-        .pick({ schema: true, name: true, rows: true })
+        .pick({ schema: true, name: true, rows: true, partitionOf: true })
         .extend({ entries: list(z.object({ length: count })) })
         .transform(({ entries, ...table }) => ({
           ...table,
@@ -68,7 +72,21 @@ const SUMMARY_SHAPE: Shape = {
     databaseOid: 'value',
   },
   schemas: ['value'],
-  tables: [{ schema: 'value', name: 'value', rows: 'value', entries: [{ length: 'value' }] }],
+  scope: {
+    schemas: ['value'],
+    excludeSchemas: ['value'],
+    excludeTables: ['value'],
+    excludeTableRows: ['value'],
+  },
+  tables: [
+    {
+      schema: 'value',
+      name: 'value',
+      rows: 'value',
+      partitionOf: [{ schema: 'value', name: 'value' }],
+      entries: [{ length: 'value' }],
+    },
+  ],
   sequences: [null],
   extensions: [{ name: 'value', version: 'value' }],
   definitions: null,
@@ -79,6 +97,13 @@ const SUMMARY_SHAPE: Shape = {
     largeObjects: { objects: 'value', bytes: 'value' },
   },
   warnings: ['value'],
+  shrunk: {
+    archive: 'value',
+    takenAt: 'value',
+    total: { before: 'value', after: 'value' },
+    tables: [{ schema: 'value', name: 'value', before: 'value', after: 'value' }],
+  },
+  notCompared: 'value',
   leftOut: [{ kind: 'value', what: 'value', why: 'value', count: 'value' }],
 };
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
 import { omittedThings } from './omission.js';
+import { shrinkage } from './shrinkage.js';
 import { DAEMON_STATES, DAEMON_TYPES } from './words.js';
 
 export const daemonStatus = z.strictObject({
@@ -40,6 +41,11 @@ export const daemonStatus = z.strictObject({
     .array(omittedThings)
     .exactOptional()
     .describe('The contents that the archive omits, by kind. Missing if it omits nothing.'),
+  shrunk: shrinkage
+    .exactOptional()
+    .describe(
+      'The rows that a backup lacks compared with an earlier archive, if they are more than SHRINK_WARNING_PERCENT.',
+    ),
   warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
 });
 

@@ -3,4 +3,5 @@ export * from './daemon-status.js';
 export * from './fields.js';
 export * from './omission.js';
 export * from './schedule.js';
+export * from './shrinkage.js';
 export * from './worker.js';

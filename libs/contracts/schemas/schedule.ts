@@ -43,6 +43,11 @@ export const schedule = z.strictObject({
     .nullable(),
   lastCompletedOn: time.nullable(),
   lastVerifiedOn: time.nullable(),
+  lostRowsSince: time
+    .nullable()
+    .describe(
+      'Since when its backups have lost rows without a confirmation. Until then it deletes no archives.',
+    ),
 });
 
 /** A schedule with its state. */

@@ -30,4 +30,12 @@ export class ScheduleArchive {
 
   @Column('text', { name: 'verified_by', nullable: true })
   verifiedBy!: 'READ' | 'RESTORE_DRILL' | null;
+
+  /** Whether it lacks rows compared with an earlier archive: see SHRINK_WARNING_PERCENT. */
+  @Column('boolean', { default: false })
+  shrunk!: boolean;
+
+  /** When somebody confirmed that loss. */
+  @Column('timestamptz', { name: 'confirmed_on', nullable: true })
+  confirmedOn!: Date | null;
 }

@@ -1,4 +1,5 @@
 import type { Manifest } from '#archive';
+import type { DatabaseIdentity } from '#contracts';
 import type { JobRequest } from '../shared/job-request.js';
 import type { SchemaDefinitionsMode } from './schema-definitions.js';
 
@@ -18,6 +19,12 @@ export interface BackupRequest extends JobRequest {
   excludeLargeObjects: boolean;
   /** Whether a backup fails if its archive would omit anything. */
   failOnOmissions?: boolean;
+  /** The part of its rows that a table may lose before the backup warns: percent. Undefined compares nothing. */
+  shrinkWarningPercent?: number;
+  /** The key of the newest archive whose loss of rows somebody has confirmed. */
+  confirmedKey?: string | undefined;
+  /** Databases that were the repository before. */
+  predecessors?: DatabaseIdentity[];
   /** Continues work after the backup has failed, and logs its outcome under this description. */
   finishLater: (description: string, work: Promise<void>) => void;
 }
@@ -28,6 +35,8 @@ export interface BackupResult {
   omissions: Manifest['leftOut'];
   /** Obstacles to a restore, in sentences. */
   warnings: string[];
+  /** Rows that the archive lacks compared with an earlier one. */
+  shrunk?: Manifest['shrunk'];
   entities: number;
   /** The archive's length. */
   bytes: number;
@@ -38,6 +47,7 @@ export function resultOf({
   totals,
   leftOut,
   warnings = [],
-}: Manifest): Pick<BackupResult, 'entities' | 'omissions' | 'warnings'> {
-  return { entities: totals.entities, omissions: leftOut, warnings };
+  shrunk,
+}: Manifest): Pick<BackupResult, 'entities' | 'omissions' | 'warnings' | 'shrunk'> {
+  return { entities: totals.entities, omissions: leftOut, warnings, shrunk };
 }

@@ -36,6 +36,7 @@ import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
+import { compare, startComparison } from './compare.js';
 import { LargeObjectCopy } from './copy-large-objects.js';
 import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
@@ -128,6 +129,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     const snapshot = await limitLockWait(session, observer, request.lockWaitMs, () =>
       takeSnapshot(session, repository.scope),
     );
+    const comparing = startComparison({ ...request, signal: ended }, await databaseIdentity(session));
     const objects = await LargeObjectCopy.plan(session, request);
     upload.expect(snapshot.tables.reduce((bytes, table) => bytes + table.bytes, objects.bytes));
     // Sequences are outside every snapshot: the sooner they are read, the closer they are to the rows.
@@ -194,7 +196,13 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
         };
         const facts = await describe(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
-        return writer.finish({ ...facts, ...definitions });
+        const { warnings, ...comparison } = compare(await comparing, tables, request.shrinkWarningPercent);
+        return writer.finish({
+          ...facts,
+          ...comparison,
+          ...definitions,
+          warnings: [...(facts.warnings ?? []), ...warnings],
+        });
       },
       // Required definitions that fail stop the rows, and failing rows stop pg_dump.
       async (stopped) => {
