@@ -12,6 +12,8 @@ import { type LargeObject, type LargeObjectBatch, type LargeObjectRight, type Pi
 /** The objects that one statement is about. */
 const BATCH = 5_000;
 const LAST_OID = 2 ** 32 - 1;
+/** PostgreSQL's limit. */
+const MAX_OBJECT_BYTES = (2 ** 31 - 1) * 2048;
 
 /**
  * Reads the archived large objects in batches, which cover all OIDs.
@@ -63,7 +65,14 @@ async function* nothing(): AsyncGenerator<Buffer> {}
 
 function parsed([oidText, bytesText, owner, rights, comment]: (string | null)[]): LargeObject {
   const [oid, bytes] = [Number(oidText), Number(bytesText)];
-  if (!(Number.isInteger(oid) && oid > 0 && oid <= LAST_OID && Number.isSafeInteger(bytes) && bytes >= 0))
+  if (!(
+    Number.isInteger(oid) &&
+    oid > 0 &&
+    oid <= LAST_OID &&
+    Number.isInteger(bytes) &&
+    bytes >= 0 &&
+    bytes <= MAX_OBJECT_BYTES
+  ))
     throw invalid(`${LARGE_OBJECTS_NAME} holds a row that is no large object`);
   return {
     oid,

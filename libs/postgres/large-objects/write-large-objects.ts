@@ -23,8 +23,11 @@ export interface Pieces {
 }
 
 /**
- * Makes the objects of a batch exist and empties them. New ones are created by their owner: changing the owner of each
- * later would take a lock for each.
+ * Makes the objects of a batch exist, existing ones with their archived lengths. New ones are created by their owner:
+ * changing the owner of each later would take a lock for each.
+ *
+ * Existing contents stay to be overwritten. If they were removed first, each write would pass over all removed pages of
+ * its object, because this transaction may still roll back: the time would grow with the square of the length.
  */
 export async function prepareLargeObjects(session: Session, batch: LargeObjectBatch): Promise<void> {
   const differences = await compareLargeObjects(session, batch);
@@ -34,10 +37,11 @@ export async function prepareLargeObjects(session: Session, batch: LargeObjectBa
     await actingAs(session, owner, () =>
       session.query('SELECT count(lo_create(oid)) FROM unnest($1::oid[]) AS oid', [oidsOf(objects)]),
     );
+  const existing = batch.objects.filter(({ oid }) => !missing.has(oid));
   await session.query(
-    `SELECT count(lo_close(CASE WHEN lo_truncate64(descriptor, 0) = 0 THEN descriptor END))
-       FROM (SELECT lo_open(oid, ${INV_WRITE}) AS descriptor FROM unnest($1::oid[]) AS oid OFFSET 0) AS opened`,
-    [oidsOf(batch.objects.filter(({ oid }) => !missing.has(oid)))],
+    `SELECT count(lo_close(CASE WHEN lo_truncate64(descriptor, bytes) = 0 THEN descriptor END))
+       FROM (SELECT lo_open(oid, ${INV_WRITE}) AS descriptor, bytes FROM unnest($1::oid[], $2::bigint[]) AS object (oid, bytes) OFFSET 0) AS opened`,
+    [oidsOf(existing), existing.map(({ bytes }) => bytes)],
   );
 }
 
