@@ -238,6 +238,7 @@ test('every route answers as its schema says, when all is well and when it is no
   for (const path of [nightly, { name: 'daily' }]) {
     await call('GET /repo/v1/schedules/{name}', path);
     await call('GET /repo/v1/schedules/{name}/pruning', path);
+    await call('POST /repo/v1/schedules/{name}/confirm', path);
     await call('DELETE /repo/v1/schedules/{name}', path);
   }
 
