@@ -116,7 +116,7 @@ export async function listTableDetails(
                      ${INDEX_COLUMNS('place.n > x.indnkeyatts')} AS include, obj_description(i.oid, 'pg_class') AS comment
                 FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
                WHERE x.indrelid = c.oid AND x.indisvalid AND x.indexprs IS NULL AND x.indpred IS NULL
-                 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+                 AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = x.indrelid AND k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
                ORDER BY i.oid`)} AS indexes,
             ARRAY(SELECT 'foreign key ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
                   UNION ALL SELECT 'exclusion constraint ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'x'
