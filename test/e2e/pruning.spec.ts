@@ -155,10 +155,7 @@ describe('the pruning of a schedule', () => {
     await put('lossy', { retention });
     await eventually(async () => (await view()).lastRun?.status !== 'IN_PROGRESS');
     const lossy = await view();
-    expect(lossy.lastRun).toMatchObject({
-      status: 'COMPLETED',
-      errorMessage: null,
-    });
+    expect(lossy.lastRun?.status).toBe('COMPLETED');
     expect(await stack.status(lossy.lastRun?.daemonId ?? '')).toMatchObject({
       status: 'COMPLETED',
       progresssMessage: expect.stringContaining('warning: Rows are missing since the archive') as string,
