@@ -217,7 +217,9 @@ export const environment = z.object({
   DAEMON_HISTORY_COUNT: integer(1, 1_000_000).default(1_000),
   DAEMON_HISTORY_DAYS: integer(1, 36_500).default(90),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
-  BACKUP_DEFINITIONS: z.enum(['auto', 'required', 'off'], 'must be auto, required or off').default('auto'),
+  BACKUP_DEFINITIONS: z
+    .enum(['auto', 'required', 'off'], 'must be auto, required or off')
+    .default('required'),
   EXCLUDE_LARGE_OBJECTS: boolean.default(false),
   FAIL_ON_OMISSIONS: boolean.default(false),
   SHRINK_WARNING_PERCENT: integer(0, 100).default(50),

@@ -14,7 +14,7 @@ export * from './trust/plannable-tables.js';
 export * from './trust/trusted-path.js';
 
 // The catalog
-export { listChildrenNotChosen } from './catalog/belongings.js';
+export { listChildrenNotChosen } from './omissions/belongings.js';
 export * from './catalog/members.js';
 export * from './catalog/readable.js';
 export * from './catalog/code-uses.js';
@@ -23,7 +23,7 @@ export * from './catalog/column-types.js';
 export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
-export * from './catalog/omissions.js';
+export * from './omissions/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
 export * from './catalog/sequences.js';

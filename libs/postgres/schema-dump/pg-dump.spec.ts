@@ -41,7 +41,7 @@ test('the bundled pg_dump reads what that on PATH must not, up to PostgreSQL 18'
   expect(whyUnreadable(program('15.13'), '15.20', { mode: 'verify-full' })).toBeUndefined();
   expect(whyUnreadable(program('19.1'), '19beta1', OPEN)).toBeUndefined();
   expect(whyUnreadable(undefined, '19beta1', OPEN)).toBe(
-    'there is no pg_dump on PATH; the bundled pg_dump reads servers up to PostgreSQL 18',
+    'the server is PostgreSQL 19beta1, the bundled pg_dump reads servers up to 18, and there is no pg_dump on PATH',
   );
 });
 

@@ -24,7 +24,7 @@ export function whyUnreadable(
   const reason = whyUnusable(program, serverVersion, tls);
   return reason === undefined || parseInt(serverVersion) <= BUNDLED_MAJOR
     ? undefined
-    : `${reason}; the bundled pg_dump reads servers up to PostgreSQL ${BUNDLED_MAJOR}`;
+    : `the server is PostgreSQL ${serverVersion}, the bundled pg_dump reads servers up to ${BUNDLED_MAJOR}, and ${reason}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { displayTable, type Relation } from '../connection/identifiers.js';
-import { IS_USERS, type Members, OF_EXTENSION } from './members.js';
-import type { Omission } from './omission.js';
+import { IS_USERS, type Members, OF_EXTENSION } from '../catalog/members.js';
+import type { Omission } from '../catalog/omission.js';
 import type { Session } from '../connection/session.js';
 
 /** Children of the chosen tables that are listed by name. A table may have thousands. */

@@ -2,9 +2,9 @@ import type { OmissionKind } from '#common';
 import { listOtherSchemas, listReferenced, tableNames } from './belongings.js';
 import { displayTable, type Relation } from '../connection/identifiers.js';
 import { listConfigurationTables, omittedConfiguration } from '../extensions/configuration.js';
-import { type Members, OF_EXTENSION } from './members.js';
-import type { Omission } from './omission.js';
-import { BY_NAME } from './tables.js';
+import { type Members, OF_EXTENSION } from '../catalog/members.js';
+import type { Omission } from '../catalog/omission.js';
+import { BY_NAME } from '../catalog/tables.js';
 import type { Session } from '../connection/session.js';
 
 /** The omitted part of a relation, whose definition is in the archive. */
@@ -36,7 +36,8 @@ export async function listOmissions(session: Session, members: Members): Promise
        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE (c.oid = ANY ($1::oid[])
              AND (c.relkind = 'f' OR c.relkind IN ('r', 'S') AND c.relpersistence = 'u' AND pg_is_in_recovery())
-             OR n.nspname = ANY ($2) AND c.relkind IN ('r', 'p') AND ${OF_EXTENSION})
+             OR n.nspname = ANY ($2) AND c.relkind = 'r' AND ${OF_EXTENSION}
+                 AND greatest(c.reltuples, pg_stat_get_live_tuples(c.oid)) > 0)
         AND NOT (c.relkind = 'r' AND EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
       ${BY_NAME}`,
     [relations, schemas],
