@@ -84,6 +84,8 @@ describeOnPrometheus('by Prometheus', () => {
       env: {
         S3_PREFIX: `alerts-${randomBytes(4).toString('hex')}/`,
         METRICS_TOKEN,
+        // An archive without definitions is incomplete, which is an alert.
+        BACKUP_DEFINITIONS: 'auto',
         DEADMAN_URL: `http://${receiver.host}/alive`,
       },
     });
