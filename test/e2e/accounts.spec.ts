@@ -59,6 +59,7 @@ const CHANGES_OR_GIVES_AWAY = [
   'PUT /repo/v1/repository/identity',
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
+  'POST /repo/v1/schedules/:name/confirm',
 ];
 /** Routes that no key may use, besides the console. */
 const FOR_PEOPLE = [
