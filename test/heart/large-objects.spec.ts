@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Failure } from '#common';
 import { contentsOf, planLargeObjects, Session } from '#postgres';
 import { DownloadedArchive } from '../support/archive.js';
+import { eventually } from '../support/eventually.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
 import {
@@ -179,6 +180,41 @@ describe.each(postgresMajors)('large objects on %s', (_title, server) => {
     expect(message).toMatch(/ to restore 1 large object\./);
     await runRestore(store, url, ['s'], key);
     expect((await objectsOf(admin)).filter(({ oid }) => oid !== 50)).toEqual(before);
+  });
+
+  test('take a time that grows with their length, also if a transaction still sees removed pages', async () => {
+    const url = await newDatabase(server);
+    const pages = 8192;
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.t (); SELECT lo_from_bytea(100, repeat('x', ${pages * 2048})::bytea)`,
+    );
+    const { key } = await runBackup(store, url, ['s']);
+    /** Index entries that were read, once the sessions that read them have ended. */
+    const entriesRead = async () => {
+      await eventually(async () => {
+        const jobs = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'restore %'`;
+        return (await sql(url, jobs)).length === 0;
+      });
+      const [index] = await sql<{ entries: number }>(
+        url,
+        `SELECT idx_tup_read::int AS entries FROM pg_stat_sys_indexes WHERE indexrelname = 'pg_largeobject_loid_pn_index'`,
+      );
+      return index?.entries ?? 0;
+    };
+    const before = await objectsOf(url);
+    const reader = await Session.open(url, { applicationName: 'reader' });
+    for (const spoil of ["SELECT lo_put(100, 5000, 'spoiled')", 'SELECT lo_unlink(100)']) {
+      await reader.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+      await reader.query('SELECT 1');
+      await sql(url, spoil);
+      const earlier = await entriesRead();
+      await runRestore(store, url, ['s'], key);
+      expect((await entriesRead()) - earlier).toBeLessThan(20 * pages);
+      await reader.query('ROLLBACK');
+      expect(await objectsOf(url)).toEqual(before);
+    }
+    await reader.close();
   });
 
   test('keep their owner and rights if the roles are missing, and the restore names them', async () => {

@@ -12,6 +12,8 @@ import { type LargeObject, type LargeObjectBatch, type LargeObjectRight, type Pi
 /** The objects that one statement is about. */
 const BATCH = 5_000;
 const LAST_OID = 2 ** 32 - 1;
+/** PostgreSQL's limit. */
+const MAX_OBJECT_BYTES = (2 ** 31 - 1) * 2048;
 
 /**
  * Reads the archived large objects in batches, which cover all OIDs.
@@ -38,18 +40,24 @@ export async function* largeObjectBatches(
 /** Reads the list of the archived large objects. @throws Failure ARCHIVE_INVALID */
 async function* listedObjects(
   archive: OpenArchive,
-  { metadata }: ManifestLargeObjects,
+  { metadata, entries, bytes }: ManifestLargeObjects,
 ): AsyncGenerator<LargeObject> {
   if (metadata === undefined) return;
+  // Two digits stand for a byte. A restore makes room for the objects before it reads their contents.
+  if (entries.reduce((length, entry) => length + entry.length, 0) < 2 * bytes)
+    throw invalid('its manifest says that its large objects have more bytes than their entries');
   const sequence = archive.read([metadata]);
   try {
     let last = 0;
     let count = 0;
+    let total = 0;
     for await (const row of csvRows(sequence.next() ?? nothing())) {
       const object = parsed(row);
       if (object.oid <= last) throw invalid(`${LARGE_OBJECTS_NAME} is not sorted`);
       last = object.oid;
       count++;
+      total += object.bytes;
+      if (total > bytes) throw invalid(`${LARGE_OBJECTS_NAME} lists more bytes than its manifest`);
       yield object;
     }
     if (count !== metadata.rows)
@@ -63,7 +71,14 @@ async function* nothing(): AsyncGenerator<Buffer> {}
 
 function parsed([oidText, bytesText, owner, rights, comment]: (string | null)[]): LargeObject {
   const [oid, bytes] = [Number(oidText), Number(bytesText)];
-  if (!(Number.isInteger(oid) && oid > 0 && oid <= LAST_OID && Number.isSafeInteger(bytes) && bytes >= 0))
+  if (!(
+    Number.isInteger(oid) &&
+    oid > 0 &&
+    oid <= LAST_OID &&
+    Number.isInteger(bytes) &&
+    bytes >= 0 &&
+    bytes <= MAX_OBJECT_BYTES
+  ))
     throw invalid(`${LARGE_OBJECTS_NAME} holds a row that is no large object`);
   return {
     oid,
@@ -174,11 +189,14 @@ function piecesIn(text: Buffer, { name }: ManifestEntry): Pieces {
     const end = found < 0 ? text.length : found;
     const [before, oid, offset] =
       LINE.exec(text.toString('latin1', start, Math.min(end, start + LINE_START_BYTES))) ?? [];
-    if (before === undefined)
+    const digits = before === undefined ? '' : text.toString('latin1', start + before.length, end);
+    // Decoding ends at the first character that is no digit.
+    const { length } = Buffer.from(digits, 'hex');
+    if (length === 0 || 2 * length !== digits.length)
       throw invalid(`the entry ${name} holds a line that is no piece of a large object`);
     pieces.oids.push(Number(oid));
     pieces.offsets.push(Number(offset));
-    pieces.lengths.push((end - start - before.length) / 2);
+    pieces.lengths.push(length);
     start = end + 1;
   }
   return pieces;

@@ -10,6 +10,8 @@ import {
 import type { LargeObjectRight } from './rights.js';
 
 const INV_WRITE = 131_072;
+/** The distance of the pages that exist before contents are written. */
+const MARK_BYTES = 1024 * 1024;
 
 /** Rows of CSV with pieces of large objects: OID, offset, and bytes as \x and hexadecimal digits. */
 export interface Pieces {
@@ -23,8 +25,12 @@ export interface Pieces {
 }
 
 /**
- * Makes the objects of a batch exist and empties them. New ones are created by their owner: changing the owner of each
- * later would take a lock for each.
+ * Makes the objects of a batch exist, existing ones with their archived lengths. New ones are created by their owner:
+ * changing the owner of each later would take a lock for each.
+ *
+ * A write passes over the removed pages of its object up to the next existing one, as long as any transaction may still
+ * see them, and so the time could grow with the square of the length. Therefore existing contents stay to be overwritten,
+ * and pages at equal distances are written first, the last one first.
  */
 export async function prepareLargeObjects(session: Session, batch: LargeObjectBatch): Promise<void> {
   const differences = await compareLargeObjects(session, batch);
@@ -34,10 +40,17 @@ export async function prepareLargeObjects(session: Session, batch: LargeObjectBa
     await actingAs(session, owner, () =>
       session.query('SELECT count(lo_create(oid)) FROM unnest($1::oid[]) AS oid', [oidsOf(objects)]),
     );
+  const existing = batch.objects.filter(({ oid }) => !missing.has(oid));
   await session.query(
-    `SELECT count(lo_close(CASE WHEN lo_truncate64(descriptor, 0) = 0 THEN descriptor END))
-       FROM (SELECT lo_open(oid, ${INV_WRITE}) AS descriptor FROM unnest($1::oid[]) AS oid OFFSET 0) AS opened`,
-    [oidsOf(batch.objects.filter(({ oid }) => !missing.has(oid)))],
+    `SELECT count(lo_close(CASE WHEN lo_truncate64(descriptor, bytes) = 0 THEN descriptor END))
+       FROM (SELECT lo_open(oid, ${INV_WRITE}) AS descriptor, bytes FROM unnest($1::oid[], $2::bigint[]) AS object (oid, bytes) OFFSET 0) AS opened`,
+    [oidsOf(existing), existing.map(({ bytes }) => bytes)],
+  );
+  const long = batch.objects.filter(({ bytes }) => bytes > MARK_BYTES);
+  await session.query(
+    `SELECT count(*) FROM (SELECT lo_put(oid, position, '\\x00')
+                             FROM unnest($1::oid[], $2::bigint[]) AS object (oid, bytes), generate_series(bytes - 1, 0, ${-MARK_BYTES}) AS position OFFSET 0) AS written`,
+    [oidsOf(long), long.map(({ bytes }) => bytes)],
   );
 }
 

@@ -29,16 +29,17 @@ const GAINS_NOTHING = `
            OR has_database_privilege(owner.oid, d.objid, 'CREATE') OR NOT has_database_privilege(worker.oid, d.objid, 'CREATE')
          ELSE false END))`;
 
-/** SQL: the owners of the functions, operators, types and operator classes that the dependency `d` leads to. */
-const USED = `
-  SELECT p.proowner AS owner FROM pg_proc AS p WHERE d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+/** SQL: functions, operators, types and operator classes, each with an owner whose code it runs. */
+const CODE = `
+  SELECT 'pg_proc'::regclass AS kind, oid, proowner AS owner FROM pg_proc
   UNION ALL
-  SELECT unnest(ARRAY[o.oprowner, p.proowner]) FROM pg_operator AS o LEFT JOIN pg_proc AS p ON p.oid = o.oprcode
-   WHERE d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+  SELECT 'pg_operator'::regclass, oid, oprowner FROM pg_operator
   UNION ALL
-  SELECT t.typowner FROM pg_type AS t WHERE d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+  SELECT 'pg_operator'::regclass, o.oid, p.proowner FROM pg_operator AS o JOIN pg_proc AS p ON p.oid = o.oprcode
   UNION ALL
-  SELECT o.opcowner FROM pg_opclass AS o WHERE d.refclassid = 'pg_opclass'::regclass AND o.oid = d.refobjid`;
+  SELECT 'pg_type'::regclass, oid, typowner FROM pg_type
+  UNION ALL
+  SELECT 'pg_opclass'::regclass, oid, opcowner FROM pg_opclass`;
 
 /**
  * SQL: the OIDs of the roles that gain nothing from code that runs as the session's role, or are that role.
@@ -72,16 +73,23 @@ export async function listPlannable(session: Session, tables: { oid: number }[])
             SELECT c.oid, c.relowner, ${SCHEMA_OWNER} AS schema_owner
               FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
              WHERE c.oid = ANY ($1::oid[])),
-          trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')})
+          trusted AS (${trustedRoles('SELECT relowner FROM asked UNION SELECT schema_owner FROM asked')}),
+          part AS (
+            SELECT 'pg_class'::regclass AS classid, indexrelid AS objid, indrelid AS relation FROM pg_index
+            UNION ALL
+            SELECT 'pg_statistic_ext'::regclass, oid, stxrelid FROM pg_statistic_ext),
+          code AS MATERIALIZED (
+            SELECT * FROM (${CODE}) AS code WHERE owner NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)),
+          -- Each step is one join, so that the time does not grow faster than the number of tables.
+          mixed AS MATERIALIZED (
+            SELECT c.oid
+              FROM code JOIN pg_depend AS d ON d.refclassid = code.kind AND d.refobjid = code.oid
+              JOIN part USING (classid, objid) JOIN asked AS c ON c.oid = part.relation
+             WHERE code.owner <> c.relowner)
      SELECT c.oid::int8::float8 AS oid
        FROM asked AS c
       WHERE c.relowner IN (SELECT oid FROM trusted) AND c.schema_owner IN (SELECT oid FROM trusted)
-        AND NOT EXISTS (
-          SELECT FROM pg_depend AS d CROSS JOIN LATERAL (${USED}) AS used
-           WHERE (d.classid = 'pg_class'::regclass AND d.objid IN (SELECT indexrelid FROM pg_index WHERE indrelid = c.oid)
-                  OR d.classid = 'pg_statistic_ext'::regclass AND d.objid IN (SELECT oid FROM pg_statistic_ext WHERE stxrelid = c.oid))
-             AND used.owner <> c.relowner
-             AND used.owner NOT IN (SELECT oid FROM pg_roles WHERE rolsuper))`,
+        AND c.oid NOT IN (SELECT oid FROM mixed)`,
     [tables.map(({ oid }) => oid)],
   );
   return new Set(rows.map(({ oid }) => oid));
