@@ -25,7 +25,7 @@ type Series = { series: string; values: string };
 function recorded(scrapes: [Exposition, number][]): Series[] {
   const series = new Map<string, string[]>();
   for (const [index, [{ samples }, minutes]] of scrapes.entries()) {
-    const own = samples.filter(({ name }) => /^snapshotd_(schedule|daemon|queue|database)/.test(name));
+    const own = samples.filter(({ name }) => /^snapshotd_(schedule|daemon|queue|database|backup)/.test(name));
     for (const { name, labels, value } of own) {
       const all = { ...labels, job: 'snapshotd', instance: 'api' };
       const pairs = Object.entries(all).map(([label, text]) => `${label}=${JSON.stringify(text)}`);
@@ -84,6 +84,8 @@ describeOnPrometheus('by Prometheus', () => {
       env: {
         S3_PREFIX: `alerts-${randomBytes(4).toString('hex')}/`,
         METRICS_TOKEN,
+        // An archive without definitions is incomplete, which is an alert.
+        BACKUP_DEFINITIONS: 'auto',
         DEADMAN_URL: `http://${receiver.host}/alive`,
       },
     });
@@ -142,6 +144,14 @@ describeOnPrometheus('by Prometheus', () => {
         ];
         await expectAlerts({ scrapes, up: '1x119', minute: 70 }, [`{alertname="${alert}"}`]);
       }
+      const lost = otherwise(healthy, 'snapshotd_schedule_unconfirmed_loss_age_seconds', 60);
+      await expectAlerts({ scrapes: [[lost, 60]], up: '1x59', minute: 1 }, [
+        '{alertname="SnapshotdRowsLost",schedule="nightly"}',
+      ]);
+      const omits = otherwise(healthy, 'snapshotd_backup_omissions', 1);
+      await expectAlerts({ scrapes: [[omits, 60]], up: '1x59', minute: 1 }, [
+        '{alertname="SnapshotdBackupOmits"}',
+      ]);
       const never = otherwise(healthy, 'snapshotd_schedule_last_verified_age_seconds');
       const days: [Exposition, number][] = [[never, 28 * 60]];
       await expectAlerts({ scrapes: days, up: '1x1680', minute: 25 * 60 }, []);

@@ -380,6 +380,22 @@ describe('in a pipe', () => {
     expect(list).toMatch(/^paused .* disabled +never$/m);
     expect((await user.run(['schedule', 'show', 'nightly'])).stdout).toMatch(/^keeps +3 last, 7 daily$/m);
     expect(await user.json('schedule', 'pruning', 'nightly')).toEqual({ keep: [], delete: [] });
+
+    await sql(
+      stack.env['DATABASE_URL'] ?? '',
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, shrunk)
+       VALUES ('http://127.0.0.1/a.zip', 'a.zip', 'nightly', '1', now(), now(), true)`,
+    );
+    const inColours = { env: { FORCE_COLOR: '1' } };
+    expect((await user.run(['schedule', 'list'], inColours)).stdout).toMatch(
+      /\x1b\[33mnever, rows are missing since 20[-\d: ]+\x1b\[39m$/m,
+    );
+    expect((await user.run(['schedule', 'show', 'nightly'])).stdout).toMatch(
+      /^deletes +nothing: rows are missing since 20[-\d: ]+\. To confirm: snapshotd schedule confirm nightly$/m,
+    );
+    expect(await user.json('schedule', 'confirm', 'nightly')).toMatchObject({ lostRowsSince: null });
+    expect((await user.run(['schedule', 'list'], inColours)).stdout).not.toContain('\x1b');
+
     for (const name of ['nightly', 'paused'])
       expect(await user.json('schedule', 'delete', name)).toEqual({ name });
     expect(await user.json('schedule', 'list')).toEqual({ schedules: [] });

@@ -404,6 +404,40 @@ describeInBrowser('the console', () => {
     await stack.call('DELETE', '/repo/v1/schedules/weekly');
   });
 
+  test('shows omissions and lost rows in amber, and confirms a loss', async () => {
+    await sql(
+      repository,
+      `CREATE FOREIGN DATA WRAPPER nowhere; CREATE SERVER nowhere FOREIGN DATA WRAPPER nowhere;
+       CREATE FOREIGN TABLE s.far (a int) SERVER nowhere; DELETE FROM s.t WHERE id > 1000`,
+    );
+    await page.goto('/admin');
+    const id = await started('Start a backup');
+    await page.locator('.state.remarked', { hasText: 'Completed with omissions and warnings' }).waitFor();
+    const name = await openNewestArchive();
+    const pages = ['/admin/archives', `/admin/archives/${name}/restore`, '/admin/schedules/lossy'];
+    for (const path of pages.slice(0, 2)) {
+      await page.goto(path);
+      expect(await text()).toMatch(/omits rows of 1 foreign table/i);
+      expect(await text()).toContain('s.t (from 125,000 to ');
+    }
+
+    await stack.call('PUT', '/repo/v1/schedules/lossy', { pattern: '0 3 * * 0' });
+    await sql(
+      stack.env['DATABASE_URL'] ?? '',
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, shrunk)
+       VALUES ('http://127.0.0.1/a.zip', 'a.zip', 'lossy', '1', now(), now(), true)`,
+    );
+    expect(await faultsOf(['/admin/daemons', `/admin/daemons/${id}`, ...pages])).toEqual([]);
+    await page.goto('/admin/schedules');
+    expect(await text('tbody')).toMatch(/Deletes no archives: rows are missing since 20[-\d: ]+ UTC/);
+    await page.goto('/admin/schedules/lossy');
+    await page.getByRole('button', { name: 'Confirm the loss' }).click();
+    await page.locator('.notice.good').waitFor();
+    expect(await page.locator('.remark, .notice.warning').count()).toBe(0);
+    await stack.call('DELETE', '/repo/v1/schedules/lossy');
+    await sql(repository, 'DROP FOREIGN DATA WRAPPER nowhere CASCADE');
+  });
+
   test('works without scripts, except for the bar', async () => {
     const plain = await browser.newContext({
       baseURL: stack.url,

@@ -155,12 +155,7 @@ describe('the pruning of a schedule', () => {
     await put('lossy', { retention });
     await eventually(async () => (await view()).lastRun?.status !== 'IN_PROGRESS');
     const lossy = await view();
-    expect(lossy.lastRun).toMatchObject({
-      status: 'COMPLETED',
-      errorMessage: expect.stringMatching(
-        /^Old archives stay until .*snapshotd schedule confirm lossy/,
-      ) as string,
-    });
+    expect(lossy.lastRun?.status).toBe('COMPLETED');
     expect(await stack.status(lossy.lastRun?.daemonId ?? '')).toMatchObject({
       status: 'COMPLETED',
       progresssMessage: expect.stringContaining('warning: Rows are missing since the archive') as string,

@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
 import { scopeOf } from '#config';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
@@ -68,6 +70,28 @@ test('archives of another scope, and of another database, are not compared with'
   ];
   for (const other of await Promise.all(others)) expect(other).toMatchObject({ warnings: [] });
   expect((await runBackup(store, url, ['s'], apart)).shrunk?.tables).toMatchObject([{ name: 'day' }]);
+});
+
+/** Sets the time at which the embedded S3 server says that the objects below a prefix were uploaded. */
+function setUploaded(prefix: string, when: Date): void {
+  const records = join(servers.folder, 's3/buckets/archives/objects');
+  for (const path of readdirSync(records).map((name) => join(records, name))) {
+    const { key } = JSON.parse(readFileSync(path, 'utf8')) as { key: string };
+    if (key.startsWith(prefix)) utimesSync(path, when, when);
+  }
+}
+
+test('of archives that were uploaded in the same second, the one taken last is compared with', async () => {
+  const apart = { ...options, keyPrefix: `${keyPrefix}second/` };
+  const other = await newDatabase();
+  await sql(other, 'CREATE SCHEMA s; CREATE TABLE s.t AS SELECT generate_series(1, 2000) AS a');
+  // Their names are in another order than their times.
+  for (const daemonId of ['1', '9']) await runBackup(store, other, ['s'], { ...apart, daemonId });
+  await sql(other, 'DELETE FROM s.t WHERE a > 1200');
+  expect(await runBackup(store, other, ['s'], { ...apart, daemonId: '5' })).toMatchObject({ warnings: [] });
+  setUploaded(apart.keyPrefix, new Date());
+  await sql(other, 'DELETE FROM s.t WHERE a > 700');
+  expect(await runBackup(store, other, ['s'], apart)).toMatchObject({ warnings: [] });
 });
 
 test('a backup succeeds and says so if it cannot be compared', async () => {

@@ -109,8 +109,12 @@ export class Pruning {
   async prune(schedule: Schedule, signal: AbortSignal): Promise<string | undefined> {
     if (schedule.retention === null) return undefined;
     const since = (await this.lostRows.unconfirmed()).get(schedule.name);
-    if (since !== undefined)
-      return `Old archives stay until somebody confirms a loss of rows (snapshotd schedule confirm ${schedule.name}): rows are missing since the backup of ${since.toISOString()}.`;
+    if (since !== undefined) {
+      const { name } = schedule;
+      // The schedule shows it for as long as it lasts: a sentence in the run would outlive the confirmation.
+      this.logger.warn({ schedule: name, since }, 'Old archives stay until somebody confirms a loss of rows');
+      return undefined;
+    }
     try {
       const found = await this.find(schedule, signal);
       // The run has just written an archive. If the bucket shows none, its answer is not to be trusted.

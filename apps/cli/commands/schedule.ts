@@ -164,7 +164,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
       ['', lastRun?.errorMessage ?? null],
       ['last completed', timeOrNull(schedule.lastCompletedOn)],
       ['last verified', timeOrNull(schedule.lastVerifiedOn)],
-      ['deletes', lostRows(schedule)],
+      ['deletes', deletesNothing(schedule)],
       ['created', `${formatTime(schedule.createdOn)} by ${schedule.createdBy}`],
     ]),
   );
@@ -180,7 +180,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
       schedule.then,
       keptText(schedule.retention),
       nextRun(schedule),
-      lostRows(schedule) ?? schedule.lastRun?.status ?? 'never',
+      lastStatus(schedule),
     ]),
   );
 }
@@ -197,9 +197,18 @@ function pruningTable(pruning: PruningPlanView): string {
   );
 }
 
-function lostRows({ lostRowsSince }: ScheduleView): Amber | null {
+function deletesNothing({ name, lostRowsSince }: ScheduleView): Amber | null {
   if (lostRowsSince === null) return null;
-  return { amber: `no archives: rows are missing since ${formatTime(lostRowsSince)}` };
+  return { amber: `nothing: ${lostRows(lostRowsSince)}. To confirm: snapshotd schedule confirm ${name}` };
+}
+
+function lastStatus({ lastRun, lostRowsSince }: ScheduleView): string | Amber {
+  const status = lastRun?.status ?? 'never';
+  return lostRowsSince === null ? status : { amber: `${status}, ${lostRows(lostRowsSince)}` };
+}
+
+function lostRows(since: number): string {
+  return `rows are missing since ${formatTime(since)}`;
 }
 
 function keptText(retention: Retention | null): string {

@@ -26,6 +26,11 @@ export interface BaselineRequest {
   signal: AbortSignal;
 }
 
+interface Candidate extends Baseline {
+  /** When it was uploaded: milliseconds since 1970. */
+  modifiedOn: number;
+}
+
 /** The archive to compare with, or why there is none. Neither if this is the first archive. */
 export interface FoundBaseline {
   baseline?: Baseline;
@@ -52,9 +57,11 @@ export async function findBaseline(request: BaselineRequest): Promise<FoundBasel
 async function search({ confirmedKey, ...request }: BaselineRequest): Promise<FoundBaseline> {
   const { store, keyPrefix, signal } = request;
   const damaged: string[] = [];
+  let baseline: Candidate | undefined;
   /** An archive that was not compared itself: better than none. */
-  let uncompared: Baseline | undefined;
+  let uncompared: Candidate | undefined;
   for (const object of await newestArchives(request)) {
+    if (baseline !== undefined && object.modifiedOn < baseline.modifiedOn) break;
     const archive = object.key.slice(keyPrefix.length);
     let summary: ManifestSummary;
     try {
@@ -66,20 +73,29 @@ async function search({ confirmedKey, ...request }: BaselineRequest): Promise<Fo
     }
     if (!isOf(summary, request)) continue;
     if (summary.shrunk !== undefined && object.key !== confirmedKey) continue;
-    const baseline = { archive, takenAt: summary.takenAt, rows: rowsOfTables(summary.tables) };
-    if (summary.notCompared === undefined) return { baseline };
-    uncompared ??= baseline;
+    const { modifiedOn } = object;
+    const { takenAt } = summary;
+    const candidate = { archive, takenAt, modifiedOn, rows: rowsOfTables(summary.tables) };
+    if (summary.notCompared === undefined) baseline = later(baseline, candidate);
+    else uncompared = later(uncompared, candidate);
   }
-  if (uncompared !== undefined) return { baseline: uncompared };
+  const found = baseline ?? uncompared;
+  if (found !== undefined) return { baseline: found };
   const [first] = damaged;
   return first === undefined ? {} : { problem: `the archive ${first} is damaged` };
+}
+
+/** The later of two archives, the first of which is listed first. S3 tells their order only to the second. */
+function later(one: Candidate | undefined, other: Candidate): Candidate {
+  if (one === undefined) return other;
+  return other.modifiedOn === one.modifiedOn && other.takenAt > one.takenAt ? other : one;
 }
 
 /** The archives below the prefix that may be of this repository, newest first. Holds few of them, however many there are. */
 async function newestArchives({ store, keyPrefix, signal }: BaselineRequest): Promise<ListedObject[]> {
   let newest: ListedObject[] = [];
   const cut = () => {
-    newest.sort((one, other) => other.modifiedOn - one.modifiedOn);
+    newest.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
     newest = newest.slice(0, MOST_READ);
   };
   for await (const object of store.list(`${keyPrefix}BackupDaemonJob`, signal)) {

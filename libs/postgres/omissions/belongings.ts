@@ -3,9 +3,6 @@ import { IS_USERS, type Members, OF_EXTENSION } from '../catalog/members.js';
 import type { Omission } from '../catalog/omission.js';
 import type { Session } from '../connection/session.js';
 
-/** Why the backup of some schemas does not hold a relation. */
-const ELSEWHERE = 'its schema is not in REPOSITORY_SCHEMAS';
-
 /** Children of the chosen tables that are listed by name. A table may have thousands. */
 const NAMED = 20;
 
@@ -74,7 +71,7 @@ export async function listOtherSchemas(
     kind: 'schema' as const,
     count: 1,
     what: `the schema ${schema} (${tables > 0 ? `${counted(tables, 'table')}, about ${counted(rows, 'row')}` : counted(sequences, 'sequence')})`,
-    why: ELSEWHERE,
+    why: 'it is not in REPOSITORY_SCHEMAS',
   }));
 }
 
@@ -96,7 +93,7 @@ export async function listReferenced(
     kind: 'table' as const,
     count: 1,
     what: displayTable(table),
-    why: `${of.map((one) => `${displayTable(one)} refers to ${displayTable(table)}`).join(', ')}; ${ELSEWHERE}`,
+    why: `${of.map((one) => `${displayTable(one)} refers to ${displayTable(table)}`).join(', ')}; its schema is not in REPOSITORY_SCHEMAS`,
   }));
 }
 
