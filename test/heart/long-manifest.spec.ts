@@ -69,7 +69,7 @@ test.each([undefined, 1])(
       totals: { tables: TABLES, entities: TABLES, bytes: 4 * TABLES },
       takenAt: manifest.takenAt,
       tables: TABLES,
-      last: { schema: 's', name: `table_${TABLES - 1}`, rows: 1, bytes: 4 },
+      last: { schema: 's', name: `table_${TABLES - 1}`, partitionOf: [], rows: 1, bytes: 4 },
       sequences: 2,
       definitions: true,
       leftOut: [
