@@ -46,7 +46,7 @@ test('the demo backs up 785 entities, deletes them, and restores them', async ()
   expect(output).toContain('100% 863/863 Finished: BACKUP');
   expect(output).toMatch(/"status": "COMPLETED",[^]*"progresssTotal": 863,/);
   expect(output).toMatch(/data\/repository\.node\/000001\.csv +380 rows/);
-  expect(output).toMatch(/\n {2}schema\.sql\n {2}manifest\.json\n/);
+  expect(output).toMatch(/\n {2}database\.sql\n {2}schema\.sql\n {2}roles\.sql\n {2}manifest\.json\n/);
   expect(output).toMatch(
     / 0 entities are left\.[^]*100% 863\/863 Finished: RESTORE\n {2}785 entities are back\./,
   );

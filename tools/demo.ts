@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { openArchive } from '#archive';
+import { openArchive, otherFiles } from '#archive';
 import { formatBytes, formatCount } from '#common';
 import { readSettings, Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
@@ -63,7 +63,7 @@ async function entriesOf(store: ObjectStore, url: string): Promise<string[]> {
       ({ name, rows, length }) =>
         `${name.padEnd(width)} ${formatCount(rows).padStart(6)} rows ${formatBytes(length).padStart(7)}`,
     ),
-    ...(manifest.definitions === undefined ? [] : [manifest.definitions.name]),
+    ...otherFiles(manifest).map(({ name }) => name),
     'manifest.json',
   ];
 }
