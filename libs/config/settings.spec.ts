@@ -118,7 +118,7 @@ test.each([
   expect(readSettings({ ...MINIMAL, REPOSITORY_SCHEMAS: text }).repository.scope.schemas).toEqual(schemas);
 });
 
-test('a database of its own is backed up whole, unless its schemas are listed', () => {
+test('a separate database is backed up whole, unless its schemas are listed', () => {
   const scopeWith = (env: NodeJS.ProcessEnv) => readSettings({ ...MINIMAL, ...env }).repository.scope;
   const REPOSITORY_URL = 'postgres://user:password@db.example.org/shop';
   expect(scopeWith({ REPOSITORY_URL }).schemas).toBe('*');

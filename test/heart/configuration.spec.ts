@@ -5,7 +5,7 @@ import { newDatabase, newOwnedDatabase, postgresMajors, sql, storeOfTests } from
 
 const store = storeOfTests();
 
-/** The extension of test/cases with rows of users, in a schema of its own. */
+/** The extension of test/cases with rows of users, in a separate schema. */
 const EXTENSION = `CREATE SCHEMA ext; CREATE EXTENSION fidcfg SCHEMA ext;
   INSERT INTO ext.settings VALUES ('mine', 'x'); SELECT setval('ext.settings_seq', 5)`;
 const SETTINGS = `SELECT string_agg(k || v, ' ' ORDER BY k) || ' ' || (SELECT last_value FROM ext.settings_seq) AS rows FROM ext.settings`;

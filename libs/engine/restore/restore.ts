@@ -92,6 +92,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   let committed = false;
   let omissions: string[] = [];
   let warnings: string[] = [];
+  let columns: string[] = [];
   let archiveOmits: Manifest['leftOut'] = [];
   try {
     return await withRepositorySession(
@@ -114,6 +115,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         const locked = await planRestore(session, archive, options);
 
         warnings = warnOfExtraLargeObjects(locked.largeObjects);
+        columns = describeColumns(locked.columnMaps);
         const transaction = await transactionId(session);
         await observer.flushLog();
         await noteSession(journal, { name: applicationName, transaction, entities });
@@ -135,7 +137,6 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
           signal: ended,
         });
         omissions.push(...failed.map((table) => `statistics of ${table}`));
-        const columns = describeColumns(locked.columnMaps);
         return { entities, bytes, omissions, archiveOmits, columns, warnings };
       },
     );
@@ -148,6 +149,7 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
         omissions: [...omissions, `statistics (${errorSentence(error)})`],
         warnings,
         archiveOmits,
+        columns,
       };
     throw signal.aborted ? signal.reason : error;
   }

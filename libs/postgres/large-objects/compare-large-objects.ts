@@ -41,7 +41,7 @@ export interface LargeObjectBatch {
   to: number;
 }
 
-/** The right of a role to become another one. Version 16 has one of its own. */
+/** The right of a role to become another one. From version 16 on, membership alone does not give it. */
 const MAY_BECOME = `CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END`;
 
 const ARCHIVED = `jsonb_to_recordset($1::jsonb) AS a (oid oid, owner text, rights jsonb, comment text, "keepsRights" boolean, "keepsComment" boolean)`;

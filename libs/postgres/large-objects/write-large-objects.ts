@@ -28,7 +28,7 @@ export interface Pieces {
  * Makes the objects of a batch exist, existing ones with their archived lengths. New ones are created by their owner:
  * changing the owner of each later would take a lock for each.
  *
- * A write passes over the removed pages of its object up to the next existing one, as long as any transaction may still
+ * A write passes over the removed pages of its object up to the next existing one, while a transaction may still
  * see them, and so the time could grow with the square of the length. Therefore existing contents stay to be overwritten,
  * and pages at equal distances are written first, the last one first.
  */

@@ -70,7 +70,7 @@ test('subscriptions lose their connection', async () => {
   ]);
 });
 
-test('the database itself is a text of its own', async () => {
+test('the database itself is a separate text', async () => {
   const comment = (entry: string) => `\n--\n-- TOC entry ${entry}; Owner: o\n--\n\n`;
   const text = [
     '-- head\n\n-- Started on 2026-01-01\n\nSET a = 1;\n',
