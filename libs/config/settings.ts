@@ -305,18 +305,7 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       retryForMs,
       lockTimeoutMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
     },
-    store: {
-      bucket: value.S3_BUCKET,
-      prefix: value.S3_PREFIX,
-      region: value.AWS_REGION,
-      endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
-      publicEndpoint: value.S3_PUBLIC_ENDPOINT?.replace(/\/+$/, ''),
-      forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
-      checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
-      maxParts: value.S3_MAX_PARTS,
-      partBytes: value.S3_PART_BYTES,
-      retryForMs,
-    },
+    store: storeOf(value),
     firstAdministrator:
       value.ADMIN_EMAIL !== undefined && value.ADMIN_PASSWORD !== undefined
         ? { email: value.ADMIN_EMAIL, password: new Secret(value.ADMIN_PASSWORD) }
@@ -353,6 +342,26 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   };
 }
 
+type StoreVariable = Extract<keyof z.infer<typeof environment>, `S3_${string}`>;
+
+/** The settings of the object store. */
+export function storeOf(
+  value: Pick<z.infer<typeof environment>, StoreVariable | 'AWS_REGION' | 'RETRY_SECONDS'>,
+) {
+  return {
+    bucket: value.S3_BUCKET,
+    prefix: value.S3_PREFIX,
+    region: value.AWS_REGION,
+    endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
+    publicEndpoint: value.S3_PUBLIC_ENDPOINT?.replace(/\/+$/, ''),
+    forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
+    checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+    maxParts: value.S3_MAX_PARTS,
+    partBytes: value.S3_PART_BYTES,
+    retryForMs: value.RETRY_SECONDS * 1_000,
+  };
+}
+
 /** The value of each required variable. */
 const MISSING: Record<string, string> = {
   SECRET_KEY:
@@ -363,7 +372,8 @@ const MISSING: Record<string, string> = {
   S3_BUCKET: 'set the bucket for archives',
 };
 
-function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
+/** Says in one line what is wrong with a variable. */
+export function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
   const name = String(issue.path[0]);
   return set[name] === undefined
     ? `${name} is missing: ${MISSING[name] ?? 'it is required'}`
