@@ -23,6 +23,7 @@ export * from './catalog/column-types.js';
 export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
+export * from './omissions/database-objects.js';
 export * from './omissions/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
@@ -78,5 +79,6 @@ export * from './roles/roles-sql.js';
 // Schema definitions
 export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
 export * from './schema-dump/locked-objects.js';
+export { chooseObjects, type ChosenObjects, isHeld } from './schema-dump/chosen-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';
