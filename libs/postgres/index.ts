@@ -61,6 +61,12 @@ export * from './suspend/suspensions.js';
 export * from './create/create-tables.js';
 export * from './create/create-types.js';
 
+// Databases: the swap of two, and the one that it keeps
+export * from './databases/drop-kept.js';
+export { keptName } from './databases/kept-name.js';
+export * from './databases/swap.js';
+export * from './databases/swap-obstacles.js';
+
 // Drills: scratch tables and the rows that violate constraints
 export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
