@@ -35,6 +35,8 @@ export interface AttemptNotes {
   sessions: readonly OpenedSession[];
   /** The key of a complete safety archive. */
   safetyKey?: string;
+  /** The temporary database of a recover, recorded before it was created. */
+  database?: string;
 }
 
 /** The record of a job's run that outlives the process that runs it. */
