@@ -411,6 +411,8 @@ describe('API keys', () => {
       status: 403,
       body: { reason: `A restore drill needs an API key of the scope everything, and ${name} has start.` },
     });
+    expect((await verify(key, { level: 'READ' })).status).toBe(201);
+    expect((await verify(key, { level: 'DRILL' })).status).toBe(403);
     for (const drill of ['true', 1, [true]])
       expect((await verify(key, { restoreDrill: drill })).status).toBe(400);
     for (const token of [(await newKey('everything')).key, stack.sessionToken])
@@ -419,7 +421,7 @@ describe('API keys', () => {
       'GET',
       `/repo/v1/audit?action=verify.start`,
     );
-    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(1);
+    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(2);
   });
 
   test('end when they are revoked, when they expire, and when their account loses the administrator role', async () => {
