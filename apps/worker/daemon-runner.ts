@@ -41,17 +41,7 @@ export class DaemonRunner {
     { identity, predecessors = [] }: Partial<Admission>,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const {
-      repository,
-      store: storeSettings,
-      compressionLevel,
-      definitions,
-      excludeLargeObjects,
-      failOnOmissions,
-      lockWaitMs,
-      shrinkWarningPercent,
-      parallelJobs,
-    } = this.settings;
+    const { repository, store: storeSettings } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -59,14 +49,8 @@ export class DaemonRunner {
       predecessors,
       store: this.store.telling((trouble) => journal.interrupted(trouble)),
       keyPrefix: storeSettings.prefix,
-      compressionLevel,
-      definitions,
-      excludeLargeObjects,
-      failOnOmissions,
-      lockWaitMs,
-      shrinkWarningPercent,
+      ...this.settings.backup,
       confirmedKey: job.data.confirmedKey,
-      parallelJobs,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
       signal,
