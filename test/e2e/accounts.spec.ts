@@ -421,7 +421,7 @@ describe('API keys', () => {
       'GET',
       `/repo/v1/audit?action=verify.start`,
     );
-    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(2);
+    expect(audit.events.filter((event) => event.key === name && event.outcome === '403')).toHaveLength(1);
   });
 
   test('end when they are revoked, when they expire, and when their account loses the administrator role', async () => {
