@@ -96,6 +96,7 @@ export const daemonJobProgress = z.strictObject({
       )
       .readonly(),
     safetyKey: z.string().exactOptional(),
+    database: z.strictObject({ name: z.string(), oid: z.string().exactOptional() }).exactOptional(),
   }),
   /** The URL of the complete safety archive. */
   safetyBackupUrl: z.string().exactOptional(),
