@@ -13,6 +13,7 @@ import {
   temporaryDatabaseName,
 } from '#postgres';
 import { restoreLargeObjects } from '../restore/large-objects.js';
+import { openParallelSession } from '../shared/parallel-sessions.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { compareContents, compareGenerated } from './compare.js';
 import { compareDefinitions } from './compare-definitions.js';
@@ -25,6 +26,7 @@ import { loadRefused } from './refused-tables.js';
 import { prepareRoles, type RoleOptions } from './roles.js';
 import { selectStatements } from './select-statements.js';
 import { readScript } from './script.js';
+import { settleEarlierRecovers } from './takeover.js';
 
 export interface RecoverRequest extends RoleOptions {
   archive: OpenArchive;
@@ -39,6 +41,10 @@ export interface RecoverRequest extends RoleOptions {
   /** Shown in pg_stat_activity. */
   applicationName: string;
   journal: Journal;
+  /** The job whose earlier attempts the journal may name; missing for the command line. */
+  daemonId?: string | undefined;
+  /** For a job that ended between its attempts: thrown once their remains are removed. */
+  endAfterSettling?: Failure | undefined;
   signal: AbortSignal;
 }
 
@@ -48,7 +54,7 @@ export interface RecoverResult {
   tables: number;
   entities: number;
   largeObjects: number;
-  /** The roles that were created. */
+  /** The roles that were created. They, losses and omissions are unknown if an earlier attempt completed the database. */
   createdRoles: string[];
   /** Things that could not be kept exactly, each with the reason, for people. */
   losses: string[];
@@ -75,6 +81,11 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
     using _listener = addAbortListener(signal, () => maintenance.destroy());
     await expectPrimary(maintenance);
     await expectOwnBackend(maintenance.client, maintenanceUrl.reveal(), 'the URL');
+    if (await settleEarlierRecovers(maintenance, journal, request.daemonId, request.database)) {
+      await maintenance.close();
+      return summaryOf(manifest, [], []);
+    }
+    if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
     await expectNewEnough(maintenance, manifest);
     await expectFree(maintenance, request.database);
     const { missing, created } = await prepareRoles(maintenance, manifest, script, request);
@@ -82,11 +93,12 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
     const { beforeRows, afterRows, eventTriggers, losses } = selectStatements(script, request, missing);
 
     name = temporaryDatabaseName();
-    await journal.note({ database: name });
+    await journal.note({ database: { name } });
     progress.say('Creating the database');
     const encoding = manifest.database?.encoding ?? manifest.server.encoding;
     const locale = request.locale ?? manifest.database?.locale;
-    await createTemporaryDatabase(maintenance, name, { encoding, locale });
+    const oid = await createTemporaryDatabase(maintenance, name, { encoding, locale });
+    await journal.note({ database: { name, oid } });
 
     await withSessions(request, name, async (sessions) => {
       const workplace: Workplace = { sessions, losses, progress, signal };
@@ -114,15 +126,7 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
       )),
     );
     await maintenance.close();
-    return {
-      schemas: new Set(manifest.tables.map(({ schema }) => schema)).size,
-      tables: manifest.totals.tables,
-      entities: manifest.totals.entities,
-      largeObjects: manifest.totals.largeObjects?.objects ?? 0,
-      createdRoles,
-      losses,
-      archiveOmits: manifest.leftOut,
-    };
+    return summaryOf(manifest, createdRoles, losses);
   } catch (error) {
     const cause: unknown = signal.aborted ? signal.reason : error;
     maintenance.destroy();
@@ -133,6 +137,19 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
     ];
     throw cause instanceof Failure && remains.length > 0 ? cause.and(remains.join(' ')) : cause;
   }
+}
+
+function summaryOf(manifest: Manifest, createdRoles: string[], losses: string[]): RecoverResult {
+  const { tables, totals, leftOut } = manifest;
+  return {
+    schemas: new Set(tables.map(({ schema }) => schema)).size,
+    tables: totals.tables,
+    entities: totals.entities,
+    largeObjects: totals.largeObjects?.objects ?? 0,
+    createdRoles,
+    losses,
+    archiveOmits: leftOut,
+  };
 }
 
 /** Refuses servers that are older than the archive's. @throws Failure TARGET_REFUSED */
@@ -170,14 +187,11 @@ async function withSessions(
   const sessions: [Session, ...Session[]] = [leader];
   using _listener = addAbortListener(signal, () => sessions.forEach((session) => session.destroy()));
   try {
-    for (let number = 2; number <= parallelJobs; number++)
-      sessions.push(
-        await Session.open(url, {
-          applicationName: `${applicationName} session ${number}`,
-          signal,
-          beside: leader,
-        }),
-      );
+    for (let number = 2; number <= parallelJobs; number++) {
+      const session = await openParallelSession({ url, applicationName, leader, signal }, number);
+      if (session === undefined) break;
+      sessions.push(session);
+    }
     for (const session of sessions) await session.query('SET synchronous_commit = off');
     await work(sessions);
   } finally {

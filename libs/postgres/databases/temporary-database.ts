@@ -31,13 +31,14 @@ export type NewLocale = DatabaseProperties['locale'] | string;
  * Creates an empty, marked database that belongs to the session's role. The session holds an advisory lock on its name,
  * so that nobody drops it while it lives.
  * @param session with another database of the server
+ * @returns its OID
  * @throws Failure TARGET_REFUSED if the server lacks the locale or the encoding
  */
 export async function createTemporaryDatabase(
   session: Session,
   name: string,
   { encoding, locale }: { encoding: string; locale: NewLocale | undefined },
-): Promise<void> {
+): Promise<string> {
   await session.query('SELECT pg_advisory_lock($1::bigint)', [lockOf(name)]);
   try {
     await session.query(
@@ -47,6 +48,11 @@ export async function createTemporaryDatabase(
     throw refusedLocale(error, encoding, locale) ?? error;
   }
   await session.query(`COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${quoteLiteral(markOf(name))}`);
+  const [created] = await session.query<{ oid: string }>(
+    'SELECT oid::text AS oid FROM pg_database WHERE datname = $1',
+    [name],
+  );
+  return created?.oid ?? '';
 }
 
 /** https://www.postgresql.org/docs/current/sql-createdatabase.html */
