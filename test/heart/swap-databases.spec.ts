@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { Failure } from '#common';
+import type { KeptDatabase } from '#contracts';
 import {
   dropKeptDatabase,
   expectAccepted,
   findSwapObstacles,
   hasSwapped,
-  type KeptDatabase,
   planSwap,
   quoteIdentifier as quoted,
   Session,
@@ -84,6 +84,7 @@ describe.each(MAJORS)('on %s', (_title, binaries) => {
 
   const keptBy = ({ live, keptAs, mark }: Swap): KeptDatabase => ({
     name: keptAs,
+    of: live.name,
     oid: live.oid,
     owner: live.owner,
     mark,

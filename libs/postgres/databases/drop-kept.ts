@@ -1,17 +1,9 @@
 import { Failure } from '#common';
+import type { KeptDatabase } from '#contracts';
 import { quoteIdentifier } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 import { databaseUses, namedSessions } from './database-uses.js';
 import { isMarked } from './kept-name.js';
-
-/** The record of a database that a swap has kept. */
-export interface KeptDatabase {
-  name: string;
-  oid: number;
-  owner: string;
-  /** The first line of its comment. */
-  mark: string;
-}
 
 /**
  * Whether the server still has a kept database: the same database by OID, with its name, mark and owner.

@@ -1,5 +1,6 @@
 import { Failure } from '#common';
 import { quoteIdentifier } from '../connection/identifiers.js';
+import { OWN_SCHEMA_COMMENT } from '../connection/own-schema.js';
 import type { Session } from '../connection/session.js';
 import { databaseUses, namedSessions } from './database-uses.js';
 
@@ -119,6 +120,27 @@ export function expectAccepted(
     `The databases are not swapped: ${open.map(({ message }) => message).join(' ')}`,
     {
       hint: `Remove the obstacles, or accept them by name: "accept": ${JSON.stringify(open.map(({ code }) => code))}.`,
+    },
+  );
+}
+
+/**
+ * Refuses a live database in which snapshotd keeps its own accounts or queue: they would stay in the kept database.
+ * @param session with the live database
+ * @throws Failure SWAP_REFUSED
+ */
+export async function expectNoOwnState(session: Session): Promise<void> {
+  const own = await session.query<{ name: string }>(
+    `SELECT nspname::text AS name FROM pg_namespace WHERE obj_description(oid, 'pg_namespace') = $1 ORDER BY 1`,
+    [OWN_SCHEMA_COMMENT],
+  );
+  if (own.length === 0) return;
+  throw new Failure(
+    'SWAP_REFUSED',
+    'permanent',
+    `The database at ${session.server} holds snapshotd's own state (schema ${own.map(({ name }) => name).join(', ')}), which a swap would leave behind.`,
+    {
+      hint: 'Nothing was changed. Keep the accounts and the queue in another database (DATABASE_URL, QUEUE_URL), and drop these schemas here.',
     },
   );
 }

@@ -1,6 +1,7 @@
 import { addAbortListener } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, pollUntil } from '#common';
+import type { NotedSwap } from '#contracts';
 import { sqlState } from '../connection/errors.js';
 import { commentOn, quoteIdentifier } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
@@ -120,7 +121,7 @@ async function tryToSwap(session: Session, swap: Swap, { connect, signal }: Swap
 }
 
 /** Whether a swap has been committed, and not undone since. Call it when no session can still be swapping. */
-export async function hasSwapped(session: Session, { live, incoming, keptAs }: Swap): Promise<boolean> {
+export async function hasSwapped(session: Session, { live, incoming, keptAs }: NotedSwap): Promise<boolean> {
   const rows = await session.query<{ oid: number; name: string }>(
     'SELECT oid::int8::float8 AS oid, datname::text AS name FROM pg_database WHERE oid = ANY ($1::oid[])',
     [[live.oid, incoming.oid]],
