@@ -67,7 +67,7 @@ test('the defaults of all settings together', () => {
     },
     workerConcurrency: 1,
     daemonHistory: { count: 1_000, days: 90 },
-    compressionLevel: 1,
+    backup: { compressionLevel: 1 },
     logLevel: 'info',
   });
   expect(settings.repository.url.reveal()).toBe(MINIMAL.DATABASE_URL);
@@ -261,15 +261,15 @@ test.each([
 });
 
 test('SNAPSHOT_LANES still sets BACKUP_JOBS, with a warning, but not to another value', () => {
-  const { parallelJobs, warnings } = readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3' });
-  expect(parallelJobs).toBe(3);
+  const { backup, warnings } = readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3' });
+  expect(backup.parallelJobs).toBe(3);
   expect(warnings).toContainEqual(expect.stringMatching(/^SNAPSHOT_LANES is now called BACKUP_JOBS/));
-  expect(readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3', BACKUP_JOBS: '3' }).parallelJobs).toBe(3);
+  expect(readSettings({ ...MINIMAL, SNAPSHOT_LANES: '3', BACKUP_JOBS: '3' }).backup.parallelJobs).toBe(3);
   expect(faultsOf({ ...MINIMAL, SNAPSHOT_LANES: '3', BACKUP_JOBS: '5' })).toEqual([
     'SNAPSHOT_LANES is the old name of BACKUP_JOBS, and they differ: remove SNAPSHOT_LANES',
   ]);
   const renamed = readSettings({ ...MINIMAL, BACKUP_JOBS: '5' });
-  expect(renamed.parallelJobs).toBe(5);
+  expect(renamed.backup.parallelJobs).toBe(5);
   expect(renamed.warnings.join()).not.toContain('SNAPSHOT_LANES');
 });
 

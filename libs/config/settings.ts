@@ -323,14 +323,17 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         : undefined,
     workerConcurrency: value.WORKER_CONCURRENCY,
     daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
-    compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
-    definitions: value.BACKUP_DEFINITIONS,
-    excludeLargeObjects: value.EXCLUDE_LARGE_OBJECTS,
-    failOnOmissions: value.FAIL_ON_OMISSIONS,
-    lockWaitMs: value.LOCK_WAIT_SECONDS * 1_000,
-    shrinkWarningPercent: value.SHRINK_WARNING_PERCENT,
-    parallelJobs:
-      value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
+    /** The options of a backup, as the engine takes them. */
+    backup: {
+      compressionLevel: value.BACKUP_COMPRESSION_LEVEL,
+      definitions: value.BACKUP_DEFINITIONS,
+      excludeLargeObjects: value.EXCLUDE_LARGE_OBJECTS,
+      failOnOmissions: value.FAIL_ON_OMISSIONS,
+      lockWaitMs: value.LOCK_WAIT_SECONDS * 1_000,
+      shrinkWarningPercent: value.SHRINK_WARNING_PERCENT,
+      parallelJobs:
+        value.BACKUP_JOBS ?? value.SNAPSHOT_LANES ?? Math.min(availableParallelism(), DEFAULT_PARALLEL_JOBS),
+    },
     metricsToken: value.METRICS_TOKEN === undefined ? undefined : new Secret(value.METRICS_TOKEN),
     notifications: {
       webhooks: (value.WEBHOOK_URLS ?? []).map((url) => new Secret(url)),

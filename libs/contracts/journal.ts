@@ -29,12 +29,44 @@ export interface OpenedSession {
   entities?: number;
 }
 
+/** A database that a recover builds. A later attempt drops it, unless it has its final name. */
+export interface BuiltDatabase {
+  /** Its temporary name, recorded before it was created. */
+  name: string;
+  /** Missing until it was created. */
+  oid?: string;
+}
+
+/** The two databases of a swap by their names before it, and the new name and mark of the live one. */
+export interface NotedSwap {
+  live: { name: string; oid: number; owner: string };
+  incoming: { name: string; oid: number };
+  keptAs: string;
+  mark: string;
+}
+
+/** The record of a database that a swap has kept. */
+export interface KeptDatabase {
+  /** Its present name. */
+  name: string;
+  /** Its name before the swap. */
+  of: string;
+  oid: number;
+  owner: string;
+  /** The first line of its comment. */
+  mark: string;
+}
+
 /** The notes of an attempt for later attempts, in case it dies. */
 export interface AttemptNotes {
   archives: readonly StartedArchive[];
   sessions: readonly OpenedSession[];
   /** The key of a complete safety archive. */
   safetyKey?: string;
+  /** The database that a recover builds. */
+  database?: BuiltDatabase;
+  /** The swap that follows a recover, recorded before it begins. */
+  swap?: NotedSwap;
 }
 
 /** The record of a job's run that outlives the process that runs it. */

@@ -1,4 +1,5 @@
 // Connections, transactions and errors
+export * from './connection/configured-settings.js';
 export * from './connection/errors.js';
 export * from './connection/identifiers.js';
 export * from './connection/observer.js';
@@ -62,6 +63,13 @@ export * from './suspend/suspensions.js';
 export * from './create/create-tables.js';
 export * from './create/create-types.js';
 
+// Databases: unfinished ones, the swap of two, and the one that it keeps
+export * from './databases/drop-kept.js';
+export { keptName } from './databases/kept-name.js';
+export * from './databases/swap.js';
+export * from './databases/swap-obstacles.js';
+export * from './databases/temporary-database.js';
+
 // Drills: scratch tables and the rows that violate constraints
 export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
@@ -77,7 +85,9 @@ export * from './roles/roles.js';
 export * from './roles/roles-sql.js';
 
 // Schema definitions
-export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
+export { cleanStatement, type SchemaText, type SqlFile } from './schema-dump/clean-text.js';
+export { splitStatements } from './schema-dump/statements.js';
+export { isAfterRows } from './schema-dump/table-of-contents.js';
 export * from './schema-dump/locked-objects.js';
 export { chooseObjects, type ChosenObjects, isHeld } from './schema-dump/chosen-objects.js';
 export * from './schema-dump/pg-dump.js';

@@ -1,42 +1,25 @@
 import { randomInt } from 'node:crypto';
 import { addAbortListener } from 'node:events';
-import {
-  ArchiveWriter,
-  ENTRY_MEMORY_BYTES,
-  type Manifest,
-  type ManifestFacts,
-  type ManifestTable,
-} from '#archive';
+import { ArchiveWriter, ENTRY_MEMORY_BYTES, type Manifest } from '#archive';
 import { errorSentence, Failure, runTaskGroup } from '#common';
 import {
   databaseIdentity,
-  databaseProperties,
-  displayTable,
   expectSameTables,
   findPgDump,
-  listColumnTypes,
-  listExtensions,
   listOmissions,
   listPlannable,
-  listPopulatedViews,
-  listRowConditions,
-  listTableDetails,
   planChunks,
   readConfigurationSequences,
   readSequences,
-  type Session,
-  type Snapshot,
   lockedTables,
   takeSnapshot,
-  warnOfAmbiguousNames,
-  warnOfEventTriggers,
-  warnOfLocks,
 } from '#postgres';
 import type { MultipartUpload } from '#storage';
 import { RowProgress } from '../shared/row-progress.js';
 import { type BackupRequest, type BackupResult, resultOf } from './backup-request.js';
 import { addRoles } from './add-roles.js';
 import { compare, startComparison } from './compare.js';
+import { describeArchive } from './describe-archive.js';
 import { LargeObjectCopy } from './copy-large-objects.js';
 import { copyConfiguration, copyTables } from './copy-tables.js';
 import { refuseOmissions } from './refuse-omissions.js';
@@ -53,9 +36,6 @@ export interface WriteArchiveRequest extends BackupRequest {
   /** Whether the caller holds the exclusive repository lock. Taking it again would wait forever. */
   lockIsHeld?: boolean;
 }
-
-/** Tables that one warning names. */
-const NAMED_TABLES = 10;
 
 /** Entries of full size that are compressed or uploaded while each session fills another one. */
 const ENTRIES_WAITING = 2;
@@ -194,7 +174,7 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
           ...objects.copied(),
           leftOut: omitted,
         };
-        const facts = await describe(request, session, snapshot, contents);
+        const facts = await describeArchive(request, session, snapshot, contents);
         refuseOmissions(request, facts.leftOut);
         const { warnings, ...comparison } = compare(await comparing, tables, request.shrinkWarningPercent);
         return writer.finish({
@@ -213,73 +193,6 @@ async function readRepository(request: WriteArchiveRequest, upload: MultipartUpl
     progress.allRows(`Finishing the upload of ${manifest.totals.entities} entities to S3`);
     return manifest;
   });
-}
-
-async function describe(
-  request: BackupRequest,
-  session: Session,
-  snapshot: Snapshot,
-  {
-    tables: copied,
-    sequences,
-    leftOut,
-    ...contents
-  }: Pick<ManifestFacts, 'tables' | 'sequences' | 'configuration' | 'roles' | 'largeObjects' | 'leftOut'>,
-): Promise<ManifestFacts> {
-  const { daemonId, version, repository } = request;
-  const { members, serverVersion, serverEncoding, database, exportedName, walPosition } = snapshot;
-  const { systemIdentifier, databaseOid } = await databaseIdentity(session);
-  const conditions = [...(await listRowConditions(session, snapshot.tables)).values()];
-  const details = await listTableDetails(session, snapshot.tables);
-  const tables = copied.map((table, index) => ({
-    ...table,
-    details: details.get(snapshot.tables[index]?.oid ?? 0),
-    conditions: conditions[index]?.map(({ definition }) => definition) ?? [],
-  }));
-  return {
-    product: { name: 'snapshotd', version },
-    daemonId,
-    takenAt: snapshot.takenAt.toISOString(),
-    server: {
-      version: serverVersion,
-      encoding: serverEncoding,
-      database,
-      ...(systemIdentifier !== null && { systemIdentifier }),
-      databaseOid,
-    },
-    snapshot: { name: exportedName, walPosition },
-    schemas: members.schemas,
-    scope: { ...repository.scope, excluded: members.exclusions },
-    tables,
-    types: await listColumnTypes(session, snapshot.tables),
-    sequences,
-    ...contents,
-    extensions: await listExtensions(session, snapshot.tables),
-    database: await databaseProperties(session),
-    populatedViews: await listPopulatedViews(session, members),
-    warnings: await warningsOf(session, snapshot, tables, sequences.length),
-    leftOut: [...leftOut, ...(await listOmissions(session, members))],
-  };
-}
-
-/** Names the obstacles to a restore that are known at the time of the backup. */
-async function warningsOf(
-  session: Session,
-  snapshot: Snapshot,
-  tables: ManifestTable[],
-  sequences: number,
-): Promise<string[]> {
-  const invalid = tables.filter(({ invalidText }) => invalidText).map(displayTable);
-  return [
-    ...(await warnOfEventTriggers(session)),
-    ...(await warnOfLocks(session, snapshot.tables, sequences)),
-    ...(await warnOfAmbiguousNames(session, snapshot.tables)),
-    ...(invalid.length > 0
-      ? [
-          `${invalid.slice(0, NAMED_TABLES).join(', ')}${invalid.length > NAMED_TABLES ? ` and ${invalid.length - NAMED_TABLES} more` : ''} hold bytes that are not valid ${snapshot.serverEncoding}. snapshotd restores them; pg_dump and psql do not.`,
-        ]
-      : []),
-  ];
 }
 
 /**
