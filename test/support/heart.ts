@@ -94,7 +94,7 @@ export function runVerify(
     keys: heartKeys,
     allowExtraTables: false,
     fireEventTriggers: false,
-    restoreDrill: false,
+    level: 'FIT',
     otherDatabase: true,
     ...more,
   });
