@@ -24,6 +24,7 @@ export * from './catalog/column-types.js';
 export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
+export * from './omissions/database-objects.js';
 export * from './omissions/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
@@ -62,6 +63,13 @@ export * from './suspend/suspensions.js';
 export * from './create/create-tables.js';
 export * from './create/create-types.js';
 
+// Databases: unfinished ones, the swap of two, and the one that it keeps
+export * from './databases/drop-kept.js';
+export { keptName } from './databases/kept-name.js';
+export * from './databases/swap.js';
+export * from './databases/swap-obstacles.js';
+export * from './databases/temporary-database.js';
+
 // Drills: scratch tables and the rows that violate constraints
 export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
@@ -72,9 +80,6 @@ export * from './drill/violated-keys.js';
 export * from './extensions/configuration.js';
 export * from './extensions/configuration-sequences.js';
 
-// Databases
-export * from './databases/temporary-database.js';
-
 // Roles
 export * from './roles/roles.js';
 export * from './roles/roles-sql.js';
@@ -84,5 +89,6 @@ export { cleanStatement, type SchemaText, type SqlFile } from './schema-dump/cle
 export { splitStatements } from './schema-dump/statements.js';
 export { isAfterRows } from './schema-dump/table-of-contents.js';
 export * from './schema-dump/locked-objects.js';
+export { chooseObjects, type ChosenObjects, isHeld } from './schema-dump/chosen-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Keys } from '#keys';
 import { Secret } from '#config';
-import { findLatestArchive, verificationKey, verificationRecord } from '#engine';
+import { findLatestArchive, type VerificationFacts, verificationKey, verificationRecord } from '#engine';
 import type { RecoverReport } from '../../apps/cli/recover/recover-archive.js';
 import { DownloadedArchive } from '../support/archive.js';
 import { CommandLine, type RunningCommand } from '../support/command-line.js';
@@ -219,7 +219,7 @@ describe('recover latest', () => {
   };
   const put = async (
     name: string,
-    outcome?: { restorable: boolean; restoreDrill: boolean },
+    outcome?: Pick<VerificationFacts, 'restorable' | 'level'>,
     bytes = 'bytes',
   ) => {
     const key = prefix + name;
@@ -231,9 +231,9 @@ describe('recover latest', () => {
     const record = JSON.stringify(verificationRecord(keys, object, facts));
     await store.put(verificationKey(key), record, 'application/json', never);
   };
-  const drill = { restorable: true, restoreDrill: true };
-  const read = { restorable: true, restoreDrill: false };
-  const failed = { restorable: false, restoreDrill: true };
+  const drill = { restorable: true, level: 'DRILL' } as const;
+  const read = { restorable: true, level: 'READ' } as const;
+  const failed = { restorable: false, level: 'DRILL' } as const;
   afterEach(async () => {
     for await (const { key } of store.list(prefix, never)) await store.delete(key);
   });
@@ -242,19 +242,17 @@ describe('recover latest', () => {
     await put('a.zip', drill);
     await put('b.zip');
     expect(await choose()).toBe(
-      `a.zip: It passed a restore drill. A newer archive was passed over: s3://archives/${prefix}b.zip has no valid verification record.`,
+      `a.zip: It passed a drill. A newer archive was passed over: s3://archives/${prefix}b.zip has no valid verification record.`,
     );
     await put('c.zip', read);
     await put('d.zip', failed);
     expect(await choose()).toBe(
-      `a.zip: It passed a restore drill. 3 newer archives were passed over: s3://archives/${prefix}d.zip failed its verification.`,
+      `a.zip: It passed a drill. 3 newer archives were passed over: s3://archives/${prefix}d.zip failed its verification.`,
     );
     await put('e.zip', drill);
-    expect(await choose()).toBe('e.zip: It passed a restore drill.');
+    expect(await choose()).toBe('e.zip: It passed a drill.');
     for (const name of ['a.zip', 'e.zip']) await store.delete(prefix + name);
-    expect(await choose()).toMatch(
-      /^c\.zip: It was verified without a restore drill\. A newer archive was passed/,
-    );
+    expect(await choose()).toMatch(/^c\.zip: It was verified at the level READ\. A newer archive was passed/);
     await store.delete(`${prefix}c.zip`);
     expect(await choose()).toMatch(
       /^b\.zip: It has no valid verification record\. A newer archive was passed/,
@@ -284,7 +282,7 @@ describe('recover latest', () => {
     const { code, stdout, stderr } = await user.run(command, {
       env: { S3_PREFIX: prefix, SECRET_KEY: Stack.secretKey },
     });
-    const said = expect.stringContaining('It passed a restore drill. A newer archive was passed over');
+    const said = expect.stringContaining('It passed a drill. A newer archive was passed over');
     expect({ code, stderr }).toEqual({ code: 0, stderr: said });
     expect(JSON.parse(stdout)).toMatchObject({ archive: `s3://archives/${prefix}a.zip`, entities: 1500 });
   });

@@ -1,21 +1,23 @@
 import { Failure } from '#common';
+import { VERIFICATION_LEVELS } from '#contracts';
 import type { Keys } from '#keys';
 import type { ListedObject, ObjectStore } from '#storage';
 import { listArchives } from './list-archives.js';
-import { isRecordOf, readVerification, verificationKey } from './verification-record.js';
+import { isRecordOf, levelReached, readVerification, verificationKey } from './verification-record.js';
 
 /** Records that are read at once. */
 const AT_ONCE = 16;
 
 /** The proofs that an archive is good, from the worst to the best. */
-const PROOFS = ['failed', 'none', 'read', 'drill'] as const;
+const PROOFS = ['failed', 'none', ...VERIFICATION_LEVELS] as const;
 type Proof = (typeof PROOFS)[number];
 
 const WORDS: Record<Proof, string> = {
   failed: 'failed its verification',
   none: 'has no valid verification record',
-  read: 'was verified without a restore drill',
-  drill: 'passed a restore drill',
+  READ: 'was verified at the level READ',
+  FIT: 'was verified at the level FIT',
+  DRILL: 'passed a drill',
 };
 
 interface Candidate {
@@ -61,7 +63,7 @@ export async function findLatestArchive(
     });
     candidates.push(...(await Promise.all(batch)));
     // No older archive can be better.
-    if (candidates.some(({ proof }) => proof === 'drill')) break;
+    if (candidates.some(({ proof }) => proof === 'DRILL')) break;
   }
   const best = PROOFS.findLast((proof) => candidates.some((candidate) => candidate.proof === proof));
   const chosen = candidates.findIndex(({ proof }) => proof === best);
@@ -90,8 +92,7 @@ async function proofOf(
   try {
     const record = await readVerification(store, keys, beside, signal);
     if (record === undefined || !isRecordOf(record, archive)) return 'none';
-    if (!record.restorable) return 'failed';
-    return record.restoreDrill ? 'drill' : 'read';
+    return levelReached(record) ?? 'failed';
   } catch (error) {
     // It was replaced or deleted since the listing.
     if (error instanceof Failure && /^STORE_(OBJECT_MISSING|REQUEST_FAILED)$/.test(error.code)) return 'none';
