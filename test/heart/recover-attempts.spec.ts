@@ -1,5 +1,7 @@
 import { once } from 'node:events';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '#common';
 import { MemoryJournal, runBackup, runDrill, runRecover } from '../support/heart.js';
@@ -17,9 +19,9 @@ beforeAll(async () => {
     source,
     `CREATE SCHEMA s;
      CREATE TABLE s.a (id int PRIMARY KEY, h bytea);
-     INSERT INTO s.a SELECT i, sha512(i::text::bytea) FROM generate_series(1, 60000) i;
+     INSERT INTO s.a SELECT i, sha512(i::text::bytea) FROM generate_series(1, 30000) i;
      CREATE TABLE s.b (id int PRIMARY KEY, a int REFERENCES s.a, t text);
-     INSERT INTO s.b SELECT i, i, 'text ' || i FROM generate_series(1, 60000) i;
+     INSERT INTO s.b SELECT i, i, 'text ' || i FROM generate_series(1, 30000) i;
      CREATE INDEX ON s.b (t);
      CREATE MATERIALIZED VIEW s.m AS SELECT count(*) AS n FROM s.b`,
   );
@@ -139,7 +141,7 @@ describe('killed', () => {
     expect(await databases()).toEqual(['taken']);
     await sql(urlOf('taken'), 'DELETE FROM s.b');
     const result = await runRecover(store, server.url, key, 'taken', { journal, daemonId: '1' });
-    expect(result).toMatchObject({ entities: 120_000 });
+    expect(result).toMatchObject({ entities: 60_000 });
     expect(await sql(urlOf('taken'), 'SELECT FROM s.b')).toEqual([]);
     await sql(server.url, 'DROP DATABASE taken');
   });
@@ -173,6 +175,52 @@ test('PostgreSQL stops meanwhile: the recover fails, and the next one cleans up 
   await runRecover(store, server.url, key, 'stopped');
   await expectComplete('stopped');
 });
+
+(mayMount() ? test : test.skip)(
+  'a full disk fails the recover with one sentence, and leaves nothing behind',
+  async () => {
+    const small = await OwnServer.postgres();
+    const [setting] = await sql<{ folder: string }>(
+      small.url,
+      `SELECT current_setting('data_directory') AS folder`,
+    );
+    const base = join(setting?.folder ?? '', 'base');
+    await small.end('SIGINT');
+    renameSync(base, `${base}.before`);
+    mkdirSync(base);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=36m', 'tmpfs', base]);
+    try {
+      execFileSync('cp', ['-a', `${base}.before/.`, base]);
+      execFileSync('chown', ['--reference', `${base}.before`, base]);
+      execFileSync('chmod', ['--reference', `${base}.before`, base]);
+      await small.startAgain();
+      await expect(runRecover(store, small.url, key, 'full')).rejects.toMatchObject({
+        code: 'DATABASE_QUERY_FAILED',
+        message: expect.stringMatching(/^The disk of PostgreSQL at \S+, loading s\.\w, is full: /) as unknown,
+      });
+      const left = await sql(
+        small.url,
+        `SELECT FROM pg_database WHERE datname ~ '^(snapshotd_recover|full)'`,
+      );
+      expect(left).toEqual([]);
+    } finally {
+      await small.stop();
+      execFileSync('umount', ['--lazy', base]);
+    }
+  },
+);
+
+/** Whether this process may mount a small disk. */
+function mayMount(): boolean {
+  const folder = mkdtempSync(join(servers.folder, 'disk-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 test('a drill of an archive beside a recover of it: neither disturbs the other', async () => {
   const journal = new MemoryJournal();
