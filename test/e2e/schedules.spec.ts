@@ -117,6 +117,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
         name: 'steady',
         pattern: EACH_SECOND,
         ...definition,
+        then: 'FIT',
         enabled: true,
         createdBy: Stack.administrator.email,
         lastRun: null,
@@ -211,7 +212,9 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       { type: 'BACKUP', status: 'COMPLETED' },
       { type: 'VERIFY', status: 'COMPLETED' },
     ]);
-    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'RESTORE_DRILL' }]);
+    expect(await archivesOf('daily')).toMatchObject([
+      { verified_by: 'DRILL', verification_seconds: expect.any(Number) },
+    ]);
   });
 
   test('come back by themselves after the queue has lost everything', async () => {
@@ -265,7 +268,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     [{ pattern: '61 * * * *' }, /^pattern: the pattern is no cron pattern: .*0-59/],
     [{ pattern: '5' }, /^pattern: the pattern must have five fields/],
     [{ pattern: '@daily', timeZone: 'Mars/Olympus' }, /^timeZone: there is no time zone Mars\/Olympus/],
-    [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, verify, restoreDrill\.$/],
+    [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, READ, FIT, DRILL\.$/],
     [{ pattern: '@daily', retention: { last: 0, daily: 0 } }, /^retention: this keeps nothing/],
     [{ pattern: '@daily', retention: {} }, /^retention: this keeps nothing/],
     [{ pattern: '@daily', retention: { last: -1 } }, /^retention\.last: /],

@@ -105,11 +105,11 @@ async function makeHistory({
   await putSchedule('weekly-drill', {
     pattern: '0 4 * * 0',
     timeZone: 'Europe/Berlin',
-    then: 'restoreDrill',
+    then: 'DRILL',
     enabled: false,
   });
   // Runs each second until the first run.
-  const nightly = { timeZone: 'Europe/Berlin', then: 'verify', retention: { last: 3, daily: 7, weekly: 5 } };
+  const nightly = { timeZone: 'Europe/Berlin', then: 'FIT', retention: { last: 3, daily: 7, weekly: 5 } };
   await putSchedule('nightly', { ...nightly, pattern: '* * * * * *' });
   await untilLastRun((run) => run !== null);
   await putSchedule('nightly', { ...nightly, pattern: '30 2 * * *' });
