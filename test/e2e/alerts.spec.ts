@@ -25,7 +25,9 @@ type Series = { series: string; values: string };
 function recorded(scrapes: [Exposition, number][]): Series[] {
   const series = new Map<string, string[]>();
   for (const [index, [{ samples }, minutes]] of scrapes.entries()) {
-    const own = samples.filter(({ name }) => /^snapshotd_(schedule|daemon|queue|database|backup|verification)/.test(name));
+    const own = samples.filter(({ name }) =>
+      /^snapshotd_(schedule|daemon|queue|database|backup|verification)/.test(name),
+    );
     for (const { name, labels, value } of own) {
       const all = { ...labels, job: 'snapshotd', instance: 'api' };
       const pairs = Object.entries(all).map(([label, text]) => `${label}=${JSON.stringify(text)}`);

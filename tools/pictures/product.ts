@@ -45,6 +45,8 @@ export async function startProduct(): Promise<Product> {
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
       // Slow enough to take pictures while it runs.
+      // The only superuser of a server that is thrown away.
+      DRILL_AS_SUPERUSER: 'true',
       BACKUP_COMPRESSION_LEVEL: '9',
       BACKUP_JOBS: '1',
     };

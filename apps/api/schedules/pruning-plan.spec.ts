@@ -117,10 +117,16 @@ test('archives of a lower level than the schedule has do not count, and those of
 });
 
 test('the newest archive of the level stays, however old it is', () => {
-  const archives = made('2025-12-31d', '2026-01-01d', '2026-01-02', '2026-01-02T01', '2026-01-02T02?');
+  const archives = made(
+    '2025-12-31d',
+    '2026-01-01d',
+    '2026-01-02',
+    '2026-01-02T01:00Z',
+    '2026-01-02T02:00Z?',
+  );
   expect(kept(archives, rules({ daily: 1 }, { level: 'DRILL' }))).toEqual({
-    '2026-01-02T02?': ['daily 2026-01-02'],
-    '2026-01-02T01': ['newest verified'],
+    '2026-01-02T02:00Z?': ['daily 2026-01-02'],
+    '2026-01-02T01:00Z': ['newest verified'],
     '2026-01-01d': ['daily 2026-01-01'],
   });
 });

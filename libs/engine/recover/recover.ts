@@ -87,7 +87,7 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
     }
     if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
     await expectNewEnough(maintenance, manifest);
-    await expectFree(maintenance, request.database);
+    if (request.drill !== true) await expectFree(maintenance, request.database);
     const { missing, created } = await prepareRoles(maintenance, manifest, script, request);
     createdRoles = created;
     const { beforeRows, afterRows, eventTriggers, losses } = selectStatements(script, request, missing);
@@ -119,6 +119,12 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
       const url = new Secret(urlOf(maintenanceUrl, name ?? ''));
       losses.push(...(await compareDefinitions(sessions[0], url, archive, script, { ...request, losses })));
     });
+    if (request.drill === true) {
+      progress.allRows('Dropping the scratch database');
+      const left = await drop(request, name);
+      await maintenance.close();
+      return summaryOf(manifest, createdRoles, left === undefined ? losses : [...losses, left]);
+    }
     progress.allRows('Renaming the database');
     losses.push(
       ...(await finishDatabase(maintenance, name, request, manifest, () =>

@@ -19,6 +19,8 @@ export interface RoleOptions {
   privilegedRoles?: boolean | undefined;
   /** Let everything belong to the role that recovers, and leave out rights of missing roles. */
   noOwner?: boolean | undefined;
+  /** Drop the database, in place of naming it, once it is compared. Leave out what needs a missing role. */
+  drill?: boolean | undefined;
 }
 
 export interface MissingRoles {
@@ -45,7 +47,8 @@ export async function prepareRoles(
   const needed = neededRoles(manifest, script);
   const existing = await findRoles(session, needed);
   const missing = needed.filter((role) => !existing.has(role));
-  if (missing.length === 0 || options.noOwner === true) return { missing, created: [] };
+  if (missing.length === 0 || options.noOwner === true || options.drill === true)
+    return { missing, created: [] };
   if (options.createRoles !== true) throw rolesMissing(missing);
   await createRoles(session, manifest, missing, options);
   return { missing: [], created: missing };

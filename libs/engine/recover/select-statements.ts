@@ -17,7 +17,7 @@ const NAMES_ROLES = /^(ACL|DEFAULT ACL|USER MAPPING|POLICY)$/;
 /**
  * Selects the statements that a recover runs. It never creates subscriptions: a database with one cannot be dropped, and
  * dropping a subscription drops the live slot of its publisher.
- * @param missing roles that the server lacks, if everything is to belong to the role that recovers
+ * @param missing roles that the server lacks, and that are not created
  */
 export function selectStatements(
   script: Script,
@@ -33,7 +33,7 @@ export function selectStatements(
         `${describe(statement)} (not created: two databases must not share a slot. Its definition: ${oneLine(sql)})`,
       );
     if (subscriptions.has(statement.object)) return false;
-    if (NAMES_ROLES.test(kind) && missing.some((role) => mentions(sql, role))) {
+    if ((NAMES_ROLES.test(kind) || OWNER.test(sql)) && missing.some((role) => mentions(sql, role))) {
       losses.push(`${describe(statement)} (its roles are missing)`);
       return false;
     }
