@@ -3,7 +3,7 @@ import type { Secret } from '#config';
 import { Failure, formatBytes } from '#common';
 import type { OpenArchive } from '#archive';
 import { databaseIdentity, displayServer, expectHarmlessDrill, Session } from '#postgres';
-import { recover } from '../recover/recover.js';
+import { drill, type DrillResult } from '../recover/drill.js';
 import type { JobRequest } from '../shared/job-request.js';
 import { nameSession } from '../shared/journal.js';
 
@@ -16,9 +16,8 @@ export interface DrillServer {
 }
 
 /**
- * Recovers an archive into a scratch database, compares it with the archive, and drops it.
+ * Recovers an archive into a scratch database of a server that may run its code.
  * @param allowSuperuser whether any role may drill on the server of the repository
- * @returns what could not be kept exactly, for people
  * @throws Failure DRILL_REFUSED, RECOVER_DIFFERS, PostgreSQL's; the signal's reason
  */
 export async function drillByRecover(
@@ -26,8 +25,8 @@ export async function drillByRecover(
   archive: OpenArchive,
   { url, parallelJobs }: DrillServer,
   allowSuperuser: boolean,
-): Promise<string[]> {
-  const { definitions, totals, largeObjects, server } = archive.manifest;
+): Promise<DrillResult> {
+  const { totals, largeObjects, definitions, server } = archive.manifest;
   if (definitions === undefined)
     throw new Failure(
       'DRILL_REFUSED',
@@ -50,11 +49,9 @@ export async function drillByRecover(
   const bytes = totals.bytes + (largeObjects?.bytes ?? 0);
   const message = `Recovering into a scratch database on ${displayServer(url.reveal())}: ${formatBytes(bytes)} of rows and large objects, and their indexes`;
   journal.report({ message, current: 0, total: 0 });
-  const { losses } = await recover({
+  return drill({
     archive,
     maintenanceUrl: url,
-    database: server.database,
-    drill: true,
     parallelJobs,
     applicationName,
     journal,
@@ -62,5 +59,4 @@ export async function drillByRecover(
     endAfterSettling,
     signal,
   });
-  return losses;
 }

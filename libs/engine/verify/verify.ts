@@ -144,12 +144,12 @@ async function recoverOn(
   request: VerifyRequest,
   archive: OpenArchive,
 ): Promise<Findings> {
-  const losses = await drillByRecover(request, archive, server, request.drillAsSuperuser);
+  const { losses, notProven } = await drillByRecover(request, archive, server, request.drillAsSuperuser);
   await readOtherFiles(archive, request.signal);
-  const unproven = firstWarnings(
-    losses.map((loss) => `The recovered database lacked or changed: ${loss}.`),
-    (more) => `So it did ${more} more things.`,
-  );
+  const unproven = [
+    ...losses.map((loss) => `The recovered database did not have this exactly: ${loss}.`),
+    ...notProven.map((what) => `The drill did not try: ${what}.`),
+  ];
   return { warnings: unproven, unproven };
 }
 
