@@ -137,7 +137,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     expect(daemons.filter(({ type }) => type === 'VERIFY')).toHaveLength(backups.length);
     const rows = await archivesOf('steady');
     expect(rows).toEqual(
-      backups.slice(-2).map(({ id, backupUrl }) => ({ daemon: id, url: backupUrl, verified_by: 'READ' })),
+      backups.slice(-2).map(({ id, backupUrl }) => ({ daemon: id, url: backupUrl, verified_by: 'FIT' })),
     );
     expect(await bucket()).toEqual(
       [nameOf(byHand.backupUrl ?? ''), ...withRecord(rows.map(({ url }) => nameOf(url)))].sort(),
@@ -212,9 +212,14 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       { type: 'BACKUP', status: 'COMPLETED' },
       { type: 'VERIFY', status: 'COMPLETED' },
     ]);
-    expect(await archivesOf('daily')).toMatchObject([
-      { verified_by: 'DRILL', verification_seconds: expect.any(Number) },
-    ]);
+    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'DRILL' }]);
+    const [drill] = await sql<{ verification_seconds: number }>(
+      stack.env['DATABASE_URL'] ?? '',
+      "SELECT verification_seconds FROM snapshotd.schedule_archive WHERE schedule = 'daily'",
+    );
+    expect(drill?.verification_seconds).toBeGreaterThan(0);
+    // Without then, a change keeps the level.
+    expect(await put('daily', { pattern })).toMatchObject({ status: 200, body: { then: 'DRILL' } });
   });
 
   test('come back by themselves after the queue has lost everything', async () => {
