@@ -1,8 +1,7 @@
 import { addAbortListener } from 'node:events';
-import type { Manifest, OpenArchive } from '#archive';
+import type { Manifest } from '#archive';
 import { Secret } from '#config';
 import { Failure } from '#common';
-import type { Journal } from '#contracts';
 import { createTemporaryDatabase, Session, temporaryDatabaseName } from '#postgres';
 import { type LargeObjectPlan, restoreLargeObjects } from '../restore/large-objects.js';
 import { openParallelSession } from '../shared/parallel-sessions.js';
@@ -15,28 +14,10 @@ import { loadConfiguration } from './load-configuration.js';
 import { loadRows } from './load-rows.js';
 import { loadRefused } from './refused-tables.js';
 import type { NotProven } from './not-proven.js';
+import { type BuildRequest, urlOf } from './request.js';
 import type { RoleOptions } from './roles.js';
 import { describe, type Script, type ScriptStatement } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
-
-/** A database to build from an archive. */
-export interface BuildRequest {
-  archive: OpenArchive;
-  /** The server, with the database that exists before: usually `postgres`. */
-  maintenanceUrl: Secret;
-  /** A libc locale in place of the archived one. */
-  locale?: string | undefined;
-  /** The most sessions. */
-  parallelJobs: number;
-  /** Shown in pg_stat_activity. */
-  applicationName: string;
-  journal: Journal;
-  /** The job whose earlier attempts the journal may name; missing for the command line. */
-  daemonId?: string | undefined;
-  /** For a job that ended between its attempts: thrown once their remains are removed. */
-  endAfterSettling?: Failure | undefined;
-  signal: AbortSignal;
-}
 
 export interface Built {
   /** Its temporary name. */
@@ -132,13 +113,6 @@ async function withSessions(
   } finally {
     await Promise.all(sessions.map((session) => session.close()));
   }
-}
-
-/** The same server with another database. */
-export function urlOf(url: Secret, database: string): string {
-  const other = new URL(url.reveal());
-  other.pathname = `/${encodeURIComponent(database)}`;
-  return other.href;
 }
 
 /** In a transaction on a session of its own, whose settings the definitions have not changed. */

@@ -1,9 +1,10 @@
 import type { Manifest } from '#archive';
 import { Failure } from '#common';
 import { Session } from '#postgres';
-import { build, type BuildRequest, expectNewEnough } from './build.js';
+import { build, expectNewEnough } from './build.js';
 import { withConstruction } from './construction.js';
 import { finishDatabase } from './finish.js';
+import type { BuildRequest } from './request.js';
 import { prepareRoles, type RoleOptions } from './roles.js';
 import { selectStatements } from './select-statements.js';
 import { readScript } from './script.js';
