@@ -179,6 +179,12 @@ export const environment = z.object({
   SECRET_KEY_PREVIOUS: previousKeys.default([]),
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
+  DRILL_URL: postgresUrl.optional(),
+  DRILL_URL_FILE: file
+    .transform((text) => text.trim())
+    .pipe(postgresUrl)
+    .optional(),
+  DRILL_AS_SUPERUSER: boolean.default(false),
   REPOSITORY_SCHEMAS: schemas.optional(),
   EXCLUDE_SCHEMAS: schemaPatterns.default([]),
   EXCLUDE_TABLES: tablePatterns.default([]),
@@ -243,8 +249,11 @@ const PAIRS = [
   ['WEBHOOK_URLS', 'WEBHOOK_SECRET'],
 ] as const;
 
-/** Pairs of variables of which exactly one must be set. */
+/** Pairs of variables of which one must be set. */
 const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
+
+/** Pairs of variables of which at most one may be set. */
+const AT_MOST_ONE = [...EITHER, ['DRILL_URL', 'DRILL_URL_FILE']] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
 /** The token by which Nest injects the settings. */
@@ -272,11 +281,13 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     ...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []),
     ...halfPairs(set),
     ...eitherFaults(set),
+    ...doubleFaults(set),
     ...renamedFaults(set),
   ];
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
   const databaseUrl = new Secret(value.DATABASE_URL);
+  const drillUrl = value.DRILL_URL ?? value.DRILL_URL_FILE;
   const retryForMs = value.RETRY_SECONDS * 1_000;
   return {
     port: value.PORT,
@@ -304,6 +315,10 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       } satisfies Scope,
       retryForMs,
       lockTimeoutMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
+    },
+    drill: {
+      url: drillUrl === undefined ? undefined : new Secret(drillUrl),
+      asSuperuser: value.DRILL_AS_SUPERUSER,
     },
     store: storeOf(value),
     firstAdministrator:
@@ -387,13 +402,17 @@ function halfPairs(set: Record<string, string | undefined>): string[] {
 }
 
 function eitherFaults(set: Record<string, string | undefined>): string[] {
-  return EITHER.flatMap(([name, other]) => {
-    if (set[name] === undefined && set[other] === undefined)
-      return [`${name} is missing: ${MISSING[name] ?? 'it is required'}`];
-    if (set[name] !== undefined && set[other] !== undefined)
-      return [`${name} and ${other} are both set: remove one of them`];
-    return [];
-  });
+  return EITHER.flatMap(([name, other]) =>
+    set[name] === undefined && set[other] === undefined
+      ? [`${name} is missing: ${MISSING[name] ?? 'it is required'}`]
+      : [],
+  );
+}
+
+function doubleFaults(set: Record<string, string | undefined>): string[] {
+  return AT_MOST_ONE.filter(([name, other]) => set[name] !== undefined && set[other] !== undefined).map(
+    ([name, other]) => `${name} and ${other} are both set: remove one of them`,
+  );
 }
 
 function renamedFaults({

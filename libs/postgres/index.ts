@@ -10,7 +10,8 @@ export * from './connection/server.js';
 export * from './connection/session.js';
 export * from './connection/transactions.js';
 
-// Trust: tables that a query may name, and the search_path of their code
+// Trust: tables that a query may name, the search_path of their code, and roles that may run it
+export * from './trust/drill-role.js';
 export * from './trust/plannable-tables.js';
 export * from './trust/trusted-path.js';
 

@@ -95,6 +95,8 @@ export function runVerify(
     allowExtraTables: false,
     fireEventTriggers: false,
     level: 'FIT',
+    // Tests drill as superusers on servers of their own.
+    drillAsSuperuser: true,
     otherDatabase: true,
     ...more,
   });

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
-import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
+import { type ErrorCode, errorSentence, Failure, formatBytes, progressTotal } from '#common';
 import type { VerificationLevel, VerificationProof } from '#contracts';
 import type { Keys } from '#keys';
 import {
   adviseOnLocks,
+  expectHarmlessDrill,
   expectRoomForLocks,
   findViolatedCheck,
   findViolatedKey,
@@ -33,6 +34,7 @@ import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 import { firstWarnings, warnOfNewConditions } from './warnings.js';
 import { proofOf } from './proof.js';
+import { drillByRecover, type DrillServer } from './recover-drill.js';
 import {
   higherLevel,
   readRecordOf,
@@ -51,6 +53,10 @@ export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   /** Accept that event triggers fire, as the restore option does. */
   fireEventTriggers: boolean;
   level: VerificationLevel;
+  /** Where drills recover; without it they load the rows into copies of the tables, in the repository's database. */
+  drillServer?: DrillServer | undefined;
+  /** Whether a role with rights beyond its own objects may drill on the server of the repository. */
+  drillAsSuperuser: boolean;
 }
 
 export interface VerifyResult {
@@ -78,16 +84,23 @@ interface Findings {
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal, level } = request;
   const startedAt = performance.now();
-  await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
-  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  const drillServer = level === 'DRILL' ? request.drillServer : undefined;
+  if (drillServer === undefined) {
+    await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
+    if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  }
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await findStored(store, key, signal);
   try {
     const archive = await openArchive(store.openListed(object, signal));
-    const { warnings, unproven } = await (level === 'READ' ? read : check)(request, archive);
+    const { warnings, unproven } = await (drillServer !== undefined
+      ? recoverOn(drillServer, request, archive)
+      : level === 'READ'
+        ? read(request, archive)
+        : check(request, archive));
     const { entities } = archive.manifest.totals;
     const durationMs = Math.round(performance.now() - startedAt);
-    const proof = { durationMs, ...proofOf(level, unproven) };
+    const proof = { durationMs, ...proofOf(drillServer === undefined ? level : 'RECOVER', unproven) };
     await storeOutcome(request, object, { restorable: true, entities, ...proof });
     const { leftOut } = archive.manifest;
     return {
@@ -111,7 +124,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
 }
 
 /** Faults of the archive, or of its rows in this database. */
-const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
+const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING|RECOVER_DIFFERS)$/;
 
 /** Faults of the worker's role, which do not concern the archive. */
 const ROLE_FAULTS: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
@@ -125,6 +138,21 @@ async function read({ journal, signal }: VerifyRequest, archive: OpenArchive): P
   return { warnings: [], unproven: [] };
 }
 
+/** Recovers the archive beside the repository, which is not asked. */
+async function recoverOn(
+  server: DrillServer,
+  request: VerifyRequest,
+  archive: OpenArchive,
+): Promise<Findings> {
+  const { losses, notProven } = await drillByRecover(request, archive, server, request.drillAsSuperuser);
+  await readOtherFiles(archive, request.signal);
+  const unproven = [
+    ...losses.map((loss) => `The recovered database did not have this exactly: ${loss}.`),
+    ...notProven.map((what) => `The drill did not try: ${what}.`),
+  ];
+  return { warnings: unproven, unproven };
+}
+
 /** Also asks the repository, and loads the rows if the level is DRILL. */
 async function check(request: VerifyRequest, archive: OpenArchive): Promise<Findings> {
   const { repository, daemonId, journal, signal, level } = request;
@@ -135,6 +163,7 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<Find
   const sessionOptions = { repository, applicationName, progress, signal, lock: 'shared' } as const;
   return withRepositorySession(sessionOptions, async (session, ended) => {
     await expectSameDatabase(session, archive.manifest, request);
+    if (level === 'DRILL' && !request.drillAsSuperuser) await expectHarmlessDrill(session);
     const { allowExtraTables, allowExtraColumns, dropColumns, fireEventTriggers } = request;
     const options = {
       scope: repository.scope,
@@ -208,6 +237,9 @@ async function drill(
   const intoSchemas = Object.fromEntries(
     [...all].map((schema, index) => [schema, `${scratch}_${index + 1}`]),
   );
+  const { totals, largeObjects } = archive.manifest;
+  const bytes = formatBytes(totals.bytes + (largeObjects?.bytes ?? 0));
+  progress.say(`Restoring into copies of the tables: ${bytes} of rows and large objects, and their indexes`);
   await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
   try {
     const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
