@@ -86,7 +86,7 @@ export class DaemonRunner {
         fireEventTriggers,
         otherDatabase,
         level: levelOf(options),
-        drillServer: drill.url && { url: drill.url, parallelJobs: this.settings.backup.parallelJobs },
+        drillServer: { url: drill.url ?? repository.url, parallelJobs: this.settings.backup.parallelJobs },
         drillAsSuperuser: drill.asSuperuser,
       });
       return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };

@@ -96,6 +96,7 @@ export function runVerify(
     fireEventTriggers: false,
     level: 'FIT',
     // Tests drill as superusers on servers of their own.
+    drillServer: { url: new Secret(url), parallelJobs: 2 },
     drillAsSuperuser: true,
     otherDatabase: true,
     ...more,
