@@ -3,6 +3,7 @@ import { PRODUCT } from '#common';
 import { addArchiveCommands } from './commands/archives.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addJobCommands } from './commands/jobs.js';
+import { addRecoverCommand } from './commands/recover.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSessionCommands } from './commands/session.js';
 import { addStartCommand } from './commands/start.js';
@@ -50,6 +51,7 @@ Examples:
   addSessionCommands(program);
   addJobCommands(program);
   addArchiveCommands(program);
+  addRecoverCommand(program);
   addScheduleCommands(program);
   addWorkerCommands(program);
   addStartCommand(program);

@@ -1,9 +1,15 @@
 export * from './backup/backup.js';
 export * from './backup/backup-request.js';
+export { findStored } from './shared/archive-source.js';
 export * from './shared/examine-repository.js';
 export * from './shared/journal.js';
 export type { Repository } from './shared/repository-session.js';
+export { type BuildRequest, urlOf } from './recover/build.js';
+export * from './recover/clean-up.js';
+export * from './recover/drill.js';
 export * from './recover/recover.js';
 export * from './restore/restore.js';
+export * from './verify/latest-archive.js';
+export * from './verify/list-archives.js';
 export * from './verify/verification-record.js';
 export * from './verify/verify.js';

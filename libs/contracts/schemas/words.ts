@@ -14,5 +14,9 @@ export const VERIFICATION_LEVELS = ['READ', 'FIT', 'DRILL'] as const;
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
 
 /** The steps of a scheduled run after its backup. */
-export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
+export const AFTER_BACKUP = ['nothing', ...VERIFICATION_LEVELS] as const;
 export type AfterBackup = (typeof AFTER_BACKUP)[number];
+
+/** The words of 0.1.0 for FIT and DRILL, which requests may still use. */
+export const FORMER_AFTER_BACKUP = ['verify', 'restoreDrill'] as const;
+export type AfterBackupWord = AfterBackup | (typeof FORMER_AFTER_BACKUP)[number];

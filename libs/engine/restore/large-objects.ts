@@ -13,7 +13,6 @@ import {
   quoteIdentifier,
   removeExtraLargeObjects,
   type Session,
-  tryPieces,
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { largeObjectBatches, largeObjectPieces } from './archived-large-objects.js';
@@ -28,6 +27,8 @@ export interface LargeObjectPlan {
   locks: number;
   /** The kinds of statements that fire event triggers. */
   statements: string[];
+  /** The roles that get their objects and rights: existing ones, those that this session may act as, or none. */
+  roles?: 'existing' | 'own' | 'none';
 }
 
 /**
@@ -93,11 +94,11 @@ export async function restoreLargeObjects(
   progress: RowProgress,
 ): Promise<string[]> {
   if (plan === undefined) return [];
-  const { archived, removeExtra } = plan;
+  const { archived, removeExtra, roles } = plan;
   progress.say('Preparing large objects');
   for await (const batch of largeObjectBatches(archive, archived)) {
     if (removeExtra) await removeExtraLargeObjects(session, batch);
-    await prepareLargeObjects(session, await withExistingRoles(session, batch));
+    await prepareLargeObjects(session, await withExistingRoles(session, batch, { roles }));
   }
   const say = (bytes: number) => progress.say(`Loading large objects: ${ofAll(bytes, archived)}`);
   for await (const pieces of largeObjectPieces(archive, archived, say)) await putPieces(session, pieces);
@@ -105,32 +106,13 @@ export async function restoreLargeObjects(
   const lost = new Lost();
   // After the contents: the archived rights need not let the worker write.
   for await (const batch of largeObjectBatches(archive, archived)) {
-    const inexact = await describeLargeObjects(session, await withExistingRoles(session, batch, lost));
+    const inexact = await describeLargeObjects(
+      session,
+      await withExistingRoles(session, batch, { roles, lost }),
+    );
     lost.add('rights', '', inexact.length);
   }
   return lost.named;
-}
-
-/**
- * Writes the archived contents into new objects, and compares what the server returns. The caller rolls back.
- * @throws Failure ARCHIVE_INVALID, DATABASE_QUERY_FAILED
- */
-export async function drillLargeObjects(
-  session: Session,
-  archive: OpenArchive,
-  progress: RowProgress,
-): Promise<void> {
-  const { largeObjects } = archive.manifest;
-  if (largeObjects === undefined) return;
-  const say = (bytes: number) => progress.say(`Loading large objects: ${ofAll(bytes, largeObjects)}`);
-  for await (const pieces of largeObjectPieces(archive, largeObjects, say))
-    if (!(await tryPieces(session, pieces)))
-      throw new Failure(
-        'DATABASE_QUERY_FAILED',
-        'permanent',
-        `PostgreSQL returned other bytes than it was given for the large objects from ${pieces.oids[0]} to ${pieces.oids.at(-1)}.`,
-        { hint: 'Check the memory and the disks of its machine.' },
-      );
 }
 
 /** Reads all large objects, and checks them against their list and the manifest. @throws Failure ARCHIVE_INVALID */
@@ -150,17 +132,23 @@ function ofAll(bytes: number, { bytes: all }: ManifestLargeObjects): string {
 async function withExistingRoles(
   session: Session,
   batch: LargeObjectBatch,
-  lost?: Lost,
+  { roles: wanted = 'existing', lost }: { roles?: LargeObjectPlan['roles']; lost?: Lost } = {},
 ): Promise<LargeObjectBatch> {
   const names = batch.objects.flatMap(({ owner, rights }) => [
     ...(owner === undefined ? [] : [owner]),
     ...(rights ?? []).flatMap(({ grantor, grantee }) => [grantor, ...(grantee === null ? [] : [grantee])]),
   ]);
-  const roles = await findRoles(session, [...new Set(names)]);
+  const existing = await findRoles(session, wanted === 'none' ? [] : [...new Set(names)]);
+  const roles = new Set(
+    [...existing].flatMap(([name, { mayBeSet }]) => (wanted === 'existing' || mayBeSet ? [name] : [])),
+  );
   const objects = batch.objects.map(({ owner = '', rights, ...object }): LargeObject => {
     if (object.comment === undefined) lost?.add('comment', 'it is not UTF-8');
     if (!roles.has(owner)) {
-      lost?.add('owner and rights', `there is no role ${owner}`);
+      lost?.add(
+        'owner and rights',
+        existing.has(owner) ? `this role may not act as ${owner}` : `there is no role ${owner}`,
+      );
       return object;
     }
     const kept = rights?.filter(
