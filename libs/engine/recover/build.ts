@@ -73,8 +73,10 @@ async function findTablespace(
   losses: string[],
 ): Promise<string | undefined> {
   const tablespace = database?.tablespace ?? 'pg_default';
+  // template0's, which needs no right unless it is named.
+  if (tablespace === 'pg_default') return undefined;
   const found = await session.query(
-    `SELECT FROM pg_tablespace WHERE spcname = $1 AND (spcname = 'pg_default' OR has_tablespace_privilege(oid, 'CREATE'))`,
+    `SELECT FROM pg_tablespace WHERE spcname = $1 AND has_tablespace_privilege(oid, 'CREATE')`,
     [tablespace],
   );
   if (found.length > 0) return tablespace;
