@@ -1,9 +1,9 @@
 import { dropTemporaryDatabase } from '#postgres';
 import { build, expectNewEnough } from './build.js';
+import type { BuildRequest } from './build-request.js';
 import { withConstruction } from './construction.js';
 import { tryProperties } from './finish.js';
 import { NotProven, shortened } from './not-proven.js';
-import type { BuildRequest } from './request.js';
 import { missingRoles } from './roles.js';
 import { selectStatements } from './select-statements.js';
 import { readScript } from './script.js';
