@@ -4,28 +4,29 @@
 --
 -- snapshotd_api     owns the accounts, the sessions and the audit. It may act as snapshotd_worker (SET ROLE), because
 --                   its migrations make the tables of the default repository.
--- snapshotd_worker  owns the default repository, as restores need. It has no right on the accounts.
+-- snapshotd_worker  owns the default repository, as restores need, and may create databases: a drill recovers an archive
+--                   into a scratch database of this server, and drops it. It has no right on the accounts.
 DO $$
 DECLARE
   one record;
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
   FOR one IN
-    SELECT name, current_setting(setting) AS password
-      FROM (VALUES ('snapshotd_api', 'snapshotd.api_password'),
-                   ('snapshotd_worker', 'snapshotd.worker_password')) AS role (name, setting)
+    SELECT name, createdb, current_setting(setting) AS password
+      FROM (VALUES ('snapshotd_api', 'NOCREATEDB', 'snapshotd.api_password'),
+                   ('snapshotd_worker', 'CREATEDB', 'snapshotd.worker_password')) AS role (name, createdb, setting)
   LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = one.name) THEN
       EXECUTE format('CREATE ROLE %I', one.name);
     END IF;
-    EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
-                   one.name, one.password);
+    EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER %s NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
+                   one.name, one.createdb, one.password);
   END LOOP;
   -- Before the grant, which copies it: what the API may do as the worker, it does on purpose only.
   ALTER ROLE snapshotd_api NOINHERIT;
   GRANT snapshotd_worker TO snapshotd_api;
 
-  -- CREATE is for the migrations' schemas, and for the schemas of restore drills.
+  -- CREATE is for the schemas of migrations, and of restores with "create": true.
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
   EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO snapshotd_api, snapshotd_worker', current_database());
   CREATE SCHEMA IF NOT EXISTS snapshotd;

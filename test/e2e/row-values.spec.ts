@@ -35,6 +35,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       queueUrl,
       env: {
         S3_PREFIX: prefix,
+        BACKUP_DEFINITIONS: 'required',
         WEBHOOK_URLS: `http://${receiver.host}/`,
         WEBHOOK_SECRET: 'webhook-secret-of-this-test',
       },
@@ -106,10 +107,31 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(JSON.stringify(shown)).not.toContain(VALUE);
   });
 
-  test('is not shown for a start that is sent again by a key that may only start', async () => {
+  test('is not shown by a drill that names an index whose function fails', async () => {
+    const { backupUrl } = await stack.finished((await stack.startBackup()).id);
+    const { body } = await stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', {
+      url: backupUrl,
+      level: 'DRILL',
+    });
+    const drill = await stack.finished(body.id);
+    expect(drill).toMatchObject({
+      status: 'COMPLETED',
+      verification: {
+        notProven: expect.arrayContaining([expect.stringContaining('things_same_idx')]) as string[],
+      },
+    });
+    expect(JSON.stringify(drill)).not.toContain(VALUE);
+  });
+
+  test('is shown by a failed drill to a session, and not for its start that is sent again by a key that may only start', async () => {
+    await sql(
+      stack.env['DATABASE_URL'] ?? '',
+      `CREATE OR REPLACE FUNCTION repository.same(v text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT v';
+       ALTER TABLE repository.things ADD CHECK (repository.same(v) <> '')`,
+    );
     await raise('raise_exception');
-    const { body: backups } = await stack.call<{ backups: { name: string }[] }>('GET', '/repo/v1/backups');
-    const body = { url: backups.backups[0]?.name, restoreDrill: true };
+    const { backupUrl } = await stack.finished((await stack.startBackup()).id);
+    const body = { url: backupUrl, restoreDrill: true };
     const start = (sessionToken = '') =>
       stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', body, {
         sessionToken,

@@ -73,8 +73,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(await sql(url, 'SELECT (a[1]).zip, p, (o).line FROM "s, 2".t')).toEqual([
       { zip: 'E1', p: '1.2345', line: '(1,2.25)' },
     ]);
-    await sql(url, 'ALTER DOMAIN "s, 2".money ADD CHECK (VALUE > 0)');
-    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+    await runVerify(store, url, ['s'], key);
   });
 
   test('quote_all_identifiers changes no name of a type, and schemas may have commas in their names', async () => {

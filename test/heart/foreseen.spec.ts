@@ -28,7 +28,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       's.bad hold bytes that are not valid UTF8. snapshotd restores them; pg_dump and psql do not.',
     ]);
     await sql(url, 'TRUNCATE s.bad');
-    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+    await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key);
     expect(await bytes()).toEqual(before);
   });
@@ -40,7 +40,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       `CREATE SCHEMA s; CREATE TABLE s.t (a text, f regproc[]); INSERT INTO s.t VALUES ('secret', ARRAY['lower(text)'::regprocedure::oid::regproc]);
       CREATE FUNCTION s.boom(v text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'no %', v; END $$`,
     );
-    const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'off' });
+    const { key, warnings } = await runBackup(store, url, ['s'], { definitions: 'required' });
     expect(warnings).toEqual([
       'A restore may fail: values of s.t.f have the type regproc or regoper, which PostgreSQL cannot read back if functions or operators share their name. Use regprocedure or regoperator.',
     ]);
@@ -58,9 +58,11 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     });
 
     await sql(url, `TRUNCATE s.t; ALTER TABLE s.t DROP f; INSERT INTO s.t VALUES ('secret')`);
-    const other = await runBackup(store, url, ['s'], { definitions: 'off' });
-    await sql(url, 'TRUNCATE s.t; CREATE INDEX ON s.t (s.boom(a))');
-    await runVerify(store, url, ['s'], other.key);
+    await sql(
+      url,
+      `ALTER TABLE s.t ADD CHECK (length(s.boom(a)) > 0) NOT VALID; UPDATE pg_constraint SET convalidated = true WHERE connamespace = 's'::regnamespace`,
+    );
+    const other = await runBackup(store, url, ['s'], { definitions: 'required' });
     await expect(runVerify(store, url, ['s'], other.key, { level: 'DRILL' })).rejects.toThrow('P0001');
     const text = await record(other.key);
     expect(JSON.parse(text)).toMatchObject({ restorable: false, level: 'DRILL' });
@@ -126,9 +128,10 @@ test('a restore that runs out of locks says what to set, after a verification th
     expect(await runVerify(store, server.url, ['s'], key)).toMatchObject({
       warnings: [`A restore may fail: ${advice}`],
     });
-    const lacking = { code: 'DATABASE_QUERY_FAILED', hint: `Nothing was changed. ${advice}` };
-    await expect(runRestore(store, server.url, ['s'], key)).rejects.toMatchObject(lacking);
-    await expect(runVerify(store, server.url, ['s'], key, { level: 'DRILL' })).rejects.toMatchObject(lacking);
+    await expect(runRestore(store, server.url, ['s'], key)).rejects.toMatchObject({
+      code: 'DATABASE_QUERY_FAILED',
+      hint: `Nothing was changed. ${advice}`,
+    });
   } finally {
     await server.stop();
   }

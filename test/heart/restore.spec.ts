@@ -392,7 +392,7 @@ describe('a verification refuses the same archives as a restore', () => {
     expect(await kept()).toBe(!overtaken);
   });
 
-  test('but a drill takes rows that a NOT VALID check had spared, as a restore does', async () => {
+  test('but a drill takes rows that a NOT VALID check had spared', async () => {
     const url = await newDatabase();
     await sql(
       url,
@@ -400,9 +400,10 @@ describe('a verification refuses the same archives as a restore', () => {
        ALTER TABLE s.t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID; ALTER DOMAIN s.d ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID`,
     );
     const before = await stateOf(url, ['s']);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'required' });
     expect(await runVerify(store, url, ['s'], key, { level: 'DRILL' })).toMatchObject({
       entities: 1,
+      warnings: [],
     });
     expect(await stateOf(url, ['s'])).toEqual(before);
   });

@@ -21,10 +21,20 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
        CREATE OR REPLACE FUNCTION ok(int) RETURNS boolean LANGUAGE sql AS 'SELECT $1 <> 2';`,
     );
     const before = await stateOf(url, ['s']);
-    const { key } = await runBackup(store, url, ['s']);
-    await expect(runVerify(store, url, ['s'], key, { level: 'DRILL' })).rejects.toMatchObject({
-      code: 'CHECK_VIOLATED',
-    });
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'required' });
+    const { warnings } = await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+    expect(warnings).toEqual(
+      expect.arrayContaining(
+        [
+          'the check plain of s.c',
+          'the check fine of s.d',
+          'the check called of s.c',
+          'fk constraint s.c key',
+        ].map(
+          (what) => `The recovered database did not have this exactly: ${what} (NOT VALID: rows violate it).`,
+        ),
+      ),
+    );
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       code: 'CHECK_VIOLATED',
       message: 'Rows violate the check plain of s.c.',
@@ -75,12 +85,12 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(after).not.toEqual(before);
     // Now it can be restored as it is.
     const again = await runBackup(store, url, ['s']);
-    await runVerify(store, url, ['s'], again.key, { level: 'DRILL' });
+    await runVerify(store, url, ['s'], again.key);
     expect(await runRestore(store, url, ['s'], again.key)).toMatchObject({ omissions: [] });
     expect(await stateOf(url, ['s'])).toEqual(after);
   });
 
-  test('a drill finds rows that the checks, domains and bounds of today refuse, as a restore does', async () => {
+  test('a restore refuses rows that the checks, domains and bounds of today refuse', async () => {
     const url = await newDatabase(server);
     await sql(
       url,
@@ -93,8 +103,6 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     );
     const { key } = await runBackup(store, url, ['s']);
     await sql(url, 'TRUNCATE s.read, s.t, s.p');
-    const drill = () => runVerify(store, url, ['s'], key, { level: 'DRILL' });
-    await drill();
     const small = (limit: number) =>
       `CREATE OR REPLACE FUNCTION s.small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < ${limit}'`;
     const bounds = (from: number) =>
@@ -108,19 +116,18 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       [
         'ALTER TABLE s.t ADD CONSTRAINT added CHECK (10 / (b - 5) > 0)',
         'ALTER TABLE s.t DROP CONSTRAINT added',
-        expect.stringMatching(/22012\)\. It comes from the check added of s\.t\.$/),
+        expect.stringMatching(/loading s\.t, .*SQLSTATE 22012\)\.$/),
       ],
       [bounds(6), bounds(0), 'Rows violate the bounds of s.p1.'],
-      [small(4), small(10), 'Rows violate the check fine of the domain s.d.'],
+      [small(4), small(10), 'Rows violate the check t_b_check of s.t.'],
       [
-        `${small(4)}; ALTER DOMAIN s.d DROP CONSTRAINT fine`,
+        `${small(4)}; ALTER TABLE s.t DROP CONSTRAINT t_b_check`,
         small(10),
-        'Rows violate the check t_b_check of s.t.',
+        'Rows violate the check fine of the domain s.d.',
       ],
     ] as const) {
       await sql(url, change);
-      await expect(drill()).rejects.toMatchObject({ message });
-      await expect(runRestore(store, url, ['s'], key)).rejects.toThrow();
+      await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({ message });
       await sql(url, undo);
     }
     expect(await runRestore(store, url, ['s'], key)).toMatchObject({ omissions: [] });
@@ -185,8 +192,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       await sql(url, change);
       expect(await warnings()).toEqual(
         newer.map(
-          (what) =>
-            `${what} is not in the archive. Only a drill (level DRILL) proves that the archived rows satisfy it.`,
+          (what) => `${what} is not in the archive. Only a restore proves that the archived rows satisfy it.`,
         ),
       );
       await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
@@ -201,31 +207,12 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const many = await warnings();
     expect(many).toHaveLength(21);
     expect(many.at(-1)).toBe(
-      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (level DRILL) proves that the archived rows satisfy them.',
+      'Neither are 2 more checks, NOT NULL or bounds. Only a restore proves that the archived rows satisfy them.',
     );
     await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       message: expect.stringContaining('23505') as string,
       hint: expect.stringContaining('once is newer than the archive, drop it first') as string,
-    });
-  });
-
-  test('a drill compares keys as PostgreSQL does: other types, collations and names', async () => {
-    const url = await newDatabase(server);
-    await sql(
-      url,
-      `CREATE SCHEMA s; SET search_path TO s;
-       CREATE TABLE p ("a""b" text COLLATE "C" PRIMARY KEY, c char(3) UNIQUE, n numeric UNIQUE, v int[] UNIQUE); INSERT INTO p VALUES ('x', 'ab', 1, '{1}');
-       CREATE TABLE q ("a""b" text COLLATE "POSIX" REFERENCES p, c text REFERENCES p (c), n int REFERENCES p (n), v int[] REFERENCES p (v));
-       INSERT INTO q VALUES ('x', 'ab  ', 1, '{1}'), (NULL, NULL, NULL, NULL)`,
-    );
-    const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
-    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
-    await sql(url, "SET session_replication_role = replica; UPDATE s.q SET c = 'abc'");
-    const other = await runBackup(store, url, ['s'], { definitions: 'off' });
-    await expect(runVerify(store, url, ['s'], other.key, { level: 'DRILL' })).rejects.toMatchObject({
-      code: 'FOREIGN_KEY_DANGLING',
-      message: expect.stringContaining('q_c_fkey') as string,
     });
   });
 
@@ -279,14 +266,6 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
        INSERT INTO s.g1 VALUES (1); INSERT INTO s.g2 VALUES (1)`,
     );
     const { key } = await runBackup(store, url.href, ['s']);
-    expect(await runVerify(store, url.href, ['s'], key, { level: 'DRILL' })).toMatchObject({
-      warnings: [
-        "The drill did not hold the archived rows against the foreign key far of s.c: the owner of closed.far could run code with the rights of the worker's role.",
-        expect.stringMatching(
-          /^The drill did not hold the archived rows against the check small of s\.c: .*permission denied for schema closed/,
-        ),
-      ],
-    });
     await sql(admin, 'ALTER TABLE s.c DROP CONSTRAINT small, DROP CONSTRAINT far');
     const { omissions } = await runRestore(store, url.href, ['s'], key);
     expect(omissions).toEqual([
