@@ -109,9 +109,9 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
   test('is not shown for a start that is sent again by a key that may only start', async () => {
     await raise('raise_exception');
     const { body: backups } = await stack.call<{ backups: { name: string }[] }>('GET', '/repo/v1/backups');
-    const body = { url: backups.backups[0]?.name, restoreDrill: true };
+    const body = { url: backups.backups[0]?.name };
     const start = (sessionToken = '') =>
-      stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', body, {
+      stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', body, {
         sessionToken,
         'Idempotency-Key': 'again',
       });
@@ -121,7 +121,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       errorMessage: expect.stringContaining(VALUE),
     });
     const again = await start(keys.get('start'));
-    // A drill takes more than that key has, also when it was begun.
+    // A restore takes more than that key has, also when it was begun.
     expect(again.status).toBe(403);
     expect(JSON.stringify(again.body)).not.toContain(VALUE);
   });
@@ -135,17 +135,6 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(await said('everything')).toContain('no swordfish');
     expect(await said('read')).toMatch(/serialization_failure/);
     expect(await said('read')).not.toContain(VALUE);
-  });
-
-  test('is not shown by a schedule to anybody', async () => {
-    await stack.call('PUT', '/repo/v1/schedules/often', { pattern: '* * * * * *', then: 'restoreDrill' });
-    const lastRun = await eventually(async () => {
-      const { body } = await stack.call<ScheduleView>('GET', '/repo/v1/schedules/often');
-      return body.lastRun?.status === 'FAILED' && body.lastRun;
-    });
-    await stack.call('DELETE', '/repo/v1/schedules/often');
-    expect(lastRun.errorMessage).toMatch(/^The verification failed: .* says: raise_exception; /);
-    expect(lastRun.errorMessage).not.toContain(VALUE);
   });
 
   test('is in no webhook, no log and nothing in the bucket but the archives', async () => {
