@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { type DaemonStatus, type KeyScope, type ScheduleView } from '#contracts';
+import { type DaemonStatus, type KeyScope } from '#contracts';
 import { CommandLine } from '../support/command-line.js';
 import { EventStream } from '../support/event-stream.js';
-import { eventually } from '../support/eventually.js';
 import { Receiver } from '../support/receiver.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';

@@ -1,6 +1,6 @@
 import type { Failure } from '#common';
-import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newOwnedDatabase, oneOf, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
+import { runBackup, runRestore } from '../support/heart.js';
+import { newOwnedDatabase, oneOf, postgresMajors, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 const store = storeOfTests();
