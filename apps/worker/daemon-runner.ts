@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Settings } from '#config';
 import type { ShrinkageView } from '#contracts';
-import { errorSentence, Failure, PRODUCT, summarizeOmissions } from '#common';
+import { errorSentence, Failure, levelOf, PRODUCT, summarizeOmissions } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
@@ -28,7 +28,8 @@ export class DaemonRunner {
   }
 
   /**
-   * @param admission the database that the job must find, and those that the repository was in before
+   * @param admission the database that the job must find, and those that the repository was in before; empty for a job that
+   * needs none
    * @param endAfterSettling set for a job that ended between its attempts: their remains are removed, and this is thrown
    * unless one of them had finished
    * @throws Failure, or the signal's reason
@@ -37,14 +38,14 @@ export class DaemonRunner {
     job: DaemonJob,
     journal: JobJournal,
     signal: AbortSignal,
-    { identity, predecessors }: Admission,
+    { identity, predecessors = [] }: Partial<Admission>,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
     const { repository, store: storeSettings } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
-      repository: { ...repository, identity },
+      repository: { ...repository, ...(identity !== undefined && { identity }) },
       predecessors,
       store: this.store.telling((trouble) => journal.interrupted(trouble)),
       keyPrefix: storeSettings.prefix,
@@ -73,7 +74,6 @@ export class DaemonRunner {
       fireEventTriggers = false,
       otherDatabase = false,
       backupFirst = false,
-      restoreDrill = false,
     } = options;
     if (job.name === 'VERIFY') {
       const { archiveOmits, ...result } = await verify({
@@ -85,7 +85,7 @@ export class DaemonRunner {
         dropColumns: options.dropColumns,
         fireEventTriggers,
         otherDatabase,
-        restoreDrill,
+        level: levelOf(options),
       });
       return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };
     }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { UnrecoverableError, WaitingError } from 'bullmq';
-import { errorSentence, Failure, pollUntil, PRODUCT } from '#common';
+import { errorSentence, Failure, levelOf, pollUntil, PRODUCT } from '#common';
 import type { Logger } from '#logging';
 import {
   DAEMON_QUEUE,
@@ -109,7 +109,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     log.info({ takeovers: job.stalledCounter }, 'Started');
     const watching = ended === undefined ? this.watchForTermination(job, stop, log) : undefined;
     try {
-      const admission = await this.presence.admit(journal.report, stop.signal);
+      const admission = needsDatabase(job) ? await this.presence.admit(journal.report, stop.signal) : {};
       const result = await this.runner.run(job, journal, stop.signal, admission, ended);
       await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
@@ -214,6 +214,11 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     });
     await Promise.all([leaving, this.runner.finish(FINISH_WITHIN_MS)]);
   }
+}
+
+/** A verification of level READ never connects to the repository, so it works while PostgreSQL is down. */
+function needsDatabase({ name, data }: DaemonJob): boolean {
+  return name !== 'VERIFY' || levelOf(data.archive ?? {}) !== 'READ';
 }
 
 /** The reason to end a job without further work: only the remains of its attempts are removed. */

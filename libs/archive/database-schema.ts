@@ -27,3 +27,5 @@ export const databaseSchema = z.object({
     z.object({ grantee: name.nullable(), grantor: name, privilege: z.string(), grantable: z.boolean() }),
   ).nullable(),
 });
+
+export type ManifestDatabase = z.infer<typeof databaseSchema>;

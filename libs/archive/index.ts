@@ -19,13 +19,16 @@ export {
   type ManifestFacts,
   type ManifestFile,
   type ManifestLargeObjects,
+  type ManifestMembership,
+  type ManifestRole,
   type ManifestTable,
   type ManifestType,
   otherFiles,
   parseManifest,
 } from './manifest.js';
 export * from './read/csv.js';
-export type { ManifestSqlFile } from './sql-files.js';
+export type { ManifestDatabase } from './database-schema.js';
+export type { ManifestSqlFile, ManifestStatement } from './sql-files.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';

@@ -5,6 +5,7 @@ import { databaseSchema } from './database-schema.js';
 import { LARGE_OBJECTS_NAME, ROLES_NAME } from './entries.js';
 import { bigintText, count, fileSchema, list, name } from './schema-parts.js';
 import { databaseDefinitionsSchema, definitionsSchema } from './sql-files.js';
+import { membershipSchema, roleSchema } from './role-facts.js';
 import { detailsSchema } from './table-details.js';
 
 /** The longest manifest. The limit bounds the cost of reading a hostile archive. */
@@ -155,7 +156,14 @@ export const manifestSchema = z.object({
   /** `database.sql`, if the archive holds it. */
   databaseDefinitions: databaseDefinitionsSchema.optional(),
   /** `roles.sql`; missing in older archives, as is the database. */
-  roles: fileSchema.extend({ name: z.literal(ROLES_NAME) }).optional(),
+  roles: fileSchema
+    .extend({
+      name: z.literal(ROLES_NAME),
+      /** The facts of its statements; missing in older archives. */
+      roles: list(roleSchema).exactOptional(),
+      memberships: list(membershipSchema).exactOptional(),
+    })
+    .optional(),
   database: databaseSchema.optional(),
   /** Missing in older archives, and if the backup excluded large objects. */
   largeObjects: z
@@ -189,6 +197,8 @@ export type ManifestConfiguration = z.infer<typeof configurationSchema>;
 export type ManifestConfigurationTable = ManifestConfiguration['tables'][number];
 /** An entry of the zip as the manifest describes it. */
 export type ManifestFile = z.infer<typeof fileSchema>;
+export type ManifestRole = z.infer<typeof roleSchema>;
+export type ManifestMembership = z.infer<typeof membershipSchema>;
 /** An entry that holds rows. */
 export type ManifestEntry = z.infer<typeof entrySchema>;
 export type ManifestType = z.infer<typeof typeSchema>;

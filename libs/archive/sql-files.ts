@@ -56,3 +56,4 @@ export const databaseDefinitionsSchema = sqlFileSchema
 
 /** A text of SQL. */
 export type ManifestSqlFile = z.infer<typeof sqlFileSchema>;
+export type ManifestStatement = z.infer<typeof statementSchema>;

@@ -5,5 +5,6 @@ export type { OmittedThings } from './schemas/omission.js';
 export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
 export type { DatabaseIdentity, RepositoryIdentity, WorkerRemark, WorkerView } from './schemas/worker.js';
+export type { VerificationProof } from './schemas/verification.js';
 export * from './schemas/words.js';
 export * from './journal.js';

@@ -29,12 +29,22 @@ export interface OpenedSession {
   entities?: number;
 }
 
+/** A database that a recover builds. A later attempt drops it, unless it has its final name. */
+export interface BuiltDatabase {
+  /** Its temporary name, recorded before it was created. */
+  name: string;
+  /** Missing until it was created. */
+  oid?: string;
+}
+
 /** The notes of an attempt for later attempts, in case it dies. */
 export interface AttemptNotes {
   archives: readonly StartedArchive[];
   sessions: readonly OpenedSession[];
   /** The key of a complete safety archive. */
   safetyKey?: string;
+  /** The database that a recover builds. */
+  database?: BuiltDatabase;
 }
 
 /** The record of a job's run that outlives the process that runs it. */

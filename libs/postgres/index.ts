@@ -1,4 +1,5 @@
 // Connections, transactions and errors
+export * from './connection/configured-settings.js';
 export * from './connection/errors.js';
 export * from './connection/identifiers.js';
 export * from './connection/observer.js';
@@ -71,12 +72,17 @@ export * from './drill/violated-keys.js';
 export * from './extensions/configuration.js';
 export * from './extensions/configuration-sequences.js';
 
+// Databases
+export * from './databases/temporary-database.js';
+
 // Roles
 export * from './roles/roles.js';
 export * from './roles/roles-sql.js';
 
 // Schema definitions
-export type { SchemaText, SqlFile } from './schema-dump/clean-text.js';
+export { cleanStatement, type SchemaText, type SqlFile } from './schema-dump/clean-text.js';
+export { splitStatements } from './schema-dump/statements.js';
+export { isAfterRows } from './schema-dump/table-of-contents.js';
 export * from './schema-dump/locked-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

@@ -1,6 +1,6 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import type { DaemonType } from '#contracts';
+import { type DaemonType, VERIFICATION_LEVELS } from '#contracts';
 
 /** The queue of all jobs. */
 export const DAEMON_QUEUE = 'daemons';
@@ -33,7 +33,9 @@ export const archiveRequest = z.strictObject({
   intoSchemas: z.record(z.string(), z.string()).optional(),
   /** Restore: create the tables there. */
   create: z.boolean().optional(),
-  /** Verify: load the archive into scratch tables too. */
+  /** Verify: how much to prove. */
+  level: z.enum(VERIFICATION_LEVELS).optional(),
+  /** Verify, in jobs of 0.1.0, which name no level: true is DRILL, else FIT. */
   restoreDrill: z.boolean().optional(),
 });
 
@@ -94,6 +96,7 @@ export const daemonJobProgress = z.strictObject({
       )
       .readonly(),
     safetyKey: z.string().exactOptional(),
+    database: z.strictObject({ name: z.string(), oid: z.string().exactOptional() }).exactOptional(),
   }),
   /** The URL of the complete safety archive. */
   safetyBackupUrl: z.string().exactOptional(),
@@ -133,6 +136,15 @@ export const daemonJobResult = z.strictObject({
   /** The columns of a restore that got defaults or were dropped, a sentence for each table. */
   columns: z.array(z.string()).optional(),
   safetyBackupUrl: z.string().optional(),
+  /** What a verification has proven. */
+  verification: z
+    .strictObject({
+      level: z.enum(VERIFICATION_LEVELS),
+      durationMs: z.number().nullable(),
+      proven: z.array(z.string()),
+      notProven: z.array(z.string()),
+    })
+    .optional(),
   /** By the worker's clock: milliseconds since 1970. */
   endedOn: milliseconds,
   /** Proves that a worker wrote this, for this job. */

@@ -43,7 +43,14 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   };
   if (completed) {
     const total = progressTotal(job.returnvalue.entities);
-    const { omissions = [], leftOut = [], warnings = [], shrunk, columns = [] } = job.returnvalue;
+    const {
+      omissions = [],
+      leftOut = [],
+      warnings = [],
+      shrunk,
+      columns = [],
+      verification,
+    } = job.returnvalue;
     const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
       ...partOf(job.data),
@@ -58,6 +65,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     status.backupUrl = job.returnvalue.backupUrl;
     if (omissions.length > 0) status.omissions = omissions;
     if (shrunk !== undefined) status.shrunk = shrunk;
+    if (verification !== undefined) status.verification = verification;
     if (warnings.length > 0) status.warnings = warnings;
   }
   const failure = progress?.failure;

@@ -411,6 +411,8 @@ describe('API keys', () => {
       status: 403,
       body: { reason: `A restore drill needs an API key of the scope everything, and ${name} has start.` },
     });
+    expect((await verify(key, { level: 'READ' })).status).toBe(201);
+    expect((await verify(key, { level: 'DRILL' })).status).toBe(403);
     for (const drill of ['true', 1, [true]])
       expect((await verify(key, { restoreDrill: drill })).status).toBe(400);
     for (const token of [(await newKey('everything')).key, stack.sessionToken])

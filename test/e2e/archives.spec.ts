@@ -3,7 +3,9 @@ import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import pg from 'pg';
 import { ZipFile } from 'yazl';
+import { Secret } from '#config';
 import type { DaemonStatus } from '#contracts';
+import { Keys } from '#keys';
 import { CommandLine } from '../support/command-line.js';
 import { S3Proxy } from '../support/s3-proxy.js';
 import { describeOnSwift, openStore, putBytes, servers, sql, swift } from '../support/servers.js';
@@ -81,6 +83,7 @@ describe('the archives below a prefix', () => {
       verifiedOn: null,
       verifiedBy: null,
       restorable: null,
+      verification: null,
       problem: null,
     });
     for (const other of ['half.zip', 'damaged.zip', 'empty.zip'])
@@ -168,6 +171,7 @@ describe('the archives below a prefix', () => {
       verifiedOn: expect.any(Number),
       verifiedBy: 'READ',
       restorable: true,
+      verification: { level: 'FIT', durationMs: expect.any(Number), reached: 'FIT' },
     });
   });
 
@@ -216,6 +220,21 @@ describe('the archives below a prefix', () => {
       await putBytes(recordKey('copy.zip'), record);
       expect(await restorable('copy.zip')).toEqual({ listed: null, alone: null });
       await stack.call('DELETE', path('copy.zip'));
+    });
+
+    test.each([
+      [true, 'RESTORE_DRILL', 'DRILL'],
+      [false, 'READ', 'FIT'],
+    ])('unless in a record of 0.1.0, which names no level', async (restoreDrill, verifiedBy, level) => {
+      const facts = JSON.parse(record.toString()) as Record<string, unknown>;
+      for (const other of ['code', 'level', 'durationMs', 'proven', 'notProven']) delete facts[other];
+      const old = { ...facts, restoreDrill };
+      const code = new Keys([new Secret(Stack.secretKey)]).sign('verification record', old);
+      await putBytes(recordKey(proof), Buffer.from(JSON.stringify({ ...old, code })));
+      expect((await stack.call('GET', path(proof))).body).toMatchObject({
+        verifiedBy,
+        verification: { level, durationMs: null, proven: [], notProven: [], reached: level },
+      });
     });
 
     test('when somebody has changed the record, or has none of the keys', async () => {

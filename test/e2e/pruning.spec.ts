@@ -119,7 +119,7 @@ describe('the pruning of a schedule', () => {
     const record = verificationRecord(
       new Keys([new Secret(Stack.secretKey)]),
       (await store.find(`${prefix}doubted.zip`, never)) ?? { key: '', bytes: 0, etag: '', modifiedOn: 0 },
-      { restorable: false, restoreDrill: false, daemonId: '7', verifiedAt: new Date().toISOString() },
+      { restorable: false, level: 'FIT', daemonId: '7', verifiedAt: new Date().toISOString() },
     );
     await putBytes(`${prefix}doubted.zip.verified.json`, Buffer.from(JSON.stringify(record)));
     expect(await dryRun('proved')).toMatchObject({

@@ -209,7 +209,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       expect(await verificationOf(key)).toMatchObject({
         archive: key,
         restorable: true,
-        restoreDrill,
+        level: restoreDrill ? 'DRILL' : 'FIT',
         entities: 30_099,
         daemonId: body.id,
       });

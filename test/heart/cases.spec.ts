@@ -194,9 +194,7 @@ async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
     );
   return {
     verify: await failureOf((options) => runVerify(store, url, schemas, key, options)),
-    drill: await failureOf((options) =>
-      runVerify(store, url, schemas, key, { ...options, restoreDrill: true }),
-    ),
+    drill: await failureOf((options) => runVerify(store, url, schemas, key, { ...options, level: 'DRILL' })),
     restore: await failureOf((options) => runRestore(store, url, schemas, key, options)),
     named,
   };

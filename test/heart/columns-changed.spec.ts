@@ -117,8 +117,8 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
       "s.only fills w with defaults; s.only drops the archive's values of v",
       's.parent fills added, state, long, counted, own, coded with defaults; s.parent drops the archive\'s values of number, old, odd, "name',
     ];
-    for (const restoreDrill of [false, true]) {
-      const { warnings } = await runVerify(store, url, ['s'], key, { ...options, restoreDrill });
+    for (const level of ['FIT', 'DRILL'] as const) {
+      const { warnings } = await runVerify(store, url, ['s'], key, { ...options, level });
       expect(warnings.slice(0, map.length)).toEqual(map);
       expect(await stateOf(admin, ['s'])).toEqual(before);
     }

@@ -208,7 +208,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
       for (const attempt of [
         () => runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true }),
-        () => runVerify(store, url, ['s'], key, { restoreDrill: true }),
+        () => runVerify(store, url, ['s'], key, { level: 'DRILL' }),
       ]) {
         const failure = await failureOf(attempt());
         expect(failure.code).toBe('DATABASE_PERMISSION_DENIED');
@@ -229,7 +229,7 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
         await sql(url, 'ALTER TABLE s.child ADD CONSTRAINT nn NOT NULL parent NOT VALID');
       await sql(url, 'ALTER TABLE s.child DISABLE TRIGGER USER');
       const before = await stateOf(admin, ['s']);
-      await runVerify(store, url, ['s'], key, { restoreDrill: true });
+      await runVerify(store, url, ['s'], key, { level: 'DRILL' });
       expect(await stateOf(admin, ['s'])).toEqual(before);
       expect(await sql(url, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'snapshotd%'")).toEqual([]);
     });

@@ -28,7 +28,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       's.bad hold bytes that are not valid UTF8. snapshotd restores them; pg_dump and psql do not.',
     ]);
     await sql(url, 'TRUNCATE s.bad');
-    await runVerify(store, url, ['s'], key, { restoreDrill: true });
+    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
     await runRestore(store, url, ['s'], key);
     expect(await bytes()).toEqual(before);
   });
@@ -51,7 +51,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     };
     await runVerify(store, url, ['s'], key);
     expect(JSON.parse(await record(key))).toMatchObject({ restorable: true });
-    await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).rejects.toThrow('42725');
+    await expect(runVerify(store, url, ['s'], key, { level: 'DRILL' })).rejects.toThrow('42725');
     expect(JSON.parse(await record(key))).toMatchObject({
       restorable: false,
       reason: expect.stringContaining('ambiguous_function') as string,
@@ -61,9 +61,9 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const other = await runBackup(store, url, ['s'], { definitions: 'off' });
     await sql(url, 'TRUNCATE s.t; CREATE INDEX ON s.t (s.boom(a))');
     await runVerify(store, url, ['s'], other.key);
-    await expect(runVerify(store, url, ['s'], other.key, { restoreDrill: true })).rejects.toThrow('P0001');
+    await expect(runVerify(store, url, ['s'], other.key, { level: 'DRILL' })).rejects.toThrow('P0001');
     const text = await record(other.key);
-    expect(JSON.parse(text)).toMatchObject({ restorable: false, restoreDrill: true });
+    expect(JSON.parse(text)).toMatchObject({ restorable: false, level: 'DRILL' });
     expect(text).not.toContain('secret');
   });
 
@@ -128,9 +128,7 @@ test('a restore that runs out of locks says what to set, after a verification th
     });
     const lacking = { code: 'DATABASE_QUERY_FAILED', hint: `Nothing was changed. ${advice}` };
     await expect(runRestore(store, server.url, ['s'], key)).rejects.toMatchObject(lacking);
-    await expect(runVerify(store, server.url, ['s'], key, { restoreDrill: true })).rejects.toMatchObject(
-      lacking,
-    );
+    await expect(runVerify(store, server.url, ['s'], key, { level: 'DRILL' })).rejects.toMatchObject(lacking);
   } finally {
     await server.stop();
   }

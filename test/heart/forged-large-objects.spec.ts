@@ -59,7 +59,7 @@ test('an archive with right large objects is accepted, and the owner of a quoted
   const rights = JSON.stringify([{ grantor: owner, grantee: owner, privilege: 'SELECT', grantable: true }]);
   const quoted = [owner, rights].map((text) => `"${text.replaceAll('"', '""')}"`).join();
   const key = await forged(`${LIST}100,2,${quoted},\n200,1,${quoted},\n`, TWO_HELD, 3);
-  await runVerify(store, url, ['s'], key, { restoreDrill: true });
+  await runVerify(store, url, ['s'], key, { level: 'DRILL' });
   const { omissions } = await runRestore(store, url, ['s'], key);
   expect(omissions).toEqual([`owner and rights of 2 large objects (there is no role ${owner})`]);
   expect((await objects()).map((one) => String(one['lo_get']))).toEqual(['ab', 'c']);
@@ -96,7 +96,8 @@ test.each<[string, string, string, number]>([
 ])('an archive with %s is refused, and nothing is changed', async (_title, list, contents, bytes) => {
   const before = await objects();
   const key = await forged(list, contents, bytes);
-  for (const job of [runVerify, runRestore])
+  const read = () => runVerify(store, url, ['s'], key, { level: 'READ' });
+  for (const job of [read, runVerify, runRestore])
     await expect(job(store, url, ['s'], key)).rejects.toMatchObject({ code: 'ARCHIVE_INVALID' });
   expect(await objects()).toEqual(before);
 });

@@ -401,7 +401,7 @@ describe('a verification refuses the same archives as a restore', () => {
     );
     const before = await stateOf(url, ['s']);
     const { key } = await runBackup(store, url, ['s']);
-    expect(await runVerify(store, url, ['s'], key, { restoreDrill: true })).toMatchObject({
+    expect(await runVerify(store, url, ['s'], key, { level: 'DRILL' })).toMatchObject({
       entities: 1,
     });
     expect(await stateOf(url, ['s'])).toEqual(before);

@@ -22,7 +22,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     );
     const before = await stateOf(url, ['s']);
     const { key } = await runBackup(store, url, ['s']);
-    await expect(runVerify(store, url, ['s'], key, { restoreDrill: true })).rejects.toMatchObject({
+    await expect(runVerify(store, url, ['s'], key, { level: 'DRILL' })).rejects.toMatchObject({
       code: 'CHECK_VIOLATED',
     });
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
@@ -75,7 +75,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(after).not.toEqual(before);
     // Now it can be restored as it is.
     const again = await runBackup(store, url, ['s']);
-    await runVerify(store, url, ['s'], again.key, { restoreDrill: true });
+    await runVerify(store, url, ['s'], again.key, { level: 'DRILL' });
     expect(await runRestore(store, url, ['s'], again.key)).toMatchObject({ omissions: [] });
     expect(await stateOf(url, ['s'])).toEqual(after);
   });
@@ -93,7 +93,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     );
     const { key } = await runBackup(store, url, ['s']);
     await sql(url, 'TRUNCATE s.read, s.t, s.p');
-    const drill = () => runVerify(store, url, ['s'], key, { restoreDrill: true });
+    const drill = () => runVerify(store, url, ['s'], key, { level: 'DRILL' });
     await drill();
     const small = (limit: number) =>
       `CREATE OR REPLACE FUNCTION s.small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < ${limit}'`;
@@ -186,7 +186,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       expect(await warnings()).toEqual(
         newer.map(
           (what) =>
-            `${what} is not in the archive. Only a drill (restoreDrill) proves that the archived rows satisfy it.`,
+            `${what} is not in the archive. Only a drill (level DRILL) proves that the archived rows satisfy it.`,
         ),
       );
       await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
@@ -201,7 +201,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const many = await warnings();
     expect(many).toHaveLength(21);
     expect(many.at(-1)).toBe(
-      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (restoreDrill) proves that the archived rows satisfy them.',
+      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (level DRILL) proves that the archived rows satisfy them.',
     );
     await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
@@ -220,10 +220,10 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
        INSERT INTO q VALUES ('x', 'ab  ', 1, '{1}'), (NULL, NULL, NULL, NULL)`,
     );
     const { key } = await runBackup(store, url, ['s'], { definitions: 'off' });
-    await runVerify(store, url, ['s'], key, { restoreDrill: true });
+    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
     await sql(url, "SET session_replication_role = replica; UPDATE s.q SET c = 'abc'");
     const other = await runBackup(store, url, ['s'], { definitions: 'off' });
-    await expect(runVerify(store, url, ['s'], other.key, { restoreDrill: true })).rejects.toMatchObject({
+    await expect(runVerify(store, url, ['s'], other.key, { level: 'DRILL' })).rejects.toMatchObject({
       code: 'FOREIGN_KEY_DANGLING',
       message: expect.stringContaining('q_c_fkey') as string,
     });
@@ -279,7 +279,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
        INSERT INTO s.g1 VALUES (1); INSERT INTO s.g2 VALUES (1)`,
     );
     const { key } = await runBackup(store, url.href, ['s']);
-    expect(await runVerify(store, url.href, ['s'], key, { restoreDrill: true })).toMatchObject({
+    expect(await runVerify(store, url.href, ['s'], key, { level: 'DRILL' })).toMatchObject({
       warnings: [
         "The drill did not hold the archived rows against the foreign key far of s.c: the owner of closed.far could run code with the rights of the worker's role.",
         expect.stringMatching(

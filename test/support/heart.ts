@@ -5,6 +5,9 @@ import {
   backup,
   type BackupRequest,
   type BackupResult,
+  recover,
+  type RecoverRequest,
+  type RecoverResult,
   restore,
   type RestoreRequest,
   type RestoreResult,
@@ -12,6 +15,7 @@ import {
   type VerifyRequest,
   type VerifyResult,
 } from '#engine';
+import { openArchive } from '#archive';
 import type { ObjectStore } from '#storage';
 
 /** A journal in memory. */
@@ -87,8 +91,31 @@ export function runVerify(
     keys: heartKeys,
     allowExtraTables: false,
     fireEventTriggers: false,
-    restoreDrill: false,
+    level: 'FIT',
     otherDatabase: true,
+    ...more,
+  });
+}
+
+/** Recovers an archive into a new database of a server. */
+export async function runRecover(
+  store: ObjectStore,
+  server: string,
+  key: string,
+  database: string,
+  more: Partial<RecoverRequest> = {},
+): Promise<RecoverResult> {
+  const { signal = new AbortController().signal } = more;
+  const object = await store.find(key, signal);
+  if (object === undefined) throw new Error(`no archive ${key}`);
+  return recover({
+    archive: await openArchive(store.openListed(object, signal)),
+    maintenanceUrl: new Secret(server),
+    database,
+    parallelJobs: 2,
+    applicationName: 'snapshotd recover 1',
+    journal: new MemoryJournal(),
+    signal,
     ...more,
   });
 }

@@ -4,7 +4,13 @@ import { Failure, Semaphore, summarizeOmissions } from '#common';
 import { findManifest, type ManifestSummary } from '#archive';
 import { type ArchiveFacts, type ArchiveVerification } from '#contracts';
 import { Keys } from '#keys';
-import { isRecordOf, readVerification, verificationKey, type VerificationRecord } from '#engine';
+import {
+  isRecordOf,
+  levelReached,
+  readVerification,
+  verificationKey,
+  type VerificationRecord,
+} from '#engine';
 import { type ListedObject, ObjectStore } from '#storage';
 
 /** The number of archives that all requests together read in parallel. */
@@ -16,7 +22,12 @@ const CACHED = 2_000;
 /** Warnings of one archive in a list, and the characters of each. */
 const [LISTED_WARNINGS, LISTED_CHARACTERS] = [5, 500];
 
-export const NEVER_VERIFIED: ArchiveVerification = { verifiedOn: null, verifiedBy: null, restorable: null };
+export const NEVER_VERIFIED: ArchiveVerification = {
+  verifiedOn: null,
+  verifiedBy: null,
+  restorable: null,
+  verification: null,
+};
 
 /** Reads facts of archives from the bucket, and caches them by ETag. */
 @Injectable()
@@ -114,11 +125,13 @@ export function withProblem(problem: string): ArchiveFacts {
   };
 }
 
-function verificationOf({ verifiedAt, restoreDrill, restorable }: VerificationRecord): ArchiveVerification {
+function verificationOf(record: VerificationRecord): ArchiveVerification {
+  const { verifiedAt, level, restorable, durationMs = null, proven = [], notProven = [] } = record;
   return {
     verifiedOn: Date.parse(verifiedAt),
-    verifiedBy: restoreDrill ? 'RESTORE_DRILL' : 'READ',
+    verifiedBy: level === 'DRILL' ? 'RESTORE_DRILL' : 'READ',
     restorable,
+    verification: { level, durationMs, proven, notProven, reached: levelReached(record) ?? null },
   };
 }
 

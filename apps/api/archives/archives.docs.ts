@@ -63,6 +63,16 @@ const one = {
   verifiedOn: 1795342890000,
   verifiedBy: 'READ',
   restorable: true,
+  verification: {
+    level: 'FIT',
+    durationMs: 1840,
+    proven: [
+      'Every byte of the archive matches its manifest, and its large objects are in order.',
+      'A restore in place would be accepted: tables, columns and rights fit.',
+    ],
+    notProven: ['No row was loaded: the level DRILL loads all of them.'],
+    reached: 'DRILL',
+  },
 };
 const MISSING = { 404: 'There is no archive of this name.' };
 const STORE = {

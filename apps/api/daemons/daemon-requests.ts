@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { schemaNameFault } from '#config';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { verificationLevel } from '#contracts/schemas';
 import { page } from '../http/validation.js';
 
 /** An archive's key has up to 1024 bytes, each of which may be percent-encoded. */
@@ -60,14 +61,20 @@ export const restoreRequest = z
 export type RestoreRequest = z.infer<typeof restoreRequest>;
 
 /** The options of a verification. */
-export const verifyRequest = z.strictObject({
-  url,
-  allowExtraTables: z.boolean().default(false),
-  ...columnOptions,
-  fireEventTriggers: z.boolean().default(false),
-  otherDatabase: z.boolean().default(false),
-  restoreDrill: z.boolean().default(false),
-});
+export const verifyRequest = z
+  .strictObject({
+    url,
+    level: verificationLevel.optional().describe('Without it, `DRILL` if `restoreDrill` is set, else `FIT`.'),
+    allowExtraTables: z.boolean().default(false),
+    ...columnOptions,
+    fireEventTriggers: z.boolean().default(false),
+    otherDatabase: z.boolean().default(false),
+    restoreDrill: z.boolean().default(false).describe('An older word for the level `DRILL`.'),
+  })
+  .refine(({ level = 'DRILL', restoreDrill }) => level === 'DRILL' || !restoreDrill, {
+    path: ['level'],
+    message: 'restoreDrill means the level DRILL: omit it, or set level to DRILL',
+  });
 
 export type VerifyRequest = z.infer<typeof verifyRequest>;
 

@@ -47,7 +47,7 @@ export class DaemonsController {
     return shownTo(request, await this.daemons.startRestore(startOf(request), options));
   }
 
-  @Access({ needs: 'start', needsFor: restoreDrill, audit: 'verify.start' })
+  @Access({ needs: 'start', needsFor: drill, audit: 'verify.start' })
   @Documented(docs.startVerify, { body: verifyRequest })
   @Post('startVerifyDaemon')
   async startVerify(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
@@ -93,10 +93,12 @@ export class DaemonsController {
   }
 }
 
-/** A restore drill runs code of the repository's tables, as a restore does: constraints, generated columns, indexes. */
-function restoreDrill(body: unknown): { scope: KeyScope; what: string } | undefined {
-  const request = Object(body) as { restoreDrill?: unknown };
-  return request.restoreDrill === true ? { scope: 'everything', what: 'A restore drill' } : undefined;
+/** A drill runs code of the archive with the rights of its role, as a restore does. */
+function drill(body: unknown): { scope: KeyScope; what: string } | undefined {
+  const { level, restoreDrill } = Object(body) as { level?: unknown; restoreDrill?: unknown };
+  return level === 'DRILL' || restoreDrill === true
+    ? { scope: 'everything', what: 'A restore drill' }
+    : undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { SETTINGS, type Settings } from '#config';
-import { Failure } from '#common';
+import { Failure, levelOf } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
 import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader, withFullText } from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
@@ -41,8 +41,12 @@ export class Daemons {
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
-  async startVerify(start: Start, { url, ...options }: VerifyRequest): Promise<DaemonStatus> {
-    return this.start(start, 'VERIFY', { ...this.archiveAt(url), ...options });
+  async startVerify(
+    start: Start,
+    { url, level, restoreDrill, ...options }: VerifyRequest,
+  ): Promise<DaemonStatus> {
+    const request = { ...this.archiveAt(url), ...options, level: levelOf({ level, restoreDrill }) };
+    return this.start(start, 'VERIFY', request);
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {

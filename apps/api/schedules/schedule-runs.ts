@@ -140,7 +140,8 @@ export class ScheduleRuns {
 
     if (run.afterBackup !== 'nothing') {
       const restoreDrill = run.afterBackup === 'restoreDrill';
-      const verification = await this.daemonOf(run, 'VERIFY', { ...archive, restoreDrill });
+      const level = restoreDrill ? 'DRILL' : 'FIT';
+      const verification = await this.daemonOf(run, 'VERIFY', { ...archive, level });
       if (verification === undefined)
         return this.end(run, 'FAILED', forgotten('verification', run.verifyDaemon));
       if (isUnderWay(verification)) return LOOK_EVERY_MS;

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
 import { omittedThings } from './omission.js';
+import { verificationLevel, verificationProof } from './verification.js';
 
 const facts = z.strictObject({
   takenOn: time.nullable().describe('The instant of the snapshot: milliseconds since 1970.'),
@@ -17,8 +18,19 @@ export type ArchiveFacts = z.infer<typeof facts>;
 
 const verification = z.strictObject({
   verifiedOn: time.nullable(),
-  verifiedBy: z.enum(['READ', 'RESTORE_DRILL']).nullable(),
+  verifiedBy: z
+    .enum(['READ', 'RESTORE_DRILL'])
+    .nullable()
+    .describe('RESTORE_DRILL for the level DRILL, else READ. `verification` names the level.'),
   restorable: z.boolean().nullable(),
+  verification: verificationProof
+    .extend({
+      reached: verificationLevel
+        .nullable()
+        .describe('The highest level that it has reached, now or before; null if it is not restorable.'),
+    })
+    .nullable()
+    .describe('Null if it was never verified.'),
 });
 
 /** The last verification of an archive. */

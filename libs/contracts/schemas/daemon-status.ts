@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { count, text, time } from './fields.js';
 import { omittedThings } from './omission.js';
 import { shrinkage } from './shrinkage.js';
+import { verificationProof } from './verification.js';
 import { DAEMON_STATES, DAEMON_TYPES } from './words.js';
 
 export const daemonStatus = z.strictObject({
@@ -46,6 +47,7 @@ export const daemonStatus = z.strictObject({
     .describe(
       'The rows that a backup lacks compared with an earlier archive, if they are more than SHRINK_WARNING_PERCENT.',
     ),
+  verification: verificationProof.exactOptional().describe('What a completed verification has proven.'),
   warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
 });
 

@@ -9,6 +9,10 @@ export type DaemonState = (typeof DAEMON_STATES)[number];
 export const KEY_SCOPES = ['read', 'start', 'everything'] as const;
 export type KeyScope = (typeof KEY_SCOPES)[number];
 
+/** How much a verification proves. Each level includes the one before. */
+export const VERIFICATION_LEVELS = ['READ', 'FIT', 'DRILL'] as const;
+export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
+
 /** The steps of a scheduled run after its backup. */
 export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
 export type AfterBackup = (typeof AFTER_BACKUP)[number];

@@ -6,8 +6,8 @@ export async function addRoles(
   session: Session,
   writer: ArchiveWriter,
 ): Promise<NonNullable<Manifest['roles']>> {
-  const text = Buffer.from(rolesSql(await readRoles(session)));
+  const roles = await readRoles(session);
   const entry = writer.entry(ROLES_NAME);
-  await entry.write(text);
-  return { ...entry.end(), name: ROLES_NAME };
+  await entry.write(Buffer.from(rolesSql(roles)));
+  return { ...entry.end(), name: ROLES_NAME, ...roles };
 }

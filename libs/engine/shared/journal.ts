@@ -26,7 +26,7 @@ export function notedArchives(
  */
 export function notedSessions({ notes }: Journal, daemonId: string): readonly OpenedSession[] {
   const isOwn = (name: string) =>
-    /^snapshotd (?:backup|restore|verify) (\d+) [0-9a-f]{8}$/.exec(name)?.[1] === daemonId;
+    /^snapshotd (?:backup|restore|verify|recover) (\d+) [0-9a-f]{8}$/.exec(name)?.[1] === daemonId;
   for (const { name } of notes.sessions) if (!isOwn(name)) throw notOwn(daemonId, `the session "${name}"`);
   return notes.sessions;
 }

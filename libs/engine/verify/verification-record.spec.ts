@@ -1,11 +1,11 @@
 import { Secret } from '#config';
 import { Keys } from '#keys';
-import { isRecordOf, verificationRecord } from './verification-record.js';
+import { higherLevel, isRecordOf, levelReached, verificationRecord } from './verification-record.js';
 
 const keys = new Keys([new Secret('ab'.repeat(32))]);
 const facts = {
   restorable: true,
-  restoreDrill: false,
+  level: 'FIT' as const,
   daemonId: '1',
   verifiedAt: '2026-11-28T00:00:00.000Z',
 };
@@ -36,3 +36,13 @@ test.each([{ etag: undefined }, { etag: 'W/"abc-2"' }])(
     expect(isRecordOf(verificationRecord(keys, one, facts), one)).toBe(false);
   },
 );
+
+test('a failed verification has reached no level, whatever came before', () => {
+  const drilled = { ...record, level: 'DRILL' as const };
+  expect(levelReached(drilled)).toBe('DRILL');
+  const failed = { ...drilled, restorable: false };
+  expect(levelReached(failed)).toBeUndefined();
+  expect(higherLevel(failed, 'READ')).toEqual({});
+  const { daemonId, verifiedAt } = facts;
+  expect(higherLevel(drilled, 'READ')).toEqual({ reached: { level: 'DRILL', daemonId, verifiedAt } });
+});

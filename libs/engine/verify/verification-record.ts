@@ -1,20 +1,34 @@
 import { createHash } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
 import { z } from 'zod';
+import { levelOf, reaches } from '#common';
+import { VERIFICATION_LEVELS, type VerificationLevel } from '#contracts';
 import type { Keys } from '#keys';
 import { type ListedObject, MOST_KEY_BYTES, type ObjectStore } from '#storage';
 
 /** Longer records are ignored. */
 const MAX_RECORD_BYTES = 64 * 1024;
 
+const levelSchema = z.enum(VERIFICATION_LEVELS);
+
 const recordSchema = z.strictObject({
   archive: z.string(),
-  /** Whether the archive could be restored at that time: it was complete and matched the repository. */
+  /** Whether it passed: the archive is complete, and above READ it matched the repository. */
   restorable: z.boolean(),
   /** The reason if not, in one line. */
   reason: z.string().optional(),
-  /** Whether its rows were loaded, too, and not only read and checked. */
-  restoreDrill: z.boolean(),
+  /** Missing in records of 0.1.0, which say `restoreDrill` instead: true is DRILL, else FIT. */
+  level: levelSchema.optional(),
+  restoreDrill: z.boolean().optional(),
+  /** How long the verification took. */
+  durationMs: z.int().min(0).optional(),
+  /** Sentences, of a passed verification. */
+  proven: z.array(z.string()).optional(),
+  notProven: z.array(z.string()).optional(),
+  /** An earlier verification of the same object at a higher level, which still holds: the object has not changed. */
+  reached: z
+    .strictObject({ level: levelSchema, daemonId: z.string(), verifiedAt: z.iso.datetime() })
+    .optional(),
   entities: z.number().optional(),
   daemonId: z.string(),
   verifiedAt: z.iso.datetime(),
@@ -28,10 +42,32 @@ const recordSchema = z.strictObject({
 });
 
 /** The record beside an archive, `<key>.verified.json`. */
-export type VerificationRecord = z.infer<typeof recordSchema>;
+export type VerificationRecord = Omit<z.infer<typeof recordSchema>, 'level' | 'restoreDrill'> & {
+  level: VerificationLevel;
+};
 
 /** The outcome of a verification. */
 export type VerificationFacts = Omit<VerificationRecord, 'archive' | 'etag' | 'versionId' | 'bytes' | 'code'>;
+
+/** The highest level that the archive has reached; undefined if it is not restorable. */
+export function levelReached({
+  restorable,
+  level,
+  reached,
+}: VerificationRecord): VerificationLevel | undefined {
+  return restorable ? (reached?.level ?? level) : undefined;
+}
+
+/** Takes over the highest level of an earlier record, unless the new one reaches it. */
+export function higherLevel(
+  before: VerificationRecord | undefined,
+  newLevel: VerificationLevel,
+): Pick<VerificationFacts, 'reached'> {
+  const highest = before && levelReached(before);
+  if (before === undefined || highest === undefined || reaches(newLevel, highest)) return {};
+  const { daemonId, verifiedAt } = before;
+  return { reached: before.reached ?? { level: highest, daemonId, verifiedAt } };
+}
 
 /** Signs the outcome of an object's verification. */
 export function verificationRecord(
@@ -90,7 +126,7 @@ export async function readVerification(
 ): Promise<VerificationRecord | undefined> {
   if (object.bytes > MAX_RECORD_BYTES) return undefined;
   const text = (await buffer(store.openListed(object, signal).read(0, object.bytes))).toString('utf8');
-  let record: VerificationRecord | undefined;
+  let record: z.infer<typeof recordSchema> | undefined;
   try {
     record = recordSchema.safeParse(JSON.parse(text)).data;
   } catch {
@@ -98,7 +134,21 @@ export async function readVerification(
   }
   if (record === undefined) return undefined;
   const { code, ...facts } = record;
-  return keys.verify('verification record', facts, code) ? record : undefined;
+  if (!keys.verify('verification record', facts, code)) return undefined;
+  const { restoreDrill, ...others } = record;
+  return { ...others, level: levelOf({ level: others.level, restoreDrill }) };
+}
+
+/** Finds and reads the record beside an archive. @returns undefined unless it counts for this object. @throws Failure STORE_* */
+export async function readRecordOf(
+  store: ObjectStore,
+  keys: Keys,
+  archive: ListedObject,
+  signal: AbortSignal,
+): Promise<VerificationRecord | undefined> {
+  const beside = await store.find(verificationKey(archive.key), signal);
+  const record = beside && (await readVerification(store, keys, beside, signal));
+  return record !== undefined && isRecordOf(record, archive) ? record : undefined;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
+import type { VerificationLevel, VerificationProof } from '#contracts';
 import type { Keys } from '#keys';
 import {
   adviseOnLocks,
@@ -31,7 +32,14 @@ import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-row
 import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
 import { firstWarnings, warnOfNewConditions } from './warnings.js';
-import { type VerificationFacts, verificationKey, verificationRecord } from './verification-record.js';
+import { proofOf } from './proof.js';
+import {
+  higherLevel,
+  readRecordOf,
+  type VerificationFacts,
+  verificationKey,
+  verificationRecord,
+} from './verification-record.js';
 
 export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   /** The archive's key. */
@@ -42,8 +50,7 @@ export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   allowExtraTables: boolean;
   /** Accept that event triggers fire, as the restore option does. */
   fireEventTriggers: boolean;
-  /** Also load the rows into scratch tables. */
-  restoreDrill: boolean;
+  level: VerificationLevel;
 }
 
 export interface VerifyResult {
@@ -54,30 +61,51 @@ export interface VerifyResult {
   archiveOmits: Manifest['leftOut'];
   /** Possible obstacles to a restore that only a restore or a drill proves. */
   warnings: string[];
+  verification: VerificationProof;
+}
+
+interface Findings {
+  warnings: string[];
+  /** The warnings that name something that this level proves for other archives. */
+  unproven: string[];
 }
 
 /**
- * Reads a whole archive and checks everything that a restore checks, without changing the repository. Stores the outcome
- * beside the archive.
+ * Reads a whole archive, checks what its level demands without changing the repository, and stores the outcome beside the
+ * archive. The level READ connects to no database.
  * @throws Failure that names the fault, or the signal's reason
  */
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
-  const { key, store, signal, journal } = request;
+  const { key, store, signal, journal, level } = request;
+  const startedAt = performance.now();
   await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
   if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await findStored(store, key, signal);
   try {
     const archive = await openArchive(store.openListed(object, signal));
-    const warnings = await check(request, archive);
+    const { warnings, unproven } = await (level === 'READ' ? read : check)(request, archive);
     const { entities } = archive.manifest.totals;
-    await storeOutcome(request, object, { restorable: true, entities });
-    return { entities, bytes: object.bytes, archiveOmits: archive.manifest.leftOut, warnings };
+    const durationMs = Math.round(performance.now() - startedAt);
+    const proof = { durationMs, ...proofOf(level, unproven) };
+    await storeOutcome(request, object, { restorable: true, entities, ...proof });
+    const { leftOut } = archive.manifest;
+    return {
+      entities,
+      bytes: object.bytes,
+      archiveOmits: leftOut,
+      warnings,
+      verification: { level, ...proof },
+    };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     // Damage, differing definitions and rows that PostgreSQL refuses are faults of the archive. Network errors are not.
     if (error instanceof Failure && (ARCHIVE_FAULTS.test(error.code) || isRefusal(error)))
-      await storeOutcome(request, object, { restorable: false, reason: errorSentence(error) });
+      await storeOutcome(request, object, {
+        restorable: false,
+        reason: errorSentence(error),
+        durationMs: Math.round(performance.now() - startedAt),
+      });
     throw error;
   }
 }
@@ -88,9 +116,18 @@ const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
 /** Faults of the worker's role, which do not concern the archive. */
 const ROLE_FAULTS: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
 
-/** @returns warnings */
-async function check(request: VerifyRequest, archive: OpenArchive): Promise<string[]> {
-  const { repository, daemonId, journal, signal, restoreDrill } = request;
+/** Reads everything, and compares it with the manifest. */
+async function read({ journal, signal }: VerifyRequest, archive: OpenArchive): Promise<Findings> {
+  const progress = new RowProgress(journal.report);
+  progress.expect(archive.manifest.totals.entities);
+  await readAll(archive, progress, signal);
+  progress.allRows('Storing the outcome');
+  return { warnings: [], unproven: [] };
+}
+
+/** Also asks the repository, and loads the rows if the level is DRILL. */
+async function check(request: VerifyRequest, archive: OpenArchive): Promise<Findings> {
+  const { repository, daemonId, journal, signal, level } = request;
   const progress = new RowProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
@@ -108,29 +145,39 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<stri
     };
     let lacking: Failure | undefined;
     const warnings: string[] = [];
+    const unproven: string[] = [];
     try {
       const plan = await planRestore(session, archive, options);
       const { archived, tables, columnMaps } = plan;
       warnings.push(...describeColumns(columnMaps));
       warnings.push(...(await expectRoomForLocks(session, tables, furtherLocks(plan))));
-      if (!restoreDrill) warnings.push(...(await warnOfNewConditions(session, archived, tables)));
+      if (level === 'FIT') unproven.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
       lacking = error;
     }
-    if (restoreDrill && lacking === undefined)
-      warnings.push(...(await drill(session, archive, options, progress, ended)));
-    else {
-      await readRows(archive, progress, ended);
-      await checkLargeObjects(archive, progress);
-    }
-    // Restores do not read the schema definitions and the roles. They are for recovering a lost database.
-    await readToEnd(archive, otherFiles(archive.manifest), ended);
+    if (level === 'DRILL' && lacking === undefined) {
+      unproven.push(...(await drill(session, archive, options, progress, ended)));
+      await readOtherFiles(archive, ended);
+    } else await readAll(archive, progress, ended);
     if (lacking !== undefined)
-      throw lacking.and('The archive itself was read: it is complete and fits the tables here.');
+      throw lacking.and(
+        'The archive itself was read: it is complete and fits the tables here. A verification of level READ needs none of these rights.',
+      );
     progress.allRows('Storing the outcome');
-    return warnings;
+    return { warnings: [...warnings, ...unproven], unproven };
   });
+}
+
+async function readAll(archive: OpenArchive, progress: RowProgress, signal: AbortSignal): Promise<void> {
+  await readRows(archive, progress, signal);
+  await checkLargeObjects(archive, progress);
+  await readOtherFiles(archive, signal);
+}
+
+/** Reads the entries that restores do not read, such as the schema definitions and the roles. */
+function readOtherFiles(archive: OpenArchive, signal: AbortSignal): Promise<void> {
+  return readToEnd(archive, otherFiles(archive.manifest), signal);
 }
 
 /** Reads all rows, and checks the length and checksums of each entry against the manifest. */
@@ -201,12 +248,17 @@ async function drill(
 async function storeOutcome(
   request: VerifyRequest,
   object: ListedObject,
-  result: Pick<VerificationFacts, 'restorable' | 'reason' | 'entities'>,
+  result: Pick<
+    VerificationFacts,
+    'restorable' | 'reason' | 'entities' | 'durationMs' | 'proven' | 'notProven'
+  >,
 ): Promise<void> {
-  const { key, keys, restoreDrill, daemonId, store, signal, journal } = request;
+  const { key, keys, level, daemonId, store, signal, journal } = request;
+  const before = result.restorable ? await readRecordOf(store, keys, object, signal) : undefined;
   if (await journal.isOvertaken()) return;
   const verifiedAt = new Date().toISOString();
-  const record = verificationRecord(keys, object, { ...result, restoreDrill, daemonId, verifiedAt });
+  const facts = { ...result, level, daemonId, verifiedAt, ...higherLevel(before, level) };
+  const record = verificationRecord(keys, object, facts);
   await store.put(verificationKey(key), `${JSON.stringify(record, null, 2)}\n`, 'application/json', signal);
   const total = progressTotal(result.entities ?? 0);
   if (result.restorable) journal.report({ message: 'Finished: VERIFY', current: total, total });

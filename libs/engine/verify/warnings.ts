@@ -2,7 +2,7 @@ import type { ManifestTable } from '#archive';
 import { listRowConditions, type Session } from '#postgres';
 
 const LISTED_WARNINGS = 20;
-const ONLY_A_DRILL = 'Only a drill (restoreDrill) proves that the archived rows satisfy';
+const ONLY_A_DRILL = 'Only a drill (level DRILL) proves that the archived rows satisfy';
 
 /**
  * Warns of checks, NOT NULL and bounds of partitions that the archive's tables did not have, or had otherwise: the

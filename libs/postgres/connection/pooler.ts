@@ -24,7 +24,7 @@ const BACKEND = 'SELECT pg_catalog.pg_backend_pid() AS pid';
 export async function expectOwnBackend(
   client: pg.ClientBase,
   url: string,
-  setting: 'REPOSITORY_URL' | 'DATABASE_URL' | 'QUEUE_URL',
+  setting: 'REPOSITORY_URL' | 'DATABASE_URL' | 'QUEUE_URL' | 'the URL',
 ): Promise<void> {
   const backend = await backendOf(client).catch((error: unknown) => {
     throw connectionFailure(error, displayServer(url));

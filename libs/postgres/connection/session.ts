@@ -67,6 +67,7 @@ export class Session {
 
   private constructor(
     readonly client: pg.Client,
+    readonly applicationName: string,
     /** Host, port and database, without credentials: for messages. */
     readonly server: string,
     /** The backend's process id, as pg_stat_activity and pg_cancel_backend know it. */
@@ -109,7 +110,7 @@ export class Session {
       );
       const { pid = 0, serverRun = '' } = rows[0] ?? {};
       if (beside !== undefined && serverRun !== beside.serverRun) throw serversDiffer(server);
-      session = new Session(client, server, pid, serverRun);
+      session = new Session(client, applicationName, server, pid, serverRun);
       return session;
     } catch (error) {
       destroySocket(client);

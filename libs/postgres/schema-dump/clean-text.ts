@@ -127,7 +127,12 @@ class SqlText {
   }
 }
 
-function cleanStatement(statement: string, serverMajor: number, omissions: Omission[]): string {
+/**
+ * Removes from a statement what archives must not hold (passwords) and what other servers refuse.
+ * @returns an empty text if nothing is left
+ * @throws Failure DEFINITIONS_FAILED for an unknown form
+ */
+export function cleanStatement(statement: string, serverMajor: number, omissions: Omission[]): string {
   if (statement.startsWith('\\')) return withoutCommand(statement);
   if (statement === 'SET transaction_timeout = 0;' && serverMajor < KNOWS_TRANSACTION_TIMEOUT) return '';
   if (statement.startsWith('ALTER ')) return withoutVersions(statement);

@@ -43,7 +43,7 @@ const POST_DATA =
  * Whether an entry comes after the rows, and all that follow it: pg_dump writes nothing that comes before the rows behind
  * it.
  */
-export function isAfterRows({ kind }: TocEntry): boolean {
+export function isAfterRows({ kind }: Pick<TocEntry, 'kind'>): boolean {
   return POST_DATA.test(kind);
 }
 

@@ -1,0 +1,105 @@
+import type { Manifest } from '#archive';
+import { Failure } from '#common';
+import {
+  displayTable,
+  isRefusal,
+  quoteTable,
+  type Relation,
+  type SequenceState,
+  type Session,
+} from '#postgres';
+import type { Workplace } from './definitions.js';
+import { runParallel } from './parallel.js';
+import type { Script } from './script.js';
+import { underDatabasePath } from './search-path.js';
+
+/** Sets the states of sequences. */
+export async function setAll(session: Session, states: SequenceState[]): Promise<void> {
+  await session.query(
+    `SELECT count(pg_catalog.setval(name::regclass, value, called))
+       FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS state (name, value, called)`,
+    [
+      states.map(quoteTable),
+      states.map(({ lastValue }) => lastValue),
+      states.map(({ isCalled }) => isCalled),
+    ],
+  );
+}
+
+/**
+ * Refreshes the materialized views that were populated, each after those that it reads. A view that cannot be refreshed
+ * stays empty, and is a loss.
+ */
+export async function refreshViews(workplace: Workplace, manifest: Manifest, script: Script): Promise<void> {
+  const { sessions, losses, progress, signal } = workplace;
+  let waiting = manifest.populatedViews ?? viewsOf(script);
+  let failed: { view: Relation; failure: Failure }[] = [];
+  do {
+    const views = waiting;
+    failed = [];
+    for (const view of views) {
+      signal.throwIfAborted();
+      progress.allRows(`Refreshing the materialized view ${displayTable(view)}`);
+      const failure = await refresh(sessions[0], view, manifest);
+      if (failure !== undefined) failed.push({ view, failure });
+    }
+    waiting = failed.map(({ view }) => view);
+    if (waiting.length === views.length) break;
+  } while (waiting.length > 0);
+  losses.push(
+    ...failed.map(
+      ({ view, failure }) => `rows of the materialized view ${displayTable(view)} (${failure.message})`,
+    ),
+  );
+}
+
+async function refresh(session: Session, view: Relation, manifest: Manifest): Promise<Failure | undefined> {
+  const statement = `REFRESH MATERIALIZED VIEW ${quoteTable(view)}`;
+  const first = await refused(() => session.query(statement));
+  if (first === undefined) return undefined;
+  return underDatabasePath(session, manifest, () => refused(() => session.query(statement)));
+}
+
+/** @returns the failure if PostgreSQL refuses it, or cannot reach another server */
+async function refused(work: () => Promise<unknown>): Promise<Failure | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    // Class 08 concerns a foreign server if the connection itself lives.
+    if (error instanceof Failure && (isRefusal(error) || error.code === 'DATABASE_QUERY_FAILED'))
+      return error;
+    throw error;
+  }
+}
+
+/** Older archives do not say which ones were populated. */
+function viewsOf({ beforeRows, afterRows }: Script): Relation[] {
+  return [...beforeRows, ...afterRows].flatMap(({ kind, schema, name, sql }) =>
+    kind === 'MATERIALIZED VIEW' && schema !== null && sql.startsWith('CREATE ') ? [{ schema, name }] : [],
+  );
+}
+
+/** Collects planner statistics of all tables and materialized views, in parallel. */
+export async function analyzeAll({ sessions, losses, signal }: Workplace): Promise<void> {
+  const tables = await sessions[0].query<Relation & { only: boolean }>(
+    // ANALYZE of a partitioned table includes its partitions before PostgreSQL 18.
+    `SELECT n.nspname AS schema, c.relname AS name, newer AND c.relkind = 'p' AS only
+       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+       CROSS JOIN (SELECT current_setting('server_version_num')::int >= 180000 AS newer) AS server
+      WHERE c.oid >= 16384 AND c.relkind IN ('r', 'm', 'p') AND (c.relkind <> 'm' OR c.relispopulated) AND (newer OR NOT c.relispartition)
+        AND c.relpersistence <> 't'
+      ORDER BY c.relpages DESC`,
+  );
+  const tasks = tables.map(({ only, ...table }) => ({
+    locks: quoteTable(table),
+    shared: true,
+    run: async (session: Session) => {
+      const failure = await refused(() =>
+        session.query(`ANALYZE ${only ? 'ONLY ' : ''}${quoteTable(table)}`),
+      );
+      if (failure !== undefined) losses.push(`statistics of ${displayTable(table)} (${failure.message})`);
+    },
+  }));
+  await runParallel(sessions, tasks, signal);
+}

@@ -1,0 +1,130 @@
+import type { OpenArchive } from '#archive';
+import type { Secret } from '#config';
+import { errorSentence } from '#common';
+import { connectionTls, dumpSchema, findPgDump, type Session, type SqlFile, whyUnreadable } from '#postgres';
+import { describe } from './definitions.js';
+import type { RoleOptions } from './roles.js';
+import { dumpedBy, type Script, type ScriptStatement } from './script.js';
+
+/** The most differences of a kind that a report names. */
+const NAMED = 20;
+
+/**
+ * Reads the schema definitions of the new database as a backup does, and compares them with the archive's statement by
+ * statement.
+ * @param losses those that are known
+ * @returns the differences, for people
+ */
+export async function compareDefinitions(
+  session: Session,
+  url: Secret,
+  archive: OpenArchive,
+  script: Script,
+  {
+    noOwner,
+    losses,
+    applicationName,
+    signal,
+  }: RoleOptions & { losses: string[]; applicationName: string; signal: AbortSignal },
+): Promise<string[]> {
+  const [server] = await session.query<{ version: string }>(
+    `SELECT current_setting('server_version') AS version`,
+  );
+  const serverVersion = server?.version ?? '';
+  const program = await findPgDump(url.reveal(), session.client);
+  const reason = whyUnreadable(program, serverVersion, connectionTls(url.reveal(), session.client));
+  if (reason !== undefined) return [`the comparison of the schema definitions (${reason})`];
+  await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  try {
+    const [snapshot] = await session.query<{ name: string }>('SELECT pg_export_snapshot() AS name');
+    const { text } = dumpSchema({
+      program,
+      serverVersion,
+      session,
+      url: url.reveal(),
+      applicationName: `${applicationName} definitions`,
+      snapshot: snapshot?.name ?? '',
+      exclude: [],
+      signal,
+    });
+    const { schema } = await text;
+    const now = statementsOf(schema);
+    const then = [...script.beforeRows, ...script.afterRows];
+    const hasTexts =
+      dumpedBy(schema.sql) === script.dumpedBy &&
+      parseInt(serverVersion) === parseInt(archive.manifest.server.version);
+    return differences(then, now, { hasTexts, noOwner: noOwner === true, losses });
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    return [`the comparison of the schema definitions (${errorSentence(error)})`];
+  } finally {
+    await session.query('ROLLBACK');
+  }
+}
+
+function statementsOf({ sql, statements }: SqlFile): ScriptStatement[] {
+  return statements.map(({ kind, schema, name, class: catalog, oid, offset, length }) => ({
+    kind,
+    schema,
+    name,
+    object: `${catalog} ${oid}`,
+    sql: sql.toString('utf8', offset, offset + length),
+  }));
+}
+
+interface Comparison {
+  /** Whether both texts come from equal versions. Other versions print the same objects in other words. */
+  hasTexts: boolean;
+  noOwner: boolean;
+  losses: string[];
+}
+
+function differences(
+  then: ScriptStatement[],
+  now: ScriptStatement[],
+  { hasTexts, noOwner, losses }: Comparison,
+): string[] {
+  const isCompared = ({ kind, sql }: ScriptStatement) =>
+    !/^(SET|SUBSCRIPTION.*)$/.test(kind) &&
+    !(noOwner && (/^(DEFAULT )?ACL$/.test(kind) || / OWNER TO \S+;$/.test(sql)));
+  const expected = byObject(then.filter(isCompared));
+  const found = byObject(now.filter(isCompared));
+  const isKnown = (what: string) => losses.some((loss) => loss.startsWith(`${what} (`));
+  const missing = [...expected.keys()].filter((what) => !found.has(what) && !isKnown(what));
+  const extra = [...found.keys()].filter((what) => !expected.has(what) && !isKnown(what));
+  const changed = hasTexts
+    ? [...expected].flatMap(([what, texts]) =>
+        found.has(what) && found.get(what) !== texts && !isKnown(what) ? [what] : [],
+      )
+    : [];
+  return [
+    ...named(missing, 'not in the new database'),
+    ...named(extra, 'not in the archive'),
+    ...named(changed, 'defined in other words'),
+    ...(hasTexts
+      ? []
+      : [
+          'the texts of the schema definitions (another version of PostgreSQL or pg_dump prints them: only names were compared)',
+        ]),
+  ];
+}
+
+/** The texts of each object's statements, by its name. */
+function byObject(statements: ScriptStatement[]): Map<string, string> {
+  const texts = new Map<string, string[]>();
+  for (const statement of statements) {
+    const what = describe(statement);
+    const others = texts.get(what);
+    if (others === undefined) texts.set(what, [statement.sql]);
+    else others.push(statement.sql);
+  }
+  return new Map([...texts].map(([what, all]) => [what, all.toSorted().join('\n')]));
+}
+
+function named(objects: string[], why: string): string[] {
+  const more = objects.length - NAMED;
+  return [
+    ...objects.slice(0, NAMED).map((what) => `${what} (${why})`),
+    ...(more > 0 ? [`${more} more objects (${why})`] : []),
+  ];
+}

@@ -1,0 +1,107 @@
+import type { ManifestTable, OpenArchive } from '#archive';
+import { Failure } from '#common';
+import { displayTable, quoteIdentifier, quoteTable, type SequenceState, type Session } from '#postgres';
+import type { Workplace } from './definitions.js';
+import { runParallel } from './parallel.js';
+
+/** Sequences that one statement reads. */
+const BATCH = 200;
+/** The most differences that a message names. */
+const NAMED = 10;
+
+/**
+ * Compares the contents of the new database with the manifest: rows, sequences and large objects.
+ * @throws Failure RECOVER_DIFFERS
+ */
+export async function compareContents(workplace: Workplace, archive: OpenArchive): Promise<void> {
+  const { tables, sequences, largeObjects } = archive.manifest;
+  const differences = [
+    ...(await countRows(workplace, tables)),
+    ...(await compareSequences(workplace.sessions[0], sequences)),
+    ...(await countLargeObjects(workplace.sessions[0], largeObjects?.metadata?.rows ?? 0)),
+  ];
+  if (differences.length === 0) return;
+  const more = differences.length > NAMED ? ` and ${differences.length - NAMED} more` : '';
+  throw new Failure(
+    'RECOVER_DIFFERS',
+    'permanent',
+    `The new database differs from the archive: ${differences.slice(0, NAMED).join('; ')}${more}.`,
+    { hint: 'Code of the archive may have changed rows. Report this if it is not so.' },
+  );
+}
+
+async function countRows({ sessions, signal }: Workplace, tables: ManifestTable[]): Promise<string[]> {
+  const differences: string[] = [];
+  const tasks = tables
+    .toSorted((one, other) => other.rows - one.rows)
+    .map((table) => ({
+      locks: quoteTable(table),
+      shared: true,
+      run: async (session: Session) => {
+        const [row] = await session.query<{ rows: string }>(
+          `SELECT count(*) AS rows FROM ONLY ${quoteTable(table)}`,
+        );
+        if (Number(row?.rows) !== table.rows)
+          differences.push(`${displayTable(table)} has ${row?.rows} rows in place of ${table.rows}`);
+      },
+    }));
+  await runParallel(sessions, tasks, signal);
+  return differences;
+}
+
+async function compareSequences(session: Session, sequences: SequenceState[]): Promise<string[]> {
+  const differences: string[] = [];
+  for (let from = 0; from < sequences.length; from += BATCH) {
+    const batch = sequences.slice(from, from + BATCH);
+    const rows = await session.query<{ value: string; called: boolean }>(
+      batch
+        .map((one) => `SELECT last_value::text AS value, is_called AS called FROM ${quoteTable(one)}`)
+        .join(' UNION ALL '),
+    );
+    for (const [index, one] of batch.entries())
+      if (rows[index]?.value !== one.lastValue || rows[index]?.called !== one.isCalled)
+        differences.push(
+          `the sequence ${displayTable(one)} is at ${rows[index]?.value} in place of ${one.lastValue}`,
+        );
+  }
+  return differences;
+}
+
+async function countLargeObjects(session: Session, expected: number): Promise<string[]> {
+  const [row] = await session.query<{ objects: string }>(
+    'SELECT count(*) AS objects FROM pg_catalog.pg_largeobject_metadata',
+  );
+  return Number(row?.objects) === expected
+    ? []
+    : [`it has ${row?.objects} large objects in place of ${expected}`];
+}
+
+/**
+ * Computes generated columns again whose functions may read tables: their first values depend on the order of the rows.
+ * @returns those that still differ, for people
+ */
+export async function compareGenerated(
+  session: Session,
+  columns: { relation: number; name: string }[],
+): Promise<string[]> {
+  const losses: string[] = [];
+  for (const { relation, name } of columns) {
+    const [column] = await session.query<{ schema: string; table: string; expression: string }>(
+      `SELECT n.nspname AS schema, c.relname AS table, pg_get_expr(d.adbin, d.adrelid) AS expression
+         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = $1 AND a.attname = $2`,
+      [relation, name],
+    );
+    if (column === undefined) continue;
+    const table = { schema: column.schema, name: column.table };
+    const [row] = await session.query<{ rows: string }>(
+      `SELECT count(*) AS rows FROM ONLY ${quoteTable(table)} WHERE ${quoteIdentifier(name)} IS DISTINCT FROM (${column.expression})`,
+    );
+    if (Number(row?.rows) > 0)
+      losses.push(
+        `${row?.rows} values of the generated column ${displayTable(table)}.${name} (its expression gives others now)`,
+      );
+  }
+  return losses;
+}

@@ -1,0 +1,217 @@
+import { Failure } from '#common';
+import { isCheckViolation, isForeignKeyViolation, isRefusal, type Session, sqlState } from '#postgres';
+import type { RowProgress } from '../shared/row-progress.js';
+import { type ParallelTask, runParallel } from './parallel.js';
+import type { ScriptStatement } from './script.js';
+
+/** The sessions of a recover, and what it has learned. */
+export interface Workplace {
+  /** With the new database. The first one leads. */
+  sessions: [Session, ...Session[]];
+  /** Things that could not be kept exactly, each with the reason, for people. */
+  losses: string[];
+  progress: RowProgress;
+  signal: AbortSignal;
+}
+
+/** The statements of one object: its definition, what belongs to it, and its comments. */
+interface Group {
+  kind: string;
+  statements: ScriptStatement[];
+}
+
+/** Runs the definitions that come before the rows, one after the other. @throws Failure of the first refused one */
+export async function runBeforeRows(workplace: Workplace, statements: ScriptStatement[]): Promise<void> {
+  const { sessions, progress, signal } = workplace;
+  for (const [index, statement] of statements.entries()) {
+    if (index % 100 === 0) progress.say(`Creating ${statements.length} definitions (${index} done)`);
+    signal.throwIfAborted();
+    if (statement.kind === 'SET') await set(workplace, statement);
+    else
+      await sessions[0].query(statement.sql).catch((error: unknown) => {
+        throw refusedDefinition(statement, error);
+      });
+  }
+}
+
+/** Adds the statement to a failure. */
+function refusedDefinition(statement: ScriptStatement, error: unknown): unknown {
+  if (!(error instanceof Failure) || error.persistence !== 'permanent') return error;
+  const { code, persistence, message, hint, confidential } = error;
+  return new Failure(code, persistence, `Cannot create ${describe(statement)}: ${message}`, {
+    cause: error,
+    confidential,
+    ...(hint !== undefined && { hint }),
+  });
+}
+
+/** Settings apply to all sessions. Servers refuse those that they do not know. */
+async function set({ sessions, losses }: Workplace, { sql }: ScriptStatement): Promise<void> {
+  for (const [index, session] of sessions.entries())
+    await session.query(sql).catch((error: unknown) => {
+      if (!isRefusal(error) || !(error instanceof Failure)) throw error;
+      if (index === 0 && sql.startsWith('SET default_'))
+        losses.push(`${sql.slice(4, -1)} (${error.message})`);
+    });
+}
+
+/** Kinds that build indexes. */
+const INDEXES = /^(INDEX|CONSTRAINT)$/;
+/** Kinds after which rows can no longer be loaded as they were: triggers and rules would run. */
+const GUARDS = /^(RULE|TRIGGER|FK CONSTRAINT|POLICY|ROW SECURITY|EVENT TRIGGER)$/;
+
+/**
+ * Runs the definitions that come after the rows in their order. Indexes and keys are built in parallel, each statement in
+ * a transaction of its own: one transaction for several statements of a table would upgrade its lock, and deadlock. A
+ * refused definition is a loss.
+ * @param beforeGuards called before the first trigger, rule or foreign key
+ */
+export async function runAfterRows(
+  workplace: Workplace,
+  statements: ScriptStatement[],
+  beforeGuards: () => Promise<void>,
+): Promise<void> {
+  const { progress, signal } = workplace;
+  const groups = groupsOf(statements);
+  let guarded = false;
+  for (let at = 0; at < groups.length;) {
+    const kind = groups[at]?.kind ?? '';
+    const run = runFrom(groups, at, kind);
+    if (GUARDS.test(kind) && !guarded) {
+      guarded = true;
+      await beforeGuards();
+    }
+    progress.allRows(`Creating indexes, keys and other definitions (${at} of ${groups.length} done)`);
+    signal.throwIfAborted();
+    if (INDEXES.test(kind)) await buildIndexes(workplace, run);
+    else if (kind === 'FK CONSTRAINT') await addForeignKeys(workplace, run);
+    else for (const group of run) await runGroup(workplace, workplace.sessions[0], group);
+    at += run.length;
+  }
+  if (!guarded) await beforeGuards();
+}
+
+/** The unbroken run of groups that can be worked on together, from an index on. */
+function runFrom(groups: Group[], from: number, kind: string): Group[] {
+  const belongs = (other: string) => (INDEXES.test(kind) ? INDEXES.test(other) : other === kind);
+  let to = from + 1;
+  while (to < groups.length && belongs(groups[to]?.kind ?? '')) to++;
+  return groups.slice(from, to);
+}
+
+/** A comment stays with the object before it. */
+function groupsOf(statements: ScriptStatement[]): Group[] {
+  const groups: (Group & { object: string })[] = [];
+  for (const statement of statements) {
+    const { kind, object } = statement;
+    const last = groups.at(-1);
+    if (last !== undefined && last.object === object && (kind === last.kind || kind === 'COMMENT'))
+      last.statements.push(statement);
+    else groups.push({ kind, object, statements: [statement] });
+  }
+  return groups;
+}
+
+const IDENTIFIER = String.raw`(?:"(?:[^"]|"")+"|[\w$\u0080-\uffff]+)`;
+const QUALIFIED = String.raw`${IDENTIFIER}\.${IDENTIFIER}`;
+const TABLE = new RegExp(
+  String.raw`^(?:CREATE (?:UNIQUE )?INDEX ${IDENTIFIER} ON|ALTER TABLE) (?:ONLY )?(${QUALIFIED})\s`,
+);
+const ADDS_KEY = new RegExp(
+  String.raw`^ALTER TABLE ONLY (${QUALIFIED})\s+ADD CONSTRAINT (${IDENTIFIER}) FOREIGN KEY `,
+);
+
+async function buildIndexes(workplace: Workplace, groups: Group[]): Promise<void> {
+  const tasks = groups.map((group): ParallelTask => {
+    const table = group.statements.flatMap(({ sql }) => TABLE.exec(sql)?.[1] ?? []).at(0);
+    return {
+      ...(table !== undefined && { locks: table }),
+      // CREATE INDEX takes a lock that it shares with others of its kind.
+      shared: group.statements.every(({ sql }) => /^(CREATE (UNIQUE )?INDEX|ALTER INDEX|COMMENT) /.test(sql)),
+      run: async (session) => void (await runGroup(workplace, session, group)),
+    };
+  });
+  await runParallel(workplace.sessions, tasks, workplace.signal);
+}
+
+/** Adds foreign keys without a look at the rows, and then validates them in parallel: a violated one stays NOT VALID. */
+async function addForeignKeys(workplace: Workplace, groups: Group[]): Promise<void> {
+  const { sessions, losses, signal } = workplace;
+  const validations: ParallelTask[] = [];
+  for (const group of groups) {
+    const [first, ...others] = group.statements;
+    const [, table, name] = ADDS_KEY.exec(first?.sql ?? '') ?? [];
+    if (
+      first === undefined ||
+      table === undefined ||
+      name === undefined ||
+      first.sql.endsWith(' NOT VALID;')
+    ) {
+      // PostgreSQL up to 17 has no NOT VALID for partitioned tables.
+      await runGroup(workplace, sessions[0], group);
+      continue;
+    }
+    const unvalidated = { ...first, sql: `${first.sql.slice(0, -1)} NOT VALID;` };
+    if (await runGroup(workplace, sessions[0], { ...group, statements: [unvalidated, ...others] }))
+      validations.push({
+        locks: table,
+        shared: false,
+        run: async (session) => {
+          try {
+            await again(() => session.query(`ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`));
+          } catch (error) {
+            if (!isForeignKeyViolation(error)) throw error;
+            losses.push(`${describe(first)} (NOT VALID: rows violate it)`);
+          }
+        },
+      });
+  }
+  await runParallel(sessions, validations, signal);
+}
+
+/** Runs the statements of one object. @returns false if PostgreSQL refuses one: then the object is a loss */
+async function runGroup(workplace: Workplace, session: Session, { statements }: Group): Promise<boolean> {
+  for (const statement of statements) {
+    if (statement.kind === 'SET') {
+      await set(workplace, statement);
+      continue;
+    }
+    try {
+      await again(() => session.query(statement.sql));
+    } catch (error) {
+      if (isCheckViolation(error) && (await addUnvalidated(session, statement))) {
+        workplace.losses.push(`${describe(statement)} (NOT VALID: rows violate it)`);
+        continue;
+      }
+      if (!isRefusal(error) || !(error instanceof Failure)) throw refusedDefinition(statement, error);
+      workplace.losses.push(`${describe(statement)} (${error.message})`);
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Adds a check that rows violate. @returns whether it is there */
+async function addUnvalidated(session: Session, { kind, sql }: ScriptStatement): Promise<boolean> {
+  if (kind !== 'CHECK CONSTRAINT' || sql.endsWith(' NOT VALID;')) return false;
+  await session.query(`${sql.slice(0, -1)} NOT VALID;`);
+  return true;
+}
+
+const DEADLOCK = '40P01';
+const DEADLOCK_TRIES = 5;
+
+/** Repeats a statement that PostgreSQL ended to break a deadlock. */
+async function again<Result>(work: () => Promise<Result>): Promise<Result> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await work();
+    } catch (error) {
+      if (sqlState(error) !== DEADLOCK || tries >= DEADLOCK_TRIES) throw error;
+    }
+}
+
+/** Names an object for people. */
+export function describe({ kind, schema, name }: ScriptStatement): string {
+  return `${kind.toLowerCase()} ${schema === null ? name : `${schema}.${name}`}`;
+}

@@ -1,0 +1,130 @@
+import type { Manifest, ManifestDatabase } from '#archive';
+import { attempt, quoteIdentifier, quoteLiteral, type Session, setClause } from '#postgres';
+import type { RoleOptions } from './roles.js';
+
+/**
+ * Gives the complete database its name and its properties, in one transaction: nobody sees it half.
+ * @param again opens another session, if the connection breaks before the answer to COMMIT
+ * @returns properties that PostgreSQL refused, for people
+ * @throws Failure of PostgreSQL
+ */
+export async function finishDatabase(
+  session: Session,
+  temporary: string,
+  { database, noOwner }: RoleOptions & { database: string },
+  manifest: Manifest,
+  again: () => Promise<Session>,
+): Promise<string[]> {
+  const losses: string[] = [];
+  await session.query('BEGIN');
+  const [renamed] = await session.query<{ oid: string }>(
+    'SELECT oid::text AS oid FROM pg_database WHERE datname = $1',
+    [temporary],
+  );
+  await session.query(`ALTER DATABASE ${quoteIdentifier(temporary)} RENAME TO ${quoteIdentifier(database)}`);
+  const comment = manifest.database?.comment ?? null;
+  // In place of the mark.
+  await session.query(
+    `COMMENT ON DATABASE ${quoteIdentifier(database)} IS ${comment === null ? 'NULL' : quoteLiteral(comment)}`,
+  );
+  if (manifest.database !== undefined)
+    for (const { what, statements } of properties(database, manifest.database, noOwner === true)) {
+      const failure = await attempt(session, async () => {
+        for (const statement of statements) await session.query(statement);
+      });
+      if (failure !== undefined) losses.push(`${what} (${failure.message})`);
+    }
+  losses.push(...(await collationDifference(session, database, manifest)));
+  await session.commit().catch(async (error: unknown) => {
+    const other = await again();
+    try {
+      const rows = await other.query('SELECT FROM pg_database WHERE oid = $1::oid AND datname = $2', [
+        renamed?.oid,
+        database,
+      ]);
+      if (rows.length === 0) throw error;
+    } finally {
+      await other.close();
+    }
+  });
+  return losses;
+}
+
+interface Property {
+  what: string;
+  statements: string[];
+}
+
+function properties(database: string, facts: ManifestDatabase, noOwner: boolean): Property[] {
+  const name = quoteIdentifier(database);
+  const { owner, connectionLimit, isTemplate, settings, rights } = facts;
+  const alter = `ALTER DATABASE ${name}`;
+  return [
+    ...(noOwner
+      ? []
+      : [
+          {
+            what: `the owner ${owner} of the database`,
+            statements: [`${alter} OWNER TO ${quoteIdentifier(owner)}`],
+          },
+        ]),
+    ...(connectionLimit === -1
+      ? []
+      : [
+          {
+            what: 'the connection limit of the database',
+            statements: [`${alter} CONNECTION LIMIT ${connectionLimit}`],
+          },
+        ]),
+    ...(isTemplate
+      ? [{ what: 'the database being a template', statements: [`${alter} IS_TEMPLATE true`] }]
+      : []),
+    ...settings.map(({ role, ...setting }) => ({
+      what: `the setting ${setting.name} of ${role === null ? 'the database' : `the role ${role} in the database`}`,
+      statements: [
+        role === null
+          ? `${alter} ${setClause(setting)}`
+          : `ALTER ROLE ${quoteIdentifier(role)} IN DATABASE ${name} ${setClause(setting)}`,
+      ],
+    })),
+    ...(rights === null ? [] : rightsOf(name, owner, rights)),
+  ];
+}
+
+/** A database's default rights are those of PUBLIC and its owner. */
+function rightsOf(name: string, owner: string, rights: NonNullable<ManifestDatabase['rights']>): Property[] {
+  const clear = {
+    what: 'the rights on the database',
+    statements: [`REVOKE ALL ON DATABASE ${name} FROM PUBLIC`],
+  };
+  const grants = rights
+    .toSorted((one, other) => Number(one.grantor !== owner) - Number(other.grantor !== owner))
+    .map(({ grantee, grantor, privilege, grantable }) => {
+      const to = grantee === null ? 'PUBLIC' : quoteIdentifier(grantee);
+      const grant = `GRANT ${privilege} ON DATABASE ${name} TO ${to}${grantable ? ' WITH GRANT OPTION' : ''}`;
+      return {
+        what: `the right ${privilege} of ${grantee ?? 'PUBLIC'} on the database`,
+        statements:
+          grantor === owner
+            ? [grant]
+            : [`SET LOCAL ROLE ${quoteIdentifier(grantor)}`, grant, 'SET LOCAL ROLE NONE'],
+      };
+    });
+  return [clear, ...grants];
+}
+
+/** Indexes are new, and right for the collation of this server. Texts may sort differently. */
+async function collationDifference(
+  session: Session,
+  database: string,
+  { database: facts }: Manifest,
+): Promise<string[]> {
+  const before = facts?.locale.collationVersion;
+  const [row] = await session.query<{ version: string | null }>(
+    'SELECT pg_database_collation_actual_version(oid) AS version FROM pg_database WHERE datname = $1',
+    [database],
+  );
+  const now = row?.version;
+  if (typeof before !== 'string' || typeof now !== 'string' || before === now) return [];
+  return [`the order of texts (the collation had version ${before}, and has version ${now} on this server)`];
+}

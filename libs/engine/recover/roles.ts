@@ -1,0 +1,169 @@
+import type { Manifest, ManifestMembership, ManifestRole } from '#archive';
+import { Failure } from '#common';
+import {
+  attempt,
+  commentOn,
+  findRoles,
+  quoteIdentifier,
+  quoteLiteral,
+  type Session,
+  setClause,
+} from '#postgres';
+import type { Script, ScriptStatement } from './script.js';
+
+/** How a recover treats roles that the server lacks. */
+export interface RoleOptions {
+  /** Create them without the right to log in. */
+  createRoles?: boolean | undefined;
+  /** Give created roles also SUPERUSER, CREATEROLE, CREATEDB, REPLICATION and BYPASSRLS if they had these. */
+  privilegedRoles?: boolean | undefined;
+  /** Let everything belong to the role that recovers, and leave out rights of missing roles. */
+  noOwner?: boolean | undefined;
+}
+
+export interface MissingRoles {
+  /** Names of roles that the definitions use and that do not exist. */
+  missing: string[];
+  /** Names of the roles that were created; they stay even if the recover fails. */
+  created: string[];
+}
+
+/** The most roles that a message names. */
+const NAMED = 20;
+
+/**
+ * Finds the roles that the definitions use and that the server lacks, and creates them if asked. Existing roles are never
+ * changed.
+ * @throws Failure ROLES_MISSING with the statements to run
+ */
+export async function prepareRoles(
+  session: Session,
+  manifest: Manifest,
+  script: Script,
+  options: RoleOptions,
+): Promise<MissingRoles> {
+  const needed = neededRoles(manifest, script);
+  const existing = await findRoles(session, needed);
+  const missing = needed.filter((role) => !existing.has(role));
+  if (missing.length === 0 || options.noOwner === true) return { missing, created: [] };
+  if (options.createRoles !== true) throw rolesMissing(missing);
+  await createRoles(session, manifest, missing, options);
+  return { missing: [], created: missing };
+}
+
+/** The roles that objects, rights and properties name, by the manifest's list, or by the statements of older archives. */
+function neededRoles({ roles, database }: Manifest, { beforeRows, afterRows }: Script): string[] {
+  const statements = [...beforeRows, ...afterRows];
+  const listed = roles?.roles;
+  const named =
+    listed === undefined
+      ? statements.flatMap(rolesNamedIn)
+      : listed.map(({ name }) => name).filter((name) => statements.some(({ sql }) => mentions(sql, name)));
+  const ofDatabase = [
+    database?.owner,
+    ...(database?.settings ?? []).map(({ role }) => role),
+    ...(database?.rights ?? []).flatMap(({ grantee, grantor }) => [grantee, grantor]),
+  ];
+  const all = [...named, ...ofDatabase].filter((name) => typeof name === 'string');
+  return [...new Set(all)].filter((name) => !name.startsWith('pg_')).sort();
+}
+
+/** Whether a statement has a name as a word, quoted or not. A role that it only seems to name is asked for in vain. */
+export function mentions(sql: string, name: string): boolean {
+  const forms = [quoteIdentifier(name), ...(/^[a-z_][a-z0-9_$]*$/.test(name) ? [name] : [])];
+  return forms.some((form) => {
+    for (let at = sql.indexOf(form); at !== -1; at = sql.indexOf(form, at + 1)) {
+      const [before = '', after = ''] = [sql[at - 1], sql[at + form.length]];
+      if (!/[\w$"]/.test(before) && !/[\w$"]/.test(after)) return true;
+    }
+    return false;
+  });
+}
+
+const NAME = String.raw`("(?:[^"]|"")+"|[\w$]+)`;
+const NAMING = [
+  new RegExp(String.raw`^ALTER .* OWNER TO ${NAME};$`, 's'),
+  new RegExp(String.raw`^(?:GRANT|REVOKE) .* (?:TO|FROM) ${NAME}(?: WITH GRANT OPTION)?;$`, 's'),
+  new RegExp(String.raw`^ALTER DEFAULT PRIVILEGES FOR ROLE ${NAME} `),
+  new RegExp(String.raw`^CREATE USER MAPPING FOR ${NAME} `),
+];
+
+function rolesNamedIn({ sql }: ScriptStatement): string[] {
+  return NAMING.flatMap((pattern) => pattern.exec(sql)?.[1] ?? [])
+    .map((name) => (name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name))
+    .filter((name) => name !== 'PUBLIC' && name !== 'public');
+}
+
+function rolesMissing(missing: string[]): Failure {
+  const statements = missing.slice(0, NAMED).map((role) => `CREATE ROLE ${quoteIdentifier(role)} NOLOGIN;`);
+  const more = missing.length > NAMED ? ` (and ${missing.length - NAMED} more)` : '';
+  return new Failure(
+    'ROLES_MISSING',
+    'permanent',
+    `The server lacks ${missing.length === 1 ? 'a role' : `${missing.length} roles`} that the archive names: ${missing.slice(0, NAMED).join(', ')}${more}.`,
+    {
+      hint: `Nothing was changed. Run: ${statements.join(' ')} Or use --create-roles ("createRoles") to create them without a login, or --no-owner ("noOwner") to own everything yourself.`,
+    },
+  );
+}
+
+/** Creates roles in one transaction. */
+async function createRoles(
+  session: Session,
+  { roles }: Manifest,
+  missing: string[],
+  options: RoleOptions,
+): Promise<void> {
+  const facts = new Map(roles?.roles?.map((role) => [role.name, role]));
+  const created = new Set(missing);
+  await session.query('BEGIN');
+  try {
+    for (const name of missing) {
+      const role = facts.get(name);
+      await session.query(
+        `CREATE ROLE ${quoteIdentifier(name)} NOLOGIN ${role === undefined ? '' : attributes(role, options)}`,
+      );
+      for (const statement of commentOn(`ROLE ${quoteIdentifier(name)}`, role?.comment ?? null))
+        await session.query(statement);
+      // Only a superuser may set some of them.
+      for (const setting of role?.settings ?? [])
+        await attempt(session, () =>
+          session.query(`ALTER ROLE ${quoteIdentifier(name)} ${setClause(setting)}`),
+        );
+    }
+    for (const membership of roles?.memberships ?? [])
+      if (created.has(membership.role) && created.has(membership.member))
+        await session.query(grantMembership(membership));
+    await session.commit();
+  } catch (error) {
+    await session.query('ROLLBACK').catch(() => undefined); // A lost connection has rolled back.
+    throw error;
+  }
+}
+
+function attributes(role: ManifestRole, { privilegedRoles }: RoleOptions): string {
+  const privileged: [boolean, string][] = [
+    [role.superuser, 'SUPERUSER'],
+    [role.createRole, 'CREATEROLE'],
+    [role.createDatabase, 'CREATEDB'],
+    [role.replication, 'REPLICATION'],
+    [role.bypassRls, 'BYPASSRLS'],
+  ];
+  return [
+    role.inherit ? 'INHERIT' : 'NOINHERIT',
+    `CONNECTION LIMIT ${role.connectionLimit}`,
+    ...(role.validUntil === null ? [] : [`VALID UNTIL ${quoteLiteral(role.validUntil)}`]),
+    ...privileged.flatMap(([had, attribute]) => (had && privilegedRoles === true ? [attribute] : [])),
+  ].join(' ');
+}
+
+function grantMembership({ role, member, admin, inherit, set }: ManifestMembership): string {
+  const word = (option: boolean) => (option ? 'TRUE' : 'FALSE');
+  const options =
+    inherit === undefined || set === undefined
+      ? admin
+        ? ' WITH ADMIN OPTION'
+        : ''
+      : ` WITH ADMIN ${word(admin)}, INHERIT ${word(inherit)}, SET ${word(set)}`;
+  return `GRANT ${quoteIdentifier(role)} TO ${quoteIdentifier(member)}${options}`;
+}

@@ -1,0 +1,59 @@
+import { describe } from './definitions.js';
+import { mentions, type RoleOptions } from './roles.js';
+import type { Script, ScriptStatement } from './script.js';
+
+/** The statements of a recover, in the order of their phases. */
+export interface SelectedStatements extends Omit<Script, 'dumpedBy'> {
+  /** They come last: everything before would fire them. */
+  eventTriggers: ScriptStatement[];
+  /** Definitions that are left out, with the reason, for people. */
+  losses: string[];
+}
+
+const OWNER = /^ALTER .* OWNER TO (?:"(?:[^"]|"")+"|[\w$]+);$/s;
+/** Kinds that name roles other than owners. */
+const NAMES_ROLES = /^(ACL|DEFAULT ACL|USER MAPPING|POLICY)$/;
+
+/**
+ * Selects the statements that a recover runs. It never creates subscriptions: a database with one cannot be dropped, and
+ * dropping a subscription drops the live slot of its publisher.
+ * @param missing roles that the server lacks, if everything is to belong to the role that recovers
+ */
+export function selectStatements(
+  script: Script,
+  { noOwner }: RoleOptions,
+  missing: string[],
+): SelectedStatements {
+  const losses: string[] = [];
+  const isWanted = (statement: ScriptStatement) => {
+    const { kind, sql } = statement;
+    if (noOwner === true && OWNER.test(sql)) return false;
+    if (kind === 'SUBSCRIPTION' && sql.startsWith('CREATE '))
+      losses.push(
+        `${describe(statement)} (not created: two databases must not share a slot. Its definition: ${oneLine(sql)})`,
+      );
+    if (subscriptions.has(statement.object)) return false;
+    if (NAMES_ROLES.test(kind) && missing.some((role) => mentions(sql, role))) {
+      losses.push(`${describe(statement)} (its roles are missing)`);
+      return false;
+    }
+    return true;
+  };
+  const subscriptions = objectsOf(script, /^SUBSCRIPTION/);
+  const triggers = objectsOf(script, /^EVENT TRIGGER$/);
+  const wanted = script.afterRows.filter(isWanted);
+  return {
+    beforeRows: script.beforeRows.filter(isWanted),
+    afterRows: wanted.filter(({ object }) => !triggers.has(object)),
+    eventTriggers: wanted.filter(({ object }) => triggers.has(object)),
+    losses: [...new Set(losses)],
+  };
+}
+
+function objectsOf({ afterRows }: Script, kinds: RegExp): Set<string> {
+  return new Set(afterRows.filter(({ kind }) => kinds.test(kind)).map(({ object }) => object));
+}
+
+function oneLine(sql: string): string {
+  return sql.replace(/\s+/g, ' ');
+}
