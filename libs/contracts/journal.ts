@@ -37,6 +37,26 @@ export interface BuiltDatabase {
   oid?: string;
 }
 
+/** The two databases of a swap by their names before it, and the new name and mark of the live one. */
+export interface NotedSwap {
+  live: { name: string; oid: number; owner: string };
+  incoming: { name: string; oid: number };
+  keptAs: string;
+  mark: string;
+}
+
+/** The record of a database that a swap has kept. */
+export interface KeptDatabase {
+  /** Its present name. */
+  name: string;
+  /** Its name before the swap. */
+  of: string;
+  oid: number;
+  owner: string;
+  /** The first line of its comment. */
+  mark: string;
+}
+
 /** The notes of an attempt for later attempts, in case it dies. */
 export interface AttemptNotes {
   archives: readonly StartedArchive[];
@@ -45,6 +65,8 @@ export interface AttemptNotes {
   safetyKey?: string;
   /** The database that a recover builds. */
   database?: BuiltDatabase;
+  /** The swap that follows a recover, recorded before it begins. */
+  swap?: NotedSwap;
 }
 
 /** The record of a job's run that outlives the process that runs it. */

@@ -62,6 +62,13 @@ export * from './suspend/suspensions.js';
 export * from './create/create-tables.js';
 export * from './create/create-types.js';
 
+// Databases: unfinished ones, the swap of two, and the one that it keeps
+export * from './databases/drop-kept.js';
+export { keptName } from './databases/kept-name.js';
+export * from './databases/swap.js';
+export * from './databases/swap-obstacles.js';
+export * from './databases/temporary-database.js';
+
 // Drills: scratch tables and the rows that violate constraints
 export * from './drill/scratch-defaults.js';
 export * from './drill/scratch-tables.js';
@@ -71,9 +78,6 @@ export * from './drill/violated-keys.js';
 // The configuration of extensions
 export * from './extensions/configuration.js';
 export * from './extensions/configuration-sequences.js';
-
-// Databases
-export * from './databases/temporary-database.js';
 
 // Roles
 export * from './roles/roles.js';

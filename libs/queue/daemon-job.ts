@@ -97,6 +97,14 @@ export const daemonJobProgress = z.strictObject({
       .readonly(),
     safetyKey: z.string().exactOptional(),
     database: z.strictObject({ name: z.string(), oid: z.string().exactOptional() }).exactOptional(),
+    swap: z
+      .strictObject({
+        live: z.strictObject({ name: z.string(), oid: z.number(), owner: z.string() }),
+        incoming: z.strictObject({ name: z.string(), oid: z.number() }),
+        keptAs: z.string(),
+        mark: z.string(),
+      })
+      .exactOptional(),
   }),
   /** The URL of the complete safety archive. */
   safetyBackupUrl: z.string().exactOptional(),
