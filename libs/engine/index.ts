@@ -3,6 +3,8 @@ export * from './backup/backup-request.js';
 export * from './shared/examine-repository.js';
 export * from './shared/journal.js';
 export type { Repository } from './shared/repository-session.js';
+export type { BuildRequest } from './recover/build.js';
+export * from './recover/drill.js';
 export * from './recover/recover.js';
 export * from './restore/restore.js';
 export * from './verify/verification-record.js';
