@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { PRODUCT } from '#common';
 import { addArchiveCommands } from './commands/archives.js';
 import { addCompletionCommand } from './commands/completion.js';
+import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSessionCommands } from './commands/session.js';
@@ -50,6 +51,7 @@ Examples:
   addSessionCommands(program);
   addJobCommands(program);
   addArchiveCommands(program);
+  addDatabaseCommands(program);
   addScheduleCommands(program);
   addWorkerCommands(program);
   addStartCommand(program);
