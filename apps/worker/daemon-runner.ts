@@ -155,6 +155,13 @@ export class DaemonRunner {
     };
   }
 
+  /** Signs records again, so that they outlive a key of SECRET_KEY_PREVIOUS. */
+  async renewRecords(): Promise<void> {
+    await this.swaps.renew().catch((error: unknown) => {
+      this.logger.warn({ reason: errorSentence(error) }, 'Cannot sign the records of kept databases again');
+    });
+  }
+
   /** Waits for the clean-up of failed jobs, at most for the given time. */
   async finish(withinMs: number): Promise<void> {
     const late = sleep(withinMs, undefined, { ref: false });

@@ -20,6 +20,7 @@ const KINDS = {
   eventTrigger: ['# event trigger', '# event triggers'],
   publication: ['# publication', '# publications'],
   subscription: ['# subscription', '# subscriptions'],
+  defaultRights: ['default rights of # role', 'default rights of # roles'],
   setting: ['# setting of the database', '# settings of the database'],
 } as const;
 

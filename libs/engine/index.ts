@@ -4,6 +4,8 @@ export * from './shared/examine-repository.js';
 export * from './shared/journal.js';
 export type { Repository } from './shared/repository-session.js';
 export * from './recover/drop-kept.js';
+export type { BuildRequest } from './recover/build.js';
+export * from './recover/drill.js';
 export * from './recover/recover.js';
 export * from './recover/recover-into.js';
 export type { SwapRecords } from './recover/swap-records.js';

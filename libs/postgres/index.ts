@@ -24,6 +24,7 @@ export * from './catalog/column-types.js';
 export * from './catalog/database-properties.js';
 export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
+export * from './omissions/database-objects.js';
 export * from './omissions/omissions.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
@@ -88,5 +89,6 @@ export { cleanStatement, type SchemaText, type SqlFile } from './schema-dump/cle
 export { splitStatements } from './schema-dump/statements.js';
 export { isAfterRows } from './schema-dump/table-of-contents.js';
 export * from './schema-dump/locked-objects.js';
+export { chooseObjects, type ChosenObjects, isHeld } from './schema-dump/chosen-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { runBackup, runRecover } from '../support/heart.js';
+import { runBackup, runDrill, runRecover } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
-import { newDatabase, servers, storeOfTests } from '../support/servers.js';
+import { newDatabase, servers, sql, storeOfTests } from '../support/servers.js';
 import { pgDump } from '../support/state.js';
 
 const FIXTURE = join(__dirname, '../fixtures/field-database.sql');
@@ -13,11 +13,18 @@ onDebians('a database as applications have it', () => {
   const binaries = servers.debianPostgres?.binaries ?? '';
   let source: OwnServer;
   let target: OwnServer;
+  let url: string;
+  let key: string;
 
   beforeAll(async () => {
     source = await OwnServer.postgres({ binaries });
     target = await OwnServer.postgres({ binaries });
     process.env['PATH'] = `${binaries}:${process.env['PATH']}`;
+    url = await newDatabase(source.url);
+    execFileSync(join(binaries, 'psql'), ['-Xqf', FIXTURE, '-v', 'ON_ERROR_STOP=1', url], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    ({ key } = await runBackup(store, url, '*', { definitions: 'required' }));
   });
   afterAll(async () => {
     await source?.stop();
@@ -25,11 +32,6 @@ onDebians('a database as applications have it', () => {
   });
 
   test('is recovered on an empty server with its roles', async () => {
-    const url = await newDatabase(source.url);
-    execFileSync(join(binaries, 'psql'), ['-Xqf', FIXTURE, '-v', 'ON_ERROR_STOP=1', url], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    const { key } = await runBackup(store, url, '*', { definitions: 'required' });
     const name = new URL(url).pathname.slice(1);
     const { losses } = await runRecover(store, target.url, key, name, { createRoles: true });
     expect(losses).toEqual([]);
@@ -37,4 +39,30 @@ onDebians('a database as applications have it', () => {
     recovered.pathname = `/${name}`;
     expect(await pgDump(recovered.href, [])).toBe(await pgDump(url, []));
   });
+
+  test('is proven by a drill that leaves nothing behind', async () => {
+    const before = await databases(source.url);
+    expect(await runDrill(store, source.url, key)).toEqual({ losses: [], notProven: [] });
+    expect(await databases(source.url)).toEqual(before);
+  });
+
+  test('is proven in part by a drill whose role may not create everything', async () => {
+    await sql(source.url, `CREATE ROLE driller LOGIN CREATEDB PASSWORD 'pw'`);
+    const server = new URL(source.url);
+    [server.username, server.password] = ['driller', 'pw'];
+    const before = await databases(source.url);
+    const { losses, notProven } = await runDrill(store, server.href, key);
+    expect(losses).toEqual([]);
+    expect(notProven).toContain('owner and rights of 20 large objects (this role may not act as snapshotd)');
+    expect(notProven.join('\n')).toMatch(
+      /^contents of .*ext\.settings, .* \(not created\)\nextension fidcfg \(.*permission denied.*\)\n[^]*\nevent trigger frozen \(.*\)\nowners of \d+ objects \(the role may not act as field_owner, snapshotd\)$/m,
+    );
+    expect(await databases(source.url)).toEqual(before);
+  });
 });
+
+async function databases(url: string): Promise<string[]> {
+  return (await sql<{ name: string }>(url, 'SELECT datname AS name FROM pg_database ORDER BY 1')).map(
+    ({ name }) => name,
+  );
+}

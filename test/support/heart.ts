@@ -5,6 +5,9 @@ import {
   backup,
   type BackupRequest,
   type BackupResult,
+  type BuildRequest,
+  drill,
+  type DrillResult,
   recover,
   type RecoverRequest,
   type RecoverResult,
@@ -105,19 +108,35 @@ export async function runRecover(
   database: string,
   more: Partial<RecoverRequest> = {},
 ): Promise<RecoverResult> {
-  const { signal = new AbortController().signal } = more;
+  return recover({ ...(await buildRequest(store, server, key, more)), database, ...more });
+}
+
+/** Recovers an archive into a scratch database of a server, and drops it. */
+export async function runDrill(
+  store: ObjectStore,
+  server: string,
+  key: string,
+  more: Partial<BuildRequest> = {},
+): Promise<DrillResult> {
+  return drill({ ...(await buildRequest(store, server, key, more)), ...more });
+}
+
+async function buildRequest(
+  store: ObjectStore,
+  server: string,
+  key: string,
+  { signal = new AbortController().signal }: { signal?: AbortSignal },
+): Promise<BuildRequest> {
   const object = await store.find(key, signal);
   if (object === undefined) throw new Error(`no archive ${key}`);
-  return recover({
+  return {
     archive: await openArchive(store.openListed(object, signal)),
     maintenanceUrl: new Secret(server),
-    database,
     parallelJobs: 2,
     applicationName: 'snapshotd recover 1',
     journal: new MemoryJournal(),
     signal,
-    ...more,
-  });
+  };
 }
 
 function asScope(schemas: string[] | '*' | Scope): Scope {

@@ -8,6 +8,8 @@ import {
 } from '#archive';
 import { Failure } from '#common';
 import {
+  chooseObjects,
+  type ChosenObjects,
   connectionTls,
   displayTable,
   type SchemaDump,
@@ -17,7 +19,9 @@ import {
   type LockedObjects,
   type Members,
   type Omission,
+  isHeld,
   listClosedSchemas,
+  listDatabaseObjects,
   type Observer,
   type PgDump,
   type Relation,
@@ -33,6 +37,7 @@ const LOCK_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 500;
 /** The most runs of pg_dump. Each may meet other locked tables. */
 const MAX_TRIES = 4;
+const MAX_UNRELATED = 1_000;
 
 export interface SchemaDumpRequest {
   definitions: SchemaDefinitionsMode;
@@ -54,6 +59,8 @@ export interface RunningSchemaDump {
   again?: (without: LockedObjects) => SchemaDump;
   /** Finds these objects, apart from those of the repository. */
   members: Members;
+  /** Missing if the definitions hold all objects. */
+  chosen?: ChosenObjects | undefined;
   /** pg_dump's application_name. */
   applicationName: string;
   mode: SchemaDefinitionsMode;
@@ -61,8 +68,9 @@ export interface RunningSchemaDump {
 }
 
 /**
- * Starts to read the schema definitions of the whole database, as far as the role may read them: tables may need types,
- * functions and extensions of other schemas.
+ * Starts to read the schema definitions of the database, as far as the role may read them. If schemas are listed, the
+ * definitions hold these and all that they depend on, such as types, functions and extensions of other schemas. Otherwise
+ * they hold all that is not excluded, and what that depends on.
  * @throws Failure DEFINITIONS_FAILED
  */
 export async function startSchemaDump(
@@ -81,6 +89,9 @@ export async function startSchemaDump(
     });
   if (reason !== undefined) return { ...dump, omissions: [omission(reason)] };
 
+  const listsSchemas = repository.scope.schemas !== '*';
+  const chosen = await chooseObjects(session, members, listsSchemas);
+  const unrelated = chosen?.unrelated ?? [];
   const closed = await listClosedSchemas(session);
   const options = {
     program,
@@ -89,21 +100,27 @@ export async function startSchemaDump(
     url,
     applicationName: dump.applicationName,
     snapshot: snapshot.exportedName,
-    exclude: [...new Set([...members.own, ...closed])],
+    // pg_dump need not lock the tables of unrelated schemas. Too many names would not fit into its arguments.
+    exclude: [...new Set([...members.own, ...closed, ...unrelated.slice(0, MAX_UNRELATED)])],
+    chosen,
     signal,
   };
   return {
     ...dump,
+    chosen,
     definitions: dumpSchema(options),
     again: (without) => dumpSchema({ ...options, without }),
-    omissions: closed
-      .filter((schema) => !members.own.includes(schema))
-      .map((schema) => ({
-        kind: 'schemaDefinitions' as const,
-        count: 1,
-        what: `definitions of the schema ${schema}`,
-        why: 'the role may not read all of its tables',
-      })),
+    omissions: [
+      ...closed
+        .filter((schema) => !members.own.includes(schema) && !unrelated.includes(schema))
+        .map((schema) => ({
+          kind: 'schemaDefinitions' as const,
+          count: 1,
+          what: `definitions of the schema ${schema}`,
+          why: 'the role may not read all of its tables',
+        })),
+      ...(listsSchemas ? await listDatabaseObjects(session) : []),
+    ],
   };
 }
 
@@ -136,7 +153,9 @@ export async function addSchemaDefinitions(
     throw error;
   }
   if (read === undefined) return { leftOut: omissions };
-  const { text, locked } = read;
+  const { text } = read;
+  const { chosen } = dump;
+  const locked = read.locked.filter(({ key }) => chosen === undefined || isHeld(chosen, key));
   const { schema, database } = text;
   return {
     databaseDefinitions: { ...(await addSql(writer, DATABASE_NAME, database)), name: DATABASE_NAME },
@@ -176,7 +195,7 @@ async function addSql(
 interface ReadDefinitions {
   text: SchemaText;
   /** Those that are missing in it. */
-  locked: Relation[];
+  locked: LockedObjects['relations'];
 }
 
 /** Reads the definitions, without the tables outside the repository that others lock. */

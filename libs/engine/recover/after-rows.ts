@@ -13,18 +13,44 @@ import { runParallel } from './parallel.js';
 import type { Script } from './script.js';
 import { underDatabasePath } from './search-path.js';
 
-/** Sets the states of sequences. */
-export async function setAll(session: Session, states: SequenceState[]): Promise<void> {
-  await session.query(
-    `SELECT count(pg_catalog.setval(name::regclass, value, called))
-       FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS state (name, value, called)`,
+/**
+ * Sets the states of sequences.
+ * @returns those that exist: only a drill accepts missing ones
+ * @throws Failure ARCHIVE_DOES_NOT_FIT
+ */
+export async function setAll(
+  { sessions, notProven }: Workplace,
+  states: SequenceState[],
+): Promise<SequenceState[]> {
+  const rows = await sessions[0].query<{ exists: boolean }>(
+    `SELECT CASE WHEN to_regclass(name) IS NOT NULL THEN pg_catalog.setval(to_regclass(name), value, called) END IS NOT NULL AS exists
+       FROM unnest($1::text[], $2::bigint[], $3::boolean[]) WITH ORDINALITY AS state (name, value, called, number) ORDER BY number`,
     [
       states.map(quoteTable),
       states.map(({ lastValue }) => lastValue),
       states.map(({ isCalled }) => isCalled),
     ],
   );
+  const missing = states.filter((_, index) => rows[index]?.exists !== true);
+  if (missing.length === 0) return states;
+  if (notProven === undefined || notProven.isEmpty) throw definitionsLack('the sequences', missing);
+  for (const sequence of missing) notProven.addContents(sequence);
+  return states.filter((_, index) => rows[index]?.exists === true);
 }
+
+/** The failure if the schema definitions do not create relations whose contents the archive holds. */
+export function definitionsLack(what: string, missing: Relation[]): Failure {
+  const more = missing.length > NAMED ? ` and ${missing.length - NAMED} more` : '';
+  return new Failure(
+    'ARCHIVE_DOES_NOT_FIT',
+    'permanent',
+    `The archive's schema definitions do not create ${what} ${missing.slice(0, NAMED).map(displayTable).join(', ')}${more}, whose contents it holds.`,
+    { hint: 'Choose another archive.' },
+  );
+}
+
+/** The most relations that a message names. */
+const NAMED = 10;
 
 /**
  * Refreshes the materialized views that were populated, each after those that it reads. A view that cannot be refreshed

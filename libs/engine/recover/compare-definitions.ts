@@ -2,9 +2,8 @@ import type { OpenArchive } from '#archive';
 import type { Secret } from '#config';
 import { errorSentence } from '#common';
 import { connectionTls, dumpSchema, findPgDump, type Session, type SqlFile, whyUnreadable } from '#postgres';
-import { describe } from './definitions.js';
 import type { RoleOptions } from './roles.js';
-import { dumpedBy, type Script, type ScriptStatement } from './script.js';
+import { describe, dumpedBy, newOwner, type Script, type ScriptStatement } from './script.js';
 
 /** The most differences of a kind that a report names. */
 const NAMED = 20;
@@ -12,7 +11,7 @@ const NAMED = 20;
 /**
  * Reads the schema definitions of the new database as a backup does, and compares them with the archive's statement by
  * statement.
- * @param losses those that are known
+ * @param options isKnown tells whether a difference of an object is reported already
  * @returns the differences, for people
  */
 export async function compareDefinitions(
@@ -22,10 +21,14 @@ export async function compareDefinitions(
   script: Script,
   {
     noOwner,
-    losses,
+    isKnown,
     applicationName,
     signal,
-  }: RoleOptions & { losses: string[]; applicationName: string; signal: AbortSignal },
+  }: RoleOptions & {
+    isKnown: (statement: ScriptStatement) => boolean;
+    applicationName: string;
+    signal: AbortSignal;
+  },
 ): Promise<string[]> {
   const [server] = await session.query<{ version: string }>(
     `SELECT current_setting('server_version') AS version`,
@@ -53,7 +56,7 @@ export async function compareDefinitions(
     const hasTexts =
       dumpedBy(schema.sql) === script.dumpedBy &&
       parseInt(serverVersion) === parseInt(archive.manifest.server.version);
-    return differences(then, now, { hasTexts, noOwner: noOwner === true, losses });
+    return differences(then, now, { hasTexts, noOwner: noOwner === true, isKnown });
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     return [`the comparison of the schema definitions (${errorSentence(error)})`];
@@ -76,26 +79,25 @@ interface Comparison {
   /** Whether both texts come from equal versions. Other versions print the same objects in other words. */
   hasTexts: boolean;
   noOwner: boolean;
-  losses: string[];
+  /** Whether a difference of an object is reported already. */
+  isKnown: (statement: ScriptStatement) => boolean;
 }
 
 function differences(
   then: ScriptStatement[],
   now: ScriptStatement[],
-  { hasTexts, noOwner, losses }: Comparison,
+  { hasTexts, noOwner, isKnown }: Comparison,
 ): string[] {
-  const isCompared = ({ kind, sql }: ScriptStatement) =>
-    !/^(SET|SUBSCRIPTION.*)$/.test(kind) &&
-    !(noOwner && (/^(DEFAULT )?ACL$/.test(kind) || / OWNER TO \S+;$/.test(sql)));
+  const isCompared = (statement: ScriptStatement) =>
+    !isKnown(statement) &&
+    !/^(SET|SUBSCRIPTION.*)$/.test(statement.kind) &&
+    !(noOwner && (/^(DEFAULT )?ACL$/.test(statement.kind) || newOwner(statement) !== undefined));
   const expected = byObject(then.filter(isCompared));
   const found = byObject(now.filter(isCompared));
-  const isKnown = (what: string) => losses.some((loss) => loss.startsWith(`${what} (`));
-  const missing = [...expected.keys()].filter((what) => !found.has(what) && !isKnown(what));
-  const extra = [...found.keys()].filter((what) => !expected.has(what) && !isKnown(what));
+  const missing = [...expected.keys()].filter((what) => !found.has(what));
+  const extra = [...found.keys()].filter((what) => !expected.has(what));
   const changed = hasTexts
-    ? [...expected].flatMap(([what, texts]) =>
-        found.has(what) && found.get(what) !== texts && !isKnown(what) ? [what] : [],
-      )
+    ? [...expected].flatMap(([what, texts]) => (found.has(what) && found.get(what) !== texts ? [what] : []))
     : [];
   return [
     ...named(missing, 'not in the new database'),

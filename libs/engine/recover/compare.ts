@@ -13,8 +13,12 @@ const NAMED = 10;
  * Compares the contents of the new database with the manifest: rows, sequences and large objects.
  * @throws Failure RECOVER_DIFFERS
  */
-export async function compareContents(workplace: Workplace, archive: OpenArchive): Promise<void> {
-  const { tables, sequences, largeObjects } = archive.manifest;
+export async function compareContents(
+  workplace: Workplace,
+  archive: OpenArchive,
+  { tables, sequences }: { tables: ManifestTable[]; sequences: SequenceState[] },
+): Promise<void> {
+  const { largeObjects } = archive.manifest;
   const differences = [
     ...(await countRows(workplace, tables)),
     ...(await compareSequences(workplace.sessions[0], sequences)),

@@ -2,7 +2,8 @@ import { Failure } from '#common';
 import { isCheckViolation, isForeignKeyViolation, isRefusal, type Session, sqlState } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { type ParallelTask, runParallel } from './parallel.js';
-import type { ScriptStatement } from './script.js';
+import type { NotProven } from './not-proven.js';
+import { describe, newOwner, type ScriptStatement } from './script.js';
 
 /** The sessions of a recover, and what it has learned. */
 export interface Workplace {
@@ -10,6 +11,8 @@ export interface Workplace {
   sessions: [Session, ...Session[]];
   /** Things that could not be kept exactly, each with the reason, for people. */
   losses: string[];
+  /** Definitions that the role may not create, or that need these: missing if one is a failure. */
+  notProven?: NotProven | undefined;
   progress: RowProgress;
   signal: AbortSignal;
 }
@@ -29,9 +32,30 @@ export async function runBeforeRows(workplace: Workplace, statements: ScriptStat
     if (statement.kind === 'SET') await set(workplace, statement);
     else
       await sessions[0].query(statement.sql).catch((error: unknown) => {
-        throw refusedDefinition(statement, error);
+        if (!isForbidden(workplace, statement, error)) throw refusedDefinition(statement, error);
       });
   }
+}
+
+/** undefined_object, undefined_table, undefined_function, invalid_schema_name */
+const MISSES_OTHERS = new Set(['42704', '42P01', '42883', '3F000']);
+
+/**
+ * Whether a drill goes on without a definition: its role may not create it, the server lacks the extension, or another
+ * missing definition is the reason.
+ */
+function isForbidden({ notProven }: Workplace, statement: ScriptStatement, error: unknown): boolean {
+  if (notProven === undefined || !(error instanceof Failure) || error.persistence !== 'permanent')
+    return false;
+  const owner = newOwner(statement);
+  const denied = error.code === 'DATABASE_PERMISSION_DENIED';
+  if (denied && owner !== undefined) notProven.addOwner(owner);
+  else if (denied || (statement.kind === 'EXTENSION' && isRefusal(error)))
+    notProven.addObject(statement, error.message);
+  else if (!notProven.isEmpty && MISSES_OTHERS.has(sqlState(error) ?? ''))
+    notProven.addObject(statement, 'an object that it needs was not created');
+  else return false;
+  return true;
 }
 
 /** Adds the statement to a failure. */
@@ -183,6 +207,7 @@ async function runGroup(workplace: Workplace, session: Session, { statements }: 
         workplace.losses.push(`${describe(statement)} (NOT VALID: rows violate it)`);
         continue;
       }
+      if (isForbidden(workplace, statement, error)) return false;
       if (!isRefusal(error) || !(error instanceof Failure)) throw refusedDefinition(statement, error);
       workplace.losses.push(`${describe(statement)} (${error.message})`);
       return false;
@@ -209,9 +234,4 @@ async function again<Result>(work: () => Promise<Result>): Promise<Result> {
     } catch (error) {
       if (sqlState(error) !== DEADLOCK || tries >= DEADLOCK_TRIES) throw error;
     }
-}
-
-/** Names an object for people. */
-export function describe({ kind, schema, name }: ScriptStatement): string {
-  return `${kind.toLowerCase()} ${schema === null ? name : `${schema}.${name}`}`;
 }

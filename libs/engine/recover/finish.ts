@@ -27,13 +27,7 @@ export async function finishDatabase(
   await session.query(
     `COMMENT ON DATABASE ${quoteIdentifier(database)} IS ${comment === null ? 'NULL' : quoteLiteral(comment)}`,
   );
-  if (manifest.database !== undefined)
-    for (const { what, statements } of properties(database, manifest.database, noOwner === true)) {
-      const failure = await attempt(session, async () => {
-        for (const statement of statements) await session.query(statement);
-      });
-      if (failure !== undefined) losses.push(`${what} (${failure.message})`);
-    }
+  losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
   losses.push(...(await collationDifference(session, database, manifest)));
   await session.commit().catch(async (error: unknown) => {
     const other = await again();
@@ -47,6 +41,37 @@ export async function finishDatabase(
       await other.close();
     }
   });
+  return losses;
+}
+
+/**
+ * Gives an unfinished database its properties, and takes them back.
+ * @returns those that PostgreSQL refused, for people
+ */
+export async function tryProperties(session: Session, name: string, manifest: Manifest): Promise<string[]> {
+  await session.query('BEGIN');
+  try {
+    return await setProperties(session, name, manifest, false);
+  } finally {
+    await session.query('ROLLBACK').catch(() => undefined); // A lost connection has rolled back.
+  }
+}
+
+/** Sets the properties of a database in the open transaction. @returns those that PostgreSQL refused, for people */
+async function setProperties(
+  session: Session,
+  database: string,
+  manifest: Manifest,
+  noOwner: boolean,
+): Promise<string[]> {
+  if (manifest.database === undefined) return [];
+  const losses: string[] = [];
+  for (const { what, statements } of properties(database, manifest.database, noOwner)) {
+    const failure = await attempt(session, async () => {
+      for (const statement of statements) await session.query(statement);
+    });
+    if (failure !== undefined) losses.push(`${what} (${failure.message})`);
+  }
   return losses;
 }
 

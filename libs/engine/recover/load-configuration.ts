@@ -18,7 +18,7 @@ import type { Workplace } from './definitions.js';
  * triggers and rows, so that all of them are loaded in one transaction, without triggers if the role may silence them.
  */
 export async function loadConfiguration(workplace: Workplace, archive: OpenArchive): Promise<void> {
-  const { sessions, losses, progress } = workplace;
+  const { sessions, losses, notProven, progress } = workplace;
   const { configuration } = archive.manifest;
   if (configuration === undefined) return;
   const [session] = sessions;
@@ -26,10 +26,13 @@ export async function loadConfiguration(workplace: Workplace, archive: OpenArchi
   const tables = configuration.tables.flatMap((archived) => {
     const table = live.get(quoteTable(archived));
     if (table !== undefined) return archived.rows > 0 || table.bytes > 0 ? [{ archived, live: table }] : [];
-    if (archived.rows > 0)
-      losses.push(
-        `rows of ${displayTable(archived)} (this version of the extension ${archived.extension} has no such table)`,
-      );
+    if (archived.rows > 0) {
+      if (notProven === undefined)
+        losses.push(
+          `rows of ${displayTable(archived)} (the extension ${archived.extension} has no such table here)`,
+        );
+      else notProven.addContents(archived);
+    }
     return [];
   });
   if (tables.length > 0) {
@@ -47,7 +50,7 @@ export async function loadConfiguration(workplace: Workplace, archive: OpenArchi
       throw error;
     }
   }
-  await setAll(session, configuration.sequences);
+  await setAll(workplace, configuration.sequences);
 }
 
 async function loadTables(

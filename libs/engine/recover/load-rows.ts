@@ -12,6 +12,9 @@ import {
 } from '#postgres';
 import { ReadAhead } from '../shared/read-ahead.js';
 import type { RowProgress } from '../shared/row-progress.js';
+import { definitionsLack } from './after-rows.js';
+import type { Workplace } from './definitions.js';
+import type { NotProven } from './not-proven.js';
 import { type ParallelTask, runParallel } from './parallel.js';
 
 /** Small tables are loaded together, up to this number of bytes, in one transaction. */
@@ -24,6 +27,8 @@ export interface RefusedTable {
 }
 
 export interface LoadedRows {
+  /** All tables but those that do not exist, which only a drill accepts. */
+  loaded: ManifestTable[];
   /** Tables that are still empty, because an object that their code needs does not exist yet, or because they refuse rows. */
   refused: RefusedTable[];
   /** Generated columns whose functions may read tables. */
@@ -36,14 +41,14 @@ export interface LoadedRows {
  * @throws Failure ARCHIVE_INVALID, or PostgreSQL's if it is no refusal of rows
  */
 export async function loadRows(
-  sessions: [Session, ...Session[]],
+  { sessions, notProven, progress, signal }: Workplace,
   archive: OpenArchive,
-  progress: RowProgress,
-  signal: AbortSignal,
 ): Promise<LoadedRows> {
-  const tables = archive.manifest.tables.filter(({ rows }) => rows > 0);
   const [leader] = sessions;
-  const named = await findTables(leader, tables);
+  const named = await findTables(leader, archive.manifest.tables, notProven);
+  const existing = new Set(named.map(quoteTable));
+  const loaded = archive.manifest.tables.filter((table) => existing.has(quoteTable(table)));
+  const tables = loaded.filter(({ rows }) => rows > 0);
   // A check reads as a domain does: at the load.
   const uses = (await listCodeUses(leader, named)).map((use) =>
     use.kind === 'check' ? { ...use, kind: 'domain' as const } : use,
@@ -68,7 +73,7 @@ export async function loadRows(
   const byName = new Map(tables.map((table) => [quoteTable(table), table]));
   const lateTables = late.flatMap((table) => byName.get(quoteTable(table)) ?? []);
   const again = [...refused.map(({ table }) => table), ...lateTables];
-  return { refused: await loadAgain(leader, archive, again, progress, signal), columns };
+  return { loaded, columns, refused: await loadAgain(leader, archive, again, progress, signal) };
 }
 
 /** Loads tables one after the other, and the refused ones again, until that makes no difference. */
@@ -164,7 +169,11 @@ async function loadUnit(
 }
 
 /** Finds the tables in the new database. @throws Failure ARCHIVE_DOES_NOT_FIT for those that the definitions lack */
-async function findTables(session: Session, tables: ManifestTable[]): Promise<NamedTable[]> {
+async function findTables(
+  session: Session,
+  tables: ManifestTable[],
+  notProven: NotProven | undefined,
+): Promise<NamedTable[]> {
   const found = await session.query<NamedTable>(
     `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name
        FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
@@ -174,12 +183,8 @@ async function findTables(session: Session, tables: ManifestTable[]): Promise<Na
   );
   const names = new Set(found.map(quoteTable));
   const missing = tables.filter((table) => !names.has(quoteTable(table)));
-  if (missing.length > 0)
-    throw new Failure(
-      'ARCHIVE_DOES_NOT_FIT',
-      'permanent',
-      `The archive's schema definitions do not create ${missing.slice(0, 10).map(displayTable).join(', ')}, whose rows it holds.`,
-      { hint: 'Choose another archive.' },
-    );
+  if (missing.length === 0) return found;
+  if (notProven === undefined || notProven.isEmpty) throw definitionsLack('the tables', missing);
+  for (const table of missing) notProven.addContents(table);
   return found;
 }

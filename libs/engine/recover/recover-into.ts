@@ -69,14 +69,15 @@ export async function recoverInto(request: RecoverIntoRequest): Promise<RecoverI
     if (swap) await expectNoOwnState(session);
     return databaseIdentity(session);
   });
-  // An obstacle that is found now saves the time of the recover.
-  if (swap)
+  // An obstacle that is found now saves the time of the recover. An earlier attempt has looked before it began one.
+  if (swap && journal.notes.database === undefined)
     await onMaintenance(repository, own, async (session) =>
       expectAccepted(await findSwapObstacles(session, { live: live.databaseName }), accept),
     );
   const place = { maintenanceUrl: maintenanceUrl(repository.url), database: intoDatabase, applicationName };
   const complete = { ...(await recover({ ...request, ...place, archive })), ...result };
   if (!swap) return complete;
+  progress.add(result.entities);
   try {
     if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
     // Waits for the end of jobs on the live database. One that begins after this loses its sessions, and tries again.

@@ -9,7 +9,7 @@ import {
   type Session,
   setClause,
 } from '#postgres';
-import type { Script, ScriptStatement } from './script.js';
+import { type Script, type ScriptStatement, unquoted } from './script.js';
 
 /** How a recover treats roles that the server lacks. */
 export interface RoleOptions {
@@ -42,13 +42,18 @@ export async function prepareRoles(
   script: Script,
   options: RoleOptions,
 ): Promise<MissingRoles> {
-  const needed = neededRoles(manifest, script);
-  const existing = await findRoles(session, needed);
-  const missing = needed.filter((role) => !existing.has(role));
+  const missing = await missingRoles(session, manifest, script);
   if (missing.length === 0 || options.noOwner === true) return { missing, created: [] };
   if (options.createRoles !== true) throw rolesMissing(missing);
   await createRoles(session, manifest, missing, options);
   return { missing: [], created: missing };
+}
+
+/** Returns the names of the roles that the definitions use and that the server lacks. */
+export async function missingRoles(session: Session, manifest: Manifest, script: Script): Promise<string[]> {
+  const needed = neededRoles(manifest, script);
+  const existing = await findRoles(session, needed);
+  return needed.filter((role) => !existing.has(role));
 }
 
 /** The roles that objects, rights and properties name, by the manifest's list, or by the statements of older archives. */
@@ -90,7 +95,7 @@ const NAMING = [
 
 function rolesNamedIn({ sql }: ScriptStatement): string[] {
   return NAMING.flatMap((pattern) => pattern.exec(sql)?.[1] ?? [])
-    .map((name) => (name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name))
+    .map(unquoted)
     .filter((name) => name !== 'PUBLIC' && name !== 'public');
 }
 

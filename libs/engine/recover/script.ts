@@ -107,3 +107,21 @@ function splitText(text: Buffer, serverMajor: number): Script {
 function utf8(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString();
 }
+
+/** Names an object for people. */
+export function describe({ kind, schema, name }: ScriptStatement): string {
+  return `${kind.toLowerCase()} ${schema === null ? name : `${schema}.${name}`}`;
+}
+
+const OWNER = /^ALTER .* OWNER TO ("(?:[^"]|"")+"|[\w$\u0080-\uffff]+);$/s;
+
+/** Returns the role to which a statement gives its object. @returns undefined for other statements */
+export function newOwner({ sql }: ScriptStatement): string | undefined {
+  const [, name] = OWNER.exec(sql) ?? [];
+  return name === undefined ? undefined : unquoted(name);
+}
+
+/** The name that an identifier in SQL means. */
+export function unquoted(identifier: string): string {
+  return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;
+}

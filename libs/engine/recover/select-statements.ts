@@ -1,6 +1,5 @@
-import { describe } from './definitions.js';
 import { mentions, type RoleOptions } from './roles.js';
-import type { Script, ScriptStatement } from './script.js';
+import { describe, newOwner, type Script, type ScriptStatement } from './script.js';
 
 /** The statements of a recover, in the order of their phases. */
 export interface SelectedStatements extends Omit<Script, 'dumpedBy'> {
@@ -10,30 +9,30 @@ export interface SelectedStatements extends Omit<Script, 'dumpedBy'> {
   losses: string[];
 }
 
-const OWNER = /^ALTER .* OWNER TO (?:"(?:[^"]|"")+"|[\w$]+);$/s;
 /** Kinds that name roles other than owners. */
 const NAMES_ROLES = /^(ACL|DEFAULT ACL|USER MAPPING|POLICY)$/;
 
 /**
  * Selects the statements that a recover runs. It never creates subscriptions: a database with one cannot be dropped, and
  * dropping a subscription drops the live slot of its publisher.
- * @param missing roles that the server lacks, if everything is to belong to the role that recovers
+ * @param missing roles that the server lacks
  */
 export function selectStatements(
   script: Script,
-  { noOwner }: RoleOptions,
-  missing: string[],
+  { noOwner, missing }: RoleOptions & { missing: string[] },
 ): SelectedStatements {
+  const namesMissing = (sql: string) => missing.some((role) => mentions(sql, role));
   const losses: string[] = [];
   const isWanted = (statement: ScriptStatement) => {
     const { kind, sql } = statement;
-    if (noOwner === true && OWNER.test(sql)) return false;
+    const owner = newOwner(statement);
+    if (owner !== undefined && (noOwner === true || missing.includes(owner))) return false;
     if (kind === 'SUBSCRIPTION' && sql.startsWith('CREATE '))
       losses.push(
         `${describe(statement)} (not created: two databases must not share a slot. Its definition: ${oneLine(sql)})`,
       );
     if (subscriptions.has(statement.object)) return false;
-    if (NAMES_ROLES.test(kind) && missing.some((role) => mentions(sql, role))) {
+    if (NAMES_ROLES.test(kind) && namesMissing(sql)) {
       losses.push(`${describe(statement)} (its roles are missing)`);
       return false;
     }

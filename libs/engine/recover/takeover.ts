@@ -13,7 +13,7 @@ import { notedSessions } from '../shared/journal.js';
  * Ends the sessions of earlier attempts of the same job, and drops their unfinished database; drops also those of other
  * recovers that nobody works on.
  * @param maintenance with the database that the earlier attempts connected to first
- * @param database the name of the complete database
+ * @param database the name of the complete database; undefined for a drill, which drops its own
  * @returns whether an earlier attempt has completed it
  * @throws Failure NOT_AUTHENTIC for notes that are not of a recover, REPOSITORY_BUSY
  */
@@ -21,7 +21,7 @@ export async function settleEarlierRecovers(
   maintenance: Session,
   journal: Journal,
   daemonId: string | undefined,
-  database: string,
+  database: string | undefined,
 ): Promise<boolean> {
   if (daemonId !== undefined)
     for (const { name } of notedSessions(journal, daemonId))
@@ -35,7 +35,12 @@ export async function settleEarlierRecovers(
         `The notes of the job name ${earlier.name}, which is no temporary database. snapshotd leaves it alone.`,
         { hint: 'Check who can write to the queue. Then start the job again.' },
       );
-    if (earlier.oid !== undefined && (await hasName(maintenance, earlier.oid, database))) return true;
+    if (
+      database !== undefined &&
+      earlier.oid !== undefined &&
+      (await hasName(maintenance, earlier.oid, database))
+    )
+      return true;
     await dropTemporaryDatabase(maintenance, earlier.name);
   }
   await dropAbandonedDatabases(maintenance);

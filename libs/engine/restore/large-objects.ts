@@ -28,6 +28,8 @@ export interface LargeObjectPlan {
   locks: number;
   /** The kinds of statements that fire event triggers. */
   statements: string[];
+  /** The roles that get their objects and rights: existing ones, those that this session may act as, or none. */
+  roles?: 'existing' | 'own' | 'none';
 }
 
 /**
@@ -93,11 +95,11 @@ export async function restoreLargeObjects(
   progress: RowProgress,
 ): Promise<string[]> {
   if (plan === undefined) return [];
-  const { archived, removeExtra } = plan;
+  const { archived, removeExtra, roles } = plan;
   progress.say('Preparing large objects');
   for await (const batch of largeObjectBatches(archive, archived)) {
     if (removeExtra) await removeExtraLargeObjects(session, batch);
-    await prepareLargeObjects(session, await withExistingRoles(session, batch));
+    await prepareLargeObjects(session, await withExistingRoles(session, batch, { roles }));
   }
   const say = (bytes: number) => progress.say(`Loading large objects: ${ofAll(bytes, archived)}`);
   for await (const pieces of largeObjectPieces(archive, archived, say)) await putPieces(session, pieces);
@@ -105,7 +107,10 @@ export async function restoreLargeObjects(
   const lost = new Lost();
   // After the contents: the archived rights need not let the worker write.
   for await (const batch of largeObjectBatches(archive, archived)) {
-    const inexact = await describeLargeObjects(session, await withExistingRoles(session, batch, lost));
+    const inexact = await describeLargeObjects(
+      session,
+      await withExistingRoles(session, batch, { roles, lost }),
+    );
     lost.add('rights', '', inexact.length);
   }
   return lost.named;
@@ -150,17 +155,23 @@ function ofAll(bytes: number, { bytes: all }: ManifestLargeObjects): string {
 async function withExistingRoles(
   session: Session,
   batch: LargeObjectBatch,
-  lost?: Lost,
+  { roles: wanted = 'existing', lost }: { roles?: LargeObjectPlan['roles']; lost?: Lost } = {},
 ): Promise<LargeObjectBatch> {
   const names = batch.objects.flatMap(({ owner, rights }) => [
     ...(owner === undefined ? [] : [owner]),
     ...(rights ?? []).flatMap(({ grantor, grantee }) => [grantor, ...(grantee === null ? [] : [grantee])]),
   ]);
-  const roles = await findRoles(session, [...new Set(names)]);
+  const existing = await findRoles(session, wanted === 'none' ? [] : [...new Set(names)]);
+  const roles = new Set(
+    [...existing].flatMap(([name, { mayBeSet }]) => (wanted === 'existing' || mayBeSet ? [name] : [])),
+  );
   const objects = batch.objects.map(({ owner = '', rights, ...object }): LargeObject => {
     if (object.comment === undefined) lost?.add('comment', 'it is not UTF-8');
     if (!roles.has(owner)) {
-      lost?.add('owner and rights', `there is no role ${owner}`);
+      lost?.add(
+        'owner and rights',
+        existing.has(owner) ? `this role may not act as ${owner}` : `there is no role ${owner}`,
+      );
       return object;
     }
     const kept = rights?.filter(

@@ -35,6 +35,14 @@ export const OF_EXTENSION = `EXISTS (SELECT FROM pg_depend d
                          WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 
 /**
+ * SQL: the foreign keys of which the archive lacks the table that they refer to. Extensions make their own tables.
+ * $1: the tables of the archive
+ */
+export const KEYS_TO_OTHERS = `
+  SELECT k.oid FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid
+   WHERE k.contype = 'f' AND NOT EXISTS (SELECT FROM unnest($1::oid[]) AS known (oid) WHERE known.oid = c.oid) AND NOT ${OF_EXTENSION}`;
+
+/**
  * SQL: true if the schema `n` holds snapshotd's own state. It has the table of the migrations of TypeORM or BullMQ, and
  * the comment of {@link makeOwnSchema}, which only the schema's owner can give it. Older versions gave the queue's schema
  * none.

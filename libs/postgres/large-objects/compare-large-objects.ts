@@ -113,14 +113,19 @@ function rangeOf({ objects, from, to }: LargeObjectBatch): unknown[] {
   return [objects.map(({ oid }) => oid), from, to];
 }
 
-/** Returns those of these names that roles have, and whether they are superusers. */
-export async function findRoles(
-  session: Session,
-  names: string[],
-): Promise<Map<string, { superuser: boolean }>> {
-  const rows = await session.query<{ name: string; superuser: boolean }>(
-    'SELECT rolname::text AS name, rolsuper AS superuser FROM pg_roles WHERE rolname = ANY ($1)',
+/** Finds the roles of these names. */
+export async function findRoles(session: Session, names: string[]): Promise<Map<string, FoundRole>> {
+  const rows = await session.query<FoundRole & { name: string }>(
+    `SELECT rolname::text AS name, rolsuper AS superuser,
+            pg_has_role(oid, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS "mayBeSet"
+       FROM pg_roles WHERE rolname = ANY ($1)`,
     [names],
   );
-  return new Map(rows.map(({ name, superuser }) => [name, { superuser }]));
+  return new Map(rows.map(({ name, ...role }) => [name, role]));
+}
+
+export interface FoundRole {
+  superuser: boolean;
+  /** Whether this session may act as it, and give it objects. */
+  mayBeSet: boolean;
 }

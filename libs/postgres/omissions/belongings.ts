@@ -1,5 +1,5 @@
-import { displayTable, type Relation } from '../connection/identifiers.js';
-import { IS_USERS, type Members, OF_EXTENSION } from '../catalog/members.js';
+import { displayTable, quoteIdentifier, quoteTable, type Relation } from '../connection/identifiers.js';
+import { IS_USERS, KEYS_TO_OTHERS, type Members, OF_EXTENSION } from '../catalog/members.js';
 import type { Omission } from '../catalog/omission.js';
 import type { Session } from '../connection/session.js';
 
@@ -75,25 +75,33 @@ export async function listOtherSchemas(
   }));
 }
 
-/** Lists the tables outside of the repository that foreign keys of its tables refer to. */
+/**
+ * Lists the tables outside of the repository that foreign keys of its tables refer to. The schema definitions lack these
+ * keys: a database without the tables could not have them.
+ */
 export async function listReferenced(
   session: Session,
   { relations, withoutRows, excluded }: Members,
 ): Promise<Omission[]> {
-  const referenced = await session.query<Relation & { of: Relation[] }>(
-    `SELECT n.nspname AS schema, c.relname AS name, ${tableNames('k.conrelid')} AS of
+  const referenced = await session.query<
+    Relation & { of: Relation[]; excluded: boolean; keys: (Relation & { key: string; definition: string })[] }
+  >(
+    `SELECT n.nspname AS schema, c.relname AS name, ${tableNames('k.conrelid')} AS of, c.oid = ANY ($2::oid[]) AS excluded,
+            json_agg(json_build_object('schema', m.nspname, 'name', o.relname, 'key', k.conname, 'definition', pg_get_constraintdef(k.oid))
+                     ORDER BY m.nspname COLLATE "C", o.relname COLLATE "C", k.conname COLLATE "C") AS keys
        FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-      WHERE k.contype = 'f' AND k.conparentid = 0 AND k.conrelid = ANY ($1::oid[]) AND NOT EXISTS (SELECT FROM unnest($2::oid[]) AS known (oid) WHERE known.oid = c.oid)
-        AND NOT ${OF_EXTENSION}
+       JOIN pg_class o ON o.oid = k.conrelid JOIN pg_namespace m ON m.oid = o.relnamespace
+      WHERE k.oid IN (${KEYS_TO_OTHERS}) AND k.conparentid = 0
+        AND EXISTS (SELECT FROM unnest($1::oid[]) AS known (oid) WHERE known.oid = k.conrelid)
       GROUP BY n.nspname, c.oid, c.relname ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"`,
-    [relations, [...relations, ...withoutRows, ...excluded]],
+    [[...relations, ...withoutRows], excluded],
   );
   // Without `of`: a restore finds the rows or fails, so it lacks nothing.
-  return referenced.map(({ of, ...table }) => ({
+  return referenced.map(({ of, keys, excluded: isExcluded, ...table }) => ({
     kind: 'table' as const,
     count: 1,
     what: displayTable(table),
-    why: `${of.map((one) => `${displayTable(one)} refers to ${displayTable(table)}`).join(', ')}; its schema is not in REPOSITORY_SCHEMAS`,
+    why: `${of.map((one) => `${displayTable(one)} refers to ${displayTable(table)}`).join(', ')}; ${isExcluded ? 'it is excluded' : 'its schema is not in REPOSITORY_SCHEMAS'}. schema.sql lacks the foreign key${keys.length === 1 ? '' : 's'}. To add ${keys.length === 1 ? 'it' : 'them'}: ${keys.map(({ key, definition, ...one }) => `ALTER TABLE ${quoteTable(one)} ADD CONSTRAINT ${quoteIdentifier(key)} ${definition}`).join('; ')}`,
   }));
 }
 

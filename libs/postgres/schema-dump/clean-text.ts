@@ -1,7 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { Failure } from '#common';
 import type { Omission } from '../catalog/omission.js';
-import { objectKey } from './locked-objects.js';
 import { splitStatements } from './statements.js';
 import {
   isAfterRows,
@@ -38,7 +37,14 @@ const KNOWS_RUN_AS_OWNER = 16;
 
 /** The settings between entries that those after them rely on. */
 const SETS_DEFAULT = /^SET default_(tablespace|table_access_method) = /;
+/** The kinds of entries that pg_dump sets these defaults for. */
+const USES_DEFAULT = new Map([
+  ['tablespace', /^((FOREIGN )?TABLE|MATERIALIZED VIEW|INDEX|CONSTRAINT)$/],
+  ['table_access_method', /^(TABLE|MATERIALIZED VIEW)$/],
+]);
 const CONNECTS = /^\\connect /;
+/** No name of an object has lines of its own in pg_dump's comments. */
+const END = /^-- PostgreSQL database dump complete$/m;
 const NAME = String.raw`(?:"(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
 const LITERAL = String.raw`(?:'(?:[^']|'')*'|E'(?:[^'\\]|\\[^]|'')*')`;
 const COLUMN_OPTIONS = new RegExp(
@@ -57,13 +63,13 @@ const SUBSCRIPTION = new RegExp(
  * whole statements are looked at: names, comments and bodies of functions may hold any text. The statements that create
  * the database and set its properties go to a text of their own, because a restore may run the others elsewhere.
  * @param text of `--create --verbose`
- * @param without objects whose statements are left out, as {@link objectKey} names them
+ * @param keeps false for objects whose statements are left out
  * @throws Failure DEFINITIONS_FAILED for a statement that may hold a password and is of an unknown form
  */
 export async function cleanText(
   text: Buffer,
   serverMajor: number,
-  without = new Set<string>(),
+  keeps: (entry: TocEntry) => boolean = () => true,
 ): Promise<SchemaText> {
   const contents = new TableOfContents();
   const [schema, database] = [new SqlText(), new SqlText()];
@@ -71,19 +77,22 @@ export async function cleanText(
   let beforeRows: number | undefined;
   let entry: TocEntry | undefined = SETTING;
   let statements = 0;
+  // Settings wait for the statement that needs them: it may be left out, and an access method with it.
+  const settings = new Map<string, Part>();
   for (const { before, text: statement } of splitStatements(text.toString('latin1'))) {
     // Locks of jobs are renewed meanwhile.
     if (++statements % PAUSE_AFTER_STATEMENTS === 0) await setImmediate();
     const next = contents.entryOf(before, statement);
     if (CONNECTS.test(statement)) entry = undefined;
     if (next !== undefined) entry = next;
-    if (statement === '') entry = SETTING; // The end.
+    if (statement === '' || END.test(before)) entry = SETTING;
     if (entry === undefined) {
       expectRepeated(statement);
       continue;
     }
-    if (without.has(objectKey(entry.class, entry.oid))) continue;
-    const of = next === undefined && SETS_DEFAULT.test(statement) ? SETTING : entry;
+    const [, setting] = (next === undefined && SETS_DEFAULT.exec(statement)) || [];
+    const of = setting === undefined ? entry : SETTING;
+    if (!keeps(of)) continue;
     const part = {
       comments: withoutVerboseLines(before),
       sql: cleanStatement(statement, serverMajor, omissions),
@@ -91,6 +100,15 @@ export async function cleanText(
     };
     if (of.isOfDatabase || entry === SETTING) database.add(part);
     if (of.isOfDatabase) continue;
+    if (setting !== undefined) {
+      settings.set(setting, part);
+      continue;
+    }
+    for (const [name, waiting] of settings) {
+      if (USES_DEFAULT.get(name)?.test(of.kind) !== true) continue;
+      schema.add(waiting);
+      settings.delete(name);
+    }
     if (isAfterRows(of)) beforeRows ??= schema.statements.length;
     schema.add(part);
   }
@@ -107,13 +125,19 @@ function expectRepeated(statement: string): void {
   else if (!/^(SET |SELECT pg_catalog\.set_config\()/.test(statement)) throw unknownForm(statement);
 }
 
+interface Part {
+  comments: string;
+  sql: string;
+  of: TocEntry;
+}
+
 /** A text that is put together from statements. */
 class SqlText {
   readonly statements: ListedStatement[] = [];
   private readonly parts: string[] = [];
   private length = 0;
 
-  add({ comments, sql, of }: { comments: string; sql: string; of: TocEntry }): void {
+  add({ comments, sql, of }: Part): void {
     this.parts.push(comments, sql);
     const { kind, schema, name, class: catalog, oid } = of;
     const offset = this.length + comments.length;

@@ -5,7 +5,7 @@ import type { Members } from '../catalog/members.js';
 /** Objects whose definitions cannot be read now. */
 export interface LockedObjects {
   /** The tables that other sessions lock, and the tables and views that depend on them. */
-  relations: Relation[];
+  relations: (Relation & { key: string })[];
   /** All of their objects, as {@link objectKey} names them. */
   keys: Set<string>;
 }
@@ -50,8 +50,8 @@ export async function findLockedObjects(session: Session, { relations }: Members
     [relations],
   );
   return {
-    relations: objects.flatMap(({ schema, name }) =>
-      schema === null || name === null ? [] : [{ schema, name }],
+    relations: objects.flatMap(({ schema, name, catalog, oid }) =>
+      schema === null || name === null ? [] : [{ schema, name, key: objectKey(catalog, oid) }],
     ),
     keys: new Set(objects.map(({ catalog, oid }) => objectKey(catalog, oid))),
   };

@@ -2,8 +2,9 @@ import { Failure } from '#common';
 import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
 import { Session } from '../connection/session.js';
 import { BUNDLED_MAJOR, runBundledPgDump } from './bundled.js';
+import { type ChosenObjects, holdsStatement } from './chosen-objects.js';
 import { cleanText, type SchemaText } from './clean-text.js';
-import type { LockedObjects } from './locked-objects.js';
+import { type LockedObjects, objectKey } from './locked-objects.js';
 import {
   connectionTls,
   type ConnectionTls,
@@ -58,6 +59,8 @@ export interface SchemaDumpOptions {
   exclude: string[];
   /** Objects that it must not wait for. */
   without?: LockedObjects;
+  /** Missing if the text keeps all objects. */
+  chosen?: ChosenObjects | undefined;
   signal: AbortSignal;
 }
 
@@ -83,7 +86,8 @@ async function readText(
   options: Omit<SchemaDumpOptions, 'signal'>,
   signal: AbortSignal,
 ): Promise<SchemaText> {
-  const { program, serverVersion, session, url, applicationName, snapshot, exclude, without } = options;
+  const { program, serverVersion, session, url, applicationName, snapshot, exclude, without, chosen } =
+    options;
   const args = [
     '--schema-only',
     '--create',
@@ -100,7 +104,13 @@ async function readText(
     ? await runNativePgDump({ session, url, applicationName, args }, signal)
     : await onOwnSession({ session, url, applicationName, args }, signal);
   if (text.length > MAX_TEXT_BYTES) throw tooLong();
-  return cleanText(text, parseInt(serverVersion), without?.keys);
+  return cleanText(
+    text,
+    parseInt(serverVersion),
+    (entry) =>
+      without?.keys.has(objectKey(entry.class, entry.oid)) !== true &&
+      (chosen === undefined || holdsStatement(chosen, entry)),
+  );
 }
 
 /** Runs the bundled pg_dump on a session that is as strict as all others. */

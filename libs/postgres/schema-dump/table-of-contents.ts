@@ -35,6 +35,8 @@ const RELATION = new RegExp(
   String.raw`^CREATE (?:UNLOGGED |FOREIGN |MATERIALIZED )?(?:TABLE|VIEW|SEQUENCE) ${NAME}\.${NAME}\s`,
 );
 const INDEX = new RegExp(String.raw`^CREATE (?:UNIQUE )?INDEX ${NAME} ON (?:ONLY )?${NAME}\.`);
+const SERVER = new RegExp(`^CREATE SERVER ${NAME}`);
+const MAPS_TO = new RegExp(`^CREATE USER MAPPING FOR ${NAME} SERVER ${NAME}`);
 const ATTACHED = new RegExp(String.raw` ATTACH PARTITION ${NAME}\.${NAME}`);
 const POST_DATA =
   /^((CHECK |FK )?CONSTRAINT|INDEX|INDEX ATTACH|STATISTICS|RULE|TRIGGER|POLICY|ROW SECURITY|(DEFAULT )?ACL|EVENT TRIGGER|(PUBLICATION|SUBSCRIPTION)( .*)?)$/;
@@ -58,8 +60,8 @@ export function withoutVerboseLines(comments: string): string {
  */
 export class TableOfContents {
   private readonly entries = new Map<string, TocEntry>();
-  /** Tables and indexes by their names in SQL: PostgreSQL attaches partitions by name. */
-  private readonly attachable = new Map<string, TocEntry>();
+  /** Tables, indexes and servers by their names in SQL: pg_dump gives partitions and user mappings no OID. */
+  private readonly byName = new Map<string, TocEntry>();
 
   /**
    * @param comments everything between the statement and the one before it: names and bodies of functions may hold any
@@ -91,17 +93,20 @@ export class TableOfContents {
       oid: object?.oid ?? Number(oid),
       isOfDatabase: kind.startsWith('DATABASE') || (object?.isOfDatabase ?? false),
     };
-    if (isRelation) this.attachable.set(`${schema}.${name}`, entry);
+    if (isRelation) this.byName.set(`${schema}.${name}`, entry);
     const [, index, indexSchema] = INDEX.exec(statement) ?? [];
-    if (index) this.attachable.set(`${indexSchema}.${index}`, entry);
+    if (index) this.byName.set(`${indexSchema}.${index}`, entry);
+    const [, server] = SERVER.exec(statement) ?? [];
+    if (server) this.byName.set(server, entry);
     return entry;
   }
 
   private attached(kind: string, statement: string): TocEntry | undefined {
+    if (kind === 'DATABASE PROPERTIES')
+      return [...this.entries.values()].find(({ isOfDatabase }) => isOfDatabase);
+    if (kind === 'USER MAPPING') return this.byName.get(MAPS_TO.exec(statement)?.[2] ?? '');
     const [, schema, name] = (kind.endsWith(' ATTACH') && ATTACHED.exec(statement)) || [];
-    return kind === 'DATABASE PROPERTIES'
-      ? [...this.entries.values()].find(({ isOfDatabase }) => isOfDatabase)
-      : this.attachable.get(`${schema}.${name}`);
+    return this.byName.get(`${schema}.${name}`);
   }
 }
 
