@@ -11,6 +11,7 @@ import {
 } from './backups.js';
 import { memoryName } from './memory.js';
 import type { Options } from './options.js';
+import { PARALLEL_RESTORE, RECOVER } from './recovers.js';
 import { PG_RESTORE, RESTORE } from './restores.js';
 import type { Results } from './results.js';
 
@@ -58,6 +59,12 @@ export function figures(results: Results, { sizes, against }: Options): Figure[]
       value: ratio(seconds(RESTORE), seconds(PG_RESTORE)),
       bound: 1,
       aim: 0.8,
+    },
+    {
+      name: 'recover / (download + pg_restore -jN + ANALYZE)',
+      value: ratio(seconds(RECOVER), seconds(PARALLEL_RESTORE)),
+      bound: 1.1,
+      aim: 0.9,
     },
     ...sizes.flatMap((size) =>
       jobs.map((job) => ({

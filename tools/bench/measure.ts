@@ -4,6 +4,7 @@ import { Deployment } from './deployment.js';
 import { measureMemory } from './memory.js';
 import { type Options, type Part, PARTS } from './options.js';
 import { fillRepository, SCHEMA } from './repository.js';
+import { recovers } from './recovers.js';
 import { restores } from './restores.js';
 import { type Competitor, type Results, takeTurns } from './results.js';
 import { hasRoomFor, type Rig, withClient } from './rig.js';
@@ -28,10 +29,10 @@ export async function measure(rig: Rig, options: Options, results: Results): Pro
     });
   }
 
-  if (!wanted('backup', 'restore', 'memory')) return;
+  if (!wanted('backup', 'restore', 'recover', 'memory')) return;
   const databaseUrl = await newDatabase(rig, 'repository');
   await withDeployment(rig, { name: 'repository', databaseUrl, schema: SCHEMA }, async (deployment) => {
-    if (wanted('backup', 'restore')) {
+    if (wanted('backup', 'restore', 'recover')) {
       await withClient(databaseUrl, (client) => fillRepository(client, entities));
       await deployment.freshWorker();
     }
@@ -42,6 +43,8 @@ export async function measure(rig: Rig, options: Options, results: Results): Pro
     }
     if (wanted('restore'))
       await takeTurns(await restores(rig, deployment, databaseUrl, entities), rounds, results);
+    if (wanted('recover'))
+      await takeTurns(await recovers(rig, deployment, databaseUrl, entities), rounds, results);
     if (wanted('memory'))
       await measureMemory(rig, deployment, databaseUrl, { one: entities, sizes, rounds }, results);
   });

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** The parts that can be measured separately. */
-export const PARTS = ['backup', 'restore', 'tables', 'memory'] as const;
+export const PARTS = ['backup', 'restore', 'recover', 'tables', 'memory'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Options {

@@ -51,7 +51,7 @@ export async function restoreDump(task: PeerTask): Promise<Sample> {
 }
 
 /** The connection as environment variables: a password in the arguments would be visible to all users. */
-function libpqEnvironment(databaseUrl: string): NodeJS.ProcessEnv {
+export function libpqEnvironment(databaseUrl: string): NodeJS.ProcessEnv {
   const { hostname, port, username, password, pathname } = new URL(databaseUrl);
   return {
     ...process.env,
@@ -64,7 +64,7 @@ function libpqEnvironment(databaseUrl: string): NodeJS.ProcessEnv {
 }
 
 /** Waits until a program ends. @throws Error with its stderr if it fails */
-async function success(child: ChildProcess, name: string): Promise<void> {
+export async function success(child: ChildProcess, name: string): Promise<void> {
   let said = '';
   child.stderr?.on('data', (text: Buffer) => (said += text.toString()));
   const [code] = (await once(child, 'close')) as [number | null];
