@@ -1,12 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
 import { Queue } from 'bullmq';
 import { Secret } from '#config';
 import { Keys } from '#keys';
 import { createLogger } from '#logging';
-import { KeptDatabases, WORKER_QUEUE, type WorkerJobQueue } from '#queue';
-import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
 import { queueConnection } from '../../libs/queue/connection.js';
+import { KeptDatabases } from '../../libs/queue/kept-databases.js';
+import { WORKER_QUEUE, type WorkerJobQueue } from '../../libs/queue/signed-records.js';
 import { routesFile } from '../support/routes.js';
 import { Stack } from '../support/stack.js';
 
