@@ -17,6 +17,7 @@ const OF_SERVERS = [
 const ARROWS = {
   'apps/api': [...OF_SERVERS, 'archive', 'contracts/schemas'],
   'apps/cli': ['common', 'contracts'],
+  'apps/cli/recover': ['archive', 'common', 'config', 'contracts', 'engine', 'keys', 'storage'],
   'apps/worker': OF_SERVERS,
   'libs/engine': ['archive', 'common', 'config', 'contracts', 'keys', 'postgres', 'storage'],
   'libs/archive': ['common', 'config', 'contracts'],
@@ -57,6 +58,12 @@ const PACKAGES = [
     message: 'The command line needs commander and Node, and nothing of the server.',
   },
   {
+    name: '\\.{1,2}/(.*/)?recover/',
+    allowed: (place) => place !== 'apps/cli',
+    allowTypeImports: true,
+    message: 'The engine is loaded on demand: await import(…) in commands/recover.ts.',
+  },
+  {
     name: 'commander$',
     allowed: (place) => place === 'apps/cli',
     message: 'Only the command line uses commander.',
@@ -89,10 +96,13 @@ function imports(part, place, depth) {
       regex: `^(\\./)?(\\.\\./){${depth}}`,
       message: `This leaves ${part}. Libraries are imported by name, such as #contracts; apps never.`,
     },
-    ...PACKAGES.filter(({ allowed }) => !allowed(place)).map(({ name, message }) => ({
-      regex: `^${name}`,
-      message,
-    })),
+    ...PACKAGES.filter(({ allowed }) => !allowed(place)).map(
+      ({ name, allowTypeImports = false, message }) => ({
+        regex: `^${name}`,
+        allowTypeImports,
+        message,
+      }),
+    ),
   ];
   const paths = ['process', 'node:process'].map((name) => ({
     name,
@@ -134,6 +144,18 @@ const arrows = [
   {
     files: ['apps/worker/daemon.processor.ts'],
     rules: imports('apps/worker', 'apps/worker/daemon.processor.ts', 1),
+  },
+  {
+    files: ['apps/cli/commands/recover.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'ImportExpression[source.value!="../recover/recover-archive.js"], TSImportType',
+          message: 'Import at the top of the file.',
+        },
+      ],
+    },
   },
   // A user's environment is not a server's settings.
   { files: ['apps/cli/environment.ts'], rules: { 'no-restricted-properties': 'off' } },

@@ -4,6 +4,7 @@ import { addArchiveCommands } from './commands/archives.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
+import { addRecoverCommand } from './commands/recover.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSessionCommands } from './commands/session.js';
 import { addStartCommand } from './commands/start.js';
@@ -52,6 +53,7 @@ Examples:
   addJobCommands(program);
   addArchiveCommands(program);
   addDatabaseCommands(program);
+  addRecoverCommand(program);
   addScheduleCommands(program);
   addWorkerCommands(program);
   addStartCommand(program);

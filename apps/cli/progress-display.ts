@@ -71,7 +71,8 @@ export async function showingProgress<Result>(
   try {
     return await work(display, interrupted.signal);
   } catch (error) {
-    interrupted.signal.throwIfAborted();
+    // The interrupted work may have said more.
+    if (!(error instanceof Failure && error.code === 'INTERRUPTED')) interrupted.signal.throwIfAborted();
     throw error;
   } finally {
     for (const signal of interruption.signals) process.off(signal, interrupt);

@@ -54,7 +54,7 @@ export async function watched(api: Api, id: string): Promise<DaemonStatus> {
   });
 }
 
-type Field = [name: string, value: Amber];
+type Field = [name: string, value: string | Amber];
 
 /** The status of a job, which is amber if it omits contents or warns. */
 export function stateOf(daemon: DaemonStatus): string | Amber {
@@ -64,7 +64,7 @@ export function stateOf(daemon: DaemonStatus): string | Amber {
 
 /** Prints a job's status. */
 export function showStatus(context: Context, status: DaemonStatus): void {
-  const { progresssCurrent: done, progresssTotal: total, safetyBackupUrl = null } = status;
+  const { progresssCurrent: done, progresssTotal: total, safetyBackupUrl = null, verification } = status;
   context.result(
     status,
     formatFields([
@@ -74,6 +74,9 @@ export function showStatus(context: Context, status: DaemonStatus): void {
       ['progress', `${formatCount(done)} of ${formatCount(total)}, ${status.progresssMessage}`],
       ['error', status.errorMessage],
       ...(status.omissions ?? []).map(({ what, why }): Field => ['omits', { amber: `${what}: ${why}` }]),
+      ['level', verification?.level ?? null],
+      ...(verification?.proven ?? []).map((proven): Field => ['proven', proven]),
+      ...(verification?.notProven ?? []).map((open): Field => ['not proven', open]),
       ...(status.warnings ?? []).map((warning): Field => ['warning', { amber: warning }]),
       ['archive', status.backupUrl],
       ['safety archive', safetyBackupUrl],

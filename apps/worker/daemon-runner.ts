@@ -43,7 +43,7 @@ export class DaemonRunner {
     { identity, predecessors = [] }: Partial<Admission>,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings } = this.settings;
+    const { repository, store: storeSettings, drill } = this.settings;
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
@@ -94,6 +94,8 @@ export class DaemonRunner {
         fireEventTriggers,
         otherDatabase,
         level: levelOf(options),
+        drillServer: { url: drill.url ?? repository.url, parallelJobs: this.settings.backup.parallelJobs },
+        drillAsSuperuser: drill.asSuperuser,
       });
       return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };
     }

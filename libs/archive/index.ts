@@ -29,6 +29,7 @@ export {
 export * from './read/csv.js';
 export type { ManifestDatabase } from './database-schema.js';
 export type { ManifestSqlFile, ManifestStatement } from './sql-files.js';
+export * from './read/file-source.js';
 export type { RangeSource } from './read/range-source.js';
 export * from './read/reader.js';
 export * from './read/summary.js';

@@ -1,4 +1,9 @@
-import { VERIFICATION_LEVELS, type VerificationLevel } from '#contracts';
+import {
+  type AfterBackup,
+  type AfterBackupWord,
+  VERIFICATION_LEVELS,
+  type VerificationLevel,
+} from '#contracts';
 
 /** Whether a level includes the wanted one. */
 export function reaches(level: VerificationLevel | null | undefined, wanted: VerificationLevel): boolean {
@@ -17,4 +22,9 @@ export function levelOf({
   restoreDrill?: boolean | undefined;
 }): VerificationLevel {
   return level ?? (restoreDrill === true ? 'DRILL' : 'FIT');
+}
+
+/** Replaces the words of 0.1.0 for the step after a scheduled backup. */
+export function afterBackupOf(word: AfterBackupWord): AfterBackup {
+  return word === 'verify' ? 'FIT' : word === 'restoreDrill' ? 'DRILL' : word;
 }

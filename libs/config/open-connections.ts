@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 
 /** The settings with the URL of a server that receives passwords and data. */
-const URLS = ['DATABASE_URL', 'REPOSITORY_URL', 'QUEUE_URL'];
+const URLS = ['DATABASE_URL', 'REPOSITORY_URL', 'DRILL_URL', 'QUEUE_URL'];
 /** The parameters of a PostgreSQL URL that decide about encryption. */
 const TLS_PARAMETERS = ['sslmode', 'ssl', 'sslnegotiation', 'sslrootcert', 'sslcert', 'sslkey'];
 

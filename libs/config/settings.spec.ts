@@ -78,6 +78,23 @@ test('the defaults of all settings together', () => {
   ]);
 });
 
+test('DRILL_URL is a secret, from its variable or from a file', () => {
+  const url = 'postgres://drill:pass@db.example.org/postgres';
+  const DRILL_URL_FILE = join(mkdtempSync(join(tmpdir(), 'drill-')), 'url');
+  writeFileSync(DRILL_URL_FILE, `${url}\n`);
+  for (const more of [{ DRILL_URL: url }, { DRILL_URL_FILE }]) {
+    const { drill } = readSettings({ ...MINIMAL, ...more });
+    expect(drill.url?.reveal()).toBe(url);
+    expect(inspect(drill)).not.toContain('pass');
+  }
+  expect(readSettings(MINIMAL).drill).toEqual({ url: undefined, asSuperuser: false });
+  expect(faultsOf({ ...MINIMAL, DRILL_URL: url, DRILL_URL_FILE })).toEqual([
+    'DRILL_URL and DRILL_URL_FILE are both set: remove one of them',
+  ]);
+  writeFileSync(DRILL_URL_FILE, 'pass');
+  expect(faultsOf({ ...MINIMAL, DRILL_URL_FILE }).join()).toMatch(/^DRILL_URL_FILE must be a URL such as/);
+});
+
 test('BASE_PATH and the endpoint for browsers end without a slash', () => {
   const { basePath, store } = readSettings({
     ...MINIMAL,

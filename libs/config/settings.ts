@@ -179,6 +179,12 @@ export const environment = z.object({
   SECRET_KEY_PREVIOUS: previousKeys.default([]),
   DATABASE_URL: postgresUrl,
   REPOSITORY_URL: postgresUrl.optional(),
+  DRILL_URL: postgresUrl.optional(),
+  DRILL_URL_FILE: file
+    .transform((text) => text.trim())
+    .pipe(postgresUrl)
+    .optional(),
+  DRILL_AS_SUPERUSER: boolean.default(false),
   REPOSITORY_SCHEMAS: schemas.optional(),
   EXCLUDE_SCHEMAS: schemaPatterns.default([]),
   EXCLUDE_TABLES: tablePatterns.default([]),
@@ -243,8 +249,11 @@ const PAIRS = [
   ['WEBHOOK_URLS', 'WEBHOOK_SECRET'],
 ] as const;
 
-/** Pairs of variables of which exactly one must be set. */
+/** Pairs of variables of which one must be set. */
 const EITHER = [['SECRET_KEY', 'SECRET_KEY_FILE']] as const;
+
+/** Pairs of variables of which at most one may be set. */
+const AT_MOST_ONE = [...EITHER, ['DRILL_URL', 'DRILL_URL_FILE']] as const;
 
 export type Settings = ReturnType<typeof readSettings>;
 /** The token by which Nest injects the settings. */
@@ -272,11 +281,13 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
     ...(parsed.error?.issues.map((issue) => faultOf(issue, set)) ?? []),
     ...halfPairs(set),
     ...eitherFaults(set),
+    ...doubleFaults(set),
     ...renamedFaults(set),
   ];
   if (!parsed.success || faults.length > 0) throw new SettingsError(faults);
   const value = parsed.data;
   const databaseUrl = new Secret(value.DATABASE_URL);
+  const drillUrl = value.DRILL_URL ?? value.DRILL_URL_FILE;
   const retryForMs = value.RETRY_SECONDS * 1_000;
   return {
     port: value.PORT,
@@ -305,18 +316,11 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
       retryForMs,
       lockTimeoutMs: value.REPOSITORY_LOCK_SECONDS * 1_000,
     },
-    store: {
-      bucket: value.S3_BUCKET,
-      prefix: value.S3_PREFIX,
-      region: value.AWS_REGION,
-      endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
-      publicEndpoint: value.S3_PUBLIC_ENDPOINT?.replace(/\/+$/, ''),
-      forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
-      checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
-      maxParts: value.S3_MAX_PARTS,
-      partBytes: value.S3_PART_BYTES,
-      retryForMs,
+    drill: {
+      url: drillUrl === undefined ? undefined : new Secret(drillUrl),
+      asSuperuser: value.DRILL_AS_SUPERUSER,
     },
+    store: storeOf(value),
     firstAdministrator:
       value.ADMIN_EMAIL !== undefined && value.ADMIN_PASSWORD !== undefined
         ? { email: value.ADMIN_EMAIL, password: new Secret(value.ADMIN_PASSWORD) }
@@ -353,6 +357,26 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
   };
 }
 
+type StoreVariable = Extract<keyof z.infer<typeof environment>, `S3_${string}`>;
+
+/** The settings of the object store. */
+export function storeOf(
+  value: Pick<z.infer<typeof environment>, StoreVariable | 'AWS_REGION' | 'RETRY_SECONDS'>,
+) {
+  return {
+    bucket: value.S3_BUCKET,
+    prefix: value.S3_PREFIX,
+    region: value.AWS_REGION,
+    endpoint: value.S3_ENDPOINT?.replace(/\/+$/, ''),
+    publicEndpoint: value.S3_PUBLIC_ENDPOINT?.replace(/\/+$/, ''),
+    forcePathStyle: value.S3_FORCE_PATH_STYLE ?? value.S3_ENDPOINT !== undefined,
+    checksums: value.S3_CHECKSUMS ?? (value.S3_ENDPOINT === undefined ? 'when_supported' : 'when_required'),
+    maxParts: value.S3_MAX_PARTS,
+    partBytes: value.S3_PART_BYTES,
+    retryForMs: value.RETRY_SECONDS * 1_000,
+  };
+}
+
 /** The value of each required variable. */
 const MISSING: Record<string, string> = {
   SECRET_KEY:
@@ -363,7 +387,8 @@ const MISSING: Record<string, string> = {
   S3_BUCKET: 'set the bucket for archives',
 };
 
-function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
+/** Says in one line what is wrong with a variable. */
+export function faultOf(issue: z.core.$ZodIssue, set: Record<string, string | undefined>): string {
   const name = String(issue.path[0]);
   return set[name] === undefined
     ? `${name} is missing: ${MISSING[name] ?? 'it is required'}`
@@ -377,13 +402,17 @@ function halfPairs(set: Record<string, string | undefined>): string[] {
 }
 
 function eitherFaults(set: Record<string, string | undefined>): string[] {
-  return EITHER.flatMap(([name, other]) => {
-    if (set[name] === undefined && set[other] === undefined)
-      return [`${name} is missing: ${MISSING[name] ?? 'it is required'}`];
-    if (set[name] !== undefined && set[other] !== undefined)
-      return [`${name} and ${other} are both set: remove one of them`];
-    return [];
-  });
+  return EITHER.flatMap(([name, other]) =>
+    set[name] === undefined && set[other] === undefined
+      ? [`${name} is missing: ${MISSING[name] ?? 'it is required'}`]
+      : [],
+  );
+}
+
+function doubleFaults(set: Record<string, string | undefined>): string[] {
+  return AT_MOST_ONE.filter(([name, other]) => set[name] !== undefined && set[other] !== undefined).map(
+    ([name, other]) => `${name} and ${other} are both set: remove one of them`,
+  );
 }
 
 function renamedFaults({

@@ -23,6 +23,7 @@ import { NoteStepsOfRuns1797000000000 } from './migrations/1797000000000-note-st
 import { CountRefusals1797000000001 } from './migrations/1797000000001-count-refusals.js';
 import { GiveRepositoryToItsOwner1797000000002 } from './migrations/1797000000002-give-repository-to-its-owner.js';
 import { NoteLostRows1797000000003 } from './migrations/1797000000003-note-lost-rows.js';
+import { NameVerificationLevels1798000000000 } from './migrations/1798000000000-name-verification-levels.js';
 import { AccessControlList } from './sample-content/access-control-list.entity.js';
 import { AccessGrant } from './sample-content/access-grant.entity.js';
 import { Node } from './sample-content/node.entity.js';
@@ -74,6 +75,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       CountRefusals1797000000001,
       GiveRepositoryToItsOwner1797000000002,
       NoteLostRows1797000000003,
+      NameVerificationLevels1798000000000,
     ],
     migrationsTransactionMode: 'all',
     // The pool waits for onConnect before it provides a connection.

@@ -10,7 +10,8 @@ export * from './connection/server.js';
 export * from './connection/session.js';
 export * from './connection/transactions.js';
 
-// Trust: tables that a query may name, and the search_path of their code
+// Trust: tables that a query may name, the search_path of their code, and roles that may run it
+export * from './trust/drill-role.js';
 export * from './trust/plannable-tables.js';
 export * from './trust/trusted-path.js';
 
@@ -62,6 +63,8 @@ export * from './suspend/suspensions.js';
 // Creating tables and types from the facts of an archive
 export * from './create/create-tables.js';
 export * from './create/create-types.js';
+export * from './create/scratch-defaults.js';
+export * from './create/scratch-tables.js';
 
 // Databases: unfinished ones, the swap of two, and the one that it keeps
 export * from './databases/drop-kept.js';
@@ -69,12 +72,6 @@ export { keptName } from './databases/kept-name.js';
 export * from './databases/swap.js';
 export * from './databases/swap-obstacles.js';
 export * from './databases/temporary-database.js';
-
-// Drills: scratch tables and the rows that violate constraints
-export * from './drill/scratch-defaults.js';
-export * from './drill/scratch-tables.js';
-export * from './drill/violated-checks.js';
-export * from './drill/violated-keys.js';
 
 // The configuration of extensions
 export * from './extensions/configuration.js';

@@ -1,4 +1,12 @@
-import { DAEMON_STATES, DAEMON_TYPES, type DaemonState, type DaemonType } from '#contracts';
+import { reaches } from '#common';
+import {
+  DAEMON_STATES,
+  DAEMON_TYPES,
+  type DaemonState,
+  type DaemonType,
+  VERIFICATION_LEVELS,
+  type VerificationLevel,
+} from '#contracts';
 import type { DaemonJobResult } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
 import { daemonStatus } from './daemon-status.js';
@@ -25,6 +33,9 @@ interface DaemonFacts {
   /** The number of omitted things by kind, and of warnings, of a completed job. */
   omissions?: Record<string, number>;
   warnings?: number;
+  /** Of a completed verification. */
+  level?: VerificationLevel | undefined;
+  durationMs?: number | null | undefined;
 }
 
 /** The queue in numbers, for monitoring. */
@@ -33,6 +44,8 @@ export interface DaemonFigures {
   counts: Record<DaemonType, Record<DaemonState, number>>;
   /** The last job of each type to complete. */
   lastCompleted: Partial<Record<DaemonType, DaemonFacts>>;
+  /** The last completed verification that proved each level. */
+  lastVerified: Partial<Record<VerificationLevel, DaemonFacts>>;
   /** The last job of each type to end, with any outcome. */
   lastEnded: Partial<Record<DaemonType, DaemonFacts>>;
   /** Jobs that no worker has, including those that will be retried. */
@@ -69,9 +82,16 @@ export class DaemonFiguresReader {
 
     const starts = waitingIds.map((id) => facts.get(id)).filter((daemon) => daemon?.status !== 'FAILED');
     const waitingSince = Math.min(...starts.map((daemon) => daemon?.startedOn ?? Infinity));
+    const completed = [...facts.values()].filter(({ status }) => status === 'COMPLETED');
     return {
       counts: count([...facts.values()]),
-      lastCompleted: lastOf([...facts.values()].filter(({ status }) => status === 'COMPLETED')),
+      lastCompleted: lastOf(completed),
+      lastVerified: Object.fromEntries(
+        VERIFICATION_LEVELS.flatMap((level) => {
+          const { VERIFY: last } = lastOf(completed.filter((one) => reaches(one.level, level)));
+          return last === undefined ? [] : [[level, last]];
+        }),
+      ),
       lastEnded: lastOf([...this.ended.values()]),
       waiting: waiting + delayed,
       active,
@@ -115,12 +135,14 @@ export class DaemonFiguresReader {
   }
 }
 
-function figuresOf({ entities, bytes, omissions = [], warnings = [] }: DaemonJobResult) {
+function figuresOf({ entities, bytes, omissions = [], warnings = [], verification }: DaemonJobResult) {
   return {
     entities,
     bytes,
     omissions: Object.fromEntries(omissions.map(({ kind, count: things }) => [kind, things])),
     warnings: warnings.length,
+    level: verification?.level,
+    durationMs: verification?.durationMs,
   };
 }
 

@@ -25,7 +25,9 @@ type Series = { series: string; values: string };
 function recorded(scrapes: [Exposition, number][]): Series[] {
   const series = new Map<string, string[]>();
   for (const [index, [{ samples }, minutes]] of scrapes.entries()) {
-    const own = samples.filter(({ name }) => /^snapshotd_(schedule|daemon|queue|database|backup)/.test(name));
+    const own = samples.filter(({ name }) =>
+      /^snapshotd_(schedule|daemon|queue|database|backup|verification)/.test(name),
+    );
     for (const { name, labels, value } of own) {
       const all = { ...labels, job: 'snapshotd', instance: 'api' };
       const pairs = Object.entries(all).map(([label, text]) => `${label}=${JSON.stringify(text)}`);
@@ -152,6 +154,14 @@ describeOnPrometheus('by Prometheus', () => {
       await expectAlerts({ scrapes: [[omits, 60]], up: '1x59', minute: 1 }, [
         '{alertname="SnapshotdBackupOmits"}',
       ]);
+      const drill = { labels: { level: 'DRILL' }, name: 'snapshotd_verification_last_age_seconds' };
+      for (const [value, firing] of [
+        [34 * 86_400, []],
+        [36 * 86_400, ['{alertname="SnapshotdNoDrill"}']],
+      ] as const) {
+        const drilled = { ...healthy, samples: [...healthy.samples, { ...drill, value }] };
+        await expectAlerts({ scrapes: [[drilled, 60]], up: '1x59', minute: 50 }, [...firing]);
+      }
       const never = otherwise(healthy, 'snapshotd_schedule_last_verified_age_seconds');
       const days: [Exposition, number][] = [[never, 28 * 60]];
       await expectAlerts({ scrapes: days, up: '1x1680', minute: 25 * 60 }, []);

@@ -211,6 +211,7 @@ describe('in a pipe', () => {
     });
     const table = (await user.run(['list', '--limit', '1', '--offset', '1'])).stdout;
     expect(table).toMatch(/^NAME +TAKEN +SIZE +ENTITIES +VERIFIED\nBackup\S+\.zip +20.* MB +150,000 /);
+    expect(table).toMatch(/ {2}20[\d-]+ [\d:]+, FIT, \d+ m?s$/m);
     expect((await user.run(['list', '--daemons'])).stdout).toMatch(/^\d+ +VERIFY +COMPLETED /m);
 
     await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
@@ -257,7 +258,8 @@ describe('in a pipe', () => {
       [
         'verify',
         'a.zip',
-        '--restore-drill',
+        '--level',
+        'DRILL',
         '--allow-extra-tables',
         '--allow-extra-columns',
         '--drop-column',
@@ -265,6 +267,7 @@ describe('in a pipe', () => {
         '--fire-event-triggers',
         '--other-database',
       ],
+      ['verify', 'a.zip', '--restore-drill'],
     ])
       expect(await user.run(args, { env })).toMatchObject({ code: 0, stdout: '7\n' });
     expect(bodies).toEqual([
@@ -283,13 +286,14 @@ describe('in a pipe', () => {
       { url: 'a.zip', intoSchemas: { repository: 'aside', shop: 'shop_aside' }, create: true },
       {
         url: 'a.zip',
-        restoreDrill: true,
+        level: 'DRILL',
         allowExtraTables: true,
         allowExtraColumns: true,
         dropColumns: ['repository.node.a'],
         fireEventTriggers: true,
         otherDatabase: true,
       },
+      { url: 'a.zip', restoreDrill: true },
     ]);
     await closed(api.server);
   });
@@ -364,19 +368,19 @@ describe('in a pipe', () => {
     ).toMatchObject({
       pattern: '30 2 * * *',
       timeZone: 'Europe/Berlin',
-      then: 'restoreDrill',
+      then: 'DRILL',
       retention: { last: 3, daily: 7 },
       enabled: true,
     });
     expect(
       await user.json('schedule', 'set', 'paused', '--pattern', '0 0 1 1 *', '--disabled'),
     ).toMatchObject({
-      then: 'verify',
+      then: 'READ',
       retention: null,
       enabled: false,
     });
     const list = (await user.run(['schedule', 'list'])).stdout;
-    expect(list).toMatch(/^nightly +30 2 \* \* \* +Europe\/Berlin +restoreDrill +3 last, 7 daily +20/m);
+    expect(list).toMatch(/^nightly +30 2 \* \* \* +Europe\/Berlin +DRILL +3 last, 7 daily +20/m);
     expect(list).toMatch(/^paused .* disabled +never$/m);
     expect((await user.run(['schedule', 'show', 'nightly'])).stdout).toMatch(/^keeps +3 last, 7 daily$/m);
     expect(await user.json('schedule', 'pruning', 'nightly')).toEqual({ keep: [], delete: [] });
@@ -638,7 +642,8 @@ describeAtTerminal('at a terminal', () => {
       ['snapshotd sched', /\$ snapshotd schedule$/m],
       ['snapshotd schedule se', /\$ snapshotd schedule set$/m],
       ['snapshotd schedule set nightly --keep-w', /--keep-weekly$/m],
-      ['snapshotd schedule set --then ver', /--then verify$/m],
+      ['snapshotd schedule set --then not', /--then nothing$/m],
+      ['snapshotd verify --level DR', /--level DRILL$/m],
       ['snapshotd restore --backup', /--backup-first$/m],
     ] as const) {
       await terminal.press('C-u');
@@ -653,10 +658,10 @@ const zsh = spawnSync('zsh', ['--version']).status === 0 ? test : test.skip;
 
 fish('fish completes commands, options and values', async () => {
   const { stdout } = await user.run(['completion', 'fish']);
-  const typed = ['schedule se', 'schedule set --then ver', 'restore --backup', 'completion ba'];
+  const typed = ['schedule se', 'schedule set --then DR', 'restore --backup', 'completion ba'];
   const asked = typed.map((rest) => `complete -C 'snapshotd ${rest}'\n`);
   const answer = spawnSync('fish', ['--no-config', '-c', stdout + asked.join('')], { encoding: 'utf8' });
-  expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'verify', '--backup-first', 'bash']);
+  expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'DRILL', '--backup-first', 'bash']);
 });
 
 zsh('zsh accepts its script', async () => {

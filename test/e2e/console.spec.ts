@@ -213,7 +213,7 @@ describeInBrowser('the console', () => {
     await shows('Completed');
     await page.goto('/admin/archives');
     expect(await text('tbody tr')).toMatch(
-      /BackupDaemonJob1-\d+\.zip\s+(just now|\d+ minutes? ago)\s+[\d.]+ MB\s+125,000\s+Verified/,
+      /BackupDaemonJob1-\d+\.zip\s+(just now|\d+ minutes? ago)\s+[\d.]+ MB\s+125,000\s+Verified: FIT just now, in [\d.]+ m?s/,
     );
     await page.goto('/admin');
     expect(await page.locator('rect.bar').count()).toBe(2);
@@ -295,7 +295,7 @@ describeInBrowser('the console', () => {
     expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours|minutes)/);
     expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
       pattern: '30 2 * * *',
-      then: 'verify',
+      then: 'READ',
       retention: { last: 3, daily: 7, weekly: 5 },
       createdBy: Stack.administrator.email,
     });

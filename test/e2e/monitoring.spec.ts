@@ -252,6 +252,9 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       waits: value('snapshotd_queue_oldest_waiting_age_seconds'),
       enabled: value('snapshotd_schedule_enabled', { schedule: 'nightly' }),
       verifies: value('snapshotd_schedule_verifies', { schedule: 'nightly' }),
+      read: value('snapshotd_verification_last_age_seconds', { level: 'READ' }),
+      drilled: value('snapshotd_verification_last_age_seconds', { level: 'DRILL' }),
+      drill: value('snapshotd_drill_duration_seconds'),
     }).toEqual({
       queue: 1,
       database: 1,
@@ -267,6 +270,9 @@ describe.each(oneOf(queues, 1))('monitored on the %s queue', (_title, queueUrl) 
       waits: 0,
       enabled: 0,
       verifies: 1,
+      read: expect.any(Number),
+      drilled: expect.any(Number),
+      drill: expect.any(Number),
     });
     const entities = value('snapshotd_daemon_last_entities', backup) ?? 0;
     expect(entities + Math.floor(entities / 10)).toBe(last?.progresssTotal);

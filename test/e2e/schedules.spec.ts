@@ -117,6 +117,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
         name: 'steady',
         pattern: EACH_SECOND,
         ...definition,
+        then: 'FIT',
         enabled: true,
         createdBy: Stack.administrator.email,
         lastRun: null,
@@ -136,7 +137,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     expect(daemons.filter(({ type }) => type === 'VERIFY')).toHaveLength(backups.length);
     const rows = await archivesOf('steady');
     expect(rows).toEqual(
-      backups.slice(-2).map(({ id, backupUrl }) => ({ daemon: id, url: backupUrl, verified_by: 'READ' })),
+      backups.slice(-2).map(({ id, backupUrl }) => ({ daemon: id, url: backupUrl, verified_by: 'FIT' })),
     );
     expect(await bucket()).toEqual(
       [nameOf(byHand.backupUrl ?? ''), ...withRecord(rows.map(({ url }) => nameOf(url)))].sort(),
@@ -211,7 +212,14 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       { type: 'BACKUP', status: 'COMPLETED' },
       { type: 'VERIFY', status: 'COMPLETED' },
     ]);
-    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'RESTORE_DRILL' }]);
+    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'DRILL' }]);
+    const [drill] = await sql<{ verification_seconds: number }>(
+      stack.env['DATABASE_URL'] ?? '',
+      "SELECT verification_seconds FROM snapshotd.schedule_archive WHERE schedule = 'daily'",
+    );
+    expect(drill?.verification_seconds).toBeGreaterThan(0);
+    // Without then, a change keeps the level.
+    expect(await put('daily', { pattern })).toMatchObject({ status: 200, body: { then: 'DRILL' } });
   });
 
   test('come back by themselves after the queue has lost everything', async () => {
@@ -265,7 +273,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     [{ pattern: '61 * * * *' }, /^pattern: the pattern is no cron pattern: .*0-59/],
     [{ pattern: '5' }, /^pattern: the pattern must have five fields/],
     [{ pattern: '@daily', timeZone: 'Mars/Olympus' }, /^timeZone: there is no time zone Mars\/Olympus/],
-    [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, verify, restoreDrill\.$/],
+    [{ pattern: '@daily', then: 'restore' }, /^then: must be one of nothing, READ, FIT, DRILL\.$/],
     [{ pattern: '@daily', retention: { last: 0, daily: 0 } }, /^retention: this keeps nothing/],
     [{ pattern: '@daily', retention: {} }, /^retention: this keeps nothing/],
     [{ pattern: '@daily', retention: { last: -1 } }, /^retention\.last: /],

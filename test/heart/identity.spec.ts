@@ -144,7 +144,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
       GRANT SELECT ON ALL TABLES IN SCHEMA s TO ${reader}; ALTER TABLE s.u OWNER TO ${reader}`,
     );
     expect(await remarks(admin.replace(/\/\/[^@]+@/, `//${reader}:pw@`))).toEqual([
-      `information BACKS_UP_ONLY: Backs up only: restores and verifications fail, because the role ${reader} does not own 1 of 2 tables.`,
+      `information BACKS_UP_ONLY: Backs up only: restores, and verifications above READ, fail, because the role ${reader} does not own 1 of 2 tables.`,
     ]);
   });
 });

@@ -31,6 +31,34 @@ describe.each(oneOf(postgresMajors.slice(0, 2), 1))('the migrations on %s', (_ti
     expect(new Set(names.map(({ name }) => name as string)).size).toBe(names.length);
   });
 
+  test('give the levels of verifications their names, and take them back', async () => {
+    const database = await openDatabase(databaseOptions(new Secret(url)));
+    const words = async () =>
+      (await sql(url, 'SELECT after_backup FROM snapshotd.schedule ORDER BY name')).map(
+        ({ after_backup: word }) => word as string,
+      );
+    try {
+      await database.undoLastMigration();
+      await sql(
+        url,
+        `INSERT INTO snapshotd.schedule (name, pattern, time_zone, after_backup, enabled, created_by, settled_on)
+         SELECT word, '0 0 * * *', 'UTC', word, false, 'a', now() FROM unnest('{nothing,restoreDrill,verify}'::text[]) word;
+         INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, verified_on, verified_by)
+         SELECT word, word, 'verify', '1', now(), now(), now(), word FROM unnest('{READ,RESTORE_DRILL}'::text[]) word`,
+      );
+      await database.runMigrations();
+      expect(await words()).toEqual(['nothing', 'DRILL', 'FIT']);
+      expect(await sql(url, 'SELECT url, verified_by FROM snapshotd.schedule_archive ORDER BY url')).toEqual([
+        { url: 'READ', verified_by: 'FIT' },
+        { url: 'RESTORE_DRILL', verified_by: 'DRILL' },
+      ]);
+      await database.undoLastMigration();
+      expect(await words()).toEqual(['nothing', 'restoreDrill', 'verify']);
+    } finally {
+      await database.destroy();
+    }
+  });
+
   test('are not blocked by roles that may only connect', async () => {
     await stranger.query('SELECT pg_advisory_lock(7238118)');
     await open();

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { servers } from './servers.js';
 
-const MAIN = resolve('dist', 'apps', 'cli', 'main.js');
+const MAIN = resolve('bin', 'snapshotd.js');
 
 export interface Ended {
   code: number;

@@ -95,6 +95,9 @@ export function runVerify(
     allowExtraTables: false,
     fireEventTriggers: false,
     level: 'FIT',
+    // Tests drill as superusers on servers of their own.
+    drillServer: { url: new Secret(url), parallelJobs: 2 },
+    drillAsSuperuser: true,
     otherDatabase: true,
     ...more,
   });

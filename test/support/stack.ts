@@ -52,6 +52,8 @@ export class Stack extends Client {
       S3_BUCKET: 'archives',
       // A dump takes longer than all else of a small backup.
       BACKUP_DEFINITIONS: 'off',
+      // Its role is a superuser of a server of its own.
+      DRILL_AS_SUPERUSER: 'true',
       ...servers.s3.credentials,
       HOST: '127.0.0.1',
       ADMIN_EMAIL: Stack.administrator.email,

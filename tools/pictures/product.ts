@@ -45,6 +45,8 @@ export async function startProduct(): Promise<Product> {
       ADMIN_EMAIL: administrator.email,
       ADMIN_PASSWORD: administrator.password,
       // Slow enough to take pictures while it runs.
+      // The only superuser of a server that is thrown away.
+      DRILL_AS_SUPERUSER: 'true',
       BACKUP_COMPRESSION_LEVEL: '9',
       BACKUP_JOBS: '1',
     };
@@ -105,11 +107,11 @@ async function makeHistory({
   await putSchedule('weekly-drill', {
     pattern: '0 4 * * 0',
     timeZone: 'Europe/Berlin',
-    then: 'restoreDrill',
+    then: 'DRILL',
     enabled: false,
   });
   // Runs each second until the first run.
-  const nightly = { timeZone: 'Europe/Berlin', then: 'verify', retention: { last: 3, daily: 7, weekly: 5 } };
+  const nightly = { timeZone: 'Europe/Berlin', then: 'FIT', retention: { last: 3, daily: 7, weekly: 5 } };
   await putSchedule('nightly', { ...nightly, pattern: '* * * * * *' });
   await untilLastRun((run) => run !== null);
   await putSchedule('nightly', { ...nightly, pattern: '30 2 * * *' });

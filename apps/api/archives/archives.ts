@@ -7,21 +7,14 @@ import { Failure, withTimeout } from '#common';
 import { type Archive, type ArchiveVerification } from '#contracts';
 import { ScheduleArchive } from '#database';
 import { DaemonReader } from '#queue';
-import { deleteArchive, verificationKey } from '#engine';
-import { archiveKey, isBelowPrefix, type ListedObject, ObjectStore } from '#storage';
+import { type ArchiveListing, deleteArchive, listArchives, verificationKey } from '#engine';
+import { archiveKey, type ListedObject, ObjectStore } from '#storage';
 import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
 import type { ArchiveDetails } from './archives.docs.js';
 
 /** The time limit of the object store, because a client is waiting. */
 const ANSWER_WITHIN_MS = 30_000;
 const DOWNLOAD_SECONDS = 15 * 60;
-
-/** The content of the bucket. */
-interface Listing {
-  archives: ListedObject[];
-  /** By key. */
-  verifications: Map<string, ListedObject>;
-}
 
 /** The archives in the bucket below the prefix, those of other installations among them. */
 @Injectable()
@@ -131,15 +124,8 @@ export class Archives {
     }
   }
 
-  private async listing(signal: AbortSignal): Promise<Listing> {
-    const { store } = this.settings;
-    const archives: ListedObject[] = [];
-    const verifications = new Map<string, ListedObject>();
-    for await (const object of this.store.list(store.prefix, signal))
-      if (object.key.endsWith('.zip')) {
-        if (isBelowPrefix(object.key, store)) archives.push(object);
-      } else if (object.key.endsWith(verificationKey('.zip'))) verifications.set(object.key, object);
-    return { archives, verifications };
+  private listing(signal: AbortSignal): Promise<ArchiveListing> {
+    return listArchives(this.store, this.settings.store.prefix, signal);
   }
 
   private async listedVerification(

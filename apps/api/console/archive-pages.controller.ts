@@ -75,14 +75,8 @@ export class ArchivePagesController {
       startOf(request, body),
       validated(verifyRequest, {
         url,
-        ...allTicked(
-          body,
-          'restoreDrill',
-          'allowExtraTables',
-          'allowExtraColumns',
-          'fireEventTriggers',
-          'otherDatabase',
-        ),
+        level: text(body, 'level'),
+        ...allTicked(body, 'allowExtraTables', 'allowExtraColumns', 'fireEventTriggers', 'otherDatabase'),
         dropColumns: lines(text(body, 'dropColumns')),
       }),
     );

@@ -28,7 +28,7 @@ const NEW: ScheduleForm = {
   name: '',
   pattern: '30 2 * * *',
   timeZone: 'UTC',
-  then: 'verify',
+  then: 'READ',
   enabled: true,
   retention: { last: '3', daily: '7', weekly: '5', monthly: '12', yearly: '' },
 };

@@ -1,28 +1,29 @@
 import { Gauge, Registry } from 'prom-client';
-import { OMISSION_KINDS } from '#common';
-import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { OMISSION_KINDS, reaches } from '#common';
+import { DAEMON_STATES, DAEMON_TYPES, VERIFICATION_LEVELS } from '#contracts';
 import type { DaemonFigures } from '#queue';
-import type { ScheduleFigures } from './schedule-figures.js';
+import type { ScheduleFigures, VerifiedFigures } from './schedule-figures.js';
 
 /**
  * Makes the gauges of queue and database. Each scrape makes new ones, so that no gauge of a deleted schedule stays.
  * @param isQueueUp whether the queue accepts jobs
  * @param daemons undefined if the queue is down
- * @param schedules undefined if the database is down
+ * @param database undefined if the database is down
  */
 export function gauges(
   isQueueUp: boolean,
   daemons: DaemonFigures | undefined,
-  schedules: ScheduleFigures[] | undefined,
+  database: { schedules: ScheduleFigures[]; verified: VerifiedFigures[] } | undefined,
 ): Registry {
   const registry = new Registry();
   const gauge = <Label extends string>(name: string, help: string, labelNames: Label[] = []) =>
     new Gauge({ name: `snapshotd_${name}`, help, labelNames, registers: [registry] });
 
   gauge('queue_up', 'Whether the queue accepts jobs (1 or 0)').set(Number(isQueueUp));
-  gauge('database_up', 'Whether the database answered (1 or 0)').set(Number(schedules !== undefined));
+  gauge('database_up', 'Whether the database answered (1 or 0)').set(Number(database !== undefined));
   if (daemons !== undefined) addDaemons(daemons, gauge);
-  if (schedules !== undefined) addSchedules(schedules, gauge);
+  if (database !== undefined) addSchedules(database.schedules, gauge);
+  addVerifications(daemons, database?.verified ?? [], gauge);
   return registry;
 }
 
@@ -56,6 +57,32 @@ function addDaemons(
   gauge('queue_active_daemons', 'Jobs that a worker runs').set(active);
   const waits = waitingSince === undefined ? 0 : age((Date.now() - waitingSince) / 1_000);
   gauge('queue_oldest_waiting_age_seconds', 'Age of the longest waiting job; 0 if none waits').set(waits);
+}
+
+/** Of verifications by schedules and by hand. The queue knows both, and forgets old ones. */
+function addVerifications(
+  daemons: DaemonFigures | undefined,
+  scheduled: VerifiedFigures[],
+  gauge: NewGauge,
+): void {
+  const ages = gauge(
+    'verification_last_age_seconds',
+    'Time since an archive was last proven to this level or a higher one; missing if that never happened',
+    ['level'],
+  );
+  for (const level of VERIFICATION_LEVELS) {
+    const ofQueue = daemons?.lastVerified[level];
+    const [newest] = [
+      ...scheduled.filter((one) => reaches(one.level, level)),
+      ...(ofQueue?.endedOn === undefined
+        ? []
+        : [{ age: (Date.now() - ofQueue.endedOn) / 1_000, seconds: (ofQueue.durationMs ?? 0) / 1_000 }]),
+    ].sort((one, other) => one.age - other.age);
+    if (newest === undefined) continue;
+    ages.set({ level }, age(newest.age));
+    if (level === 'DRILL' && newest.seconds !== null)
+      gauge('drill_duration_seconds', 'Duration of the last passed drill').set(newest.seconds);
+  }
 }
 
 function addSchedules(schedules: ScheduleFigures[], gauge: NewGauge): void {

@@ -5,7 +5,7 @@ import { DataSource } from 'typeorm';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonFiguresReader, DaemonQueue, DaemonReader } from '#queue';
 import { gauges } from './gauges.js';
-import { scheduleFigures } from './schedule-figures.js';
+import { scheduleFigures, verifiedFigures } from './schedule-figures.js';
 
 /** Gauges of prom-client with names that only counters may have. */
 const MISNAMED = [
@@ -40,15 +40,20 @@ export class Metrics {
   }
 
   private async read(): Promise<string> {
-    const [isWritable = false, daemons, schedules] = await Promise.all([
+    const [isWritable = false, daemons, database] = await Promise.all([
       this.unlessAway(
         'queue',
         this.queue.check().then(() => true),
       ),
       this.unlessAway('queue', this.daemons.read()),
-      this.unlessAway('database', scheduleFigures(this.database)),
+      this.unlessAway(
+        'database',
+        Promise.all([scheduleFigures(this.database), verifiedFigures(this.database)]).then(
+          ([schedules, verified]) => ({ schedules, verified }),
+        ),
+      ),
     ]);
-    return Registry.merge([this.own, gauges(isWritable, daemons, schedules)]).metrics();
+    return Registry.merge([this.own, gauges(isWritable, daemons, database)]).metrics();
   }
 
   /** Metrics must work while something is down, and show it. */

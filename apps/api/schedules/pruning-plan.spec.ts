@@ -1,20 +1,21 @@
 import fc from 'fast-check';
-import type { Retention } from '#contracts';
+import { reaches } from '#common';
+import { type Retention, VERIFICATION_LEVELS } from '#contracts';
 import { type PlannedArchive, planPruning, type PruningRules } from './pruning-plan.js';
 
 const rules = (retention: Retention, more: Partial<PruningRules> = {}): PruningRules => ({
   retention,
   timeZone: 'UTC',
-  verifies: true,
+  level: 'FIT',
   ...more,
 });
 
-/** Archives at these times, which are their keys too. A question mark means unverified. */
+/** Archives at these times, which are their keys too. A question mark means unverified, a letter the level READ or DRILL. */
 const made = (...times: string[]): PlannedArchive[] =>
   times.map((time) => ({
     key: time,
-    createdOn: new Date(time.replace('?', '')).getTime(),
-    verified: !time.endsWith('?'),
+    createdOn: new Date(time.replace(/[?rd]$/, '')).getTime(),
+    reached: time.endsWith('?') ? null : time.endsWith('r') ? 'READ' : time.endsWith('d') ? 'DRILL' : 'FIT',
   }));
 
 function kept(archives: PlannedArchive[], by: PruningRules): Record<string, string[]> {
@@ -101,9 +102,38 @@ test('unverified archives do not count towards the limits', () => {
   });
 });
 
+test('archives of a lower level than the schedule has do not count, and those of a higher one do', () => {
+  const archives = made('2026-01-01', '2026-01-02d', '2026-01-03', '2026-01-04r', '2026-01-05d');
+  expect(kept(archives, rules({ last: 2 }, { level: 'DRILL' }))).toEqual({
+    '2026-01-05d': ['last'],
+    '2026-01-04r': ['last'],
+    '2026-01-03': ['last'],
+    '2026-01-02d': ['last'],
+  });
+  expect(Object.keys(kept(archives, rules({ last: 2 }, { level: 'READ' })))).toEqual([
+    '2026-01-05d',
+    '2026-01-04r',
+  ]);
+});
+
+test('the newest archive of the level stays, however old it is', () => {
+  const archives = made(
+    '2025-12-31d',
+    '2026-01-01d',
+    '2026-01-02',
+    '2026-01-02T01:00Z',
+    '2026-01-02T02:00Z?',
+  );
+  expect(kept(archives, rules({ daily: 1 }, { level: 'DRILL' }))).toEqual({
+    '2026-01-02T02:00Z?': ['daily 2026-01-02'],
+    '2026-01-02T01:00Z': ['newest verified'],
+    '2026-01-01d': ['daily 2026-01-01'],
+  });
+});
+
 test('if nothing is verified today, the newest verified archive stays', () => {
   const archives = made('2026-01-01', '2026-01-02', '2026-01-03?', '2026-01-04?');
-  expect(kept(archives, rules({ last: 1 }, { verifies: false }))).toEqual({
+  expect(kept(archives, rules({ last: 1 }, { level: undefined }))).toEqual({
     '2026-01-04?': ['last'],
     '2026-01-02': ['newest verified'],
   });
@@ -117,7 +147,7 @@ describe('for any archives and rules', () => {
     createdOn: fc
       .oneof(fc.integer({ min: 0, max: 24 * 14 }), fc.integer({ min: 0, max: 24 * 1_500 }))
       .map((hours) => FROM + hours * 3_600_000),
-    verified: fc.boolean(),
+    reached: fc.constantFrom(null, ...VERIFICATION_LEVELS),
   });
   const archives = fc
     .array(anyArchive, { maxLength: 60 })
@@ -125,7 +155,7 @@ describe('for any archives and rules', () => {
   const anyRules = fc.record({
     retention: fc.record({ last: count, daily: count, weekly: count, monthly: count, yearly: count }),
     timeZone: fc.constantFrom('UTC', 'Europe/Berlin', 'America/St_Johns', 'Pacific/Apia', 'Asia/Kathmandu'),
-    verifies: fc.boolean(),
+    level: fc.constantFrom(undefined, ...VERIFICATION_LEVELS),
   });
   const keptKeys = (all: PlannedArchive[], by: PruningRules) =>
     planPruning(all, by).keep.map(({ archive: { key } }) => key);
@@ -152,7 +182,7 @@ describe('for any archives and rules', () => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);
         const newest = (list: PlannedArchive[]) => Math.max(...list.map(({ createdOn }) => createdOn));
         expect(newest(stay)).toBe(newest(all));
-        const isVerified = (one: PlannedArchive) => one.verified;
+        const isVerified = ({ reached }: PlannedArchive) => reached !== null;
         expect(newest(stay.filter(isVerified))).toBe(newest(all.filter(isVerified)));
       }),
     );
@@ -164,7 +194,7 @@ describe('for any archives and rules', () => {
         const stay = planPruning(all, by).keep.map(({ archive }) => archive);
         const last = by.retention.last ?? 0;
         const counted = (list: PlannedArchive[]) =>
-          by.verifies ? list.filter(({ verified }) => verified) : list;
+          list.filter(({ reached }) => by.level === undefined || reaches(reached, by.level));
         expect(counted(stay).length).toBeGreaterThanOrEqual(Math.min(last, counted(all).length));
         const oldestKept = Math.min(...stay.map(({ createdOn }) => createdOn));
         const lastOnes = [...all].sort((a, b) => b.createdOn - a.createdOn).slice(0, last);
@@ -176,7 +206,7 @@ describe('for any archives and rules', () => {
   test('the newest archive of each of the last days stays', () => {
     fc.assert(
       fc.property(archives, anyRules, (all, { retention, timeZone }) => {
-        const by = { retention, timeZone, verifies: false };
+        const by = { retention, timeZone };
         const date = new Intl.DateTimeFormat('sv', { timeZone });
         const newestOf = new Map<string, PlannedArchive>();
         for (const one of [...all].sort((a, b) => a.createdOn - b.createdOn || (a.key < b.key ? -1 : 1)))

@@ -1,12 +1,13 @@
-import type { Retention } from '#contracts';
+import { reaches } from '#common';
+import type { Retention, VerificationLevel } from '#contracts';
 
 /** The facts of an archive that the rules use. */
 export interface PlannedArchive {
   key: string;
   /** Milliseconds since 1970. */
   createdOn: number;
-  /** Whether its last verification found it restorable. */
-  verified: boolean;
+  /** The highest level that its verifications have proven; null if it is unverified or not restorable. */
+  reached: VerificationLevel | null;
 }
 
 export interface PruningPlan<Archive extends PlannedArchive = PlannedArchive> {
@@ -20,19 +21,20 @@ export interface PruningRules {
   retention: Retention;
   /** The time zone of days, weeks, months and years. */
   timeZone: string;
-  /** Whether the schedule verifies its backups. If so, unverified archives do not count towards the limits. */
-  verifies: boolean;
+  /** The level at which the schedule verifies. Archives that have not reached it do not count towards the limits. */
+  level?: VerificationLevel | undefined;
 }
 
 /**
  * Decides which archives of a schedule are deleted, by the rules of restic's `forget`. It keeps the newest archive of each
  * of the last days that have one, and likewise of weeks, months and years. As long as one of these limits is not reached,
- * it also keeps the oldest archive, so that years can be counted from the first one on. It always keeps the newest archive
- * and the newest verified one. A second run deletes nothing: the plan for the kept archives is to keep them.
+ * it also keeps the oldest archive, so that years can be counted from the first one on. It always keeps the newest archive,
+ * the newest verified one and the newest one that has reached the level. A second run deletes nothing: the plan for the
+ * kept archives is to keep them.
  */
 export function planPruning<Archive extends PlannedArchive>(
   archives: readonly Archive[],
-  { retention, timeZone, verifies }: PruningRules,
+  { retention, timeZone, level }: PruningRules,
 ): PruningPlan<Archive> {
   const newestFirst = [...archives].sort(
     (a, b) => b.createdOn - a.createdOn || (a.key < b.key ? 1 : a.key > b.key ? -1 : 0),
@@ -43,7 +45,7 @@ export function planPruning<Archive extends PlannedArchive>(
     if (archive !== undefined && reasons.get(archive)?.length === 0) keep(archive, reason);
   };
 
-  const counts = ({ verified }: Archive) => verified || !verifies;
+  const counts = ({ reached }: Archive) => level === undefined || reaches(reached, level);
   keepLast(newestFirst, retention.last ?? 0, counts, keep);
   const periodsOf = calendar(timeZone);
   for (const rule of ['daily', 'weekly', 'monthly', 'yearly'] as const)
@@ -53,9 +55,10 @@ export function planPruning<Archive extends PlannedArchive>(
     });
   keepAlways(newestFirst[0], 'newest');
   keepAlways(
-    newestFirst.find(({ verified }) => verified),
+    newestFirst.find(({ reached }) => reached !== null),
     'newest verified',
   );
+  keepAlways(newestFirst.find(counts), `newest verified ${level}`);
 
   const plan: PruningPlan<Archive> = { keep: [], delete: [] };
   for (const [archive, because] of reasons)

@@ -69,7 +69,11 @@ export class Pruning {
       retention === null
         ? { keep: here.map((archive) => ({ archive, because: ['no retention'] })), delete: [] }
         : await this.spareRead(
-            planPruning(here, { retention, timeZone, verifies: afterBackup !== 'nothing' }),
+            planPruning(here, {
+              retention,
+              timeZone,
+              level: afterBackup === 'nothing' ? undefined : afterBackup,
+            }),
           );
     const since = (await this.lostRows.unconfirmed()).get(schedule.name);
     if (since !== undefined) {
@@ -147,7 +151,7 @@ export class Pruning {
 
   /**
    * Looks the recorded archives up in the bucket. Archives that somebody else has deleted must not count towards the
-   * limits. The last verification counts, whether a schedule or a person has started it.
+   * limits. Verifications count, whether a schedule or a person has started them.
    */
   private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
     const { store } = this.settings;
@@ -158,7 +162,7 @@ export class Pruning {
       url,
       name: key.startsWith(prefix) ? key.slice(prefix.length) : url,
       createdOn: createdOn.getTime(),
-      verified: false,
+      reached: null,
     }));
     // If the bucket or the prefix has changed, the same key may be another installation's archive.
     const ours = archives.filter((archive) => this.isInBucket(archive) && isBelowPrefix(archive.key, store));
@@ -184,8 +188,8 @@ export class Pruning {
   private async seenInBucket(archive: KeptArchive, signal: AbortSignal): Promise<KeptArchive | undefined> {
     const object = await this.store.find(archive.key, signal);
     if (object === undefined) return undefined;
-    const { restorable } = await this.reader.verificationBeside(object, signal);
-    return { ...archive, createdOn: takenOn(archive, object), verified: restorable === true };
+    const { verification } = await this.reader.verificationBeside(object, signal);
+    return { ...archive, createdOn: takenOn(archive, object), reached: verification?.reached ?? null };
   }
 
   private async forget({ name: schedule }: Schedule, gone: KeptArchive[]): Promise<void> {

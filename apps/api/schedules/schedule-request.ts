@@ -2,13 +2,12 @@ import type { z } from 'zod';
 import { scheduleSettings } from '#contracts/schemas';
 import { patternFault, timeZoneFault } from './cron.js';
 
-const { pattern, timeZone, then, retention, enabled } = scheduleSettings.shape;
+const { pattern, timeZone, retention, enabled } = scheduleSettings.shape;
 
 /** The settings of a schedule, with their checks and defaults. */
 export const scheduleRequest = scheduleSettings.extend({
   pattern: pattern.superRefine(faultIn(patternFault)),
   timeZone: timeZone.default('UTC').superRefine(faultIn(timeZoneFault)),
-  then: then.default('verify'),
   retention: retention
     .refine(
       (counts) => counts === null || Object.values(counts).some((kept = 0) => kept > 0),

@@ -138,19 +138,19 @@ export class ScheduleRuns {
     }
     const archive = { url: run.archive, key: archiveKey(run.archive, this.settings.store) };
 
-    if (run.afterBackup !== 'nothing') {
-      const restoreDrill = run.afterBackup === 'restoreDrill';
-      const level = restoreDrill ? 'DRILL' : 'FIT';
+    const { afterBackup: level } = run;
+    if (level !== 'nothing') {
       const verification = await this.daemonOf(run, 'VERIFY', { ...archive, level });
       if (verification === undefined)
         return this.end(run, 'FAILED', forgotten('verification', run.verifyDaemon));
       if (isUnderWay(verification)) return LOOK_EVERY_MS;
       if (verification.status === 'FAILED')
         return this.end(run, 'FAILED', `The verification failed: ${verification.errorMessage}`);
-      const verifiedBy = restoreDrill ? 'RESTORE_DRILL' : 'READ';
+      const durationMs = verification.verification?.durationMs ?? null;
       await this.archives.query(
-        `UPDATE snapshotd.schedule_archive SET verified_on = least($2, now()), verified_by = $3 WHERE url = $1`,
-        [archive.url, endOf(verification), verifiedBy],
+        `UPDATE snapshotd.schedule_archive
+            SET verified_on = least($2, now()), verified_by = $3, verification_seconds = $4 WHERE url = $1`,
+        [archive.url, endOf(verification), level, durationMs === null ? null : durationMs / 1_000],
       );
     }
 

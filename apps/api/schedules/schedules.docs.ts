@@ -10,7 +10,7 @@ const plan = answer('PruningPlan', pruningPlan);
 const request = {
   pattern: '30 2 * * *',
   timeZone: 'Europe/Berlin',
-  then: 'verify',
+  then: 'READ',
   retention: { last: 3, daily: 7, weekly: 5, monthly: 12, yearly: 3 },
 };
 const nightly = {

@@ -1,7 +1,7 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
-import { errorSentence } from '#common';
+import { afterBackupOf, errorSentence } from '#common';
 import { type ScheduleRequest, type ScheduleView } from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
@@ -39,15 +39,23 @@ export class Schedules {
     const [row] = await this.schedules.query<{ created: boolean }[]>(
       `INSERT INTO snapshotd.schedule AS was
               (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, now())
+       VALUES ($1, $2, $3, coalesce($4, 'READ'), $5, $6, $7, now())
        ON CONFLICT (name) DO UPDATE
-          SET pattern = excluded.pattern, time_zone = excluded.time_zone, after_backup = excluded.after_backup,
-              retention = excluded.retention, enabled = excluded.enabled,
+          SET pattern = excluded.pattern, time_zone = excluded.time_zone,
+              after_backup = coalesce($4, was.after_backup), retention = excluded.retention, enabled = excluded.enabled,
               settled_on = CASE
                 WHEN (was.pattern, was.time_zone, was.enabled) = (excluded.pattern, excluded.time_zone, true)
                 THEN was.settled_on ELSE excluded.settled_on END
        RETURNING xmax = 0 AS created`,
-      [name, pattern, timeZone, then, retention && JSON.stringify(retention), enabled, account],
+      [
+        name,
+        pattern,
+        timeZone,
+        then && afterBackupOf(then),
+        retention && JSON.stringify(retention),
+        enabled,
+        account,
+      ],
     );
     const next = nextTime(request, await databaseNow(this.schedules));
     await this.setClock(name, () =>

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { Failure, formatBytes, nameOmissions, remarksOf } from '#common';
+import { Failure, formatBytes, formatDuration, nameOmissions, remarksOf } from '#common';
 import { type Archive } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
@@ -107,12 +107,17 @@ function remarks({ omissions, warnings }: Pick<Archive, 'omissions' | 'warnings'
 
 function verified({
   verifiedOn,
-  verifiedBy,
   restorable,
-}: Pick<Archive, 'verifiedOn' | 'verifiedBy' | 'restorable'>) {
-  if (verifiedOn === null) return 'never';
-  const how = verifiedBy === 'RESTORE_DRILL' ? 'restore drill' : 'read';
-  return `${formatTime(verifiedOn)}, ${restorable === false ? 'NOT RESTORABLE' : how}`;
+  verification,
+}: Pick<Archive, 'verifiedOn' | 'restorable' | 'verification'>) {
+  if (verifiedOn === null || verification === null) return 'never';
+  const { level, durationMs, reached } = verification;
+  return [
+    formatTime(verifiedOn),
+    restorable === false ? `${level}: NOT RESTORABLE` : level,
+    ...(durationMs === null ? [] : [formatDuration(durationMs)]),
+    ...(reached === null || reached === level ? [] : [`${reached} before`]),
+  ].join(', ');
 }
 
 async function download(name: string, options: DownloadCommandOptions, command: Command): Promise<void> {

@@ -1,7 +1,13 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatDuration, hasEnded } from '#common';
-import { type DaemonStatus, SWAP_OBSTACLES, type SwapObstacleCode } from '#contracts';
+import {
+  type DaemonStatus,
+  SWAP_OBSTACLES,
+  type SwapObstacleCode,
+  VERIFICATION_LEVELS,
+  type VerificationLevel,
+} from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
@@ -65,6 +71,7 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
 }
 
 interface VerifyOptions extends WaitOption, ColumnOptions {
+  level?: VerificationLevel;
   restoreDrill?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -133,9 +140,10 @@ Examples:
     );
   program
     .command('verify')
-    .description('read a whole archive, check everything that a restore checks, and print the id')
+    .description('read a whole archive, check whether it can be restored, and print the id')
     .argument(...ARCHIVE)
-    .option('--restore-drill', 'also restore the rows into temporary copies of the tables')
+    .addOption(new Option('--level <level>', 'how much to prove (default: FIT)').choices(VERIFICATION_LEVELS))
+    .option('--restore-drill', 'the same as --level DRILL')
     .option(...ALLOW_EXTRA_TABLES)
     .option(...ALLOW_EXTRA_COLUMNS)
     .option(...DROP_COLUMN, collected)
@@ -148,11 +156,13 @@ Examples:
     .addHelpText(
       'after',
       `
-With an API key, --restore-drill needs the scope "everything"; without it, the scope "start" suffices.
+READ compares every byte with the manifest and needs no database. FIT also checks that a restore in place would be
+accepted. DRILL also restores the rows into temporary copies of the tables. With an API key, DRILL needs the scope
+"everything"; for the others, the scope "start" suffices.
 
 Examples:
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
-  snapshotd verify BackupDaemonJob1-107249060429899939.zip --restore-drill --wait`,
+  snapshotd verify BackupDaemonJob1-107249060429899939.zip --level DRILL --wait`,
     );
   program
     .command('status')

@@ -1,7 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { afterBackupOf } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
+  FORMER_AFTER_BACKUP,
   type PruningPlanView,
   type Retention,
   type ScheduleRequest,
@@ -106,7 +108,12 @@ function addSet(schedule: Command): void {
     .requiredOption('--pattern <cron>', 'a cron pattern in quotes: five fields, or six with seconds first')
     .option('--time-zone <zone>', 'the time zone of the pattern, such as Europe/Berlin (default: UTC)')
     .addOption(
-      new Option('--then <what>', 'what to do after each backup (default: verify)').choices(AFTER_BACKUP),
+      new Option(
+        '--then <what>',
+        'what to do after each backup: nothing, or verify it at this level (default: READ)',
+      )
+        .choices(AFTER_BACKUP)
+        .argParser(afterBackup),
     );
   for (const which of KEPT)
     set.option(
@@ -130,6 +137,13 @@ Examples:
   snapshotd schedule set hourly --pattern '0 * * * *' --then nothing --keep-last 24
   snapshotd schedule set nightly --pattern '30 2 * * *' --disabled`,
     );
+}
+
+/** Accepts the words of 0.1.0 too. */
+function afterBackup(word: string): AfterBackup {
+  const known = [...AFTER_BACKUP, ...FORMER_AFTER_BACKUP].find((one) => one === word);
+  if (known === undefined) throw new InvalidArgumentError(`Allowed choices are ${AFTER_BACKUP.join(', ')}.`);
+  return afterBackupOf(known);
 }
 
 function requestOf(options: SetOptions): Partial<ScheduleRequest> {

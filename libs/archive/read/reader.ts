@@ -279,7 +279,7 @@ export async function openArchive(source: RangeSource): Promise<OpenArchive> {
     const failure = windowed.failure ?? error;
     throw failure instanceof Failure || (failure as Error).name === 'AbortError'
       ? failure
-      : invalid((failure as Error).message, failure);
+      : invalid((failure as Error).message.replace(/\.$/, ''), failure);
   }
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { text, time } from './fields.js';
-import { AFTER_BACKUP } from './words.js';
+import { AFTER_BACKUP, FORMER_AFTER_BACKUP } from './words.js';
 
 const kept = z.int().min(0).max(10_000).optional();
 const retention = z.strictObject({ last: kept, daily: kept, weekly: kept, monthly: kept, yearly: kept });
@@ -16,8 +16,11 @@ export const scheduleSettings = z.strictObject({
     .describe('A cron pattern of five fields, or of six with seconds first.'),
   timeZone: z.string('the time zone must be a text'),
   then: z
-    .enum(AFTER_BACKUP, `must be one of ${AFTER_BACKUP.join(', ')}`)
-    .describe('The action of a run after its backup.'),
+    .enum([...AFTER_BACKUP, ...FORMER_AFTER_BACKUP], `must be one of ${AFTER_BACKUP.join(', ')}`)
+    .optional()
+    .describe(
+      'What a run does after its backup: nothing, or a verification of this level. Without it, a new schedule gets `READ`, and an existing one keeps its own. `verify` is an older word for `FIT`, `restoreDrill` for `DRILL`.',
+    ),
   retention: retention.nullable().describe('The numbers of archives to keep; null keeps everything.'),
   enabled: z.boolean(),
 });
@@ -28,6 +31,7 @@ export type ScheduleRequest = z.infer<typeof scheduleSettings>;
 export const schedule = z.strictObject({
   name: text,
   ...scheduleSettings.shape,
+  then: z.enum(AFTER_BACKUP).describe('What a run does after its backup.'),
   /** An administrator's email. */
   createdBy: text,
   createdOn: time,

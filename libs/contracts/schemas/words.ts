@@ -14,7 +14,7 @@ export const VERIFICATION_LEVELS = ['READ', 'FIT', 'DRILL'] as const;
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
 
 /** The steps of a scheduled run after its backup. */
-export const AFTER_BACKUP = ['nothing', 'verify', 'restoreDrill'] as const;
+export const AFTER_BACKUP = ['nothing', ...VERIFICATION_LEVELS] as const;
 export type AfterBackup = (typeof AFTER_BACKUP)[number];
 
 /** The obstacles to a swap of databases, by the names that a request accepts them with. */
@@ -26,3 +26,7 @@ export const SWAP_OBSTACLES = [
   'otherOwner',
 ] as const;
 export type SwapObstacleCode = (typeof SWAP_OBSTACLES)[number];
+
+/** The words of 0.1.0 for FIT and DRILL, which requests may still use. */
+export const FORMER_AFTER_BACKUP = ['verify', 'restoreDrill'] as const;
+export type AfterBackupWord = AfterBackup | (typeof FORMER_AFTER_BACKUP)[number];

@@ -1,4 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import type { VerificationLevel } from '#contracts';
 
 /** An archive that a schedule made. Its pruning deletes only these. */
 @Entity({ schema: 'snapshotd', name: 'schedule_archive' })
@@ -29,7 +30,11 @@ export class ScheduleArchive {
   verifiedOn!: Date | null;
 
   @Column('text', { name: 'verified_by', nullable: true })
-  verifiedBy!: 'READ' | 'RESTORE_DRILL' | null;
+  verifiedBy!: VerificationLevel | null;
+
+  /** How long that verification took. */
+  @Column('double precision', { name: 'verification_seconds', nullable: true })
+  verificationSeconds!: number | null;
 
   /** Whether it lacks rows compared with an earlier archive: see SHRINK_WARNING_PERCENT. */
   @Column('boolean', { default: false })

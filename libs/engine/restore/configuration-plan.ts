@@ -27,13 +27,11 @@ export interface ConfigurationChange {
 
 /**
  * Compares the configuration of the database's extensions with an archive's, and checks that its rows fit.
- * @param replaces whether the live rows are replaced; a drill only reads them
  * @throws Failure ARCHIVE_DOES_NOT_FIT, DATABASE_PERMISSION_DENIED
  */
 export async function planConfiguration(
   session: Session,
   { configuration, server }: Manifest,
-  replaces: boolean,
 ): Promise<ConfigurationPlan> {
   if (configuration === undefined) return { tables: [], sequences: [] };
   const differences: string[] = [];
@@ -64,7 +62,7 @@ export async function planConfiguration(
         hint: 'Nothing was changed. Install the versions of the extensions that the archive comes from, or restore the tables by name ("tables"), without the configuration of extensions.',
       },
     );
-  if (replaces) expectChangeable(tables);
+  expectChangeable(tables);
   return { tables, sequences: changed };
 }
 

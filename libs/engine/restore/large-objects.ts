@@ -13,7 +13,6 @@ import {
   quoteIdentifier,
   removeExtraLargeObjects,
   type Session,
-  tryPieces,
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { largeObjectBatches, largeObjectPieces } from './archived-large-objects.js';
@@ -114,28 +113,6 @@ export async function restoreLargeObjects(
     lost.add('rights', '', inexact.length);
   }
   return lost.named;
-}
-
-/**
- * Writes the archived contents into new objects, and compares what the server returns. The caller rolls back.
- * @throws Failure ARCHIVE_INVALID, DATABASE_QUERY_FAILED
- */
-export async function drillLargeObjects(
-  session: Session,
-  archive: OpenArchive,
-  progress: RowProgress,
-): Promise<void> {
-  const { largeObjects } = archive.manifest;
-  if (largeObjects === undefined) return;
-  const say = (bytes: number) => progress.say(`Loading large objects: ${ofAll(bytes, largeObjects)}`);
-  for await (const pieces of largeObjectPieces(archive, largeObjects, say))
-    if (!(await tryPieces(session, pieces)))
-      throw new Failure(
-        'DATABASE_QUERY_FAILED',
-        'permanent',
-        `PostgreSQL returned other bytes than it was given for the large objects from ${pieces.oids[0]} to ${pieces.oids.at(-1)}.`,
-        { hint: 'Check the memory and the disks of its machine.' },
-      );
 }
 
 /** Reads all large objects, and checks them against their list and the manifest. @throws Failure ARCHIVE_INVALID */

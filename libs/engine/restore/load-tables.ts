@@ -3,7 +3,6 @@ import { Failure } from '#common';
 import {
   type ConfigurationTable,
   copyIn,
-  copyOtherRows,
   copySomeColumns,
   deleteConfiguration,
   displayTable,
@@ -53,10 +52,7 @@ export async function loadTables(
       const path = pathOf(table);
       const isNew = created.has(quoteTable(mapping(table)));
       const target = { ...mapping(table), columns, freeze: freeze && live === undefined && !isNew };
-      if (live !== undefined)
-        await underPath(session, path, () =>
-          replace ? deleteConfiguration(session, live) : copyOtherRows(session, live, target),
-        );
+      if (live !== undefined) await underPath(session, path, () => deleteConfiguration(session, live));
       // As SQL_ASCII, PostgreSQL takes all bytes as they are.
       const encoding = table.invalidText ? 'SQL_ASCII' : server.encoding;
       // Checks, generated columns and indexes may call functions.

@@ -42,7 +42,7 @@ export async function replaceRows(
   signal: AbortSignal,
 ): Promise<string[]> {
   await suspendEventTriggers(session, plan.eventTriggers);
-  await createScratchTables(session, plan.scratchTables, plan.paths, plan.without);
+  await createScratchTables(session, plan.scratchTables, plan.paths);
   const notCreated = await createTables(session, plan.created);
   const extra = plan.columnMaps.flatMap((map) => map.extra.map((name) => ({ ...map, name })));
   await giveDefaults(session, plan.scratchTables, extra);

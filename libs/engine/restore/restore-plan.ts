@@ -29,8 +29,6 @@ import {
   newTableStatements,
   type TrustedPath,
   type ViewToRefresh,
-  type Without,
-  usesThatRead,
 } from '#postgres';
 import {
   chooseDroppedColumns,
@@ -53,8 +51,6 @@ export interface RestorePlanOptions extends RestoreTarget, ColumnOptions {
   allowExtraTables: boolean;
   /** Accept rows that violate checks and keys, and reinstate these as NOT VALID. */
   keepViolations?: boolean | undefined;
-  /** Whether everything will be rolled back, as in a drill. */
-  rollsBack?: boolean;
   /** Accept that event triggers fire. */
   fireEventTriggers: boolean;
   /** Remove large objects that the archive does not hold. */
@@ -87,8 +83,6 @@ export interface RestorePlan {
   /** Properties of foreign keys that adding them again does not restore. */
   keys: RememberedKeys;
   keepViolations: boolean;
-  /** Indexes and columns that scratch tables lack, because their functions may read the live tables. */
-  without: Without;
   /** Indexes to rebuild after the rows. */
   lateIndexes: LateIndex[];
   /** Objects that the restore cannot reinstate exactly, by name. */
@@ -126,7 +120,6 @@ export async function planRestore(
   const all = options.tables === undefined;
   const elsewhere = options.intoSchemas !== undefined;
   const create = options.create === true;
-  const forGood = options.rollsBack === true;
   const archivedSchemas =
     all && !elsewhere ? schemasOf(manifest) : [...new Set(chosen.map(({ schema }) => schema))];
   const { scope } = options;
@@ -136,9 +129,9 @@ export async function planRestore(
     // Tables that are created like the live ones must match those.
     mapping: create ? (relation) => relation : mapping,
     elsewhere: elsewhere && !create,
-    mayBeGone: create && !forGood,
+    mayBeGone: create,
   });
-  const gone = create && !forGood ? await unlikeLive(session, manifest, chosen, live) : [];
+  const gone = create ? await unlikeLive(session, manifest, chosen, live) : [];
   const created = await planNewObjects(session, manifest, gone, { ...options, mapping });
   const archived = chosen.filter((table) => !gone.includes(table));
   const { matching, columnMaps } = await matchingTables(session, manifest, {
@@ -155,9 +148,7 @@ export async function planRestore(
   const tables = create ? [] : matching;
   // Restores of some tables, or into other schemas, leave the configuration of extensions alone.
   const configuration =
-    all && (!elsewhere || forGood)
-      ? await planConfiguration(session, manifest, !elsewhere)
-      : { tables: [], sequences: [] };
+    all && !elsewhere ? await planConfiguration(session, manifest) : { tables: [], sequences: [] };
   const configured = configuration.tables.map((one) => one.live);
   const touched = [...matching, ...configured];
   const scratchTables = create ? touched.map((table) => ({ like: table, scratch: mapping(table) })) : [];
@@ -165,9 +156,7 @@ export async function planRestore(
   // A scratch table has neither foreign keys nor triggers; its columns share their domains with the live table's.
   const uses = await listCodeUses(session, touched);
   const keepViolations = options.keepViolations === true;
-  // A drill must find rows that checks refuse: it suspends only the checks that would read the live tables.
-  const suspendedUses = forGood ? await usesThatRead(session, uses) : uses;
-  const suspended = { large, uses: suspendedUses, keepViolations, forGood };
+  const suspended = { large, uses, keepViolations };
   const rewritten = columnMaps.filter((map) => map.dropped.length > 0);
   const suspensions = [
     ...(await listInsertRules(session, rewritten)),
@@ -223,8 +212,7 @@ export async function planRestore(
       ...reinstate,
       ...(validate === undefined ? [] : [validate.statement]),
     ]),
-    ...order.indexes.map(() => (options.rollsBack === true ? 'DROP INDEX' : 'REINDEX')),
-    ...(options.rollsBack === true ? ['ALTER TABLE'] : []),
+    ...order.indexes.map(() => 'REINDEX'),
     ...order.columns.map(() => 'ALTER TABLE'),
     ...rewritten.map(() => 'CREATE TABLE AS'),
     ...sequences.map(() => 'ALTER SEQUENCE'),
@@ -250,7 +238,6 @@ export async function planRestore(
     inexact: [...notChosen, ...(create ? [] : order.inexact)],
     keys: await rememberKeys(session, create ? [] : touched),
     keepViolations,
-    without: options.rollsBack === true ? order : { indexes: [], columns: [] },
     views,
     largeObjects,
     eventTriggers,

@@ -61,7 +61,7 @@ export function remarksOn({ identity, rights }: RepositoryFacts): WorkerRemark[]
     remarks.push({
       kind: 'BACKS_UP_ONLY',
       level: 'information',
-      message: `Backs up only: restores and verifications fail, because the role ${role} does not own ${notOwned} of ${tables} tables.`,
+      message: `Backs up only: restores, and verifications above READ, fail, because the role ${role} does not own ${notOwned} of ${tables} tables.`,
     });
   if (identity.systemIdentifier === null)
     remarks.push({

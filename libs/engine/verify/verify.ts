@@ -1,38 +1,22 @@
-import { randomBytes } from 'node:crypto';
 import { type Manifest, openArchive, type OpenArchive, otherFiles } from '#archive';
 import { type ErrorCode, errorSentence, Failure, progressTotal } from '#common';
 import type { VerificationLevel, VerificationProof } from '#contracts';
 import type { Keys } from '#keys';
-import {
-  adviseOnLocks,
-  expectRoomForLocks,
-  findViolatedCheck,
-  findViolatedKey,
-  isCheckViolation,
-  isRefusal,
-  type Session,
-} from '#postgres';
+import { expectRoomForLocks, isRefusal } from '#postgres';
 import type { ListedObject } from '#storage';
 import type { JobRequest } from '../shared/job-request.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
-import { checkLargeObjects, drillLargeObjects } from '../restore/large-objects.js';
-import {
-  furtherLocks,
-  planRestore,
-  type RestorePlanOptions,
-  touchedTables,
-} from '../restore/restore-plan.js';
-import { schemasOf } from '../restore/live-relations.js';
+import { checkLargeObjects } from '../restore/large-objects.js';
+import { furtherLocks, planRestore } from '../restore/restore-plan.js';
 import { type ColumnOptions, describeColumns } from '../restore/column-map.js';
 import { nameSession } from '../shared/journal.js';
 import { readToEnd } from '../restore/load-tables.js';
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
-import { danglingKey, OTHER_BOUNDS, violatedCheck } from '../restore/refused-rows.js';
-import { replaceRows } from '../restore/replace-rows.js';
 import { withRepositorySession } from '../shared/repository-session.js';
-import { firstWarnings, warnOfNewConditions } from './warnings.js';
+import { warnOfNewConditions } from './warnings.js';
 import { proofOf } from './proof.js';
+import { drillByRecover, type DrillServer } from './recover-drill.js';
 import {
   higherLevel,
   readRecordOf,
@@ -51,6 +35,10 @@ export interface VerifyRequest extends JobRequest, ColumnOptions, Provenance {
   /** Accept that event triggers fire, as the restore option does. */
   fireEventTriggers: boolean;
   level: VerificationLevel;
+  /** Where drills recover. */
+  drillServer: DrillServer;
+  /** Whether a role with rights beyond its own objects may drill on the server of the repository. */
+  drillAsSuperuser: boolean;
 }
 
 export interface VerifyResult {
@@ -78,13 +66,16 @@ interface Findings {
 export async function verify(request: VerifyRequest): Promise<VerifyResult> {
   const { key, store, signal, journal, level } = request;
   const startedAt = performance.now();
-  await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
-  if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  // A drill settles the earlier ones itself, on its own server.
+  if (level !== 'DRILL') {
+    await endSessionsOfEarlierAttempts(request, new RowProgress(journal.report));
+    if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
+  }
   journal.report({ message: `Opening the archive ${key}`, current: 0, total: 0 });
   const object = await findStored(store, key, signal);
   try {
     const archive = await openArchive(store.openListed(object, signal));
-    const { warnings, unproven } = await (level === 'READ' ? read : check)(request, archive);
+    const { warnings, unproven } = await CHECKS[level](request, archive);
     const { entities } = archive.manifest.totals;
     const durationMs = Math.round(performance.now() - startedAt);
     const proof = { durationMs, ...proofOf(level, unproven) };
@@ -111,10 +102,13 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
 }
 
 /** Faults of the archive, or of its rows in this database. */
-const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING)$/;
+const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING|RECOVER_DIFFERS)$/;
 
 /** Faults of the worker's role, which do not concern the archive. */
 const ROLE_FAULTS: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];
+
+const CHECKS: Record<VerificationLevel, (request: VerifyRequest, archive: OpenArchive) => Promise<Findings>> =
+  { READ: read, FIT: readAndFit, DRILL: recoverAndDrop };
 
 /** Reads everything, and compares it with the manifest. */
 async function read({ journal, signal }: VerifyRequest, archive: OpenArchive): Promise<Findings> {
@@ -125,9 +119,21 @@ async function read({ journal, signal }: VerifyRequest, archive: OpenArchive): P
   return { warnings: [], unproven: [] };
 }
 
-/** Also asks the repository, and loads the rows if the level is DRILL. */
-async function check(request: VerifyRequest, archive: OpenArchive): Promise<Findings> {
-  const { repository, daemonId, journal, signal, level } = request;
+/** Recovers the archive into a scratch database. */
+async function recoverAndDrop(request: VerifyRequest, archive: OpenArchive): Promise<Findings> {
+  const { drillServer, drillAsSuperuser } = request;
+  const { losses, notProven } = await drillByRecover(request, archive, drillServer, drillAsSuperuser);
+  await readRest(archive, notProven.length > 0, request.signal);
+  const unproven = [
+    ...losses.map((loss) => `The recovered database did not have this exactly: ${loss}.`),
+    ...notProven.map((what) => `The drill did not try: ${what}.`),
+  ];
+  return { warnings: unproven, unproven };
+}
+
+/** Reads everything, and asks the repository whether it would accept a restore in place. */
+async function readAndFit(request: VerifyRequest, archive: OpenArchive): Promise<Findings> {
+  const { repository, daemonId, journal, signal } = request;
   const progress = new RowProgress(journal.report);
   progress.expect(archive.manifest.totals.entities);
   const applicationName = await nameSession(journal, `verify ${daemonId}`);
@@ -151,15 +157,12 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<Find
       const { archived, tables, columnMaps } = plan;
       warnings.push(...describeColumns(columnMaps));
       warnings.push(...(await expectRoomForLocks(session, tables, furtherLocks(plan))));
-      if (level === 'FIT') unproven.push(...(await warnOfNewConditions(session, archived, tables)));
+      unproven.push(...(await warnOfNewConditions(session, archived, tables)));
     } catch (error) {
       if (!(error instanceof Failure) || !ROLE_FAULTS.includes(error.code)) throw error;
       lacking = error;
     }
-    if (level === 'DRILL' && lacking === undefined) {
-      unproven.push(...(await drill(session, archive, options, progress, ended)));
-      await readOtherFiles(archive, ended);
-    } else await readAll(archive, progress, ended);
+    await readAll(archive, progress, ended);
     if (lacking !== undefined)
       throw lacking.and(
         'The archive itself was read: it is complete and fits the tables here. A verification of level READ needs none of these rights.',
@@ -172,6 +175,17 @@ async function check(request: VerifyRequest, archive: OpenArchive): Promise<Find
 async function readAll(archive: OpenArchive, progress: RowProgress, signal: AbortSignal): Promise<void> {
   await readRows(archive, progress, signal);
   await checkLargeObjects(archive, progress);
+  await readOtherFiles(archive, signal);
+}
+
+/** Reads the entries that a drill has not read. @param all if it had to leave out some tables */
+async function readRest(archive: OpenArchive, all: boolean, signal: AbortSignal): Promise<void> {
+  const tables = archive.manifest.tables.filter(({ rows }) => all || rows === 0);
+  await readToEnd(
+    archive,
+    tables.flatMap(({ entries }) => entries),
+    signal,
+  );
   await readOtherFiles(archive, signal);
 }
 
@@ -188,60 +202,6 @@ async function readRows(archive: OpenArchive, progress: RowProgress, signal: Abo
     if (bytes < entry.length) progress.inside(Math.floor((entry.rows * bytes) / entry.length));
     else progress.add(entry.rows);
   });
-}
-
-/**
- * Restores everything into scratch tables in one transaction that is always rolled back, so that no other session ever
- * sees them.
- * @returns warnings
- */
-async function drill(
-  session: Session,
-  archive: OpenArchive,
-  planOptions: RestorePlanOptions,
-  progress: RowProgress,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const scratch = `snapshotd_drill_${randomBytes(6).toString('hex')}`;
-  const configuration = archive.manifest.configuration?.tables ?? [];
-  const all = new Set([...schemasOf(archive.manifest), ...configuration.map(({ schema }) => schema)]);
-  const intoSchemas = Object.fromEntries(
-    [...all].map((schema, index) => [schema, `${scratch}_${index + 1}`]),
-  );
-  await session.query('BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE');
-  try {
-    const options = { ...planOptions, allowExtraTables: true, intoSchemas, create: true, rollsBack: true };
-    const plan = await planRestore(session, archive, options);
-    // These belong to domains, which the live tables share. The rollback reinstates them.
-    const suspensions = plan.suspensions.map(({ what, relation, owned, suspend }) => ({
-      what,
-      relation,
-      owned,
-      suspend,
-      reinstate: [],
-    }));
-    const advise = await adviseOnLocks(session, touchedTables(plan), 0);
-    await drillLargeObjects(session, archive, progress);
-    await replaceRows(session, archive, { ...plan, suspensions }, progress, signal).catch(advise);
-    progress.allRows('Checking foreign keys');
-    const keys = await findViolatedKey(session, plan.scratchTables, plan.paths, plan.without);
-    if (keys.violated !== undefined) throw danglingKey(keys.violated);
-    progress.allRows('Checking check constraints');
-    const checks = await findViolatedCheck(session, plan.scratchTables, plan.paths, plan.without);
-    if (checks.violated !== undefined) {
-      const { what, isBounds, failure } = checks.violated;
-      if (!isCheckViolation(failure)) throw failure.and(`It comes from ${what}.`);
-      throw violatedCheck(what, { hint: isBounds ? OTHER_BOUNDS : undefined, cause: failure });
-    }
-    return firstWarnings(
-      [...keys.untried, ...checks.untried].map(
-        (what) => `The drill did not hold the archived rows against ${what}`,
-      ),
-      (more) => `Nor did it against ${more} more keys, checks or bounds.`,
-    );
-  } finally {
-    await session.query('ROLLBACK').catch(() => session.destroy());
-  }
 }
 
 /** Stores the outcome, unless a later attempt has started, whose outcome is newer. */

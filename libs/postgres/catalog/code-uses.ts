@@ -118,13 +118,6 @@ export class FunctionBodies {
   }
 }
 
-/** Returns the uses whose functions may read tables. */
-export async function usesThatRead(session: Session, uses: CodeUse[]): Promise<CodeUse[]> {
-  if (uses.length === 0) return [];
-  const bodies = await FunctionBodies.read(session);
-  return uses.filter(({ functions }) => bodies.mayRead(functions));
-}
-
 function wordsOf(body: string): string[] {
   return body.match(/[\p{L}_][\p{L}\p{N}_$]*/gu) ?? [];
 }

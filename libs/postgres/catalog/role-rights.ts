@@ -17,9 +17,12 @@ export interface RoleRights {
 /** Roles that run code as the server's operating system user, or read and write its files. */
 const SERVER_ROLES = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
 
-/** Returns the rights of the role that a session logged in as. */
-export async function roleRights(session: Session, { relations }: Members): Promise<RoleRights> {
-  const [rights] = await session.query<Omit<RoleRights, 'tables' | 'notOwned'>>(
+/** The rights of a role that reach beyond the objects that it owns. */
+export type Powers = Pick<RoleRights, 'role' | 'superuser' | 'more'>;
+
+/** Returns the powers of the role that a session logged in as, its own and those of its memberships. */
+export async function powersOf(session: Session): Promise<Powers> {
+  const [powers] = await session.query<Powers>(
     `SELECT me.rolname::text AS role, me.rolsuper AS superuser,
             ARRAY(SELECT attribute FROM pg_catalog.unnest(ARRAY[
                            CASE WHEN me.rolcreaterole THEN 'CREATEROLE' END,
@@ -33,13 +36,17 @@ export async function roleRights(session: Session, { relations }: Members): Prom
        FROM pg_catalog.pg_roles me WHERE me.rolname = session_user`,
     [SERVER_ROLES],
   );
+  return { role: '', superuser: false, more: [], ...powers };
+}
+
+/** Returns the rights of the role that a session logged in as. */
+export async function roleRights(session: Session, { relations }: Members): Promise<RoleRights> {
   const [counts] = await session.query<Pick<RoleRights, 'tables' | 'notOwned'>>(
     `SELECT pg_catalog.count(*)::int AS tables,
             (pg_catalog.count(*) FILTER (WHERE NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')))::int AS "notOwned"
        FROM ${inRepository('r')}`,
     [relations],
   );
-  const { role = '', superuser = false, more = [] } = rights ?? {};
   const { tables = 0, notOwned = 0 } = counts ?? {};
-  return { role, superuser, more, tables, notOwned };
+  return { ...(await powersOf(session)), tables, notOwned };
 }

@@ -33,6 +33,13 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
       `Cannot connect to PostgreSQL at ${server} by TLS: ${tls.fault}.`,
       { hint: tls.hint, cause },
     );
+  if (isPasswordMissing(error))
+    return new Failure(
+      'DATABASE_LOGIN_REFUSED',
+      'permanent',
+      `PostgreSQL at ${server} asks for a password, and there is none.`,
+      { hint: 'Put it in REPOSITORY_URL or DATABASE_URL.', cause },
+    );
   if (code !== undefined && UNREACHABLE.has(code))
     return new Failure(
       'DATABASE_UNREACHABLE',
@@ -52,6 +59,11 @@ export function postgresFailure(error: unknown, server: string, doing?: string):
       cause,
     },
   );
+}
+
+/** Whether node-postgres has no password, neither from the URL nor from PGPASSWORD or ~/.pgpass. */
+function isPasswordMissing(error: unknown): boolean {
+  return error instanceof Error && /^SASL: .*client password must be a/.test(error.message);
 }
 
 /** Like {@link postgresFailure}, for an error that came before the connection was ready. */

@@ -10,7 +10,7 @@ import {
 } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 import { attempt } from '../connection/transactions.js';
-import { createSchema, missingSchemas } from '../drill/scratch-tables.js';
+import { createSchema, missingSchemas } from './scratch-tables.js';
 import { createTypes, type NewType } from './create-types.js';
 import { isHarmless } from './harmless-expressions.js';
 

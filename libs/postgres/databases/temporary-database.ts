@@ -45,7 +45,7 @@ export async function createTemporaryDatabase(
       `CREATE DATABASE ${quoteIdentifier(name)} TEMPLATE template0 ENCODING ${quoteLiteral(encoding)} ${localeClause(locale)}`,
     );
   } catch (error) {
-    throw refusedLocale(error, encoding, locale) ?? error;
+    throw refusedLocale(error, encoding, locale) ?? (await mayNotCreate(session, error)) ?? error;
   }
   await session.query(`COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${quoteLiteral(markOf(name))}`);
   const [created] = await session.query<{ oid: string }>(
@@ -86,6 +86,19 @@ function refusedLocale(error: unknown, encoding: string, locale: NewLocale | und
       hint: 'Install the locale on the server, or choose one of its locales with --locale ("locale"). Another locale sorts texts differently.',
       cause: error,
     },
+  );
+}
+
+/** The failure of a role without CREATEDB. */
+async function mayNotCreate(session: Session, error: unknown): Promise<Failure | undefined> {
+  if (!(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED') return undefined;
+  const [me] = await session.query<{ role: string }>('SELECT current_user AS role');
+  const role = me?.role ?? '';
+  return new Failure(
+    'DATABASE_PERMISSION_DENIED',
+    'permanent',
+    `The role ${role} may not create databases on ${session.server}.`,
+    { hint: `Have a superuser run: ALTER ROLE ${quoteIdentifier(role)} CREATEDB;`, cause: error },
   );
 }
 

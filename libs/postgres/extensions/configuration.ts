@@ -95,22 +95,6 @@ export async function deleteConfiguration(session: Session, table: Configuration
   await session.query(`DELETE FROM ONLY ${quoteTable(table)} WHERE ctid IN (${marked(table)})`);
 }
 
-/** Copies the rows that a restore would leave alone into a scratch table. */
-export async function copyOtherRows(
-  session: Session,
-  table: ConfigurationTable,
-  scratch: { schema: string; name: string },
-): Promise<void> {
-  if (table.condition === '') return;
-  const columns = table.columns
-    .filter(({ generated }) => !generated)
-    .map(({ name }) => quoteIdentifier(name))
-    .join(', ');
-  await session.query(
-    `INSERT INTO ${quoteTable(scratch)} (${columns}) SELECT ${columns} FROM ONLY ${quoteTable(table)} WHERE ctid NOT IN (${marked(table)})`,
-  );
-}
-
 function marked(table: ConfigurationTable): string {
   return `SELECT ctid FROM ONLY ${quoteTable(table)} ${table.condition}`;
 }

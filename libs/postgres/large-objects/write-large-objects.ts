@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { quoteIdentifier, quoteLiteral } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 import {
@@ -64,36 +63,6 @@ export async function putPieces(session: Session, { text }: Pieces): Promise<voi
     `SELECT count(*) FROM (SELECT lo_put(oid, position, bytes) FROM ${LINES} OFFSET 0) AS written`,
     [text],
   );
-}
-
-/**
- * Writes pieces into new objects and reads them again, as a backup would.
- * @returns whether the server returns the same text
- */
-export async function tryPieces(
-  session: Session,
-  { text, oids, offsets, lengths }: Pieces,
-): Promise<boolean> {
-  const distinct = [...new Set(oids)];
-  const made = await session.query<{ oid: number }>(
-    'SELECT lo_create(0)::int8::float8 AS oid FROM generate_series(1, $1::int)',
-    [distinct.length],
-  );
-  const scratch = new Map(distinct.map((oid, index) => [oid, made[index]?.oid ?? 0]));
-  await session.query(
-    `SELECT count(*) FROM (SELECT lo_put(scratch.oid, position, bytes) FROM ${LINES}
-                             JOIN unnest($2::oid[], $3::oid[]) AS scratch (archived, oid) ON scratch.archived = pieces.oid OFFSET 0) AS written`,
-    [text, distinct, made.map(({ oid }) => oid)],
-  );
-  const [read] = await session.query<{ digest: Buffer }>(
-    `SELECT sha256(convert_to(string_agg(concat(oid, ',', position, ',', lo_get(scratch, position, length)), E'\\n' ORDER BY number), 'UTF8')) AS digest
-       FROM unnest($1::oid[], $2::oid[], $3::bigint[], $4::int[]) WITH ORDINALITY AS pieces (oid, scratch, position, length, number)`,
-    [oids, oids.map((oid) => scratch.get(oid)), offsets, lengths],
-  );
-  return createHash('sha256')
-    .update(text)
-    .digest()
-    .equals(read?.digest ?? Buffer.alloc(0));
 }
 
 /**

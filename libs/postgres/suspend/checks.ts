@@ -32,8 +32,6 @@ export interface SuspendedChecks {
   uses: CodeUse[];
   /** Whether to suspend all, because old rows may violate any. */
   all: boolean;
-  /** Whether the transaction will be rolled back, so that nothing needs to be reinstated. */
-  forGood: boolean;
 }
 
 /**
@@ -114,7 +112,7 @@ const IN_CONTAINER = `EXISTS (
 export async function listDomainChecks(
   session: Session,
   oids: number[],
-  { uses, all, forGood }: SuspendedChecks,
+  { uses, all }: SuspendedChecks,
 ): Promise<Suspension[]> {
   const rows = await session.query<Check>(
     `WITH RECURSIVE ${COLUMN_TYPES}, checks AS (
@@ -125,9 +123,9 @@ export async function listDomainChecks(
             pg_get_constraintdef(k.oid) AS definition, obj_description(k.oid, 'pg_constraint') AS comment
        FROM checks JOIN pg_constraint k ON k.oid = checks.oid
        JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace n ON n.oid = t.typnamespace
-      WHERE NOT k.convalidated OR $4 OR NOT ${IN_CONTAINER}
+      WHERE NOT k.convalidated OR NOT ${IN_CONTAINER}
       ORDER BY k.oid`,
-    [oids, uses.filter(({ kind }) => kind === 'domain').map(({ id }) => id), all, forGood],
+    [oids, uses.filter(({ kind }) => kind === 'domain').map(({ id }) => id), all],
   );
   return rows.map((row) => {
     const domain = quoteTable(row);

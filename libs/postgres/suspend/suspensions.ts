@@ -14,8 +14,6 @@ export interface SuspensionOptions {
   uses: CodeUse[];
   /** Whether rows may violate checks and keys, which are then reinstated unvalidated. */
   keepViolations: boolean;
-  /** Whether the transaction will be rolled back, so that nothing needs to be reinstated. */
-  forGood: boolean;
 }
 
 /**
@@ -26,10 +24,10 @@ export interface SuspensionOptions {
 export async function listSuspensions(
   session: Session,
   tables: Table[],
-  { large, uses, keepViolations, forGood }: SuspensionOptions,
+  { large, uses, keepViolations }: SuspensionOptions,
 ): Promise<Suspension[]> {
   const oids = tables.map(({ oid }) => oid);
-  const checks = { uses, all: keepViolations, forGood };
+  const checks = { uses, all: keepViolations };
   return [
     ...(await listForcedRowSecurity(session, oids)),
     ...(await listTriggers(session, oids)),

@@ -3,19 +3,11 @@ import { quoteIdentifier, quoteTable, type Relation } from '../connection/identi
 import type { Session } from '../connection/session.js';
 import { type TrustedPath, underPath } from '../trust/trusted-path.js';
 
-/** An empty table that a drill or a restore beside the live tables fills. */
+/** An empty table that a restore beside the live tables fills. */
 export interface ScratchTable {
   /** The live table. */
   like: Relation & { oid: number };
   scratch: Relation;
-}
-
-/** Indexes and expressions that scratch tables omit. */
-export interface Without {
-  /** Indexes of the live tables. */
-  indexes: { oid: number }[];
-  /** Generated columns of the live tables that are plain columns in the scratch tables. */
-  columns: { relation: number; name: string }[];
 }
 
 /**
@@ -59,20 +51,11 @@ export async function createScratchTables(
   session: Session,
   tables: ScratchTable[],
   paths: Map<number, TrustedPath>,
-  without: Without,
 ): Promise<void> {
   for (const schema of await missingSchemas(session, tables)) await session.query(createSchema(schema));
   for (const table of tables)
     await underPath(session, paths.get(table.like.oid), () => session.query(createScratchTable(table)));
-  await dropIndexes(session, tables, without);
-  for (const { relation, name } of without.columns) {
-    const scratch = tables.find(({ like }) => like.oid === relation)?.scratch;
-    const column = quoteIdentifier(name);
-    if (scratch !== undefined)
-      await session.query(
-        `ALTER TABLE ${quoteTable(scratch)} ALTER ${column} DROP EXPRESSION, ALTER ${column} DROP NOT NULL`,
-      );
-  }
+  await dropInvalidIndexes(session, tables);
   // LIKE copies NOT NULL. From PostgreSQL 18 on it may never have been validated, so that old rows may violate it.
   const unvalidated = await session.query<{ number: number; column: string }>(
     `SELECT likes.number::int, a.attname AS column
@@ -90,36 +73,20 @@ export async function createScratchTables(
   }
 }
 
-/**
- * Drops the copies of these indexes, of indexes over columns that stay empty, and of invalid indexes. LIKE makes valid
- * indexes of the latter, which may refuse the rows for which they failed.
- */
-async function dropIndexes(
-  session: Session,
-  tables: ScratchTable[],
-  { indexes, columns }: Without,
-): Promise<void> {
+/** Drops the copies of invalid indexes. LIKE makes valid ones, which may refuse the rows for which they failed. */
+async function dropInvalidIndexes(session: Session, tables: ScratchTable[]): Promise<void> {
   const definition = `ARRAY[x.indisunique::text, pg_get_expr(x.indpred, x.indrelid)]
     || ARRAY(SELECT pg_get_indexdef(x.indexrelid, n, true) FROM generate_series(1, x.indnatts) AS n)`;
   const twins = await session.query<{ table: string; name: string; constraint: string | null }>(
     `WITH likes (oid, scratch) AS (SELECT * FROM unnest($1::oid[], $2::regclass[])),
-          live AS (SELECT scratch, ${definition} AS definition, x.indisvalid AND x.indisready AND x.indexrelid <> ALL ($3::oid[])
-                         AND NOT EXISTS (SELECT FROM unnest($4::oid[], $5::text[]) AS empty (relation, name)
-                                           JOIN pg_attribute a ON a.attrelid = empty.relation AND a.attname = empty.name
-                                          WHERE a.attrelid = x.indrelid AND a.attnum = ANY (x.indkey)) AS kept
+          live AS (SELECT scratch, ${definition} AS definition, x.indisvalid AND x.indisready AS kept
                      FROM likes JOIN pg_index x ON x.indrelid = likes.oid WHERE x.indislive)
      SELECT x.indrelid::regclass::text AS table, x.indexrelid::regclass::text AS name, k.conname AS constraint
        FROM pg_index x JOIN likes ON likes.scratch = x.indrelid
        LEFT JOIN pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid
       WHERE EXISTS (SELECT FROM live WHERE scratch = x.indrelid AND NOT kept AND definition = ${definition})
         AND NOT EXISTS (SELECT FROM live WHERE scratch = x.indrelid AND kept AND definition = ${definition})`,
-    [
-      tables.map(({ like }) => like.oid),
-      tables.map(({ scratch }) => quoteTable(scratch)),
-      indexes.map(({ oid }) => oid),
-      columns.map(({ relation }) => relation),
-      columns.map(({ name }) => name),
-    ],
+    [tables.map(({ like }) => like.oid), tables.map(({ scratch }) => quoteTable(scratch))],
   );
   for (const { table, name, constraint } of twins)
     await session.query(
