@@ -1,7 +1,11 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import pg from 'pg';
+import { DataSource } from 'typeorm';
 import { openArchive, otherFiles } from '#archive';
 import { formatBytes, formatCount } from '#common';
 import { readSettings, Secret } from '#config';
@@ -18,7 +22,7 @@ import {
 } from '../dev/index.js';
 import { ObjectStore } from '#storage';
 
-import { countEntities, emptyRepository, fillRepository } from './fill-repository.js';
+import { countEntities, fillRepository } from './fill-repository.js';
 
 const DIST = join(__dirname, '..');
 const BAR_WIDTH = 30;
@@ -68,7 +72,35 @@ async function entriesOf(store: ObjectStore, url: string): Promise<string[]> {
   ];
 }
 
-/** Backs up, deletes and restores a repository once, on servers that it starts and stops. */
+/** Drops a database with all of its sessions. */
+async function dropDatabase(url: URL): Promise<void> {
+  const maintenance = new URL(url);
+  maintenance.pathname = '/postgres';
+  const client = new pg.Client(maintenance.href);
+  await client.connect();
+  try {
+    await client.query(`DROP DATABASE ${client.escapeIdentifier(url.pathname.slice(1))} WITH (FORCE)`);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Recovers a database at the command line, as its administrator would. */
+async function recoverDatabase(archive: string, url: URL, env: Record<string, string>): Promise<void> {
+  const target = new URL(url);
+  target.password = '';
+  say(`$ snapshotd recover ${archive} --to ${target.href}`);
+  const program = [join(DIST, 'apps', 'cli', 'main.js'), 'recover', archive, '--to', target.href];
+  const command = spawn(process.execPath, ['--no-warnings', ...program], {
+    env: { ...process.env, ...env, PGPASSWORD: url.password },
+    stdio: ['ignore', 'inherit', process.stdout],
+  });
+  const [code] = (await once(command, 'exit')) as [number | null];
+  interrupted.signal.throwIfAborted();
+  if (code !== 0) throw new Error('The recover failed.');
+}
+
+/** Backs up a database, drops it, and recovers it from the archive alone, on servers that it starts and stops. */
 async function demo(): Promise<void> {
   const folder = throwAwayFolder();
   const running: { stop(): Promise<void> }[] = [];
@@ -116,12 +148,15 @@ async function demo(): Promise<void> {
     for (const line of await entriesOf(store, status.backupUrl)) say(`  ${line}`);
     store.close();
 
-    say('\nDeleting everything ...');
-    await emptyRepository(database);
-    say(`  ${await countEntities(database)} entities are left. Restoring the archive ...`);
-    const restored = await watched(client, await client.startRestore(status.backupUrl));
-    if (restored.status !== 'COMPLETED') throw new Error(`The restore failed: ${restored.errorMessage}`);
-    const back = await countEntities(database);
+    say('\nA disaster: the API, the worker and the database are gone. The archive is left ...');
+    // All but the servers.
+    for (const part of running.splice(1).toReversed()) await part.stop();
+    const target = new URL(env['DATABASE_URL'] ?? '');
+    await dropDatabase(target);
+    await recoverDatabase(status.backupUrl.replace(store.url(''), `s3://${store.bucket}/`), target, env);
+    const recovered = await new DataSource(databaseOptions(new Secret(target.href))).initialize();
+    running.push({ stop: () => recovered.destroy() });
+    const back = await countEntities(recovered);
     if (back !== 785) throw new Error(`${back} entities are back instead of 785.`);
     say(`  ${back} entities are back.`);
 

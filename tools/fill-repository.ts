@@ -89,10 +89,6 @@ const TABLES = ['principal', 'node', 'revision', 'access_control_list', 'access_
   (name) => `repository.${name}`,
 );
 
-export async function emptyRepository(database: DataSource): Promise<void> {
-  await database.query(`TRUNCATE ${TABLES.join(', ')}`);
-}
-
 export async function countEntities(database: DataSource): Promise<number> {
   const counts = TABLES.map((table) => `(SELECT count(*) FROM ${table})`);
   const rows = await database.query<{ entities: string }[]>(`SELECT ${counts.join(' + ')} AS entities`);

@@ -10,6 +10,7 @@ export class ProgressDisplay {
   private readonly meter = new Meter();
   private readonly timer: NodeJS.Timeout;
   private progress: Progressing | undefined;
+  private lastLine: string | undefined;
   private lastLineAt = -Infinity;
 
   /** @param format formats an amount and a rate */
@@ -49,7 +50,9 @@ export class ProgressDisplay {
     if (this.out.isTTY)
       this.out.write(`\r${progressBar(this.progress, pace, this.format, this.out.columns || 80)}\x1b[K`);
     else if (now - this.lastLineAt >= LINE_EVERY_MS) {
-      this.out.write(`${progressText(this.progress, pace, this.format).trimStart()}\n`);
+      const line = progressText(this.progress, pace, this.format).trimStart();
+      if (line !== this.lastLine) this.out.write(`${line}\n`);
+      this.lastLine = line;
       this.lastLineAt = now;
     }
   }

@@ -5,7 +5,7 @@ export * from './shared/examine-repository.js';
 export * from './shared/journal.js';
 export type { Repository } from './shared/repository-session.js';
 export * from './recover/drop-kept.js';
-export { type BuildRequest, urlOf } from './recover/build.js';
+export { type BuildRequest, urlOf } from './recover/build-request.js';
 export * from './recover/clean-up.js';
 export * from './recover/drill.js';
 export * from './recover/recover.js';

@@ -4,10 +4,9 @@ import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
-import { freePort } from '../../dev/index.js';
 import { OwnServer } from '../support/own-server.js';
 import { openStore, putBytes, servers, sql } from '../support/servers.js';
-import { nextRedisDatabase, Stack } from '../support/stack.js';
+import { Stack } from '../support/stack.js';
 import { stateOf } from '../support/state.js';
 
 const GUIDE = readFileSync(join(__dirname, '../../docs/operators-guide.md'), 'utf8');
@@ -40,7 +39,7 @@ async function bash(script: string, cwd: string): Promise<string> {
 function newFolder(): string {
   const folder = join(servers.folder, `guide-${randomBytes(4).toString('hex')}`);
   mkdirSync(folder);
-  symlinkSync(join(process.cwd(), 'dist'), join(folder, 'dist'));
+  for (const name of ['bin', 'dist']) symlinkSync(join(process.cwd(), name), join(folder, name));
   return folder;
 }
 
@@ -153,7 +152,7 @@ onDebians("the operator's guide", () => {
     store.close();
   });
 
-  test('leads from an empty server and the bucket to a running repository, word for word', async () => {
+  test('leads from an empty server and the bucket to the lost database, word for word', async () => {
     await stack.stop();
     await lost.stop();
 
@@ -164,30 +163,17 @@ onDebians("the operator's guide", () => {
       const settings: Record<string, string> = {
         SECRET_KEY: Stack.secretKey,
         SERVER: server.href.replace(/\/$/, ''),
-        QUEUE_URL:
-          servers.redis === undefined
-            ? at(empty, 'snapshotd_accounts')
-            : `${servers.redis}/${nextRedisDatabase()}`,
         ...servers.s3.credentials,
         S3_PREFIX: prefix,
         S3_ENDPOINT: servers.s3.endpoint,
-        PORT: String(await freePort()),
       };
       const [names = '', ...steps] = blocks('Disaster recovery, rehearsed', 'sh');
       const mine = names.replace(/(\w+)=(\S*)/g, (line, name: string) =>
         name in settings ? `${name}=${settings[name]}` : line,
       );
       const output = await bash([mine, ...steps].join('\n'), newFolder());
-      expect(output.split('\n')).toEqual(
-        expect.arrayContaining([
-          'shop.customer: 200 of 200 rows',
-          'shop.later: 1 of 1 rows',
-          'shop.order: 1000 of 1000 rows',
-        ]),
-      );
-      expect(await stateOf(at(empty, 'shop'), ['shop'])).toEqual(before);
-      // The API and the worker have ended.
-      await expect(fetch(`http://127.0.0.1:${settings['PORT']}/health/live`)).rejects.toThrow();
+      expect(output).toMatch(/\ntables +3\nrows +1,201\n/);
+      expect(await stateOf(at(empty, 'shop', 'shop_owner'), ['shop'])).toEqual(before);
     } finally {
       await empty.stop();
     }

@@ -124,6 +124,11 @@ describe.each(postgresMajors)('recover on %s', (_title, server) => {
 
     const again = await user.run(['recover', lost.file, '--to', at(server, database)]);
     expect(again.code).toBe(1);
+    expect(again.stderr.split('\n').slice(1)).toEqual([
+      expect.stringMatching(/^0% 0\/1,650 - /),
+      expect.any(String),
+      '',
+    ]);
     expect(again.stderr).toContain(`snapshotd: The database ${database} exists on `);
   });
 

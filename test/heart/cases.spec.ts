@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Failure } from '#common';
@@ -8,6 +7,7 @@ import {
   buildFromDump,
   type DatabaseCase,
   databaseCases,
+  debianExtensions,
 } from '../support/database-case.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
@@ -240,9 +240,4 @@ function unnamed(contents: State['contents'], named: string[]): State['contents'
       ([name]) => !named.some((what) => what.includes(name.replaceAll('"', ''))),
     ),
   );
-}
-
-function debianExtensions(): string {
-  const program = join(servers.debianPostgres?.binaries ?? '', 'pg_config');
-  return join(execFileSync(program, ['--sharedir'], { encoding: 'utf8' }).trim(), 'extension');
 }

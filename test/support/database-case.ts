@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { accessSync, constants, copyFileSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -82,6 +82,11 @@ export async function addExtension(server: string): Promise<void> {
   accessSync(target, constants.W_OK);
   for (const file of readdirSync(CASES_FOLDER))
     if (file.startsWith('fidcfg')) copyFileSync(join(CASES_FOLDER, file), join(target, file));
+}
+
+/** The folder of the extensions of Debian's server. */
+export function debianExtensions(): string {
+  return join(execFileSync(program('pg_config'), ['--sharedir'], { encoding: 'utf8' }).trim(), 'extension');
 }
 
 function program(name: string): string {

@@ -12,6 +12,7 @@ import type { Workplace } from './definitions.js';
 import { runParallel } from './parallel.js';
 import type { Script } from './script.js';
 import { underDatabasePath } from './search-path.js';
+import { alone } from './units.js';
 
 /**
  * Sets the states of sequences.
@@ -66,7 +67,8 @@ export async function refreshViews(workplace: Workplace, manifest: Manifest, scr
     for (const view of views) {
       signal.throwIfAborted();
       progress.allRows(`Refreshing the materialized view ${displayTable(view)}`);
-      const failure = await refresh(sessions[0], view, manifest);
+      const statement = `REFRESH MATERIALIZED VIEW ${quoteTable(view)}`;
+      const failure = await refusedUnderPaths(sessions[0], statement, manifest);
       if (failure !== undefined) failed.push({ view, failure });
     }
     waiting = failed.map(({ view }) => view);
@@ -79,17 +81,21 @@ export async function refreshViews(workplace: Workplace, manifest: Manifest, scr
   );
 }
 
-async function refresh(session: Session, view: Relation, manifest: Manifest): Promise<Failure | undefined> {
-  const statement = `REFRESH MATERIALIZED VIEW ${quoteTable(view)}`;
-  const first = await refused(() => session.query(statement));
+/** Runs a statement that runs functions of users. @returns the failure if PostgreSQL refuses it */
+async function refusedUnderPaths(
+  session: Session,
+  statement: string,
+  manifest: Manifest,
+): Promise<Failure | undefined> {
+  const first = await refused(session, () => session.query(statement));
   if (first === undefined) return undefined;
-  return underDatabasePath(session, manifest, () => refused(() => session.query(statement)));
+  return underDatabasePath(session, manifest, () => refused(session, () => session.query(statement)));
 }
 
 /** @returns the failure if PostgreSQL refuses it, or cannot reach another server */
-async function refused(work: () => Promise<unknown>): Promise<Failure | undefined> {
+async function refused(session: Session, work: () => Promise<unknown>): Promise<Failure | undefined> {
   try {
-    await work();
+    await alone(session, work);
     return undefined;
   } catch (error) {
     // Class 08 concerns a foreign server if the connection itself lives.
@@ -107,7 +113,7 @@ function viewsOf({ beforeRows, afterRows }: Script): Relation[] {
 }
 
 /** Collects planner statistics of all tables and materialized views, in parallel. */
-export async function analyzeAll({ sessions, losses, signal }: Workplace): Promise<void> {
+export async function analyzeAll({ sessions, losses, signal }: Workplace, manifest: Manifest): Promise<void> {
   const tables = await sessions[0].query<Relation & { only: boolean }>(
     // ANALYZE of a partitioned table includes its partitions before PostgreSQL 18.
     `SELECT n.nspname AS schema, c.relname AS name, newer AND c.relkind = 'p' AS only
@@ -121,9 +127,8 @@ export async function analyzeAll({ sessions, losses, signal }: Workplace): Promi
     locks: quoteTable(table),
     shared: true,
     run: async (session: Session) => {
-      const failure = await refused(() =>
-        session.query(`ANALYZE ${only ? 'ONLY ' : ''}${quoteTable(table)}`),
-      );
+      const statement = `ANALYZE ${only ? 'ONLY ' : ''}${quoteTable(table)}`;
+      const failure = await refusedUnderPaths(session, statement, manifest);
       if (failure !== undefined) losses.push(`statistics of ${displayTable(table)} (${failure.message})`);
     },
   }));

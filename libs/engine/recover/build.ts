@@ -1,42 +1,18 @@
 import { addAbortListener } from 'node:events';
-import type { Manifest, OpenArchive } from '#archive';
+import type { Manifest } from '#archive';
 import { Secret } from '#config';
 import { Failure } from '#common';
-import type { Journal } from '#contracts';
 import { createTemporaryDatabase, Session, temporaryDatabaseName } from '#postgres';
-import { type LargeObjectPlan, restoreLargeObjects } from '../restore/large-objects.js';
 import { openParallelSession } from '../shared/parallel-sessions.js';
-import { analyzeAll, refreshViews, setAll } from './after-rows.js';
-import { compareContents, compareGenerated } from './compare.js';
 import { compareDefinitions } from './compare-definitions.js';
+import { type BuildRequest, urlOf } from './build-request.js';
 import type { Construction } from './construction.js';
-import { runAfterRows, runBeforeRows, type Workplace } from './definitions.js';
-import { loadConfiguration } from './load-configuration.js';
-import { loadRows } from './load-rows.js';
-import { loadRefused } from './refused-tables.js';
+import type { Workplace } from './definitions.js';
+import { createLargeObjects, fillDatabase } from './fill.js';
 import type { NotProven } from './not-proven.js';
 import type { RoleOptions } from './roles.js';
 import { describe, type Script, type ScriptStatement } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
-
-/** A database to build from an archive. */
-export interface BuildRequest {
-  archive: OpenArchive;
-  /** The server, with the database that exists before: usually `postgres`. */
-  maintenanceUrl: Secret;
-  /** A libc locale in place of the archived one. */
-  locale?: string | undefined;
-  /** The most sessions. */
-  parallelJobs: number;
-  /** Shown in pg_stat_activity. */
-  applicationName: string;
-  journal: Journal;
-  /** The job whose earlier attempts the journal may name; missing for the command line. */
-  daemonId?: string | undefined;
-  /** For a job that ended between its attempts: thrown once their remains are removed. */
-  endAfterSettling?: Failure | undefined;
-  signal: AbortSignal;
-}
 
 export interface Built {
   /** Its temporary name. */
@@ -54,11 +30,12 @@ export async function build(
   construction: Construction,
   request: BuildRequest & RoleOptions,
   script: Script,
-  { beforeRows, afterRows, eventTriggers, losses }: SelectedStatements,
+  statements: SelectedStatements,
   notProven?: NotProven,
 ): Promise<Built> {
   const { archive, maintenanceUrl, journal, signal } = request;
   const { manifest } = archive;
+  const { losses } = statements;
   const { maintenance, progress } = construction;
   const name = temporaryDatabaseName();
   construction.name = name;
@@ -66,34 +43,45 @@ export async function build(
   progress.say('Creating the database');
   const encoding = manifest.database?.encoding ?? manifest.server.encoding;
   const locale = request.locale ?? manifest.database?.locale;
-  const oid = await createTemporaryDatabase(maintenance, name, { encoding, locale });
+  const tablespace = await findTablespace(maintenance, manifest, losses);
+  const oid = await createTemporaryDatabase(maintenance, name, { encoding, locale, tablespace });
   await journal.note({ database: { name, oid } });
 
+  for (const one of statements.afterRename)
+    notProven?.addObject(one, 'the server has it in one database only');
   await withSessions(request, name, async (sessions) => {
     const workplace: Workplace = { sessions, losses, notProven, progress, signal };
-    await runBeforeRows(workplace, beforeRows);
-    const { loaded, refused, columns } = await loadRows(workplace, archive);
-    const sequences = await setAll(workplace, manifest.sequences);
-    await loadConfiguration(workplace, archive);
-    await loadLargeObjects(request, name, workplace);
-    await suppressTriggers(sessions);
-    await runAfterRows(workplace, afterRows, () => loadRefused(workplace, archive, refused));
-    await refreshViews(workplace, manifest, script);
-    await runAfterRows(workplace, eventTriggers, () => Promise.resolve());
-    progress.allRows('Collecting planner statistics');
-    await analyzeAll(workplace);
-    progress.allRows('Comparing the database with the archive');
-    losses.push(...(await compareGenerated(sessions[0], columns)));
-    await compareContents(workplace, archive, { tables: loaded, sequences });
+    await fillDatabase(workplace, archive, script, statements, () =>
+      loadLargeObjects(request, name, workplace),
+    );
     const url = new Secret(urlOf(maintenanceUrl, name));
     const noOwner = request.noOwner === true || notProven !== undefined;
     const isKnown = (statement: ScriptStatement) =>
+      statements.afterRename.includes(statement) ||
       losses.some((loss) => loss.startsWith(`${describe(statement)} (`)) ||
       notProven?.has(statement) === true;
     const options = { ...request, noOwner, isKnown };
     losses.push(...(await compareDefinitions(sessions[0], url, archive, script, options)));
   });
   return { name, losses };
+}
+
+/** Returns the tablespace of the database, if the server has it. It is a loss otherwise. */
+async function findTablespace(
+  session: Session,
+  { database }: Manifest,
+  losses: string[],
+): Promise<string | undefined> {
+  const tablespace = database?.tablespace ?? 'pg_default';
+  // template0's, which needs no right unless it is named.
+  if (tablespace === 'pg_default') return undefined;
+  const found = await session.query(
+    `SELECT FROM pg_tablespace WHERE spcname = $1 AND has_tablespace_privilege(oid, 'CREATE')`,
+    [tablespace],
+  );
+  if (found.length > 0) return tablespace;
+  losses.push(`the tablespace ${tablespace} of the database (it does not exist, or the role may not use it)`);
+  return undefined;
 }
 
 /** Refuses servers that are older than the archive's. @throws Failure TARGET_REFUSED */
@@ -111,6 +99,10 @@ export async function expectNewEnough(session: Session, { server }: Manifest): P
   );
 }
 
+/** The database is useless until its name is committed. The server or the role may set the other two. */
+const SETTINGS =
+  "SET synchronous_commit = off; SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'";
+
 /** Runs work on sessions with the new database, which are closed at the end, and at once when the signal is aborted. */
 async function withSessions(
   { maintenanceUrl, parallelJobs, applicationName, signal }: BuildRequest,
@@ -127,18 +119,11 @@ async function withSessions(
       if (session === undefined) break;
       sessions.push(session);
     }
-    for (const session of sessions) await session.query('SET synchronous_commit = off');
+    for (const session of sessions) await session.query(SETTINGS);
     await work(sessions);
   } finally {
     await Promise.all(sessions.map((session) => session.close()));
   }
-}
-
-/** The same server with another database. */
-export function urlOf(url: Secret, database: string): string {
-  const other = new URL(url.reveal());
-  other.pathname = `/${encodeURIComponent(database)}`;
-  return other.href;
 }
 
 /** In a transaction on a session of its own, whose settings the definitions have not changed. */
@@ -147,8 +132,7 @@ async function loadLargeObjects(
   database: string,
   { sessions, losses, notProven, progress }: Workplace,
 ): Promise<void> {
-  const { largeObjects } = archive.manifest;
-  if (largeObjects?.metadata === undefined) return;
+  if (archive.manifest.largeObjects?.metadata === undefined) return;
   const name = `${applicationName} large objects`;
   const session = await Session.open(urlOf(maintenanceUrl, database), {
     applicationName: name,
@@ -159,27 +143,11 @@ async function loadLargeObjects(
   try {
     await session.query('BEGIN');
     const roles = noOwner === true ? 'none' : notProven === undefined ? 'existing' : 'own';
-    const plan: LargeObjectPlan = {
-      archived: largeObjects,
-      extra: 0,
-      removeExtra: false,
-      locks: 0,
-      statements: [],
-      roles,
-    };
-    const lost = await restoreLargeObjects(session, archive, plan, progress);
+    const lost = await createLargeObjects(session, archive, roles, progress);
     await session.commit();
     if (notProven !== undefined) for (const one of lost) notProven.add(one);
     else if (noOwner !== true) losses.push(...lost);
   } finally {
     await session.close();
   }
-}
-
-/** Event triggers of extensions, and keys, exist by now. Only a superuser may silence them. */
-async function suppressTriggers(sessions: Session[]): Promise<void> {
-  for (const session of sessions)
-    await session.query(`SET session_replication_role = replica`).catch((error: unknown) => {
-      if (!(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED') throw error;
-    });
 }

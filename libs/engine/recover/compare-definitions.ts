@@ -1,7 +1,16 @@
-import type { OpenArchive } from '#archive';
+import type { Manifest, OpenArchive } from '#archive';
 import type { Secret } from '#config';
 import { errorSentence } from '#common';
-import { connectionTls, dumpSchema, findPgDump, type Session, type SqlFile, whyUnreadable } from '#postgres';
+import {
+  connectionTls,
+  dumpSchema,
+  findPgDump,
+  quoteIdentifier,
+  type Session,
+  setClause,
+  type SqlFile,
+  whyUnreadable,
+} from '#postgres';
 import type { RoleOptions } from './roles.js';
 import { describe, dumpedBy, newOwner, type Script, type ScriptStatement } from './script.js';
 
@@ -37,8 +46,9 @@ export async function compareDefinitions(
   const program = await findPgDump(url.reveal(), session.client);
   const reason = whyUnreadable(program, serverVersion, connectionTls(url.reveal(), session.client));
   if (reason !== undefined) return [`the comparison of the schema definitions (${reason})`];
-  await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
+    await setPrinting(session, archive.manifest);
+    await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     const [snapshot] = await session.query<{ name: string }>('SELECT pg_export_snapshot() AS name');
     const { text } = dumpSchema({
       program,
@@ -64,6 +74,16 @@ export async function compareDefinitions(
     await session.query('ROLLBACK');
   }
 }
+
+/** Gives the database those of the archived settings under which PostgreSQL prints definitions in other words. */
+async function setPrinting(session: Session, { database }: Manifest): Promise<void> {
+  const [now] = await session.query<{ name: string }>('SELECT current_database()::text AS name');
+  for (const setting of database?.settings ?? [])
+    if (setting.role === null && PRINTING.has(setting.name))
+      await session.query(`ALTER DATABASE ${quoteIdentifier(now?.name ?? '')} ${setClause(setting)}`);
+}
+
+const PRINTING = new Set(['quote_all_identifiers', 'standard_conforming_strings']);
 
 function statementsOf({ sql, statements }: SqlFile): ScriptStatement[] {
   return statements.map(({ kind, schema, name, class: catalog, oid, offset, length }) => ({

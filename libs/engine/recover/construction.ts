@@ -2,7 +2,7 @@ import { addAbortListener } from 'node:events';
 import { errorSentence, Failure } from '#common';
 import { displayServer, dropTemporaryDatabase, expectOwnBackend, expectPrimary, Session } from '#postgres';
 import { RowProgress } from '../shared/row-progress.js';
-import type { BuildRequest } from './build.js';
+import type { BuildRequest } from './build-request.js';
 
 /** A database under construction. */
 export interface Construction {

@@ -4,6 +4,7 @@ import type { RowProgress } from '../shared/row-progress.js';
 import { type ParallelTask, runParallel } from './parallel.js';
 import type { NotProven } from './not-proven.js';
 import { describe, newOwner, type ScriptStatement } from './script.js';
+import { alone } from './units.js';
 
 /** The sessions of a recover, and what it has learned. */
 export interface Workplace {
@@ -23,18 +24,64 @@ interface Group {
   statements: ScriptStatement[];
 }
 
-/** Runs the definitions that come before the rows, one after the other. @throws Failure of the first refused one */
-export async function runBeforeRows(workplace: Workplace, statements: ScriptStatement[]): Promise<void> {
+/** A definition that PostgreSQL refuses, under the settings before it. */
+interface Refused {
+  settings: ScriptStatement[];
+  /** With those that follow it and belong to the same object. */
+  statements: ScriptStatement[];
+  error: unknown;
+}
+
+/**
+ * Runs the definitions that come before the rows, one after the other, and the refused ones again, until that makes no
+ * difference: pg_dump does not know the objects that a function's body names.
+ * @returns refused comments: their objects may come after the rows
+ * @throws Failure of the first refused definition
+ */
+export async function runBeforeRows(
+  workplace: Workplace,
+  statements: ScriptStatement[],
+): Promise<ScriptStatement[]> {
+  let refused = await runInOrder(workplace, statements);
+  for (let before = Infinity; refused.length > 0 && refused.length < before;) {
+    before = refused.length;
+    refused = await runInOrder(
+      workplace,
+      refused.flatMap((one) => [...one.settings, ...one.statements]),
+    );
+  }
+  const comments: ScriptStatement[] = [];
+  for (const { statements: own, error } of refused) {
+    const [first] = own;
+    if (first === undefined || isForbidden(workplace, first, error)) continue;
+    if (first.kind !== 'COMMENT') throw refusedDefinition(first, error);
+    comments.push(...own);
+  }
+  return comments;
+}
+
+/** @returns the refused definitions @throws Failure of one that no other definition would help */
+async function runInOrder(workplace: Workplace, statements: ScriptStatement[]): Promise<Refused[]> {
   const { sessions, progress, signal } = workplace;
+  const refused = new Map<string, Refused>();
+  const settings = new Map<string, ScriptStatement>();
   for (const [index, statement] of statements.entries()) {
     if (index % 100 === 0) progress.say(`Creating ${statements.length} definitions (${index} done)`);
     signal.throwIfAborted();
-    if (statement.kind === 'SET') await set(workplace, statement);
+    const { kind, object, sql } = statement;
+    const waits = refused.get(object);
+    if (kind === 'SET') {
+      settings.set(sql.split(' ', 2).join(' '), statement);
+      await set(workplace, statement);
+    } else if (waits !== undefined) waits.statements.push(statement);
     else
-      await sessions[0].query(statement.sql).catch((error: unknown) => {
-        if (!isForbidden(workplace, statement, error)) throw refusedDefinition(statement, error);
+      await alone(sessions[0], () => sessions[0].query(sql)).catch((error: unknown) => {
+        if (isRefusal(error))
+          refused.set(object, { settings: [...settings.values()], statements: [statement], error });
+        else if (!isForbidden(workplace, statement, error)) throw refusedDefinition(statement, error);
       });
   }
+  return [...refused.values()];
 }
 
 /** undefined_object, undefined_table, undefined_function, invalid_schema_name */
@@ -72,7 +119,7 @@ function refusedDefinition(statement: ScriptStatement, error: unknown): unknown 
 /** Settings apply to all sessions. Servers refuse those that they do not know. */
 async function set({ sessions, losses }: Workplace, { sql }: ScriptStatement): Promise<void> {
   for (const [index, session] of sessions.entries())
-    await session.query(sql).catch((error: unknown) => {
+    await alone(session, () => session.query(sql)).catch((error: unknown) => {
       if (!isRefusal(error) || !(error instanceof Failure)) throw error;
       if (index === 0 && sql.startsWith('SET default_'))
         losses.push(`${sql.slice(4, -1)} (${error.message})`);
@@ -123,7 +170,7 @@ function runFrom(groups: Group[], from: number, kind: string): Group[] {
   return groups.slice(from, to);
 }
 
-/** A comment stays with the object before it. */
+/** A comment stays with the object before it, or comes last: pg_dump does not know which statement creates its object. */
 function groupsOf(statements: ScriptStatement[]): Group[] {
   const groups: (Group & { object: string })[] = [];
   for (const statement of statements) {
@@ -133,7 +180,8 @@ function groupsOf(statements: ScriptStatement[]): Group[] {
       last.statements.push(statement);
     else groups.push({ kind, object, statements: [statement] });
   }
-  return groups;
+  const isComment = ({ kind }: Group) => kind === 'COMMENT';
+  return [...groups.filter((group) => !isComment(group)), ...groups.filter(isComment)];
 }
 
 const IDENTIFIER = String.raw`(?:"(?:[^"]|"")+"|[\w$\u0080-\uffff]+)`;
@@ -142,7 +190,8 @@ const TABLE = new RegExp(
   String.raw`^(?:CREATE (?:UNIQUE )?INDEX ${IDENTIFIER} ON|ALTER TABLE) (?:ONLY )?(${QUALIFIED})\s`,
 );
 const ADDS_KEY = new RegExp(
-  String.raw`^ALTER TABLE ONLY (${QUALIFIED})\s+ADD CONSTRAINT (${IDENTIFIER}) FOREIGN KEY `,
+  String.raw`^ALTER TABLE ONLY (${QUALIFIED})\s+ADD CONSTRAINT (${IDENTIFIER}) FOREIGN KEY .* REFERENCES (${QUALIFIED})\(`,
+  's',
 );
 
 async function buildIndexes(workplace: Workplace, groups: Group[]): Promise<void> {
@@ -162,16 +211,18 @@ async function buildIndexes(workplace: Workplace, groups: Group[]): Promise<void
 async function addForeignKeys(workplace: Workplace, groups: Group[]): Promise<void> {
   const { sessions, losses, signal } = workplace;
   const validations: ParallelTask[] = [];
+  const partitioned = await findPartitioned(sessions[0], groups);
   for (const group of groups) {
     const [first, ...others] = group.statements;
-    const [, table, name] = ADDS_KEY.exec(first?.sql ?? '') ?? [];
+    const [, table, name, target] = ADDS_KEY.exec(first?.sql ?? '') ?? [];
     if (
       first === undefined ||
       table === undefined ||
       name === undefined ||
-      first.sql.endsWith(' NOT VALID;')
+      partitioned.has(target ?? '') ||
+      / NOT (VALID|ENFORCED);$/.test(first.sql)
     ) {
-      // PostgreSQL up to 17 has no NOT VALID for partitioned tables.
+      // PostgreSQL up to 17 has no NOT VALID for partitioned tables, and none validates the keys to partitions.
       await runGroup(workplace, sessions[0], group);
       continue;
     }
@@ -182,7 +233,8 @@ async function addForeignKeys(workplace: Workplace, groups: Group[]): Promise<vo
         shared: false,
         run: async (session) => {
           try {
-            await again(() => session.query(`ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`));
+            const validate = `ALTER TABLE ${table} VALIDATE CONSTRAINT ${name}`;
+            await again(() => alone(session, () => session.query(validate)));
           } catch (error) {
             if (!isForeignKeyViolation(error)) throw error;
             losses.push(`${describe(first)} (NOT VALID: rows violate it)`);
@@ -193,6 +245,17 @@ async function addForeignKeys(workplace: Workplace, groups: Group[]): Promise<vo
   await runParallel(sessions, validations, signal);
 }
 
+/** The partitioned tables that foreign keys reference. */
+async function findPartitioned(session: Session, groups: Group[]): Promise<Set<string>> {
+  const targets = groups.flatMap(({ statements }) => ADDS_KEY.exec(statements[0]?.sql ?? '')?.[3] ?? []);
+  const rows = await session.query<{ name: string }>(
+    `SELECT name FROM unnest($1::text[]) AS wanted (name)
+       JOIN pg_class c ON c.oid = to_regclass(name) WHERE c.relkind = 'p'`,
+    [[...new Set(targets)]],
+  );
+  return new Set(rows.map(({ name }) => name));
+}
+
 /** Runs the statements of one object. @returns false if PostgreSQL refuses one: then the object is a loss */
 async function runGroup(workplace: Workplace, session: Session, { statements }: Group): Promise<boolean> {
   for (const statement of statements) {
@@ -201,7 +264,7 @@ async function runGroup(workplace: Workplace, session: Session, { statements }: 
       continue;
     }
     try {
-      await again(() => session.query(statement.sql));
+      await again(() => alone(session, () => session.query(statement.sql)));
     } catch (error) {
       if (isCheckViolation(error) && (await addUnvalidated(session, statement))) {
         workplace.losses.push(`${describe(statement)} (NOT VALID: rows violate it)`);

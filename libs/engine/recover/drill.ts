@@ -1,5 +1,6 @@
 import { dropTemporaryDatabase } from '#postgres';
-import { build, type BuildRequest, expectNewEnough } from './build.js';
+import { build, expectNewEnough } from './build.js';
+import type { BuildRequest } from './build-request.js';
 import { withConstruction } from './construction.js';
 import { tryProperties } from './finish.js';
 import { NotProven, shortened } from './not-proven.js';

@@ -22,13 +22,10 @@ export async function finishDatabase(
     [temporary],
   );
   await session.query(`ALTER DATABASE ${quoteIdentifier(temporary)} RENAME TO ${quoteIdentifier(database)}`);
-  const comment = manifest.database?.comment ?? null;
-  // In place of the mark.
-  await session.query(
-    `COMMENT ON DATABASE ${quoteIdentifier(database)} IS ${comment === null ? 'NULL' : quoteLiteral(comment)}`,
-  );
+  // Its comment marks it, and the comparison may have set some settings.
+  await session.query(`COMMENT ON DATABASE ${quoteIdentifier(database)} IS NULL`);
+  await session.query(`ALTER DATABASE ${quoteIdentifier(database)} RESET ALL`);
   losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
-  losses.push(...(await collationDifference(session, database, manifest)));
   await session.commit().catch(async (error: unknown) => {
     const other = await again();
     try {
@@ -58,14 +55,14 @@ export async function tryProperties(session: Session, name: string, manifest: Ma
 }
 
 /** Sets the properties of a database in the open transaction. @returns those that PostgreSQL refused, for people */
-async function setProperties(
+export async function setProperties(
   session: Session,
   database: string,
   manifest: Manifest,
   noOwner: boolean,
 ): Promise<string[]> {
   if (manifest.database === undefined) return [];
-  const losses: string[] = [];
+  const losses = await collationDifference(session, database, manifest);
   for (const { what, statements } of properties(database, manifest.database, noOwner)) {
     const failure = await attempt(session, async () => {
       for (const statement of statements) await session.query(statement);
@@ -82,9 +79,17 @@ interface Property {
 
 function properties(database: string, facts: ManifestDatabase, noOwner: boolean): Property[] {
   const name = quoteIdentifier(database);
-  const { owner, connectionLimit, isTemplate, settings, rights } = facts;
+  const { owner, comment, connectionLimit, isTemplate, settings, rights } = facts;
   const alter = `ALTER DATABASE ${name}`;
   return [
+    ...(comment === null
+      ? []
+      : [
+          {
+            what: 'the comment of the database',
+            statements: [`COMMENT ON DATABASE ${name} IS ${quoteLiteral(comment)}`],
+          },
+        ]),
     ...(noOwner
       ? []
       : [

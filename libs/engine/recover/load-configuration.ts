@@ -1,5 +1,4 @@
 import type { ManifestConfigurationTable, OpenArchive } from '#archive';
-import { Failure } from '#common';
 import {
   attempt,
   type ConfigurationTable,
@@ -12,18 +11,25 @@ import {
 import { ReadAhead } from '../shared/read-ahead.js';
 import { setAll } from './after-rows.js';
 import type { Workplace } from './definitions.js';
+import { asUnit } from './units.js';
 
 /**
  * Loads the rows and sequences of extensions' configuration. CREATE EXTENSION has made these tables with their keys,
  * triggers and rows, so that all of them are loaded in one transaction, without triggers if the role may silence them.
+ * @param isWanted chooses extensions
  */
-export async function loadConfiguration(workplace: Workplace, archive: OpenArchive): Promise<void> {
+export async function loadConfiguration(
+  workplace: Workplace,
+  archive: OpenArchive,
+  isWanted: (extension: string) => boolean,
+): Promise<void> {
   const { sessions, losses, notProven, progress } = workplace;
-  const { configuration } = archive.manifest;
-  if (configuration === undefined) return;
+  const wanted = archive.manifest.configuration?.tables.filter(({ extension }) => isWanted(extension)) ?? [];
+  const sequences =
+    archive.manifest.configuration?.sequences.filter(({ extension }) => isWanted(extension)) ?? [];
   const [session] = sessions;
   const live = new Map((await listConfigurationTables(session)).map((table) => [quoteTable(table), table]));
-  const tables = configuration.tables.flatMap((archived) => {
+  const tables = wanted.flatMap((archived) => {
     const table = live.get(quoteTable(archived));
     if (table !== undefined) return archived.rows > 0 || table.bytes > 0 ? [{ archived, live: table }] : [];
     if (archived.rows > 0) {
@@ -37,20 +43,13 @@ export async function loadConfiguration(workplace: Workplace, archive: OpenArchi
   });
   if (tables.length > 0) {
     progress.say('Loading the configuration of extensions');
-    await session.query('BEGIN');
-    try {
-      await attempt(session, () => session.query('SET LOCAL session_replication_role = replica')).catch(
-        ignoreDenied,
-      );
+    await asUnit(session, async () => {
+      await attempt(session, () => session.query('SET LOCAL session_replication_role = replica'));
       for (const table of tables.toReversed()) await deleteConfiguration(session, table.live);
       await loadTables(workplace, archive, tables);
-      await session.commit();
-    } catch (error) {
-      await session.query('ROLLBACK').catch(() => undefined); // The first error is the cause.
-      throw error;
-    }
+    });
   }
-  await setAll(workplace, configuration.sequences);
+  await setAll(workplace, sequences);
 }
 
 async function loadTables(
@@ -72,8 +71,4 @@ async function loadTables(
   } finally {
     ahead.close().catch(() => undefined); // No wait: the store may stall.
   }
-}
-
-function ignoreDenied(error: unknown): void {
-  if (!(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED') throw error;
 }

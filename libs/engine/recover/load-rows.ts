@@ -16,6 +16,7 @@ import { definitionsLack } from './after-rows.js';
 import type { Workplace } from './definitions.js';
 import type { NotProven } from './not-proven.js';
 import { type ParallelTask, runParallel } from './parallel.js';
+import { asUnit } from './units.js';
 
 /** Small tables are loaded together, up to this number of bytes, in one transaction. */
 const UNIT_BYTES = 4 * 1024 * 1024;
@@ -139,28 +140,28 @@ async function loadUnit(
     progress.add(rows);
   });
   try {
-    await session.query(`BEGIN; TRUNCATE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
-    for (const table of tables) {
-      signal.throwIfAborted();
-      const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
-      const target = { schema: table.schema, name: table.name, columns, freeze: true };
-      const rows = await copyIn(
-        session,
-        target,
-        ahead.rowsOf(table),
-        table.invalidText ? 'SQL_ASCII' : encoding,
-      );
-      if (rows !== table.rows)
-        throw invalid(
-          `the entries of ${displayTable(table)} hold ${rows} rows, but its manifest says ${table.rows}`,
+    await asUnit(session, async () => {
+      await session.query(`TRUNCATE ${tables.map((table) => `ONLY ${quoteTable(table)}`).join(', ')}`);
+      for (const table of tables) {
+        signal.throwIfAborted();
+        const columns = table.columns.filter(({ generated }) => !generated).map(({ name }) => name);
+        const target = { schema: table.schema, name: table.name, columns, freeze: true };
+        const rows = await copyIn(
+          session,
+          target,
+          ahead.rowsOf(table),
+          table.invalidText ? 'SQL_ASCII' : encoding,
         );
-    }
-    await session.commit();
+        if (rows !== table.rows)
+          throw invalid(
+            `the entries of ${displayTable(table)} hold ${rows} rows, but its manifest says ${table.rows}`,
+          );
+      }
+    });
     return undefined;
   } catch (error) {
     if (!(error instanceof Failure) || !isRefusal(error)) throw error;
     progress.add(-loaded);
-    await session.query('ROLLBACK');
     return error;
   } finally {
     // No wait: the store may stall.

@@ -1,10 +1,13 @@
 import type { Manifest } from '#archive';
-import { Failure } from '#common';
 import { Session } from '#postgres';
-import { build, type BuildRequest, expectNewEnough } from './build.js';
+import { build, expectNewEnough } from './build.js';
+import type { BuildRequest } from './build-request.js';
 import { withConstruction } from './construction.js';
 import { finishDatabase } from './finish.js';
-import { prepareRoles, type RoleOptions } from './roles.js';
+import { findEmptyDatabase, recoverIntoExisting } from './into-existing.js';
+import { createNameBound } from './name-bound.js';
+import { expectRights } from './rights.js';
+import { createRoles, expectRoles, type RoleOptions } from './roles.js';
 import { selectStatements } from './select-statements.js';
 import { readScript } from './script.js';
 import { settleEarlierRecovers } from './takeover.js';
@@ -43,14 +46,21 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
       return summaryOf(manifest, [], []);
     if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
     await expectNewEnough(maintenance, manifest);
-    await expectFree(maintenance, database);
-    const { missing, created } = await prepareRoles(maintenance, manifest, script, request);
+    const isExisting = await findEmptyDatabase(maintenance, request);
+    const missing = await expectRoles(maintenance, manifest, script, request);
+    const created = request.noOwner === true ? [] : missing;
+    const left = request.noOwner === true ? missing : [];
+    const statements = selectStatements(script, { ...request, missing: left });
+    await expectRights(maintenance, statements, manifest, request);
+    await createRoles(maintenance, manifest, created, request);
     construction.createdRoles = created;
-    const statements = selectStatements(script, { ...request, missing });
+    if (isExisting)
+      return summaryOf(manifest, created, await recoverIntoExisting(request, script, statements, progress));
     const { name, losses } = await build(construction, request, script, statements);
     progress.allRows('Renaming the database');
     const again = () => Session.open(maintenanceUrl.reveal(), { applicationName, signal });
     losses.push(...(await finishDatabase(maintenance, name, request, manifest, again)));
+    losses.push(...(await createNameBound(request, database, statements.afterRename, progress)));
     return summaryOf(manifest, created, losses);
   });
 }
@@ -66,13 +76,4 @@ function summaryOf(manifest: Manifest, createdRoles: string[], losses: string[])
     losses,
     archiveOmits: leftOut,
   };
-}
-
-/** @throws Failure TARGET_REFUSED if the database exists */
-async function expectFree(session: Session, database: string): Promise<void> {
-  const rows = await session.query('SELECT FROM pg_database WHERE datname = $1', [database]);
-  if (rows.length === 0) return;
-  throw new Failure('TARGET_REFUSED', 'permanent', `The database ${database} exists on ${session.server}.`, {
-    hint: 'Nothing was changed. Choose another name, or drop or rename that database first.',
-  });
 }

@@ -15,6 +15,7 @@ import { refusedRows } from '../restore/refused-rows.js';
 import type { Workplace } from './definitions.js';
 import { loadAgain, type RefusedTable } from './load-rows.js';
 import { underDatabasePath } from './search-path.js';
+import { alone } from './units.js';
 
 /** The most checks that are dropped for one table. */
 const MAX_CHECKS = 100;
@@ -92,7 +93,9 @@ async function dropCheck(
   if (found === undefined) return undefined;
   const owner = `${isDomain ? 'DOMAIN' : 'TABLE'} ${quoteTable(of)}`;
   try {
-    await session.query(`ALTER ${owner} DROP CONSTRAINT ${quoteIdentifier(constraint)}`);
+    await alone(session, () =>
+      session.query(`ALTER ${owner} DROP CONSTRAINT ${quoteIdentifier(constraint)}`),
+    );
   } catch (refusal) {
     if (isRefusal(refusal)) return undefined;
     throw refusal;
@@ -107,7 +110,7 @@ async function addCheck(
   const add = `ALTER ${owner} ADD CONSTRAINT ${quoteIdentifier(name)} ${definition}`;
   const losses: string[] = [];
   try {
-    await session.query(add);
+    await alone(session, () => session.query(add));
   } catch (error) {
     if (!(error instanceof Failure) || !isRefusal(error)) throw error;
     await session.query(`${add.replace(/ NOT VALID$/, '')} NOT VALID`);

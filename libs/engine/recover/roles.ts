@@ -21,32 +21,22 @@ export interface RoleOptions {
   noOwner?: boolean | undefined;
 }
 
-export interface MissingRoles {
-  /** Names of roles that the definitions use and that do not exist. */
-  missing: string[];
-  /** Names of the roles that were created; they stay even if the recover fails. */
-  created: string[];
-}
-
 /** The most roles that a message names. */
 const NAMED = 20;
 
 /**
- * Finds the roles that the definitions use and that the server lacks, and creates them if asked. Existing roles are never
- * changed.
- * @throws Failure ROLES_MISSING with the statements to run
+ * Finds the roles that the definitions use and that the server lacks.
+ * @throws Failure ROLES_MISSING with the statements to run, unless the options say what to do with them
  */
-export async function prepareRoles(
+export async function expectRoles(
   session: Session,
   manifest: Manifest,
   script: Script,
-  options: RoleOptions,
-): Promise<MissingRoles> {
+  { noOwner, createRoles: creates }: RoleOptions,
+): Promise<string[]> {
   const missing = await missingRoles(session, manifest, script);
-  if (missing.length === 0 || options.noOwner === true) return { missing, created: [] };
-  if (options.createRoles !== true) throw rolesMissing(missing);
-  await createRoles(session, manifest, missing, options);
-  return { missing: [], created: missing };
+  if (missing.length > 0 && noOwner !== true && creates !== true) throw rolesMissing(missing);
+  return missing;
 }
 
 /** Returns the names of the roles that the definitions use and that the server lacks. */
@@ -112,8 +102,11 @@ function rolesMissing(missing: string[]): Failure {
   );
 }
 
-/** Creates roles in one transaction. */
-async function createRoles(
+/**
+ * Creates roles in one transaction. They stay even if the recover fails. A role that is no superuser becomes a member of
+ * each, because it gives them objects.
+ */
+export async function createRoles(
   session: Session,
   { roles }: Manifest,
   missing: string[],
@@ -121,6 +114,10 @@ async function createRoles(
 ): Promise<void> {
   const facts = new Map(roles?.roles?.map((role) => [role.name, role]));
   const created = new Set(missing);
+  const [me] = await session.query<{ superuser: boolean; hasOptions: boolean }>(
+    `SELECT rolsuper AS superuser, current_setting('server_version_num')::int >= 160000 AS "hasOptions"
+       FROM pg_roles WHERE rolname = current_user`,
+  );
   await session.query('BEGIN');
   try {
     for (const name of missing) {
@@ -128,6 +125,10 @@ async function createRoles(
       await session.query(
         `CREATE ROLE ${quoteIdentifier(name)} NOLOGIN ${role === undefined ? '' : attributes(role, options)}`,
       );
+      if (me?.superuser === false)
+        await session.query(
+          `GRANT ${quoteIdentifier(name)} TO CURRENT_USER${me.hasOptions ? ' WITH INHERIT TRUE, SET TRUE' : ''}`,
+        );
       for (const statement of commentOn(`ROLE ${quoteIdentifier(name)}`, role?.comment ?? null))
         await session.query(statement);
       // Only a superuser may set some of them.

@@ -87,8 +87,8 @@ function splitText(text: Buffer, serverMajor: number): Script {
         kind,
         schema: schema === undefined || schema === '-' ? null : utf8(schema),
         name: utf8(name),
-        // A comment belongs to the object before it.
-        object: kind === 'COMMENT' ? entry.object : String(++number),
+        // A comment's name begins with the kind of its object, which is mostly the one before it.
+        object: kind === 'COMMENT' && name.startsWith(`${entry.kind} `) ? entry.object : String(++number),
       };
     const sql = utf8(cleanStatement(statement, serverMajor, []));
     if (sql === '') continue;

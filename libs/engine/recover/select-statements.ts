@@ -1,3 +1,4 @@
+import { nameBoundIn } from './name-bound.js';
 import { mentions, type RoleOptions } from './roles.js';
 import { describe, newOwner, type Script, type ScriptStatement } from './script.js';
 
@@ -5,6 +6,8 @@ import { describe, newOwner, type Script, type ScriptStatement } from './script.
 export interface SelectedStatements extends Omit<Script, 'dumpedBy'> {
   /** They come last: everything before would fire them. */
   eventTriggers: ScriptStatement[];
+  /** They wait until the database has its name. */
+  afterRename: ScriptStatement[];
   /** Definitions that are left out, with the reason, for people. */
   losses: string[];
 }
@@ -27,6 +30,8 @@ export function selectStatements(
     const { kind, sql } = statement;
     const owner = newOwner(statement);
     if (owner !== undefined && (noOwner === true || missing.includes(owner))) return false;
+    // Rights that another role has granted.
+    if (noOwner === true && /^(RE)?SET SESSION AUTHORIZATION\b/.test(sql)) return false;
     if (kind === 'SUBSCRIPTION' && sql.startsWith('CREATE '))
       losses.push(
         `${describe(statement)} (not created: two databases must not share a slot. Its definition: ${oneLine(sql)})`,
@@ -40,10 +45,14 @@ export function selectStatements(
   };
   const subscriptions = objectsOf(script, /^SUBSCRIPTION/);
   const triggers = objectsOf(script, /^EVENT TRIGGER$/);
-  const wanted = script.afterRows.filter(isWanted);
+  const isBound = nameBoundIn(script.beforeRows);
+  const before = script.beforeRows.filter(isWanted);
+  const after = script.afterRows.filter(isWanted);
+  const wanted = after.filter((statement) => !isBound(statement));
   return {
-    beforeRows: script.beforeRows.filter(isWanted),
+    beforeRows: before.filter((statement) => !isBound(statement)),
     afterRows: wanted.filter(({ object }) => !triggers.has(object)),
+    afterRename: [...before, ...after].filter(isBound),
     eventTriggers: wanted.filter(({ object }) => triggers.has(object)),
     losses: [...new Set(losses)],
   };

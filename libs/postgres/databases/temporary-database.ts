@@ -27,6 +27,14 @@ function markOf(name: string): string {
 /** The locale of a new database: the archived one, or a libc locale of this name. */
 export type NewLocale = DatabaseProperties['locale'] | string;
 
+/** The properties that only CREATE DATABASE sets. */
+export interface NewDatabase {
+  encoding: string;
+  locale: NewLocale | undefined;
+  /** The server's default if missing. */
+  tablespace?: string | undefined;
+}
+
 /**
  * Creates an empty, marked database that belongs to the session's role. The session holds an advisory lock on its name,
  * so that nobody drops it while it lives.
@@ -37,12 +45,12 @@ export type NewLocale = DatabaseProperties['locale'] | string;
 export async function createTemporaryDatabase(
   session: Session,
   name: string,
-  { encoding, locale }: { encoding: string; locale: NewLocale | undefined },
+  { encoding, locale, tablespace }: NewDatabase,
 ): Promise<string> {
   await session.query('SELECT pg_advisory_lock($1::bigint)', [lockOf(name)]);
   try {
     await session.query(
-      `CREATE DATABASE ${quoteIdentifier(name)} TEMPLATE template0 ENCODING ${quoteLiteral(encoding)} ${localeClause(locale)}`,
+      `CREATE DATABASE ${quoteIdentifier(name)} TEMPLATE template0 ENCODING ${quoteLiteral(encoding)} ${localeClause(locale)} ${tablespace === undefined ? '' : `TABLESPACE ${quoteIdentifier(tablespace)}`}`,
     );
   } catch (error) {
     throw refusedLocale(error, encoding, locale) ?? (await mayNotCreate(session, error)) ?? error;

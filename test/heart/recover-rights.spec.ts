@@ -1,0 +1,161 @@
+import { randomBytes } from 'node:crypto';
+import { ANY_DATABASES } from '../support/any-databases.js';
+import { runBackup, runRecover } from '../support/heart.js';
+import { at, databaseOf, recoverBeside, wholeDatabase } from '../support/recovered.js';
+import { newDatabase, postgresMajors, sample, servers, sql, storeOfTests } from '../support/servers.js';
+
+const store = storeOfTests();
+
+/** Creates a role that may log in. @returns its name and the URL of an empty database of its own */
+async function ownerOn(
+  server: string,
+  attributes: string,
+): Promise<{ role: string; admin: string; url: string }> {
+  const admin = await newDatabase(server);
+  const role = `owner_${randomBytes(4).toString('hex')}`;
+  await sql(
+    admin,
+    `CREATE ROLE ${role} LOGIN PASSWORD 'pw' ${attributes}; ALTER DATABASE ${databaseOf(admin)} OWNER TO ${role}`,
+  );
+  const url = new URL(admin);
+  [url.username, url.password] = [role, 'pw'];
+  return { role, admin, url: url.href };
+}
+
+async function databasesOf(server: string, role: string): Promise<string[]> {
+  const rows = await sql<{ name: string }>(
+    server,
+    `SELECT datname AS name FROM pg_database WHERE pg_get_userbyid(datdba) = '${role}' ORDER BY 1`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+const ordinary = ANY_DATABASES.filter(({ superuserOnly }) => superuserOnly !== true);
+
+describe.each(postgresMajors)('on %s', (_title, server) => {
+  const some = sample(ordinary, server === servers.debianPostgres?.url ? 2 : 1);
+
+  test.each(some.map((one) => [one.title, one] as const))(
+    'an owner with CREATEDB recovers %s',
+    async (_name, { sql: made }) => {
+      const { admin, url } = await ownerOn(server, 'CREATEDB');
+      await sql(url, `SET client_min_messages TO warning; CREATE SCHEMA s; ${made}`);
+      const { before, after, losses } = await recoverBeside(store, admin, { as: url });
+      expect(losses).toEqual([]);
+      expect(after).toEqual(before);
+    },
+  );
+
+  test.each(some.map((one) => [one.title, one] as const))(
+    'an owner without CREATEDB recovers into an empty database: %s',
+    async (_name, { sql: made }) => {
+      const { role, admin, url } = await ownerOn(server, '');
+      await sql(url, `SET client_min_messages TO warning; CREATE SCHEMA s; ${made}`);
+      const { key } = await runBackup(store, url, '*', { definitions: 'required' });
+      const into = `${databaseOf(admin)}_into`;
+      await sql(server, `CREATE DATABASE ${into} OWNER ${role} TEMPLATE template0`);
+      const { losses } = await runRecover(store, at(url, 'postgres'), key, into);
+      expect(losses).toEqual([]);
+      const after = await wholeDatabase(at(admin, into));
+      expect({
+        ...after,
+        dump: after.dump.map((line) => line.replaceAll('DATABASE_into', 'DATABASE')),
+      }).toEqual({
+        ...(await wholeDatabase(admin)),
+        ...(after.dump.length === 0 && { dump: [] }),
+      });
+    },
+  );
+
+  test('one message lists everything that an owner may not create, before anything is created', async () => {
+    const { role, admin, url } = await ownerOn(server, 'CREATEDB CREATEROLE');
+    const other = `${role}_other`;
+    await sql(
+      admin,
+      `CREATE ROLE ${other}; CREATE SCHEMA s AUTHORIZATION ${role}; CREATE TABLE s.theirs (a int); ALTER TABLE s.theirs OWNER TO ${other};
+       CREATE FUNCTION s.f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; ALTER FUNCTION s.f() OWNER TO ${role};
+       CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION s.f(); CREATE FOREIGN DATA WRAPPER wrap; CREATE PUBLICATION everything FOR ALL TABLES;
+       CREATE FUNCTION s.c(int) RETURNS int LANGUAGE internal AS 'int4inc'; CREATE EXTENSION pg_stat_statements SCHEMA s; CREATE EXTENSION hstore SCHEMA s`,
+    );
+    const { key } = await runBackup(store, admin, '*', { definitions: 'required' });
+    const error: unknown = await runRecover(
+      store,
+      at(url, 'postgres'),
+      key,
+      `${databaseOf(admin)}_again`,
+    ).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: 'DATABASE_PERMISSION_DENIED',
+      hint: expect.stringContaining('Recover as a superuser.') as string,
+    });
+    const { message } = error as Error;
+    for (const part of [
+      'extension pg_stat_statements (the extension is not trusted)',
+      'event trigger watch (',
+      'foreign data wrapper wrap (',
+      'publication everything (',
+      'function s.c(integer) (',
+      `objects of ${other} (table s.theirs)`,
+    ])
+      expect(message).toContain(part);
+    for (const part of ['hstore', 's.f', role + ' (']) expect(message).not.toContain(part);
+    expect(await databasesOf(server, role)).toEqual([databaseOf(admin)]);
+  });
+
+  test('a role with CREATEROLE creates the missing roles, and gives them their objects', async () => {
+    const { role, admin, url } = await ownerOn(server, 'CREATEDB CREATEROLE');
+    const [one, two] = [`${role}_one`, `${role} "two"`];
+    const quoted = `"${two.replaceAll('"', '""')}"`;
+    await sql(
+      admin,
+      `CREATE ROLE ${one}; CREATE ROLE ${quoted} CONNECTION LIMIT 3; GRANT ${one} TO ${quoted};
+       CREATE SCHEMA s AUTHORIZATION ${one}; CREATE TABLE s.t (a serial PRIMARY KEY, b int); ALTER TABLE s.t OWNER TO ${one}; INSERT INTO s.t (b) SELECT generate_series(1, 50);
+       CREATE TABLE s.u (a int REFERENCES s.t); CREATE INDEX ON s.u (a); INSERT INTO s.u VALUES (7); ALTER TABLE s.u OWNER TO ${one}; GRANT SELECT ON s.u TO ${quoted};
+       CREATE MATERIALIZED VIEW s.m AS SELECT count(*) FROM s.t; ALTER MATERIALIZED VIEW s.m OWNER TO ${one}`,
+    );
+    const { key } = await runBackup(store, admin, '*', { definitions: 'required' });
+    const before = await wholeDatabase(admin);
+    const database = databaseOf(admin);
+    for (const what of [`DATABASE ${database}`, `ROLE ${quoted}`, `ROLE ${one}`])
+      await sql(server, `DROP ${what}`);
+    const { losses, createdRoles } = await runRecover(store, at(url, 'postgres'), key, database, {
+      createRoles: true,
+    });
+    expect(losses).toEqual([]);
+    expect(createdRoles).toEqual([two, one]);
+    expect(await wholeDatabase(admin)).toEqual(before);
+  });
+
+  test('an existing database is left alone if it is not empty, or has another encoding', async () => {
+    const { role, admin, url } = await ownerOn(server, '');
+    await sql(url, 'CREATE TABLE public.t (a int)');
+    const { key } = await runBackup(store, url, '*', { definitions: 'required' });
+    const into = (database: string) => runRecover(store, at(url, 'postgres'), key, database);
+    await expect(into(databaseOf(admin))).rejects.toMatchObject({
+      code: 'TARGET_REFUSED',
+      message: `The database ${databaseOf(admin)} is not empty.`,
+    });
+    await expect(into(`${databaseOf(admin)}_new`)).rejects.toMatchObject({
+      code: 'TARGET_REFUSED',
+      message: `The role ${role} may not create the database ${databaseOf(admin)}_new.`,
+    });
+    const latin = `${databaseOf(admin)}_latin`;
+    await sql(server, `CREATE DATABASE ${latin} OWNER ${role} TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'`);
+    await expect(into(latin)).rejects.toMatchObject({
+      code: 'TARGET_REFUSED',
+      message: `The database ${latin} has the encoding LATIN1, and the archive UTF8.`,
+    });
+  });
+});
+
+test('the extensions that the server lacks are named', async () => {
+  if (servers.debianPostgres === undefined) return;
+  const url = await newDatabase(servers.debianPostgres.url);
+  // PostgreSQL 17 removed it.
+  await sql(url, 'CREATE EXTENSION adminpack');
+  const { key } = await runBackup(store, url, '*', { definitions: 'required' });
+  await expect(runRecover(store, servers.postgres, key, databaseOf(url))).rejects.toMatchObject({
+    code: 'EXTENSION_MISSING',
+    message: 'The server lacks an extension of the archive: adminpack.',
+  });
+});
