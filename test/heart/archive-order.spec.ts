@@ -17,7 +17,7 @@ test('an archive of format 1, made by version 0.1.0, is verified and restored', 
   await putBytes('format-1.zip', fixture('format-1.zip'));
   const url = await newDatabase();
   await sql(url, fixture('format-1.sql').toString());
-  await runVerify(store, url, ['s'], 'format-1.zip', { level: 'DRILL' });
+  await runVerify(store, url, ['s'], 'format-1.zip');
   expect(await runRestore(store, url, ['s'], 'format-1.zip')).toMatchObject({ entities: 912 });
   const [counts] = await sql(
     url,
@@ -56,7 +56,7 @@ test('two tables that are read at once fill entries of both, and come back in th
     expect(ids).toEqual(Array.from({ length: 2_000 }, (_, index) => index + 1));
   }
   await sql(url, 'TRUNCATE s.two, s.one, s.z');
-  await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+  await runVerify(store, url, ['s'], key);
   await runRestore(store, url, ['s'], key);
   expect(await stateOf(url, ['s'])).toEqual(before);
 });

@@ -176,7 +176,6 @@ async function spoil({ spoilsAll, spoil: more }: DatabaseCase, { admin, schemas 
 /** The error of each job; undefined if it completed. */
 interface Outcomes {
   verify: Failure | undefined;
-  drill: Failure | undefined;
   restore: Failure | undefined;
   /** The restore's warnings. */
   named: string[];
@@ -194,13 +193,12 @@ async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
     );
   return {
     verify: await failureOf((options) => runVerify(store, url, schemas, key, options)),
-    drill: await failureOf((options) => runVerify(store, url, schemas, key, { ...options, level: 'DRILL' })),
     restore: await failureOf((options) => runRestore(store, url, schemas, key, options)),
     named,
   };
 }
 
-/** Errors that only loading rows can find, so not a verification without a drill. */
+/** Errors that only loading rows can find, so no verification. */
 const TOLD_BY_ROWS = ['FOREIGN_KEY_DANGLING'];
 
 interface Facts extends Outcomes {
@@ -211,13 +209,13 @@ interface Facts extends Outcomes {
 }
 
 function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void {
-  const { verify, drill, restore, named, omissions, warnings, before, after } = facts;
+  const { verify, restore, named, omissions, warnings, before, after } = facts;
   if (want === 'told' && omissions.some((what) => told.test(what))) return;
   if (want === 'refused') {
     if (verify === undefined || restore === undefined) expect(after.contents).toEqual(before.contents);
     return;
   }
-  if (want !== 'honest') expect({ verify, drill, restore, named }).toEqual({ named: [] });
+  if (want !== 'honest') expect({ verify, restore, named }).toEqual({ named: [] });
   else {
     // The backup may have told what a verification cannot see without loading rows.
     const wasTold =
@@ -225,7 +223,6 @@ function judge({ want, told }: DatabaseCase, where: string, facts: Facts): void 
     if (restore && !TOLD_BY_ROWS.includes(restore.code) && !wasTold)
       expect(verify?.message).toContain(restore.message);
     if (!restore) expect(verify).toBeUndefined();
-    expect(drill?.code).toBe(restore?.code);
     if (restore) return;
   }
   // A dump leaves out what is not valid, and what a restore names is not as it was.

@@ -89,7 +89,7 @@ describe.each(postgresMajors)('configuration of extensions on %s', (_title, serv
       };
       await expect(runRestore(store, url, ['app'], key)).rejects.toMatchObject(owner);
       await sql(admin, `ALTER SEQUENCE ext.settings_seq OWNER TO ${role}`);
-      await runVerify(store, url, ['app'], key, { level: 'DRILL' });
+      await runVerify(store, url, ['app'], key);
       expect(await settingsOf(admin)).toBe('minespoiled more shippedspoiled 9');
       await runRestore(store, url, ['app'], key);
       expect(await settingsOf(admin)).toBe('minex shippedspoiled 5');
@@ -146,7 +146,7 @@ describe.each(postgresMajors)('configuration of extensions on %s', (_title, serv
        ALTER TABLE ext.child ENABLE ALWAYS TRIGGER x; SELECT setval('ext.settings_seq', 9)`,
     );
     const spoiled = await sql(url, state);
-    await runVerify(store, url, ['app'], key, { level: 'DRILL' });
+    await runVerify(store, url, ['app'], key);
     expect(await sql(url, state)).toEqual(spoiled);
     await runRestore(store, url, ['app'], key);
     expect(await sql(url, state)).toEqual(before);

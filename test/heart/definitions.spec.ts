@@ -333,6 +333,23 @@ describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
     expect(again.text).toBe(text);
   });
 
+  test('an archive names the subscriptions and the options that pg_dump does not read for the role', async () => {
+    const { admin, url, role } = await newOwnedDatabase(server);
+    await sql(
+      admin,
+      `CREATE SUBSCRIPTION sub CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE);
+       CREATE FOREIGN DATA WRAPPER w; CREATE SERVER elsewhere FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER elsewhere TO ${role};
+       CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (user 'hidden'); CREATE USER MAPPING FOR ${role} SERVER elsewhere OPTIONS (user 'seen')`,
+    );
+    const { omissions, text } = await definitionsOf(url);
+    await sql(admin, 'DROP SUBSCRIPTION sub');
+    expect(omissions).toEqual([
+      'the subscription sub',
+      'options of the user mapping of public for the server elsewhere',
+    ]);
+    expect(text).toContain(`"user" 'seen'`);
+  });
+
   test('a lock elsewhere costs the archive that definition, and the session that waits for it ends', async () => {
     const url = await newDatabase(server);
     await sql(

@@ -67,18 +67,18 @@ test.each(postgresMajors)('on %s, event triggers fire only if they may', async (
       message: expect.stringMatching(/^The event trigger on all would fire during the restore\./) as string,
       hint: `Nothing was changed. ${remedy}`,
     });
-  await runVerify(store, url, ['s'], key, { fireEventTriggers: true, level: 'DRILL' });
+  await runVerify(store, url, ['s'], key, { fireEventTriggers: true });
   await runRestore(store, url, ['s'], key, { fireEventTriggers: true, tables: ['s.p', 's.c'] });
   expect(await fired()).toEqual(['ALTER SEQUENCE', 'ALTER TABLE']);
 
   // A superuser can, and so can who was granted the setting.
   await sql(admin, 'TRUNCATE s.fired');
-  await runVerify(store, admin, ['s'], key, { level: 'DRILL' });
+  await runVerify(store, admin, ['s'], key);
   await runRestore(store, admin, ['s'], key, { tables: ['s.p', 's.c'] });
   if (isNew) {
     await sql(admin, `GRANT SET ON PARAMETER event_triggers TO ${role}`);
     expect((await runBackup(store, url, ['s'], { definitions: 'off' })).warnings).toEqual([]);
-    await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+    await runVerify(store, url, ['s'], key);
     await runRestore(store, url, ['s'], key, { tables: ['s.p', 's.c'] });
   }
   expect(await fired()).toEqual([]);

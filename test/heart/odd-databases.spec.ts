@@ -77,6 +77,35 @@ describe.each(oneOf(postgresMajors, 1))('on %s', (_title, server) => {
     });
   });
 
+  test.each([
+    ['a comment', "COMMENT ON TABLE s.t IS 'gr\xf6\xdfe'", 'DATABASE_QUERY_FAILED'],
+    ['the body of a function', "CREATE FUNCTION s.f() RETURNS text RETURN 'gr\xf6\xdfe'", undefined],
+  ])('%s that is not valid UTF-8 fails the backup, which says so', async (_object, statement, otherwise) => {
+    const url = await encodedDatabase(server, 'SQL_ASCII');
+    await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a text)');
+    await sql(
+      url,
+      `DO $$ BEGIN EXECUTE convert_from('\\x${Buffer.from(statement, 'latin1').toString('hex')}', 'SQL_ASCII'); END $$`,
+    );
+    await expect(runBackup(store, url, ['s'], { definitions: 'required' })).rejects.toMatchObject({
+      code: 'DEFINITIONS_FAILED',
+      persistence: 'permanent',
+      message: expect.stringMatching(/^The database has definitions that are not valid UTF-8, /) as string,
+    });
+    const named = await runBackup(store, url, ['s'], { definitions: 'auto' }).then(
+      ({ omissions }) => omissions,
+      ({ code, hint }: Failure) => [code, hint?.replace(/\. .*/, '')],
+    );
+    expect(named).toEqual(
+      otherwise === undefined
+        ? ['definitions']
+        : [
+            otherwise,
+            'A database of the encoding SQL_ASCII can hold names, comments, defaults and checks that are not valid UTF-8',
+          ],
+    );
+  });
+
   test('an archive of another encoding is refused', async () => {
     const [from, to] = [await encodedDatabase(server, 'LATIN1'), await newDatabase(server)];
     for (const url of [from, to]) await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t (a text)');

@@ -38,7 +38,7 @@ test.each(postgresMajors)(
       sentence: `${lacks} ${remedy}`,
     });
     const journal = new MemoryJournal();
-    const verified = await failureOf(runVerify(store, url, ['s'], key, { level: 'DRILL', journal }));
+    const verified = await failureOf(runVerify(store, url, ['s'], key, { journal }));
     expect(verified?.sentence).toBe(
       `${lacks} The archive itself was read: it is complete and fits the tables here. A verification of level READ needs none of these rights. ${remedy}`,
     );

@@ -68,7 +68,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
         `SELECT m.name, p.a, o.a AS mine, nextval('shop.migrations_id_seq')::int AS next FROM shop.migrations m, ext.plain p, snapshotd.mine o`,
       ),
     ).toEqual([{ name: 'CreateShop1', a: 3, mine: 1, next: 2 }]);
-    await runVerify(store, url, '*', key, { level: 'DRILL' });
+    await runVerify(store, url, '*', key);
 
     // A list names the others, but not snapshotd's own; and it cannot name those.
     const listed = await runBackup(store, url, ['public', 'nothing', 'bull', 'repository']);
@@ -140,7 +140,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const counts = `SELECT (SELECT count(*)::int FROM app.hits) AS hits, (SELECT count(*)::int FROM app.log) AS log, (SELECT count(*)::int FROM app.kept) AS kept,
       (SELECT last_value::int FROM app.hits_id_seq) AS hit, (SELECT last_value::int FROM app.log_id_seq) AS line`;
     expect(await sql(url, counts)).toEqual([{ hits: 3, log: 3, kept: 1, hit: 3, line: 3 }]);
-    await runVerify(store, url, scope, key, { level: 'DRILL' });
+    await runVerify(store, url, scope, key);
 
     // An archive from before the exclusions is restored whole.
     const whole = await runBackup(store, url, '*');

@@ -74,7 +74,7 @@ export const startVerify: RouteDescription = {
   name: 'startVerify',
   summary: 'Starts a verification, which reads a whole archive and changes nothing',
   details:
-    'The level `READ` compares every byte with the manifest and needs no database. `FIT` also checks that a restore in place would be accepted. `DRILL` also restores the rows into temporary copies of the tables; an API key needs the scope `everything` for it. For `FIT` and `DRILL`, `allowExtraTables`, `allowExtraColumns`, `dropColumns`, `fireEventTriggers` and `otherDatabase` mean the same as for a restore.',
+    'The level `READ` compares every byte with the manifest and needs no database. `FIT` also checks that a restore in place would be accepted. `DRILL` recovers the archive into a scratch database, compares it and drops it; an API key needs the scope `everything` for it. For `FIT`, `allowExtraTables`, `allowExtraColumns`, `dropColumns`, `fireEventTriggers` and `otherDatabase` mean the same as for a restore.',
   example: { url: backupUrl, level: 'READ' },
   ...IDEMPOTENT,
   answers: {

@@ -9,7 +9,7 @@ export type DaemonState = (typeof DAEMON_STATES)[number];
 export const KEY_SCOPES = ['read', 'start', 'everything'] as const;
 export type KeyScope = (typeof KEY_SCOPES)[number];
 
-/** How much a verification proves. Each level includes the one before. */
+/** How much a verification proves, in rising order. READ is part of the others. */
 export const VERIFICATION_LEVELS = ['READ', 'FIT', 'DRILL'] as const;
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
 

@@ -22,6 +22,7 @@ import {
   isHeld,
   listClosedSchemas,
   listDatabaseObjects,
+  listHiddenMappings,
   type Observer,
   type PgDump,
   type Relation,
@@ -119,7 +120,8 @@ export async function startSchemaDump(
           what: `definitions of the schema ${schema}`,
           why: 'the role may not read all of its tables',
         })),
-      ...(listsSchemas ? await listDatabaseObjects(session) : []),
+      ...(await listDatabaseObjects(session, listsSchemas)),
+      ...(await listHiddenMappings(session, (key) => chosen === undefined || isHeld(chosen, key))),
     ],
   };
 }

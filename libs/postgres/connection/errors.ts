@@ -2,6 +2,11 @@ import pg from 'pg';
 import { Failure, type FailureOptions } from '#common';
 import { type NamedInError, openNames, openText, serverWords, shortened } from './server-words.js';
 
+const NOT_IN_ENCODING = '22021';
+const NOT_UTF8 =
+  'A database of the encoding SQL_ASCII can hold names, comments, defaults and checks that are not valid UTF-8. Change them with psql: PGCLIENTENCODING=SQL_ASCII allows it to send any bytes.';
+const MAY_BE_DAMAGED = 'If this was a restore, verify the archive: it may be damaged.';
+
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
@@ -233,7 +238,9 @@ function failureOf(
     // Class 22: values that their columns do not accept.
     {
       ...options,
-      ...(code.startsWith('22') && { hint: 'If this was a restore, verify the archive: it may be damaged.' }),
+      ...(code === NOT_IN_ENCODING
+        ? { hint: `${NOT_UTF8} ${MAY_BE_DAMAGED}` }
+        : code.startsWith('22') && { hint: MAY_BE_DAMAGED }),
     },
   );
 }

@@ -258,6 +258,15 @@ const HINT =
 export function dumpFailure(said: string, end: number | string | null): Failure {
   const words = said.replace(/^pg_dump: (error: )?/gm, '').trim();
   const permanent = /permission denied|unrecognized|invalid/.test(words);
+  if (/^(query failed: )?ERROR: {2}invalid byte sequence for encoding "UTF8"/.test(words))
+    return new Failure(
+      'DEFINITIONS_FAILED',
+      'permanent',
+      `The database has definitions that are not valid UTF-8, which schema.sql must be. pg_dump's words: ${words}`,
+      {
+        hint: 'Only the encoding SQL_ASCII allows that. Change these names, comments, constants or functions with psql, where PGCLIENTENCODING=SQL_ASCII allows any bytes, or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.',
+      },
+    );
   return new Failure(
     'DEFINITIONS_FAILED',
     permanent ? 'permanent' : 'transient',

@@ -1,6 +1,6 @@
 import { Failure } from '#common';
-import { powersOf } from '../catalog/role-rights.js';
 import type { Session } from '../connection/session.js';
+import { powersOf } from './powers.js';
 
 /**
  * Refuses a drill to a role whose rights reach beyond its own objects: a drill runs the archive's functions with them.
