@@ -350,7 +350,6 @@ function moved(url: string | undefined, host: string, database?: string): string
     'SET ROLE snapshotd_api',
     'SET ROLE snapshotd',
     'CREATE ROLE other',
-    'CREATE DATABASE other',
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "SELECT pg_read_file('/etc/passwd')",
     'ALTER DATABASE snapshotd SET search_path TO public',

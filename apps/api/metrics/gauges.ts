@@ -70,7 +70,6 @@ function addVerifications(
     'Time since an archive was last proven to this level or a higher one; missing if that never happened',
     ['level'],
   );
-  const duration = gauge('drill_duration_seconds', 'Duration of the last passed drill; missing without one');
   for (const level of VERIFICATION_LEVELS) {
     const ofQueue = daemons?.lastVerified[level];
     const [newest] = [
@@ -81,7 +80,9 @@ function addVerifications(
     ].sort((one, other) => one.age - other.age);
     if (newest === undefined) continue;
     ages.set({ level }, age(newest.age));
-    if (level === 'DRILL' && newest.seconds !== null) duration.set(newest.seconds);
+    // Without labels it would be 0 as soon as it is made.
+    if (level === 'DRILL' && newest.seconds !== null)
+      gauge('drill_duration_seconds', 'Duration of the last passed drill').set(newest.seconds);
   }
 }
 
