@@ -81,8 +81,8 @@ export class Client {
   }
 
   /** Polls a job's status until it ends. @returns the last one */
-  async finished(id: string, everyMs?: number): Promise<DaemonStatus> {
-    const last = (await this.watch(id, hasEnded, { ...(everyMs !== undefined && { everyMs }) })).at(-1);
+  async finished(id: string, everyMs = 100): Promise<DaemonStatus> {
+    const last = (await this.watch(id, hasEnded, { everyMs })).at(-1);
     if (last === undefined) throw new Error(`There is no status of job ${id}`);
     return last;
   }

@@ -1,9 +1,21 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { freePort, ServerProcess } from './server-process.js';
 
 const CONF = '/etc/swift/swift.conf';
+
+/** Builds the rings that lead to the servers in one process of Debian's Python: swift-ring-builder takes nine. */
+const BUILD_RINGS = `
+import json, sys
+from swift.common.ring import RingBuilder
+for kind, port in json.loads(sys.argv[1]).items():
+    builder = RingBuilder(4, 1, 0)
+    builder.add_dev({'region': 1, 'zone': 1, 'ip': '127.0.0.1', 'port': port, 'device': 'd1', 'weight': 1})
+    builder.rebalance()
+    builder.get_ring().save(kind + '.ring.gz')
+`;
 
 /** OpenStack Swift: an S3 server that checks signatures and rights, and can abort and list uploads. */
 export class Swift {
@@ -35,36 +47,36 @@ export class Swift {
           '[storage-policy:0]\nname = gold\ndefault = yes\n[swift-constraints]\nmax_file_size = 5368709122\n',
       );
     const processes: ServerProcess[] = [];
-    const run = async (name: string, command: string, args: string[]) =>
-      processes.push(
-        await ServerProcess.start({
-          name,
-          command,
-          args,
-          env: { ...process.env, PYTHONWARNINGS: 'ignore' },
-          logFile: join(folder, `${name}.log`),
-          pidFile: join(folder, `${name}.pid`),
-          stopSignal: 'SIGKILL',
-        }),
-      );
+    const run = async (name: string, command: string, args: string[]) => {
+      const started = await ServerProcess.start({
+        name,
+        command,
+        args,
+        env: { ...process.env, PYTHONWARNINGS: 'ignore' },
+        logFile: join(folder, `${name}.log`),
+        pidFile: join(folder, `${name}.pid`),
+        stopSignal: 'SIGKILL',
+      });
+      processes.push(started);
+      return started;
+    };
     const defaults = `swift_dir = ${folder}\nbind_ip = 127.0.0.1\nuser = root\nworkers = 0\nlog_statsd_host =\n`;
-    for (const kind of ['object', 'container', 'account']) {
-      const port = await freePort();
-      const ring = (...args: string[]) =>
-        execFileSync('swift-ring-builder', [`${kind}.builder`, ...args], { cwd: folder, stdio: 'ignore' });
-      ring('create', '4', '1', '0');
-      ring('add', `r1z1-127.0.0.1:${port}/d1`, '1');
-      ring('rebalance');
+    const ports = { object: await freePort(), container: await freePort(), account: await freePort() };
+    await promisify(execFile)('/usr/bin/python3', ['-c', BUILD_RINGS, JSON.stringify(ports)], {
+      cwd: folder,
+    });
+    const startStorage = async ([kind, port]: [string, number]) => {
       const file = join(folder, `${kind}.conf`);
       writeFileSync(
         file,
         `[DEFAULT]\n${defaults}bind_port = ${port}\ndevices = ${folder}/devices\nmount_check = false\n` +
           `[pipeline:main]\npipeline = ${kind}-server\n[app:${kind}-server]\nuse = egg:swift#${kind}\n`,
       );
-      await run(`swift-${kind}`, `swift-${kind}-server`, [file]);
-      // The proxy avoids a server for a minute after a few errors, so all must run before it.
-      await processes.at(-1)?.ready(() => fetch(`http://127.0.0.1:${port}/`));
-    }
+      const server = await run(`swift-${kind}`, `swift-${kind}-server`, [file]);
+      await server.ready(() => fetch(`http://127.0.0.1:${port}/`));
+    };
+    // The proxy avoids a server for a minute after a few errors, so all must run before it.
+    await Promise.all(Object.entries(ports).map(startStorage));
     const cachePort = await freePort();
     await run('memcached', 'memcached', ['-u', 'root', '-l', '127.0.0.1', '-p', String(cachePort)]);
     const port = await freePort();
@@ -94,9 +106,9 @@ export class Swift {
         '[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n' +
         filters.map((name) => `[filter:${name}]\n${options[name] ?? `use = egg:swift#${name}`}\n`).join(''),
     );
-    await run('swift-proxy', 'swift-proxy-server', [proxy]);
+    const front = await run('swift-proxy', 'swift-proxy-server', [proxy]);
     const swift = new Swift(`http://127.0.0.1:${port}`, processes);
-    for (const bucket of buckets) await processes.at(-1)?.ready(() => swift.createBucket(bucket));
+    for (const bucket of buckets) await front.ready(() => swift.createBucket(bucket));
     return swift;
   }
 

@@ -15,6 +15,7 @@ import { ArchivesController } from './archives/archives.controller.js';
 import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
+import { DatabasePagesController } from './console/database-pages.controller.js';
 import { DaemonPagesController } from './console/daemon-pages.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
@@ -24,6 +25,7 @@ import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
 import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
+import { DatabasesController } from './databases/databases.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { ReasonFilter } from './http/reason.js';
 import { Metrics } from './metrics/metrics.js';
@@ -76,7 +78,9 @@ export class ApiModule {
         ArchivePagesController,
         ArchivesController,
         DaemonPagesController,
+        DatabasePagesController,
         DaemonsController,
+        DatabasesController,
         HealthController,
         LoginController,
         MetricsController,

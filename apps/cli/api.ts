@@ -4,6 +4,7 @@ import {
   type Archive,
   type DaemonState,
   type DaemonStatus,
+  type KeptDatabaseView,
   type PruningPlanView,
   type ScheduleRequest,
   type ScheduleView,
@@ -129,6 +130,14 @@ export class Api {
   async downloadUrl(name: string): Promise<string> {
     const response = await this.send('GET', `/repo/v1/backups/${encodeURIComponent(name)}/download`);
     return response.headers.get('location') ?? '';
+  }
+
+  databases(): Promise<{ databases: KeptDatabaseView[] }> {
+    return this.json('GET', '/repo/v1/databases');
+  }
+
+  dropDatabase(name: string): Promise<DaemonStatus> {
+    return this.json('DELETE', `/repo/v1/databases/${encodeURIComponent(name)}`);
   }
 
   workers(): Promise<{ workers: WorkerView[] }> {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { PRODUCT } from '#common';
 import { addArchiveCommands } from './commands/archives.js';
 import { addCompletionCommand } from './commands/completion.js';
+import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
 import { addRecoverCommand } from './commands/recover.js';
 import { addScheduleCommands } from './commands/schedule.js';
@@ -51,6 +52,7 @@ Examples:
   addSessionCommands(program);
   addJobCommands(program);
   addArchiveCommands(program);
+  addDatabaseCommands(program);
   addRecoverCommand(program);
   addScheduleCommands(program);
   addWorkerCommands(program);

@@ -80,14 +80,23 @@ export function showStatus(context: Context, status: DaemonStatus): void {
       ...(status.warnings ?? []).map((warning): Field => ['warning', { amber: warning }]),
       ['archive', status.backupUrl],
       ['safety archive', safetyBackupUrl],
+      ['database', status.database ?? null],
+      ['kept database', status.keptDatabase ?? null],
       ['started', `${formatTime(status.startedOn)} by ${status.startedBy}`],
       ['took', formatDuration(status.totalTimeMS)],
     ]),
   );
 }
 
+/** Shows a job's progress until its end, then its status. @throws Failure DAEMON_FAILED */
+export async function showEnd(context: Context, api: Api, id: string): Promise<void> {
+  const status = await watched(api, id);
+  showStatus(context, status);
+  expectCompleted(status);
+}
+
 /** @throws Failure DAEMON_FAILED */
-export function expectCompleted({ id, type, status, errorMessage }: DaemonStatus): void {
+function expectCompleted({ id, type, status, errorMessage }: DaemonStatus): void {
   if (status === 'FAILED')
     throw new Failure('DAEMON_FAILED', 'permanent', `${type} ${id} failed: ${printable(errorMessage ?? '')}`);
 }

@@ -5,8 +5,9 @@ import { errorSentence, Failure, levelOf, PRODUCT, summarizeOmissions } from '#c
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
 import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
-import { backup, type BackupResult, restore, verify } from '#engine';
+import { backup, type BackupResult, recoverInto, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
+import type { DatabaseSwaps } from './database-swaps.js';
 import type { Admission } from './presence.js';
 
 /** Tables with losses that a status shows. */
@@ -20,6 +21,7 @@ export class DaemonRunner {
     private readonly settings: Settings,
     private readonly store: ObjectStore,
     private readonly keys: Keys,
+    private readonly swaps: DatabaseSwaps,
     private readonly logger: Logger,
   ) {}
 
@@ -65,7 +67,13 @@ export class DaemonRunner {
         ...(shrunk !== undefined && { shrunk: viewOf(shrunk) }),
       };
     }
-    const { archive } = job.data;
+    const { archive, database } = job.data;
+    if (job.name === 'DROP') {
+      if (endAfterSettling !== undefined) throw endAfterSettling;
+      if (database === undefined) throw new Error(`Job ${request.daemonId} names no database`);
+      await this.swaps.drop(request, database);
+      return { backupUrl: null, entities: 0 };
+    }
     if (archive === undefined) throw new Error(`Job ${request.daemonId} names no archive`);
     const { key, url, ...options } = archive;
     if (!isBelowPrefix(key, storeSettings)) throw notOurs(key, storeSettings.prefix);
@@ -91,9 +99,37 @@ export class DaemonRunner {
       });
       return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };
     }
+    const { intoDatabase, swap = false, accept = [], ...inPlace } = options;
+    if (intoDatabase !== undefined) {
+      const {
+        createdRoles = [],
+        losses = [],
+        archiveOmits,
+        ...result
+      } = await recoverInto({
+        ...request,
+        ...options,
+        key,
+        otherDatabase,
+        intoDatabase,
+        swap,
+        accept,
+        records: this.swaps.recordsOf(request.daemonId),
+      });
+      const { entities, bytes, takenOn, database: made, keptDatabase } = result;
+      return {
+        backupUrl: url,
+        ...{ entities, bytes, takenOn, database: made, leftOut: losses },
+        omissions: summarizeOmissions(archiveOmits ?? []),
+        ...(keptDatabase !== undefined && { keptDatabase }),
+        ...(createdRoles.length > 0 && {
+          warnings: [`created the roles ${createdRoles.join(', ')}, which cannot log in`],
+        }),
+      };
+    }
     const restoreRequest = {
       ...request,
-      ...options,
+      ...inPlace,
       key,
       allowExtraTables,
       fireEventTriggers,
@@ -119,6 +155,13 @@ export class DaemonRunner {
       ...(columns.length > 0 && { columns }),
       ...(safetyKey !== undefined && { safetyBackupUrl: this.urlOf(safetyKey) }),
     };
+  }
+
+  /** Signs records again, so that they outlive a key of SECRET_KEY_PREVIOUS. */
+  async renewRecords(): Promise<void> {
+    await this.swaps.renew().catch((error: unknown) => {
+      this.logger.warn({ reason: errorSentence(error) }, 'Cannot sign the records of kept databases again');
+    });
   }
 
   /** Waits for the clean-up of failed jobs, at most for the given time. */

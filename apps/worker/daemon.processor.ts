@@ -66,6 +66,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     await this.worker.waitUntilReady();
     this.worker.concurrency = this.concurrency;
     await this.presence.begin();
+    await this.runner.renewRecords();
     // If PostgreSQL or the queue did not answer, each job checks the database itself.
     if (!this.presence.elsewhere) await this.take(true);
   }

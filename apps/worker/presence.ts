@@ -102,11 +102,14 @@ export class Presence {
   private async lookOnce(): Promise<void> {
     if (this.stopped.signal.aborted) return;
     const old = performance.now() - this.lookedOn > LOOK_AGAIN_AFTER_MS;
-    if (this.facts === undefined || this.trouble !== undefined || this.elsewhere || old)
-      await this.askPostgres();
+    const asks = this.facts === undefined || this.trouble !== undefined || this.elsewhere || old;
+    if (asks) await this.askPostgres();
     const recorded = await this.registry.identity();
     // Only the workers of the recorded database replace a lost record.
     if (recorded !== undefined || !this.elsewhere) this.record = recorded;
+    // Another worker may have swapped the database since the last look.
+    if (!asks && this.elsewhere) await this.askPostgres();
+    await this.acceptSwap();
     if (this.record === undefined && this.facts !== undefined && this.trouble === undefined) {
       await this.registry.recordFirst(this.facts.identity);
       this.record = await this.registry.identity();
@@ -127,6 +130,17 @@ export class Presence {
       warnings: remarks,
       since: this.since,
     });
+  }
+
+  /** Accepts the database that a swap has put in the repository's place, in case the worker that swapped has died. */
+  private async acceptSwap(): Promise<void> {
+    const { facts, record } = this;
+    if (facts === undefined || record === undefined || record === 'forged') return;
+    const { identity, next } = record;
+    if (next === undefined || isSameDatabase(facts.identity, next) !== true) return;
+    // The new database has the repository's name only after the swap.
+    if (facts.identity.databaseName === next.databaseName && isSameDatabase(next, identity) === false)
+      this.record = await this.registry.accept(facts.identity, true);
   }
 
   private async askPostgres(): Promise<void> {

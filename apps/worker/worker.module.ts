@@ -2,10 +2,11 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
 import { Keys } from '#keys';
 import type { Logger } from '#logging';
-import { QueueModule, TakenJobs, WorkerRegistry } from '#queue';
+import { KeptDatabases, QueueModule, TakenJobs, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { DaemonProcessor } from './daemon.processor.js';
 import { DaemonRunner } from './daemon-runner.js';
+import { DatabaseSwaps } from './database-swaps.js';
 
 @Module({})
 export class WorkerModule {
@@ -17,10 +18,16 @@ export class WorkerModule {
       providers: [
         {
           provide: DaemonProcessor,
-          inject: [TakenJobs, WorkerRegistry],
-          useFactory: (jobs: TakenJobs, registry: WorkerRegistry) =>
+          inject: [TakenJobs, WorkerRegistry, KeptDatabases],
+          useFactory: (jobs: TakenJobs, registry: WorkerRegistry, kept: KeptDatabases) =>
             new DaemonProcessor(
-              new DaemonRunner(settings, store, new Keys(settings.secretKeys), logger),
+              new DaemonRunner(
+                settings,
+                store,
+                new Keys(settings.secretKeys),
+                new DatabaseSwaps(registry, kept),
+                logger,
+              ),
               jobs,
               registry,
               settings.repository,

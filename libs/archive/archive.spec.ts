@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import { fromBufferPromise } from 'yauzl';
 import { ZipFile } from 'yazl';
 import { Failure } from '#common';
+import { manifestFacts } from '../../test/support/manifest-facts.js';
 import {
   ArchiveWriter,
   createManifest,
@@ -30,18 +31,9 @@ const OPTIONS = {
   waitingBytes: 2 * ENTRY_MEMORY_BYTES,
 };
 
-const FACTS: ManifestFacts = {
-  product: { name: 'snapshotd', version: '0.0.0' },
-  daemonId: '7',
-  takenAt: '2026-01-02T03:04:05.678Z',
-  server: { version: '18.4', encoding: 'UTF8', database: 'd' },
-  snapshot: { name: '00000003-1', walPosition: '0/1' },
-  schemas: ['s'],
-  tables: [],
+const FACTS = manifestFacts({
   sequences: [{ schema: 's', name: 'q', lastValue: '9223372036854775807', isCalled: true }],
-  extensions: [],
-  leftOut: [],
-};
+});
 
 async function archiveOf(
   contents: Record<string, string>,

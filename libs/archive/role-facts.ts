@@ -4,6 +4,8 @@ import { list, name } from './schema-parts.js';
 /** A role, without its password. */
 export const roleSchema = z.object({
   name,
+  /** Whether something in the database names it. The others are there for their memberships. */
+  named: z.boolean(),
   superuser: z.boolean(),
   inherit: z.boolean(),
   createRole: z.boolean(),

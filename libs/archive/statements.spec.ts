@@ -1,22 +1,11 @@
+import { manifestFacts } from '../../test/support/manifest-facts.js';
 import { createManifest, parseManifest } from './index.js';
 
 const checksums = { crc32: '0'.repeat(8), sha256: '0'.repeat(64) };
 const statement = { kind: 'TABLE', schema: 's', name: 't', class: 1259, oid: 16384 };
 
 function manifestWith(definitions: object): string {
-  const facts = {
-    product: { name: 'snapshotd', version: '0.0.0' },
-    daemonId: '7',
-    takenAt: '2026-01-02T03:04:05.678Z',
-    server: { version: '18.4', encoding: 'UTF8', database: 'd' },
-    snapshot: { name: '00000003-1', walPosition: '0/1' },
-    schemas: ['s'],
-    tables: [],
-    sequences: [],
-    extensions: [],
-    leftOut: [],
-  };
-  return JSON.stringify({ ...createManifest(facts), definitions });
+  return JSON.stringify({ ...createManifest(manifestFacts()), definitions });
 }
 const of = (statements: unknown[], more = {}) =>
   manifestWith({ name: 'schema.sql', length: 100, ...checksums, statements, ...more });

@@ -1,6 +1,7 @@
 // Types only, so that the command line loads no zod. The schemas are #contracts/schemas.
 export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archive.js';
 export type { DaemonStatus } from './schemas/daemon-status.js';
+export type { KeptDatabaseView } from './schemas/kept-database.js';
 export type { OmittedThings } from './schemas/omission.js';
 export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';

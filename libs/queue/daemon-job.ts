@@ -1,6 +1,6 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import { type DaemonType, VERIFICATION_LEVELS } from '#contracts';
+import { type DaemonType, SWAP_OBSTACLES, VERIFICATION_LEVELS } from '#contracts';
 
 /** The queue of all jobs. */
 export const DAEMON_QUEUE = 'daemons';
@@ -33,6 +33,16 @@ export const archiveRequest = z.strictObject({
   intoSchemas: z.record(z.string(), z.string()).optional(),
   /** Restore: create the tables there. */
   create: z.boolean().optional(),
+  /** Restore: recover into a new database of this name. */
+  intoDatabase: z.string().optional(),
+  /** Restore: swap the new database with the repository's. */
+  swap: z.boolean().optional(),
+  /** Restore: obstacles to the swap that are accepted, by name. */
+  accept: z.array(z.enum(SWAP_OBSTACLES)).optional(),
+  /** Restore into a database: see RoleOptions. */
+  createRoles: z.boolean().optional(),
+  privilegedRoles: z.boolean().optional(),
+  noOwner: z.boolean().optional(),
   /** Verify: how much to prove. */
   level: z.enum(VERIFICATION_LEVELS).optional(),
   /** Verify, in jobs of 0.1.0, which name no level: true is DRILL, else FIT. */
@@ -55,6 +65,8 @@ export const daemonJobData = z.strictObject({
   archive: archiveRequest.optional(),
   /** For BACKUP: the key of the newest archive whose loss of rows somebody has confirmed. */
   confirmedKey: z.string().optional(),
+  /** For DROP: the name of a database that a swap has kept. */
+  database: z.string().optional(),
   /** Random, so unique to a job even if a queue that lost its data assigns an id again. */
   nonce: z.string(),
   /** The purpose that a repeated call names again: see DaemonQueue.startMarked. */
@@ -118,7 +130,8 @@ export const daemonJobProgress = z.strictObject({
 export type DaemonJobProgress = z.infer<typeof daemonJobProgress>;
 
 export const daemonJobResult = z.strictObject({
-  backupUrl: z.string(),
+  /** Null for DROP. */
+  backupUrl: z.string().nullable(),
   entities: z.number(),
   /** The archive's length; missing if a dead attempt had done the work. */
   bytes: z.number().optional(),
@@ -144,6 +157,12 @@ export const daemonJobResult = z.strictObject({
   /** The columns of a restore that got defaults or were dropped, a sentence for each table. */
   columns: z.array(z.string()).optional(),
   safetyBackupUrl: z.string().optional(),
+  /** The name of the database that a restore has made. */
+  database: z.string().optional(),
+  /** The name that the repository's database has since a swap. */
+  keptDatabase: z.string().optional(),
+  /** The instant of the archive. */
+  takenOn: milliseconds.optional(),
   /** What a verification has proven. */
   verification: z
     .strictObject({

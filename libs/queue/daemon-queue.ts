@@ -53,13 +53,21 @@ export class DaemonQueue {
    * that nothing was started. So the API signs the job after the queue has answered, and no worker runs an unsigned job.
    * @throws QueueUnavailable: nothing is started
    */
-  async start(
+  start(
     type: DaemonType,
     startedBy: string,
     archive?: ArchiveRequest,
     confirmedKey?: string,
   ): Promise<DaemonStatus> {
-    const data = jobData(startedBy, archive, confirmedKey);
+    return this.add(type, jobData(startedBy, archive, confirmedKey));
+  }
+
+  /** Starts the drop of a database that a swap has kept. @throws QueueUnavailable: nothing is started */
+  startDrop(startedBy: string, database: string): Promise<DaemonStatus> {
+    return this.add('DROP', { ...jobData(startedBy, undefined, undefined), database });
+  }
+
+  private async add(type: DaemonType, data: DaemonJobData): Promise<DaemonStatus> {
     const adding = this.reader.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {

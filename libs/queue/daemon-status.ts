@@ -54,6 +54,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
       ...partOf(job.data),
+      ...swapOf(job),
       ...(columns.length > 0 ? [`columns: ${named(columns)}`] : []),
       ...(omissions.length > 0 ? [`${omitted}: ${nameOmissions(omissions)}`] : []),
       ...(leftOut.length > 0 ? [`omitted: ${named(leftOut)}`] : []),
@@ -67,6 +68,9 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     if (shrunk !== undefined) status.shrunk = shrunk;
     if (verification !== undefined) status.verification = verification;
     if (warnings.length > 0) status.warnings = warnings;
+    const { database, keptDatabase } = job.returnvalue;
+    if (database !== undefined) status.database = database;
+    if (keptDatabase !== undefined) status.keptDatabase = keptDatabase;
   }
   const failure = progress?.failure;
   if (failed && failure !== undefined && failure.reason === status.errorMessage)
@@ -77,12 +81,24 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
   return status;
 }
 
-/** Notes on a restore of some tables or into other schemas, so that nobody takes it for a restore of everything. */
-function partOf({ archive }: DaemonJob['data']): string[] {
-  const { tables, intoSchemas = {} } = archive ?? {};
+/** Notes on a job that concerns other things than the repository's rows, so that nobody takes it for a restore of everything. */
+function partOf({ archive, database }: DaemonJob['data']): string[] {
+  const { tables, intoSchemas = {}, intoDatabase } = archive ?? {};
   return [
     ...(tables !== undefined ? [`only ${named(tables)}`] : []),
     ...Object.entries(intoSchemas).map(([schema, other]) => `${schema} into ${other}`),
+    ...(intoDatabase !== undefined ? [`into the new database ${intoDatabase}`] : []),
+    ...(database !== undefined ? [`the database ${database}`] : []),
+  ];
+}
+
+/** Says after a swap where the rows are that the new database does not have. */
+function swapOf({ returnvalue }: DaemonJob): string[] {
+  const { database, keptDatabase, takenOn } = returnvalue;
+  if (keptDatabase === undefined) return [];
+  const since = takenOn === undefined ? 'the backup' : new Date(takenOn).toISOString();
+  return [
+    `which is ${database} now; rows written since ${since} are not in it, but in the old database, kept as ${keptDatabase}`,
   ];
 }
 

@@ -2,7 +2,12 @@ import { UnrecoverableError } from 'bullmq';
 import { errorDetails, errorSentence, Failure } from '#common';
 import type { DaemonType } from '#contracts';
 
-const NAMES: Record<DaemonType, string> = { BACKUP: 'Backup', RESTORE: 'Restore', VERIFY: 'Verify' };
+const NAMES: Record<DaemonType, string> = {
+  BACKUP: 'Backup',
+  RESTORE: 'Restore',
+  VERIFY: 'Verify',
+  DROP: 'Drop',
+};
 
 /** The errorMessage of a job that somebody terminated. */
 export function terminationMessage(type: DaemonType): string {

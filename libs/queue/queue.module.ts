@@ -8,7 +8,9 @@ import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
 import { DaemonReader } from './daemon-reader.js';
 import { TakenJobs } from './taken-jobs.js';
-import { WORKER_QUEUE, type WorkerJobQueue, WorkerRegistry } from './worker-registry.js';
+import { KeptDatabases } from './kept-databases.js';
+import { WORKER_QUEUE, type WorkerJobQueue } from './signed-records.js';
+import { WorkerRegistry } from './worker-registry.js';
 
 /** The queues of one process: the API produces, the worker consumes. */
 @Module({})
@@ -55,8 +57,13 @@ export class QueueModule {
             return new WorkerRegistry(queue, keys);
           },
         },
+        {
+          provide: KeptDatabases,
+          inject: [getQueueToken(WORKER_QUEUE)],
+          useFactory: (queue: WorkerJobQueue) => new KeptDatabases(queue, keys),
+        },
       ],
-      exports: [DaemonReader, side.provide, WorkerRegistry, BullModule],
+      exports: [DaemonReader, side.provide, WorkerRegistry, KeptDatabases, BullModule],
     };
   }
 }

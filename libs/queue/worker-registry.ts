@@ -1,13 +1,10 @@
-import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
 import { isSameDatabase } from '#common';
 import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
 import type { Keys } from '#keys';
 import { inBatches } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
-
-/** A queue that nobody processes: each of its jobs is a record that workers and APIs share. */
-export const WORKER_QUEUE = 'workers';
+import { SignedRecords, type WorkerJobQueue } from './signed-records.js';
 
 /** The job that names the database of all workers of this queue. */
 const IDENTITY_JOB = 'repository-identity';
@@ -41,6 +38,7 @@ const recordSchema = z.object({
   identity: databaseIdentity,
   predecessors: z.array(databaseIdentity),
   recordedOn: z.number(),
+  next: databaseIdentity.optional(),
 });
 
 /** The heartbeat that a worker writes every five seconds. */
@@ -52,38 +50,37 @@ export interface IdentityRecord {
   predecessors: DatabaseIdentity[];
   /** Milliseconds since 1970. */
   recordedOn: number;
+  /** The database that a swap is about to put in its place, or has just put there. */
+  next?: DatabaseIdentity | undefined;
 }
-
-/** A record with the code that authenticates it. */
-interface Signed {
-  facts: unknown;
-  code: string;
-}
-export type WorkerJobQueue = Queue<Signed, void>;
 
 /** The heartbeats of the workers, and the database that the queue is for. All methods throw QueueUnavailable. */
 export class WorkerRegistry {
+  private readonly records: SignedRecords;
+
   constructor(
     private readonly queue: WorkerJobQueue,
-    private readonly keys: Keys,
-  ) {}
+    keys: Keys,
+  ) {
+    this.records = new SignedRecords(queue, keys);
+  }
 
   /** Writes a worker's heartbeat. */
   async beat(beat: Beat): Promise<void> {
-    await this.write(jobIdOf(beat.id), 'beat', beat);
+    await this.records.write(jobIdOf(beat.id), 'beat', beat);
   }
 
   /** Removes a worker from the list. */
   async remove(id: string): Promise<void> {
-    await answered(this.queue.remove(jobIdOf(id)));
+    await this.records.remove(jobIdOf(id));
   }
 
   /** The last heartbeat of each worker, including dead ones. Skips jobs that no worker has written. */
   async beats(): Promise<Beat[]> {
     const ids = await answered(this.queue.getRanges(['waiting'], 0, MOST_WORKERS - 1));
     const read = async (id: string) => {
-      const job = id === IDENTITY_JOB ? undefined : await answered(this.queue.getJob(id));
-      const facts = this.factsOf(job, 'beat', beatSchema);
+      const job = id === IDENTITY_JOB ? undefined : await this.records.fetch(id);
+      const facts = this.records.factsOf(job, 'beat', beatSchema);
       // A heartbeat that was copied under another id is none.
       return facts === undefined || jobIdOf(facts.id) !== job?.id ? undefined : (facts as Beat);
     };
@@ -94,15 +91,14 @@ export class WorkerRegistry {
 
   /** @returns undefined if none is recorded; 'forged' if the record fails its check */
   async identity(): Promise<IdentityRecord | 'forged' | undefined> {
-    const job = await answered(this.queue.getJob(IDENTITY_JOB));
-    return job === undefined ? undefined : (this.factsOf(job, 'identity', recordSchema) ?? 'forged');
+    const job = await this.records.fetch(IDENTITY_JOB);
+    return job === undefined ? undefined : (this.records.factsOf(job, 'identity', recordSchema) ?? 'forged');
   }
 
   /** Records the database, unless one is recorded. If several workers try at once, one succeeds. */
   async recordFirst(identity: DatabaseIdentity): Promise<void> {
     const facts: IdentityRecord = { identity, predecessors: [], recordedOn: Date.now() };
-    // BullMQ does not add a second job with an id.
-    await answered(this.queue.add('identity', this.signed('identity', facts), { jobId: IDENTITY_JOB }));
+    await this.records.writeFirst(IDENTITY_JOB, 'identity', facts);
   }
 
   /**
@@ -120,41 +116,26 @@ export class WorkerRegistry {
         .slice(0, MOST_PREDECESSORS),
       recordedOn: Date.now(),
     };
-    await this.write(IDENTITY_JOB, 'identity', facts);
+    await this.records.write(IDENTITY_JOB, 'identity', facts);
     return facts;
   }
 
+  /**
+   * Announces the database that a swap is about to put in the repository's place. Workers that find it there accept it as a
+   * move, even if the worker that swaps dies before it can.
+   * @param next undefined to withdraw it, because the swap has failed
+   */
+  async announce(next: DatabaseIdentity | undefined): Promise<void> {
+    const before = await this.identity();
+    if (before === undefined || before === 'forged') return;
+    await this.records.write(IDENTITY_JOB, 'identity', { ...before, next });
+  }
+
   /** Signs a record of a key of SECRET_KEY_PREVIOUS again, so that it outlives that key. */
-  async renewIdentity(): Promise<void> {
-    const job = await answered(this.queue.getJob(IDENTITY_JOB));
-    const facts = this.factsOf(job, 'identity', recordSchema);
-    if (facts !== undefined && this.signed('identity', facts).code !== job?.data.code)
-      await this.write(IDENTITY_JOB, 'identity', facts);
-  }
-
-  private async write(jobId: string, kind: Kind, facts: unknown): Promise<void> {
-    const signed = this.signed(kind, facts);
-    const job = await answered(this.queue.getJob(jobId));
-    if (job === undefined) await answered(this.queue.add(kind, signed, { jobId }));
-    else await answered(job.updateData(signed));
-  }
-
-  private signed(kind: Kind, facts: unknown): Signed {
-    return { facts, code: this.keys.sign('worker', { kind, facts }) };
-  }
-
-  private factsOf<Facts>(
-    job: Job<Signed, void> | undefined,
-    kind: Kind,
-    schema: z.ZodType<Facts>,
-  ): Facts | undefined {
-    const { facts, code } = Object(job?.data) as Partial<Signed>;
-    if (!this.keys.verify('worker', { kind, facts }, code)) return undefined;
-    return schema.safeParse(facts).data;
+  renewIdentity(): Promise<void> {
+    return this.records.renew(IDENTITY_JOB, 'identity', recordSchema);
   }
 }
-
-type Kind = 'beat' | 'identity';
 
 /** BullMQ refuses ids that are numbers. */
 function jobIdOf(workerId: string): string {
@@ -163,7 +144,10 @@ function jobIdOf(workerId: string): string {
 
 /** The record for clients. */
 export function repositoryIdentity(record: IdentityRecord | 'forged' | undefined): RepositoryIdentity {
-  if (record !== undefined && record !== 'forged') return { ...record, problem: null };
+  if (record !== undefined && record !== 'forged') {
+    const { identity, predecessors, recordedOn } = record;
+    return { identity, predecessors, recordedOn, problem: null };
+  }
   const problem =
     record === 'forged'
       ? 'The record in the queue was not signed with this SECRET_KEY. No worker takes jobs until you accept a database.'

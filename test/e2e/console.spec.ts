@@ -36,7 +36,8 @@ describeInBrowser('the console', () => {
   const complaints: string[] = [];
 
   beforeAll(async () => {
-    repository = await largeTable(undefined, ROWS);
+    // The pg_dump on PATH reads it.
+    repository = await largeTable(servers.debianPostgres?.url, ROWS);
     network = await Proxy.to(repository);
     const throughNetwork = new URL(repository);
     throughNetwork.host = new URL(network.url).host;

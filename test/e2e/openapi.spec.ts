@@ -1,6 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Ajv2020, { type ValidateFunction } from 'ajv/dist/2020';
+import { Queue } from 'bullmq';
+import { Secret } from '#config';
+import { Keys } from '#keys';
+import { createLogger } from '#logging';
+import { queueConnection } from '../../libs/queue/connection.js';
+import { KeptDatabases } from '../../libs/queue/kept-databases.js';
+import { WORKER_QUEUE, type WorkerJobQueue } from '../../libs/queue/signed-records.js';
 import { routesFile } from '../support/routes.js';
 import { Stack } from '../support/stack.js';
 
@@ -249,6 +256,20 @@ test('every route answers as its schema says, when all is well and when it is no
     await call('GET /repo/v1/backups/{name}/download', path);
     await call('DELETE /repo/v1/backups/{name}', path);
   }
+
+  const connection = await queueConnection(
+    new Secret(stack.env['QUEUE_URL'] ?? ''),
+    'worker',
+    createLogger('test', 'silent'),
+  );
+  const queue: WorkerJobQueue = new Queue(WORKER_QUEUE, connection);
+  const kept = { name: 'shop_before', of: 'shop', oid: 1, owner: 'o', mark: 'm', daemon: '1', keptOn: 1 };
+  await new KeptDatabases(queue, new Keys([new Secret(Stack.secretKey)])).add(kept);
+  await queue.close();
+  await call('GET /repo/v1/databases');
+  await call('GET /repo/v1/databases', { '?': 'all=true' });
+  for (const database of [kept.name, 'shop'])
+    await call('DELETE /repo/v1/databases/{name}', { name: database });
 
   for (const headers of [{}, { sessionToken: 'made up' }]) {
     await call('GET /repo/v1/workers', {}, undefined, headers);

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import type { DaemonStatus } from '#contracts';
 import { ServerProcess } from '../../dev/index.js';
+import { readExposition } from '../support/exposition.js';
 import { newDatabase, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -75,6 +76,11 @@ if (!permitted)
       });
       expect(await completed(body.id)).toMatchObject({ status: 'COMPLETED' });
     }
+    const metrics = await fetch(`${stack.url}/metrics`, { headers: { sessionToken: stack.sessionToken } });
+    const { value } = readExposition(await metrics.text());
+    expect(value('snapshotd_drill_duration_seconds')).toBeGreaterThan(0);
+    for (const level of ['READ', 'FIT', 'DRILL'])
+      expect(value('snapshotd_verification_last_age_seconds', { level })).toBeGreaterThanOrEqual(0);
     expect(await sql(database, 'SELECT name FROM repository.principal')).toEqual([{ name: 'p' }]);
     await stack.stop();
   },

@@ -321,22 +321,24 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       },
     );
 
-    test.each(['Backup', 'Restore', 'Verify'] as const)(
-      'a %s in the middle of its rows stops, and leaves nothing',
-      async (type) => {
-        // One long table, of values that are short on disk, so that there is a middle.
-        await sql(
-          databaseOf(stack),
-          'CREATE TABLE IF NOT EXISTS repository.long AS SELECT i, repeat(md5(i::text), 300) AS t FROM generate_series(1, 20000) i',
-        );
-        const { backupUrl } = await backedUp(stack);
+    describe('in the middle of a long table', () => {
+      // PostgreSQL copies a compressed value as it is, so that many rows cost little.
+      const FEW_ROWS =
+        'CREATE TABLE repository.long AS SELECT i, repeat(md5(i::text), 300) AS t FROM generate_series(1, 10) i';
+      const moreRows = (count: number) =>
+        `INSERT INTO repository.long SELECT i + 10 * n, t FROM repository.long, generate_series(1, ${count / 10 - 1}) n`;
+      let backupUrl: string;
+      beforeAll(async () => {
+        await sql(databaseOf(stack), FEW_ROWS);
+        await sql(databaseOf(stack), moreRows(20_000));
+        ({ backupUrl } = await backedUp(stack));
         await sql(databaseOf(stack), 'DELETE FROM repository.long WHERE i > 10');
-        const before = await stateOf(databaseOf(stack), ['repository']);
-        if (type === 'Backup')
-          await sql(
-            databaseOf(stack),
-            'INSERT INTO repository.long SELECT i, repeat(md5(i::text), 300) FROM generate_series(11, 60000) i',
-          );
+      });
+      afterAll(() => sql(databaseOf(stack), 'DROP TABLE repository.long'));
+
+      test.each(['Restore', 'Verify', 'Backup'] as const)('a %s stops, and leaves nothing', async (type) => {
+        if (type === 'Backup') await sql(databaseOf(stack), moreRows(60_000));
+        const before = type === 'Backup' ? undefined : await stateOf(databaseOf(stack), ['repository']);
         const { id } =
           type === 'Backup'
             ? await stack.startBackup()
@@ -349,16 +351,15 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
           status: 'FAILED',
           errorMessage: `${NAMES[type]} terminated by the user`,
         });
-        if (type !== 'Backup') expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
+        if (before !== undefined) expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
         const [left] = await sql<{ n: string }>(
           databaseOf(stack),
           "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE 'snapshotd %' || $1 || '%' AND datname = current_database() AND state <> 'idle'",
           [id],
         );
         expect(left?.n).toBe('0');
-        await sql(databaseOf(stack), 'DROP TABLE repository.long');
-      },
-    );
+      });
+    });
 
     test('one that races with the end is one of the two', async () => {
       for (let delay = 0; delay < 200; delay += 20) {
@@ -381,85 +382,5 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         expect(await stack.status(id)).toEqual(last);
       }
     });
-  });
-});
-
-describe('addresses that are refused', () => {
-  let stack: Stack;
-  beforeAll(async () => {
-    stack = await Stack.start({ workers: 0, env: { S3_PREFIX: 'nightly/' } });
-  });
-  afterAll(() => stack.stop());
-
-  test.each<[unknown, RegExp]>([
-    [undefined, /^url: the url must be a text/],
-    [7, /^url: the url must be a text/],
-    ['', /^url: the url must be a text/],
-    ['../secret.zip', /it is neither a URL nor the name of a \.zip file/],
-    ['a/../b.zip', /it is neither a URL nor the name of a \.zip file/],
-    ['archive.tar', /it is neither a URL nor the name of a \.zip file/],
-    ['https://example.org/archives/a.zip', /it leads to another host or bucket/],
-    ['ENDPOINT/other/a.zip', /it leads to another host or bucket/],
-    ['ENDPOINT/archives/../other/a.zip', /its path leads to no \.zip file in the bucket/],
-    ['ENDPOINT/archives/%2e%2e/other/a.zip', /its path leads to no \.zip file in the bucket/],
-    ['ENDPOINT/archives/nightly//a.zip', /its path leads to no \.zip file in the bucket/],
-    ['ENDPOINT/archives/a.zip', /it does not lie below S3_PREFIX, which is nightly\//],
-    ['ENDPOINT/archives/nightly.zip', /it does not lie below S3_PREFIX/],
-    ['ENDPOINT/archives/nightly-too/a.zip', /it does not lie below S3_PREFIX/],
-    ['ENDPOINT/archives/nightly/fo%0Alder/a.zip', /it holds a control character/],
-    ['ENDPOINT/archives/nightly/fo\tlder/a.zip', /it holds a control character/],
-    ['a\n.zip', /it holds a control character/],
-    [`${'a'.repeat(1_013)}.zip`, /its key has 1025 bytes, and S3 takes 1024/],
-    ['ENDPOINT/archives/a.zip?versionId=1', /it has a query or a fragment/],
-    ['ENDPOINT/archives/%zz.zip', /its percent-encoding is broken/],
-    ['http://user:pw@127.0.0.1/archives/a.zip', /it holds credentials/],
-    ['file:///etc/passwd', /it leads to another host or bucket/],
-  ])('%j', async (address, reason) => {
-    const url = typeof address === 'string' ? address.replace('ENDPOINT', servers.s3.endpoint) : address;
-    for (const type of ['Restore', 'Verify'] as const) {
-      const { status, body } = await start(stack, type, { url });
-      expect({ status, reason: body.reason }).toEqual({
-        status: 400,
-        reason: expect.stringMatching(reason) as unknown,
-      });
-    }
-  });
-
-  test('a bare name is looked for where backups go', async () => {
-    const { body } = await start(stack, 'Verify', { url: 'a.zip' });
-    expect(body.backupUrl).toBe(`${servers.s3.endpoint}/archives/nightly/a.zip`);
-  });
-
-  test('unknown options', async () => {
-    expect(await start(stack, 'Restore', { url: 'a.zip', allowExtraTable: true })).toMatchObject({
-      status: 400,
-      body: { reason: 'Unrecognized key: "allowExtraTable".' },
-    });
-    expect(await start(stack, 'Verify', { url: 'a.zip', backupFirst: true })).toMatchObject({ status: 400 });
-    for (const [body, reason] of [
-      [{ tables: [] }, /^tables: name at least one table/],
-      [{ dropColumns: [] }, /^dropColumns: name at least one column/],
-      [{ create: true }, /^create: tables are created in other schemas only/],
-      [
-        { intoSchemas: { repository: 'a' }, create: true, allowExtraColumns: true },
-        /^create: created tables have/,
-      ],
-      [{ intoSchemas: {} }, /^intoSchemas: name at least one schema/],
-      [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],
-      [
-        { intoSchemas: { repository: 'snapshotd' } },
-        /^intoSchemas\.repository: names snapshotd, where snapshotd keeps/,
-      ],
-      [
-        { intoSchemas: { repository: 'pg_catalog' } },
-        /^intoSchemas\.repository: names PostgreSQL's own schema/,
-      ],
-      [{ intoSchemas: { repository: 'a'.repeat(64) } }, /^intoSchemas\.repository: holds a name/],
-      [{ intoSchemas: { repository: 'a' }, backupFirst: true }, /^backupFirst: a restore into other schemas/],
-    ] as const) {
-      const answer = await start(stack, 'Restore', { url: 'a.zip', ...body });
-      expect(answer.status).toBe(400);
-      expect(answer.body.reason).toMatch(reason);
-    }
   });
 });

@@ -1,9 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { type DaemonStatus, type KeyScope, type ScheduleView } from '#contracts';
+import { type DaemonStatus, type KeyScope } from '#contracts';
 import { CommandLine } from '../support/command-line.js';
 import { EventStream } from '../support/event-stream.js';
-import { eventually } from '../support/eventually.js';
 import { Receiver } from '../support/receiver.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -133,7 +132,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     const { backupUrl } = await stack.finished((await stack.startBackup()).id);
     const body = { url: backupUrl, restoreDrill: true };
     const start = (sessionToken = '') =>
-      stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', body, {
+      stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', body, {
         sessionToken,
         'Idempotency-Key': 'again',
       });
@@ -143,7 +142,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       errorMessage: expect.stringContaining(VALUE),
     });
     const again = await start(keys.get('start'));
-    // A drill takes more than that key has, also when it was begun.
+    // A restore takes more than that key has, also when it was begun.
     expect(again.status).toBe(403);
     expect(JSON.stringify(again.body)).not.toContain(VALUE);
   });
@@ -157,17 +156,6 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(await said('everything')).toContain('no swordfish');
     expect(await said('read')).toMatch(/serialization_failure/);
     expect(await said('read')).not.toContain(VALUE);
-  });
-
-  test('is not shown by a schedule to anybody', async () => {
-    await stack.call('PUT', '/repo/v1/schedules/often', { pattern: '* * * * * *', then: 'restoreDrill' });
-    const lastRun = await eventually(async () => {
-      const { body } = await stack.call<ScheduleView>('GET', '/repo/v1/schedules/often');
-      return body.lastRun?.status === 'FAILED' && body.lastRun;
-    });
-    await stack.call('DELETE', '/repo/v1/schedules/often');
-    expect(lastRun.errorMessage).toMatch(/^The verification failed: .* says: raise_exception; /);
-    expect(lastRun.errorMessage).not.toContain(VALUE);
   });
 
   test('is in no webhook, no log and nothing in the bucket but the archives', async () => {

@@ -193,7 +193,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     // Never due while this test runs.
     const farAway = new Date(Date.now() + 12 * 3_600_000);
     const pattern = `${farAway.getUTCMinutes()} ${farAway.getUTCHours()} * * *`;
-    await put('daily', { pattern, then: 'restoreDrill', retention: { daily: 7 } });
+    await put('daily', { pattern, then: 'verify', retention: { daily: 7 } });
     await change(
       `UPDATE snapshotd.schedule SET settled_on = now() - interval '10 days' WHERE name = 'daily'`,
     );
@@ -215,14 +215,14 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
       { type: 'BACKUP', status: 'COMPLETED' },
       { type: 'VERIFY', status: 'COMPLETED' },
     ]);
-    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'DRILL' }]);
-    const [drill] = await sql<{ verification_seconds: number }>(
+    expect(await archivesOf('daily')).toMatchObject([{ verified_by: 'FIT' }]);
+    const [verified] = await sql<{ verification_seconds: number }>(
       stack.env['DATABASE_URL'] ?? '',
       "SELECT verification_seconds FROM snapshotd.schedule_archive WHERE schedule = 'daily'",
     );
-    expect(drill?.verification_seconds).toBeGreaterThan(0);
+    expect(verified?.verification_seconds).toBeGreaterThan(0);
     // Without then, a change keeps the level.
-    expect(await put('daily', { pattern })).toMatchObject({ status: 200, body: { then: 'DRILL' } });
+    expect(await put('daily', { pattern })).toMatchObject({ status: 200, body: { then: 'FIT' } });
   });
 
   test('come back by themselves after the queue has lost everything', async () => {

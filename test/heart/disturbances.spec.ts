@@ -285,7 +285,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     'a backup beside %s at every step is one instant or a clear failure',
     async (_what, disturbance) => {
       expect(steps.length).toBeGreaterThan(0);
-      const stride = thorough ? 1 : 5;
+      const stride = thorough ? 1 : 8;
       const first = seed % stride;
       const left = [...steps.keys()].filter((step) => step % stride === first);
       const outcomes: Outcome[] = [];

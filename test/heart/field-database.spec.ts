@@ -94,7 +94,7 @@ onDebians('a database as applications have it', () => {
     await spoil(url);
     const spoiled = await digests(url);
     expect([...before.digests].filter(([name, digest]) => spoiled.get(name) === digest)).toEqual([]);
-    await runVerify(store, url, '*', key, { level: 'DRILL' });
+    await runVerify(store, url, '*', key);
     await runRestore(store, url, '*', key);
     expect(await digests(url)).toEqual(before.digests);
     expect(await pgDump(url, [])).toBe(before.dump);

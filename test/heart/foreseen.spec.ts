@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers';
 import { expectRoomForLocks, Session, warnOfLocks } from '#postgres';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRawSync } from 'node:zlib';
+import { manifestFacts } from '../support/manifest-facts.js';
 import { tried } from '../support/tried.js';
-import { createManifest, type Manifest, type ManifestEntry } from '../../libs/archive/index.js';
+import { createManifest, type ManifestEntry } from '../../libs/archive/index.js';
 import {
   centralDirectory,
   type EntryRecord,
@@ -21,8 +22,7 @@ const MAY_TAKE_BYTES = 600 * 1024 * 1024;
 /** Far more than any of these takes, and far less than what they would take if they were unpacked. */
 const WITHIN_MS = 40_000;
 
-const TAKEN_AT = '2026-01-02T03:04:05.678Z';
-const time = entryTime(new Date(TAKEN_AT));
+const time = entryTime(new Date(manifestFacts().takenAt));
 
 let folder: string;
 let nothing: number;
@@ -90,18 +90,8 @@ function zip(files: File[], change: (records: EntryRecord[]) => void = () => {})
 
 function manifestFile(entries: ManifestEntry[]): File {
   const rows = entries.reduce((sum, entry) => sum + entry.rows, 0);
-  const manifest: Manifest = createManifest({
-    product: { name: 'snapshotd', version: '0.0.0' },
-    daemonId: '7',
-    takenAt: TAKEN_AT,
-    server: { version: '18.4', encoding: 'UTF8', database: 'd' },
-    snapshot: { name: '00000003-1', walPosition: '0/1' },
-    schemas: ['s'],
-    tables: [{ schema: 's', name: 't', rows, columns: [], partitionOf: [], entries }],
-    sequences: [],
-    extensions: [],
-    leftOut: [],
-  });
+  const table = { schema: 's', name: 't', rows, columns: [], partitionOf: [], entries };
+  const manifest = createManifest(manifestFacts({ tables: [table] }));
   return deflated('manifest.json', Buffer.from(JSON.stringify(manifest)));
 }
 

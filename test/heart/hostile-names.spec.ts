@@ -112,7 +112,7 @@ test.each(oneOf(postgresMajors, 1))(
     await runRestore(store, url, schemas, key);
     expect(await stateOf(client, schemas)).toEqual(before);
 
-    await runVerify(store, url, schemas, key, { level: 'DRILL' });
+    await runVerify(store, url, schemas, key);
     const intoSchemas = Object.fromEntries(schemas.map((schema) => [schema, `x${schema}`]));
     await runRestore(store, url, schemas, key, { intoSchemas, create: true });
     await spoil();

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { ZipFile } from 'yazl';
 import { createManifest, findManifest, type ManifestSummary } from '#archive';
+import { manifestFacts } from '../support/manifest-facts.js';
 import { sample } from '../support/servers.js';
 
 const TABLES = 6_000;
@@ -25,38 +26,33 @@ async function summaryOf(manifest: unknown): Promise<{ length: number; summary: 
   return summaryIn(await zipOf(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)));
 }
 
-const manifest = createManifest({
-  product: { name: 'snapshotd', version: '0.0.0' },
-  daemonId: '7',
-  takenAt: '2026-01-02T03:04:05.678Z',
-  server: { version: '18.4', encoding: 'UTF8', database: 'd' },
-  snapshot: { name: '00000003-1', walPosition: '0/1' },
-  schemas: ['s'],
-  tables: Array.from({ length: TABLES }, (_, index) => ({
-    schema: 's',
-    name: `table_${index}`,
-    rows: 1,
-    columns: [{ name: 'a', type: 'text', notNull: false, generated: false }],
-    partitionOf: [],
-    entries: [
-      {
-        name: `data/s.table_${index}/000001.csv`,
-        length: 4,
-        rows: 1,
-        crc32: '0'.repeat(8),
-        sha256: '0'.repeat(64),
-      },
+const manifest = createManifest(
+  manifestFacts({
+    tables: Array.from({ length: TABLES }, (_, index) => ({
+      schema: 's',
+      name: `table_${index}`,
+      rows: 1,
+      columns: [{ name: 'a', type: 'text', notNull: false, generated: false }],
+      partitionOf: [],
+      entries: [
+        {
+          name: `data/s.table_${index}/000001.csv`,
+          length: 4,
+          rows: 1,
+          crc32: '0'.repeat(8),
+          sha256: '0'.repeat(64),
+        },
+      ],
+    })),
+    sequences: ['a', 'b'].map((name) => ({ schema: 's', name, lastValue: '1', isCalled: true })),
+    definitions: { name: 'schema.sql', length: 1, crc32: '0'.repeat(8), sha256: '0'.repeat(64) },
+    warnings: ['a\nb', ']'],
+    leftOut: [
+      { kind: 'table', count: 3, what: 'the "table" {x}', why: 'größe \\', of: [{ schema: 's', name: 't' }] },
+      { what: 'of an older archive', why: '' },
     ],
-  })),
-  sequences: ['a', 'b'].map((name) => ({ schema: 's', name, lastValue: '1', isCalled: true })),
-  definitions: { name: 'schema.sql', length: 1, crc32: '0'.repeat(8), sha256: '0'.repeat(64) },
-  warnings: ['a\nb', ']'],
-  extensions: [],
-  leftOut: [
-    { kind: 'table', count: 3, what: 'the "table" {x}', why: 'größe \\', of: [{ schema: 's', name: 't' }] },
-    { what: 'of an older archive', why: '' },
-  ],
-});
+  }),
+);
 
 test.each([undefined, 1])(
   'a manifest above 1 MiB gives its facts, with indentation %p',

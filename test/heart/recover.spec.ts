@@ -24,6 +24,7 @@ onDebians('a database as applications have it', () => {
     execFileSync(join(binaries, 'psql'), ['-Xqf', FIXTURE, '-v', 'ON_ERROR_STOP=1', url], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
+    await sql(source.url, 'CREATE ROLE only_member IN ROLE field_owner');
     ({ key } = await runBackup(store, url, '*', { definitions: 'required' }));
   });
   afterAll(async () => {
@@ -33,8 +34,10 @@ onDebians('a database as applications have it', () => {
 
   test('is recovered on an empty server with its roles', async () => {
     const name = new URL(url).pathname.slice(1);
-    const { losses } = await runRecover(store, target.url, key, name, { createRoles: true });
+    const { losses, createdRoles } = await runRecover(store, target.url, key, name, { createRoles: true });
     expect(losses).toEqual([]);
+    // Nothing in the database names the others.
+    expect(createdRoles).toEqual(['field Reader', 'field_login', 'field_owner']);
     const recovered = new URL(target.url);
     recovered.pathname = `/${name}`;
     expect(await pgDump(recovered.href, [])).toBe(await pgDump(url, []));

@@ -5,7 +5,8 @@ import { Keys } from '#keys';
 import { createLogger } from '#logging';
 import { newDatabase, queues } from '../support/servers.js';
 import { queueConnection } from '../../libs/queue/connection.js';
-import { type Beat, type WorkerJobQueue, WorkerRegistry } from '../../libs/queue/worker-registry.js';
+import type { WorkerJobQueue } from '../../libs/queue/signed-records.js';
+import { type Beat, WorkerRegistry } from '../../libs/queue/worker-registry.js';
 
 const OLD = new Secret('01'.repeat(32));
 const NEW = new Secret('02'.repeat(32));

@@ -3,6 +3,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasEnded } from '#common';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { KeptDatabases } from '#queue';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
 import { daemonsQuery } from '../daemons/daemon-requests.js';
@@ -22,6 +23,7 @@ export class DaemonPagesController {
     private readonly daemons: Daemons,
     private readonly archives: Archives,
     private readonly streams: StatusStreams,
+    private readonly kept: KeptDatabases,
   ) {}
 
   @PageAccess()
@@ -56,7 +58,7 @@ export class DaemonPagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const daemon = shownTo(request, await this.daemons.status(id));
-    const { type, backupUrl, safetyBackupUrl } = daemon;
+    const { type, backupUrl, safetyBackupUrl, keptDatabase } = daemon;
     this.pages.show(request, reply, {
       view: 'daemon',
       title: `${typeName(type)} ${id}`,
@@ -65,6 +67,7 @@ export class DaemonPagesController {
         daemon,
         archive: this.archives.nameAt(backupUrl),
         safetyArchive: this.archives.nameAt(safetyBackupUrl ?? null),
+        isKept: keptDatabase !== undefined && (await this.kept.find(keptDatabase)) !== undefined,
       },
     });
   }

@@ -16,6 +16,7 @@ import * as words from './words.js';
 const SAID = {
   'archive-deleted': 'The archive is deleted.',
   'backup-started': 'The backup is started.',
+  'drop-started': 'The drop of the database is started.',
   'database-accepted': 'The database is accepted. Its workers take jobs within five seconds.',
   'daemon-had-ended': 'The job had already ended.',
   'daemon-terminated': 'The job is being terminated.',

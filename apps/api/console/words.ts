@@ -52,7 +52,12 @@ export function time(on: number): string {
 /** Encodes an archive's name as a part of a URL. */
 export const part = encodeURIComponent;
 
-const TYPES: Record<DaemonType, string> = { BACKUP: 'Backup', RESTORE: 'Restore', VERIFY: 'Verification' };
+const TYPES: Record<DaemonType, string> = {
+  BACKUP: 'Backup',
+  RESTORE: 'Restore',
+  VERIFY: 'Verification',
+  DROP: 'Drop of a database',
+};
 const STATES: Record<DaemonState, string> = {
   STARTED: 'Waiting',
   IN_PROGRESS: 'Running',

@@ -3,6 +3,7 @@ import { schemaNameFault } from '#config';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
 import { verificationLevel } from '#contracts/schemas';
 import { page } from '../http/validation.js';
+import { checkIntoDatabase, intoDatabaseOptions } from './into-database.js';
 
 /** An archive's key has up to 1024 bytes, each of which may be percent-encoded. */
 const url = z.string('the url must be a text').min(1).max(4096);
@@ -31,7 +32,9 @@ export const restoreRequest = z
       .refine((schemas) => Object.keys(schemas).length > 0, 'name at least one schema')
       .optional(),
     create: z.boolean().optional(),
+    ...intoDatabaseOptions,
   })
+  .superRefine(checkIntoDatabase)
   .refine(({ create, intoSchemas }) => create !== true || intoSchemas !== undefined, {
     path: ['create'],
     message: 'tables are created in other schemas only: name them with intoSchemas',

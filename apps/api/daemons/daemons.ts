@@ -3,7 +3,14 @@ import type { FastifyRequest } from 'fastify';
 import { SETTINGS, type Settings } from '#config';
 import { Failure, levelOf } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
-import { type ArchiveRequest, type DaemonFilter, DaemonQueue, DaemonReader, withFullText } from '#queue';
+import {
+  type ArchiveRequest,
+  type DaemonFilter,
+  DaemonQueue,
+  DaemonReader,
+  KeptDatabases,
+  withFullText,
+} from '#queue';
 import { archiveKey, ObjectStore } from '#storage';
 import { callerOf, mayReadRows } from '../access/caller.js';
 import { LostRows } from '../schedules/lost-rows.js';
@@ -26,6 +33,7 @@ export class Daemons {
     private readonly reader: DaemonReader,
     private readonly store: ObjectStore,
     private readonly lostRows: LostRows,
+    private readonly kept: KeptDatabases,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
@@ -47,6 +55,17 @@ export class Daemons {
   ): Promise<DaemonStatus> {
     const request = { ...this.archiveAt(url), ...options, level: levelOf({ level, restoreDrill }) };
     return this.start(start, 'VERIFY', request);
+  }
+
+  /**
+   * Drops a database that a swap has kept.
+   * @throws NotFoundException unless a swap of this installation has kept a database of this name
+   */
+  async startDrop(startedBy: string, name: string): Promise<DaemonStatus> {
+    const record = await this.kept.find(name);
+    if (record === undefined)
+      throw new NotFoundException('No swap of this installation keeps a database of this name.');
+    return this.queue.startDrop(startedBy, record.name);
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {

@@ -80,6 +80,7 @@ function addVerifications(
     ].sort((one, other) => one.age - other.age);
     if (newest === undefined) continue;
     ages.set({ level }, age(newest.age));
+    // Without labels it would be 0 as soon as it is made.
     if (level === 'DRILL' && newest.seconds !== null)
       gauge('drill_duration_seconds', 'Duration of the last passed drill').set(newest.seconds);
   }

@@ -1,12 +1,18 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatDuration, hasEnded } from '#common';
-import { type DaemonStatus, VERIFICATION_LEVELS, type VerificationLevel } from '#contracts';
+import {
+  type DaemonStatus,
+  SWAP_OBSTACLES,
+  type SwapObstacleCode,
+  VERIFICATION_LEVELS,
+  type VerificationLevel,
+} from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
 import { ask, canAsk } from '../prompt.js';
-import { expectCompleted, reportingTrouble, showStatus, stateOf, watched } from '../watch.js';
+import { reportingTrouble, showEnd, showStatus, stateOf, watched } from '../watch.js';
 
 /** How long to send a start again whose reply was lost. */
 const START_RETRY_MS = 30_000;
@@ -54,6 +60,13 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
   create?: true;
   keepViolations?: true;
   removeExtraLargeObjects?: true;
+  intoDatabase?: string;
+  swap?: true;
+  accept?: SwapObstacleCode[];
+  createRoles?: true;
+  privilegedRoles?: true;
+  /** False with --no-owner. */
+  owner: boolean;
   yes?: true;
 }
 
@@ -99,19 +112,31 @@ Examples:
       '--create',
       'with --into: create the tables there like the live ones, or from the archive if those differ',
     )
+    .option('--into-database <name>', 'build a new database from the archive alone, beside the live one')
+    .option('--swap', 'with --into-database: then exchange it with the live database, which is kept')
+    .addOption(
+      new Option('--accept <obstacle>', 'with --swap: accept this obstacle; repeat it for more')
+        .choices(SWAP_OBSTACLES)
+        .argParser(collectedObstacle),
+    )
+    .option('--create-roles', 'with --into-database: create missing roles, without the right to log in')
+    .option('--privileged-roles', 'with --create-roles: with their rights such as SUPERUSER too')
+    .option('--no-owner', "with --into-database: give everything to the worker's role")
     .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)
     .addHelpText(
       'after',
       `
-At a terminal, restore asks you to type the archive's name; without a terminal it needs --yes. With --into it
-replaces nothing and does not ask.
+At a terminal, restore asks you to type the archive's name; without a terminal it needs --yes. With --into, and with
+--into-database without --swap, it replaces nothing and does not ask. After a swap, rows that were written since the
+backup are only in the kept database: see snapshotd databases.
 
 Examples:
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --table repository.node --table repository.revision
-  snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait`,
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --into-database shop_2026_11_28 --swap --wait`,
     );
   program
     .command('verify')
@@ -169,10 +194,18 @@ Examples:
 }
 
 async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
-  const { wait, yes, table: tables, into: intoSchemas, ...others } = named(options);
+  const { wait, yes, table: tables, into: intoSchemas, owner, ...others } = named(options);
+  const { intoDatabase, swap } = others;
   const context = new Context(command);
-  if (yes === undefined && intoSchemas === undefined) await confirm(context.api(), archive);
-  const body = { url: archive, ...others, ...(tables && { tables }), ...(intoSchemas && { intoSchemas }) };
+  const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
+  if (yes === undefined && replaces) await confirm(context.api(), archive, swap);
+  const body = {
+    url: archive,
+    ...others,
+    ...(tables && { tables }),
+    ...(intoSchemas && { intoSchemas }),
+    ...(!owner && { noOwner: true }),
+  };
   await start(context, 'Restore', body, wait);
 }
 
@@ -182,13 +215,18 @@ function named<Options extends ColumnOptions>({ dropColumn: dropColumns, ...opti
 }
 
 /** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
-async function confirm({ server }: Api, archive: string): Promise<void> {
+async function confirm({ server }: Api, archive: string, swap = false): Promise<void> {
+  const what = swap ? 'the live database' : 'the rows of the live tables';
   if (!canAsk())
-    throw new Failure('USAGE_WRONG', 'permanent', 'A restore replaces the rows of the live tables.', {
+    throw new Failure('USAGE_WRONG', 'permanent', `A restore replaces ${what}.`, {
       hint: 'Without a terminal to confirm at, it needs --yes.',
     });
   const name = basename(archive);
-  process.stderr.write(`This replaces all rows of the archive's tables at ${server.url}.\n`);
+  process.stderr.write(
+    swap
+      ? `This puts a new database in the place of the live one at ${server.url}.\n`
+      : `This replaces all rows of the archive's tables at ${server.url}.\n`,
+  );
   const answer = await ask(`Type the archive's name to confirm (${name}): `);
   if (answer.trim() !== name)
     throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the archive's name. Nothing was restored.");
@@ -243,12 +281,6 @@ async function terminate(id: string, { wait }: WaitOption, command: Command): Pr
   else showStatus(context, status);
 }
 
-async function showEnd(context: Context, api: Api, id: string): Promise<void> {
-  const status = await watched(api, id);
-  showStatus(context, status);
-  expectCompleted(status);
-}
-
 /** Formats jobs as a table. */
 export function jobTable(daemons: DaemonStatus[]): string {
   return formatTable(
@@ -267,6 +299,12 @@ export function jobTable(daemons: DaemonStatus[]): string {
 
 function collected(value: string, before: string[] = []): string[] {
   return [...before, value];
+}
+
+function collectedObstacle(value: string, before: SwapObstacleCode[] = []): SwapObstacleCode[] {
+  const code = SWAP_OBSTACLES.find((one) => one === value);
+  if (code === undefined) throw new InvalidArgumentError(`Choose one of ${SWAP_OBSTACLES.join(', ')}.`);
+  return [...before, code];
 }
 
 function collectedPair(value: string, before: Record<string, string> = {}): Record<string, string> {

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatCount, formatDuration } from '#common';
 import type { GlobalOptions } from '../context.js';
 import { type Amber, formatFields, formatTime, printable } from '../format.js';
@@ -33,11 +33,10 @@ export function addRecoverCommand(program: Command): void {
       'a file, s3://bucket/key, or latest: the newest archive among those that verified best',
     )
     .requiredOption('--to <url>', "the server's PostgreSQL URL, with the name of the new database")
-    .option(
-      '--jobs <count>',
-      'how many connections load in parallel (default: the number of CPUs, at most 4)',
-      jobs,
-      DEFAULT_JOBS,
+    .addOption(
+      new Option('--jobs <count>', 'how many connections load in parallel')
+        .default(DEFAULT_JOBS, 'the number of CPUs, at most 4')
+        .argParser(jobs),
     )
     .option('--create-roles', 'create missing roles, without a login and without privileges over the server')
     .option('--privileged-roles', 'with --create-roles: keep SUPERUSER, CREATEROLE and the like')
@@ -85,44 +84,39 @@ async function recover(
   if (privilegedRoles && !createRoles) throw wrong('--privileged-roles needs --create-roles.');
   // Loaded on demand: the engine brings packages that the other commands do without.
   const engine = await import('../recover/recover-archive.js');
-  const message = archive === undefined ? 'Interrupted.' : 'Interrupted: the database was not created.';
   if (archive === undefined) {
-    const { dropped, inUse } = await showingProgress(
-      formatCount,
-      { signals: SIGNALS, message },
-      (_display, signal) => engine.cleanUp(options, signal),
+    const interruption = { signals: SIGNALS, message: 'Interrupted.' };
+    const { dropped, inUse } = await showingProgress(formatCount, interruption, (_display, signal) =>
+      engine.cleanUp(options, signal),
     );
     output.result({ dropped, inUse }, cleanUpText(dropped, inUse));
     return;
   }
+  const interruption = { signals: SIGNALS, message: 'Interrupted: the database was not created.' };
   const { to, jobs: parallelJobs, locale, maintenanceDb } = options;
   const request = {
     ...{ archive, to, maintenanceDb, parallelJobs, locale, createRoles, privilegedRoles },
     noOwner: !owner,
   };
-  const report = await showingProgress(
-    formatCount,
-    { signals: SIGNALS, message },
-    async (display, signal) => {
-      let total = 0;
-      const done = await engine.recoverArchive(request, {
-        found: ({ name, reason, takenOn, database }) =>
-          display.say(
-            printable(
-              `Recovering from ${name}, taken on ${formatTime(takenOn)} from ${database}. ${reason ?? ''}`.trimEnd(),
-            ),
+  const report = await showingProgress(formatCount, interruption, async (display, signal) => {
+    let total = 0;
+    const done = await engine.recoverArchive(request, {
+      found: ({ name, reason, takenOn, database }) =>
+        display.say(
+          printable(
+            `Recovering from ${name}, taken on ${formatTime(takenOn)} from ${database}. ${reason ?? ''}`.trimEnd(),
           ),
-        report: (progress) => {
-          ({ total } = progress);
-          display.update({ ...progress, done: progress.current, finished: false });
-        },
-        delayed: (text) => display.say(printable(text)),
-        signal,
-      });
-      display.update({ done: total, total, message: 'Finished: RECOVER', finished: true });
-      return done;
-    },
-  );
+        ),
+      report: (progress) => {
+        ({ total } = progress);
+        display.update({ ...progress, done: progress.current, finished: false });
+      },
+      delayed: (text) => display.say(printable(text)),
+      signal,
+    });
+    display.update({ done: total, total, message: 'Finished: RECOVER', finished: true });
+    return done;
+  });
   output.result(report, reportText(report));
 }
 

@@ -38,6 +38,14 @@ export const daemonStatus = z.strictObject({
     .nullable()
     .exactOptional()
     .describe('The address of the archive that a restore with `backupFirst` has made first.'),
+  database: text
+    .exactOptional()
+    .describe('The database that a restore with `intoDatabase` has made, by its name after the restore.'),
+  keptDatabase: text
+    .exactOptional()
+    .describe(
+      'The name of the old database after a restore with `swap`. It holds the rows that were written since the backup.',
+    ),
   omissions: z
     .array(omittedThings)
     .exactOptional()

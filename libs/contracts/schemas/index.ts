@@ -1,6 +1,7 @@
 export * from './archive.js';
 export * from './daemon-status.js';
 export * from './fields.js';
+export * from './kept-database.js';
 export * from './omission.js';
 export * from './schedule.js';
 export * from './shrinkage.js';

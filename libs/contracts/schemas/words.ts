@@ -1,5 +1,5 @@
 /** The words that fields of the HTTP contract may have. */
-export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY'] as const;
+export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY', 'DROP'] as const;
 export type DaemonType = (typeof DAEMON_TYPES)[number];
 
 export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] as const;
@@ -9,13 +9,23 @@ export type DaemonState = (typeof DAEMON_STATES)[number];
 export const KEY_SCOPES = ['read', 'start', 'everything'] as const;
 export type KeyScope = (typeof KEY_SCOPES)[number];
 
-/** How much a verification proves. Each level includes the one before. */
+/** How much a verification proves, in rising order. READ is part of the others. */
 export const VERIFICATION_LEVELS = ['READ', 'FIT', 'DRILL'] as const;
 export type VerificationLevel = (typeof VERIFICATION_LEVELS)[number];
 
 /** The steps of a scheduled run after its backup. */
 export const AFTER_BACKUP = ['nothing', ...VERIFICATION_LEVELS] as const;
 export type AfterBackup = (typeof AFTER_BACKUP)[number];
+
+/** The obstacles to a swap of databases, by the names that a request accepts them with. */
+export const SWAP_OBSTACLES = [
+  'replicationSlots',
+  'subscriptions',
+  'preparedTransactions',
+  'foreignSessions',
+  'otherOwner',
+] as const;
+export type SwapObstacleCode = (typeof SWAP_OBSTACLES)[number];
 
 /** The words of 0.1.0 for FIT and DRILL, which requests may still use. */
 export const FORMER_AFTER_BACKUP = ['verify', 'restoreDrill'] as const;

@@ -9,7 +9,7 @@ import {
   type Session,
   setClause,
 } from '#postgres';
-import { type Script, type ScriptStatement, unquoted } from './script.js';
+import { newOwner, type Script, type ScriptStatement, unquoted } from './script.js';
 
 /** How a recover treats roles that the server lacks. */
 export interface RoleOptions {
@@ -49,11 +49,13 @@ export async function missingRoles(session: Session, manifest: Manifest, script:
 /** The roles that objects, rights and properties name, by the manifest's list, or by the statements of older archives. */
 function neededRoles({ roles, database }: Manifest, { beforeRows, afterRows }: Script): string[] {
   const statements = [...beforeRows, ...afterRows];
-  const listed = roles?.roles;
   const named =
-    listed === undefined
+    roles?.roles === undefined
       ? statements.flatMap(rolesNamedIn)
-      : listed.map(({ name }) => name).filter((name) => statements.some(({ sql }) => mentions(sql, name)));
+      : roles.roles.flatMap((role) =>
+          // PostgreSQL does not record which objects belong to the superuser of initdb.
+          role.named || statements.some((statement) => isNamedIn(statement, role.name)) ? [role.name] : [],
+        );
   const ofDatabase = [
     database?.owner,
     ...(database?.settings ?? []).map(({ role }) => role),
@@ -63,7 +65,14 @@ function neededRoles({ roles, database }: Manifest, { beforeRows, afterRows }: S
   return [...new Set(all)].filter((name) => !name.startsWith('pg_')).sort();
 }
 
-/** Whether a statement has a name as a word, quoted or not. A role that it only seems to name is asked for in vain. */
+/** Kinds of statements that name roles other than owners. */
+export const NAMES_ROLES = /^(ACL|DEFAULT ACL|USER MAPPING|POLICY)$/;
+
+function isNamedIn(statement: ScriptStatement, role: string): boolean {
+  return newOwner(statement) === role || (NAMES_ROLES.test(statement.kind) && mentions(statement.sql, role));
+}
+
+/** Whether a statement has a name as a word, quoted or not. */
 export function mentions(sql: string, name: string): boolean {
   const forms = [quoteIdentifier(name), ...(/^[a-z_][a-z0-9_$]*$/.test(name) ? [name] : [])];
   return forms.some((form) => {

@@ -1,5 +1,5 @@
 import { nameBoundIn } from './name-bound.js';
-import { mentions, type RoleOptions } from './roles.js';
+import { mentions, NAMES_ROLES, type RoleOptions } from './roles.js';
 import { describe, newOwner, type Script, type ScriptStatement } from './script.js';
 
 /** The statements of a recover, in the order of their phases. */
@@ -11,9 +11,6 @@ export interface SelectedStatements extends Omit<Script, 'dumpedBy'> {
   /** Definitions that are left out, with the reason, for people. */
   losses: string[];
 }
-
-/** Kinds that name roles other than owners. */
-const NAMES_ROLES = /^(ACL|DEFAULT ACL|USER MAPPING|POLICY)$/;
 
 /**
  * Selects the statements that a recover runs. It never creates subscriptions: a database with one cannot be dropped, and

@@ -124,11 +124,8 @@ async function recoverAndDrop(request: VerifyRequest, archive: OpenArchive): Pro
   const { drillServer, drillAsSuperuser } = request;
   const { losses, notProven } = await drillByRecover(request, archive, drillServer, drillAsSuperuser);
   await readRest(archive, notProven.length > 0, request.signal);
-  const unproven = [
-    ...losses.map((loss) => `The recovered database did not have this exactly: ${loss}.`),
-    ...notProven.map((what) => `The drill did not try: ${what}.`),
-  ];
-  return { warnings: unproven, unproven };
+  const warnings = losses.map((loss) => `The recovered database did not have this exactly: ${loss}.`);
+  return { warnings, unproven: [...warnings, ...notProven.map((what) => `The drill did not try: ${what}.`)] };
 }
 
 /** Reads everything, and asks the repository whether it would accept a restore in place. */

@@ -6,28 +6,21 @@ import { databaseUses, namedSessions } from './database-uses.js';
 import { isMarked } from './kept-name.js';
 
 /**
- * Whether the server still has a kept database: the same database by OID, with its name, mark and owner.
- * @param session with any database of the server
- */
-export async function isStillKept(session: Session, kept: KeptDatabase): Promise<boolean> {
-  const [found] = await session.query<{ comment: string | null }>(
-    `SELECT shobj_description(d.oid, 'pg_database') AS comment
-       FROM pg_database d WHERE d.oid = $1 AND d.datname::text = $2 AND pg_get_userbyid(d.datdba)::text = $3`,
-    [kept.oid, kept.name, kept.owner],
-  );
-  return found !== undefined && isMarked(found.comment, kept.mark);
-}
-
-/**
  * Drops a database that a swap has kept. It ends no sessions. The session is with another database.
- * @throws Failure NOT_FOUND if there is no such database, or if its name, mark or owner has changed; DROP_REFUSED if it is in
- * use; PostgreSQL's
+ * @returns whether it was still there: an earlier attempt may have dropped it
+ * @throws Failure NOT_FOUND if its name, mark or owner has changed; DROP_REFUSED if it is in use; PostgreSQL's
  */
-export async function dropKeptDatabase(session: Session, kept: KeptDatabase): Promise<void> {
-  const { name, oid } = kept;
-  if (!(await isStillKept(session, kept)))
+export async function dropKeptDatabase(session: Session, kept: KeptDatabase): Promise<boolean> {
+  const { name, oid, owner, mark } = kept;
+  const [found] = await session.query<{ name: string; owner: string; comment: string | null }>(
+    `SELECT datname::text AS name, pg_get_userbyid(datdba)::text AS owner, shobj_description(oid, 'pg_database') AS comment
+       FROM pg_database WHERE oid = $1`,
+    [oid],
+  );
+  if (found === undefined) return false;
+  if (found.name !== name || found.owner !== owner || !isMarked(found.comment, mark))
     throw new Failure('NOT_FOUND', 'permanent', `No swap of this installation keeps a database ${name}.`, {
-      hint: 'Somebody has dropped or renamed it, or changed its owner or comment.',
+      hint: 'Since the swap, somebody has renamed it, or changed its owner or its comment.',
     });
   const { replicationSlots, subscriptions, preparedTransactions, sessions } = await databaseUses(
     session,
@@ -48,4 +41,5 @@ export async function dropKeptDatabase(session: Session, kept: KeptDatabase): Pr
     );
   // PostgreSQL refuses it if a session begins meanwhile. A database that is swapped back meanwhile loses this name.
   await session.query(`DROP DATABASE ${quoteIdentifier(name)}`);
+  return true;
 }

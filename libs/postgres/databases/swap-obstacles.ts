@@ -1,18 +1,9 @@
 import { Failure } from '#common';
+import type { SwapObstacleCode } from '#contracts';
 import { quoteIdentifier } from '../connection/identifiers.js';
 import { OWN_SCHEMA_COMMENT } from '../connection/own-schema.js';
 import type { Session } from '../connection/session.js';
 import { databaseUses, namedSessions } from './database-uses.js';
-
-/** Obstacles to a swap, by the names that a request accepts them with. */
-export const SWAP_OBSTACLES = [
-  'replicationSlots',
-  'subscriptions',
-  'preparedTransactions',
-  'foreignSessions',
-  'otherOwner',
-] as const;
-export type SwapObstacleCode = (typeof SWAP_OBSTACLES)[number];
 
 export interface SwapObstacle {
   code: SwapObstacleCode;

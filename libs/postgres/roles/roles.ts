@@ -10,6 +10,8 @@ export interface Roles {
 
 export interface Role {
   name: string;
+  /** Whether something in the database names it. The others are there for their memberships. */
+  named: boolean;
   superuser: boolean;
   inherit: boolean;
   createRole: boolean;
@@ -41,20 +43,22 @@ export interface Membership {
 const BOOTSTRAP_SUPERUSER = 10;
 
 /**
- * SQL: `kept`, the OIDs of the roles that own something in this database, have a right, a policy, a mapping or a setting
- * in it, or are a member of such a role; and of the roles that these are members of, with the grantors. pg_shdepend does
+ * SQL: `named`, the OIDs of the roles that own something in this database, or have a right, a policy, a mapping or a
+ * setting in it; and `kept`, those that are such a role or a member of one; and of the roles that these are members of, with the grantors. pg_shdepend does
  * not list the bootstrap superuser, and never PostgreSQL's predefined roles, whose members are not followed.
  * https://www.postgresql.org/docs/current/catalog-pg-shdepend.html
  */
 const KEPT = `
   here AS (SELECT oid, datdba FROM pg_database WHERE datname = current_database()),
+  named (oid) AS (
+    SELECT d.refobjid FROM pg_shdepend d CROSS JOIN here
+     WHERE d.refclassid = 'pg_authid'::regclass
+       AND (d.dbid = here.oid OR d.classid = 'pg_database'::regclass AND d.objid = here.oid)
+    UNION SELECT s.setrole FROM pg_db_role_setting s CROSS JOIN here WHERE s.setdatabase = here.oid
+    UNION SELECT datdba FROM here
+  ),
   member (oid) AS (
-    (SELECT d.refobjid FROM pg_shdepend d CROSS JOIN here
-      WHERE d.refclassid = 'pg_authid'::regclass
-        AND (d.dbid = here.oid OR d.classid = 'pg_database'::regclass AND d.objid = here.oid)
-     UNION SELECT s.setrole FROM pg_db_role_setting s CROSS JOIN here WHERE s.setdatabase = here.oid
-     UNION SELECT datdba FROM here
-     UNION SELECT ${BOOTSTRAP_SUPERUSER})
+    (SELECT oid FROM named UNION SELECT ${BOOTSTRAP_SUPERUSER})
     UNION
     SELECT m.member
       FROM member JOIN pg_roles r ON r.oid = member.oid AND NOT starts_with(r.rolname, 'pg_')
@@ -81,7 +85,7 @@ interface MembershipRow {
 export async function readRoles(session: Session): Promise<Roles> {
   const roles = await session.query<Omit<Role, 'settings'> & { settings: string[] }>(
     `WITH RECURSIVE ${KEPT}
-     SELECT r.rolname::text AS name, r.rolsuper AS superuser, r.rolinherit AS inherit, r.rolcreaterole AS "createRole",
+     SELECT r.rolname::text AS name, r.oid IN (SELECT oid FROM named) AS named, r.rolsuper AS superuser, r.rolinherit AS inherit, r.rolcreaterole AS "createRole",
             r.rolcreatedb AS "createDatabase", r.rolcanlogin AS login, r.rolreplication AS replication,
             r.rolbypassrls AS "bypassRls", r.rolconnlimit AS "connectionLimit", r.rolvaliduntil::text AS "validUntil",
             shobj_description(r.oid, 'pg_authid') AS comment,
