@@ -12,21 +12,21 @@ DECLARE
 BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog', true);
   FOR one IN
-    SELECT name, createdb, current_setting(setting) AS password
+    SELECT name, databases, current_setting(setting) AS password
       FROM (VALUES ('snapshotd_api', 'NOCREATEDB', 'snapshotd.api_password'),
-                   ('snapshotd_worker', 'CREATEDB', 'snapshotd.worker_password')) AS role (name, createdb, setting)
+                   ('snapshotd_worker', 'CREATEDB', 'snapshotd.worker_password')) AS role (name, databases, setting)
   LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = one.name) THEN
       EXECUTE format('CREATE ROLE %I', one.name);
     END IF;
     EXECUTE format('ALTER ROLE %I LOGIN NOSUPERUSER %s NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
-                   one.name, one.createdb, one.password);
+                   one.name, one.databases, one.password);
   END LOOP;
   -- Before the grant, which copies it: what the API may do as the worker, it does on purpose only.
   ALTER ROLE snapshotd_api NOINHERIT;
   GRANT snapshotd_worker TO snapshotd_api;
 
-  -- CREATE is for the schemas of migrations, and of restores with "create": true.
+  -- CREATE is for the migrations' schemas, and for restores into new schemas.
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
   EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO snapshotd_api, snapshotd_worker', current_database());
   CREATE SCHEMA IF NOT EXISTS snapshotd;

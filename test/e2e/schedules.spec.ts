@@ -203,10 +203,7 @@ describe.each(oneOf(queues, 0))('schedules on the %s queue', (_title, queueUrl) 
     // As if it had died after starting the job and before recording it.
     await change(`UPDATE snapshotd.schedule_run SET backup_daemon = NULL WHERE schedule = 'daily'`);
     await stack.restartApi('SIGKILL');
-    // A drill needs schema definitions.
-    stack.env['BACKUP_DEFINITIONS'] = 'required';
     await stack.startWorker();
-    stack.env['BACKUP_DEFINITIONS'] = 'off';
     await until('daily', ({ lastRun }) => lastRun?.daemonId !== null);
     await stack.restartApi('SIGKILL');
     const { lastRun } = await until('daily', (schedule) => schedule.lastRun?.status !== 'IN_PROGRESS');

@@ -157,8 +157,8 @@ Examples:
       'after',
       `
 READ compares every byte with the manifest and needs no database. FIT also checks that a restore in place would be
-accepted. DRILL recovers the archive into a scratch database, compares it and drops it. With an API key, DRILL needs
-the scope "everything"; for the others, the scope "start" suffices.
+accepted. DRILL recovers the archive into a scratch database, compares it and drops it. With an API key, DRILL needs the
+scope "everything"; for the others, the scope "start" suffices.
 
 Examples:
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait

@@ -6,7 +6,7 @@ export const verificationLevel = z.enum(VERIFICATION_LEVELS);
 
 export const verificationProof = z.strictObject({
   level: verificationLevel.describe(
-    'READ: every byte matches the manifest. FIT: and a restore in place would be accepted. DRILL: every byte matches the manifest, and a database was recovered from the archive and equals it.',
+    'READ: every byte matches the manifest. FIT: and a restore in place would be accepted. DRILL: every byte, and a database was recovered from it and equals it.',
   ),
   durationMs: count.nullable().describe('How long it took; null in records of older versions.'),
   proven: z.array(text).describe('Sentences; none in records of older versions.'),
