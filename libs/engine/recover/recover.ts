@@ -58,7 +58,8 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
       return summaryOf(manifest, created, await recoverIntoExisting(request, script, statements, progress));
     const { name, losses } = await build(construction, request, script, statements);
     progress.allRows('Renaming the database');
-    const again = () => Session.open(maintenanceUrl.reveal(), { applicationName, signal });
+    // Not by the signal: an abort meanwhile must not hide that the database is complete.
+    const again = () => Session.open(maintenanceUrl.reveal(), { applicationName });
     losses.push(...(await finishDatabase(maintenance, name, request, manifest, again)));
     losses.push(...(await createNameBound(request, database, statements.afterRename, progress)));
     return summaryOf(manifest, created, losses);

@@ -9,14 +9,23 @@ import type { Session } from '../connection/session.js';
 const PREFIX = 'snapshotd_recover_';
 const NAME = new RegExp(`^${PREFIX}[0-9a-f]{16}$`);
 
-/** Chooses a unique name for a database until it is complete. */
+/**
+ * Chooses a unique name for a database until it is complete. Its second half is a digest of the first: a name chosen by
+ * hand does not fit, so that a crash between its creation and its mark leaves no doubt.
+ */
 export function temporaryDatabaseName(): string {
-  return PREFIX + randomBytes(8).toString('hex');
+  const random = randomBytes(4).toString('hex');
+  return PREFIX + random + checkOf(random);
 }
 
-/** Whether a name can be that of a temporary database. */
+/** Whether a name is that of a temporary database. */
 export function isTemporaryDatabaseName(name: string): boolean {
-  return NAME.test(name);
+  const digits = name.slice(PREFIX.length);
+  return NAME.test(name) && digits.slice(8) === checkOf(digits.slice(0, 8));
+}
+
+function checkOf(random: string): string {
+  return createHash('sha256').update(`snapshotd recover ${random}`).digest('hex').slice(0, 8);
 }
 
 /** The comment that marks a temporary database. */
@@ -118,7 +127,6 @@ function lockOf(name: string): string {
 /**
  * Drops a temporary database with all of its sessions. Leaves any other database alone: name, mark and owner must fit. A
  * crash between its creation and its mark leaves one without a mark.
- * @param name recorded by the recover that created it
  * @returns whether it is gone
  */
 export async function dropTemporaryDatabase(session: Session, name: string): Promise<boolean> {
@@ -144,7 +152,7 @@ export async function dropAbandonedDatabases(
 ): Promise<{ dropped: string[]; inUse: string[] }> {
   const rows = await session.query<{ name: string; sessions: number }>(
     `SELECT d.datname::text AS name, (SELECT count(*)::int FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions
-       FROM pg_database d WHERE starts_with(d.datname, '${PREFIX}') AND shobj_description(d.oid, 'pg_database') IS NOT NULL ORDER BY 1`,
+       FROM pg_database d WHERE starts_with(d.datname, '${PREFIX}')  ORDER BY 1`,
   );
   const dropped: string[] = [];
   const inUse: string[] = [];
