@@ -1,5 +1,5 @@
 import type { Manifest, ManifestDatabase } from '#archive';
-import { attempt, quoteIdentifier, quoteLiteral, type Session, setClause } from '#postgres';
+import { attempt, OWN_ROLE, quoteIdentifier, quoteLiteral, type Session, setClause } from '#postgres';
 import type { RoleOptions } from './roles.js';
 
 /**
@@ -29,6 +29,11 @@ export async function finishDatabase(
   await session.commit().catch(async (error: unknown) => {
     const other = await again();
     try {
+      // It may still be committing.
+      await other.query(
+        `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = $1 AND ${OWN_ROLE}`,
+        [session.pid],
+      );
       const rows = await other.query('SELECT FROM pg_database WHERE oid = $1::oid AND datname = $2', [
         renamed?.oid,
         database,

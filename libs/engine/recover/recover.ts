@@ -37,7 +37,7 @@ export interface RecoverResult {
  * @throws Failure, or the signal's reason
  */
 export async function recover(request: RecoverRequest): Promise<RecoverResult> {
-  const { archive, database, maintenanceUrl, applicationName, journal, signal } = request;
+  const { archive, database, maintenanceUrl, applicationName, journal } = request;
   const { manifest } = archive;
   const script = await readScript(archive);
   return withConstruction(request, async (construction) => {
