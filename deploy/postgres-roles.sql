@@ -4,7 +4,8 @@
 --
 -- snapshotd_api     owns the accounts, the sessions and the audit. It may act as snapshotd_worker (SET ROLE), because
 --                   its migrations make the tables of the default repository.
--- snapshotd_worker  owns the default repository, as restores need. It has no right on the accounts.
+-- snapshotd_worker  owns the default repository, as restores need, and may create databases: a drill recovers an archive
+--                   into a scratch database of this server, and drops it. It has no right on the accounts.
 DO $$
 DECLARE
   one record;
@@ -13,7 +14,6 @@ BEGIN
   FOR one IN
     SELECT name, databases, current_setting(setting) AS password
       FROM (VALUES ('snapshotd_api', 'NOCREATEDB', 'snapshotd.api_password'),
-                   -- Drills create scratch databases.
                    ('snapshotd_worker', 'CREATEDB', 'snapshotd.worker_password')) AS role (name, databases, setting)
   LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = one.name) THEN

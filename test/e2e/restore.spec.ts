@@ -215,9 +215,6 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       });
     }
     expect(await stateOf(databaseOf(stack), ['repository'])).toEqual(before);
-    expect(
-      await sql(databaseOf(stack), "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'snapshotd_drill%'"),
-    ).toEqual([]);
   });
 
   test('an archive that is damaged fails both, and its record says so', async () => {

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { buffer } from 'node:stream/consumers';
-import { type DaemonStatus, type KeyScope } from '#contracts';
+import { type DaemonStatus, type KeyScope, type ScheduleView } from '#contracts';
 import { CommandLine } from '../support/command-line.js';
 import { EventStream } from '../support/event-stream.js';
+import { eventually } from '../support/eventually.js';
 import { Receiver } from '../support/receiver.js';
 import { oneOf, openStore, queues, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -34,6 +35,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       queueUrl,
       env: {
         S3_PREFIX: prefix,
+        BACKUP_DEFINITIONS: 'required',
         WEBHOOK_URLS: `http://${receiver.host}/`,
         WEBHOOK_SECRET: 'webhook-secret-of-this-test',
       },
@@ -105,12 +107,17 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(JSON.stringify(shown)).not.toContain(VALUE);
   });
 
-  test('is not shown for a start that is sent again by a key that may only start', async () => {
+  test('is shown by a failed drill to a session, and not for its start that is sent again by a key that may only start', async () => {
+    await sql(
+      stack.env['DATABASE_URL'] ?? '',
+      `CREATE OR REPLACE FUNCTION repository.same(v text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT v';
+       ALTER TABLE repository.things ADD CHECK (repository.same(v) <> '')`,
+    );
     await raise('raise_exception');
-    const { body: backups } = await stack.call<{ backups: { name: string }[] }>('GET', '/repo/v1/backups');
-    const body = { url: backups.backups[0]?.name };
+    const { backupUrl } = await stack.finished((await stack.startBackup()).id);
+    const body = { url: backupUrl, restoreDrill: true };
     const start = (sessionToken = '') =>
-      stack.call<DaemonStatus>('POST', '/repo/v1/startRestoreDaemon', body, {
+      stack.call<DaemonStatus>('POST', '/repo/v1/startVerifyDaemon', body, {
         sessionToken,
         'Idempotency-Key': 'again',
       });
@@ -120,7 +127,7 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
       errorMessage: expect.stringContaining(VALUE),
     });
     const again = await start(keys.get('start'));
-    // A restore takes more than that key has, also when it was begun.
+    // A drill takes more than that key has, also when it was begun.
     expect(again.status).toBe(403);
     expect(JSON.stringify(again.body)).not.toContain(VALUE);
   });
@@ -134,6 +141,17 @@ describe.each(oneOf(queues, 0))('on the %s queue a value of a row in a message',
     expect(await said('everything')).toContain('no swordfish');
     expect(await said('read')).toMatch(/serialization_failure/);
     expect(await said('read')).not.toContain(VALUE);
+  });
+
+  test('is not shown by a schedule to anybody', async () => {
+    await stack.call('PUT', '/repo/v1/schedules/often', { pattern: '* * * * * *', then: 'restoreDrill' });
+    const lastRun = await eventually(async () => {
+      const { body } = await stack.call<ScheduleView>('GET', '/repo/v1/schedules/often');
+      return body.lastRun?.status === 'FAILED' && body.lastRun;
+    });
+    await stack.call('DELETE', '/repo/v1/schedules/often');
+    expect(lastRun.errorMessage).toMatch(/^The verification failed: .* says: raise_exception; /);
+    expect(lastRun.errorMessage).not.toContain(VALUE);
   });
 
   test('is in no webhook, no log and nothing in the bucket but the archives', async () => {

@@ -198,7 +198,7 @@ async function tryAll({ url, schemas }: Live, key: string): Promise<Outcomes> {
   };
 }
 
-/** Errors that only loading rows can find, so no verification. */
+/** Errors that only loading rows can find, so no verification of the level FIT. */
 const TOLD_BY_ROWS = ['FOREIGN_KEY_DANGLING'];
 
 interface Facts extends Outcomes {

@@ -73,7 +73,6 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(await sql(url, 'SELECT (a[1]).zip, p, (o).line FROM "s, 2".t')).toEqual([
       { zip: 'E1', p: '1.2345', line: '(1,2.25)' },
     ]);
-    await sql(url, 'ALTER DOMAIN "s, 2".money ADD CHECK (VALUE > 0)');
     await runVerify(store, url, ['s'], key);
   });
 

@@ -107,7 +107,7 @@ describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) =
     await sql(url, 'ALTER TABLE s.only DROP x, DROP y, DROP z');
   });
 
-  test('a restore fills new columns with defaults, and leaves old ones out', async () => {
+  test('a verification and a restore fill new columns with defaults, and leave old ones out', async () => {
     const before = await stateOf(admin, ['s']);
     const options = { allowExtraColumns: true, dropColumns: DROPPED };
     const map = [

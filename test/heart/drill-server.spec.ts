@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Secret } from '#config';
+import { readRecordOf } from '#engine';
 import { expectHarmlessDrill, Session } from '#postgres';
-import { MemoryJournal, runBackup, runVerify } from '../support/heart.js';
+import { heartKeys, MemoryJournal, runBackup, runVerify } from '../support/heart.js';
 import { newDatabase, postgresMajors, servers, sql, storeOfTests } from '../support/servers.js';
 
 const store = storeOfTests();
@@ -58,8 +59,9 @@ describe('a drill on DRILL_URL', () => {
     );
     ({ key } = await runBackup(store, url, ['s'], { definitions: 'required' }));
   });
-  const scratch = () =>
-    sql(servers.postgres, "SELECT FROM pg_database WHERE datname LIKE 'snapshotd_recover_%'");
+  /** The scratch database of a drill, if it is still there. */
+  const left = ({ notes }: MemoryJournal) =>
+    sql(servers.postgres, 'SELECT datname FROM pg_database WHERE datname = $1', [notes.database?.name]);
   const drill = (archive: string, drillAsSuperuser: boolean, journal = new MemoryJournal()) =>
     runVerify(store, 'postgres://nobody@127.0.0.1:1/nothing', ['s'], archive, {
       level: 'DRILL',
@@ -79,7 +81,8 @@ describe('a drill on DRILL_URL', () => {
     expect(journal.messages.find((message) => message.startsWith('Recovering into a scratch'))).toMatch(
       /: [\d.]+ kB of rows and large objects, and their indexes$/,
     );
-    expect(await scratch()).toEqual([]);
+    expect(journal.notes.database).toBeDefined();
+    expect(await left(journal)).toEqual([]);
   });
 
   test('names in its record what could not be kept', async () => {
@@ -89,33 +92,39 @@ describe('a drill on DRILL_URL', () => {
     );
     const broken = await runBackup(store, url, ['s'], { definitions: 'required' });
     await sql(url, 'DELETE FROM s.b WHERE a = -1');
-    const { verification } = await drill(broken.key, true);
+    const journal = new MemoryJournal();
+    const { verification } = await drill(broken.key, true, journal);
     expect(verification.notProven).toContainEqual(expect.stringMatching(/fk constraint s\.b.*NOT VALID/));
-    expect(await scratch()).toEqual([]);
+    expect(await left(journal)).toEqual([]);
   });
 
   test('is refused to a superuser on the server of the repository, before it creates anything', async () => {
     const here = await newDatabase();
     await sql(here, 'CREATE SCHEMA s; CREATE TABLE s.t ()');
     const ours = await runBackup(store, here, ['s'], { definitions: 'required' });
-    await expect(drill(ours.key, false)).rejects.toMatchObject({
+    const journal = new MemoryJournal();
+    await expect(drill(ours.key, false, journal)).rejects.toMatchObject({
       code: 'DRILL_REFUSED',
       hint: expect.stringContaining('Set DRILL_URL') as string,
     });
-    expect(await scratch()).toEqual([]);
+    expect(journal.notes.database).toBeUndefined();
+  });
+
+  test('names the right that its role lacks, and says nothing against the archive', async () => {
+    const { role, url: without } = await newRole(servers.postgres, '');
+    const options = { level: 'DRILL', drillServer: { url: new Secret(without), parallelJobs: 2 } } as const;
+    await expect(runVerify(store, without, ['s'], key, options)).rejects.toMatchObject({
+      code: 'DATABASE_PERMISSION_DENIED',
+      hint: expect.stringContaining(`ALTER ROLE "${role}" CREATEDB;`) as string,
+    });
+    const object = await store.find(key, signal);
+    expect(object && (await readRecordOf(store, heartKeys, object, signal))).toMatchObject({
+      restorable: true,
+    });
   });
 
   test('needs schema definitions', async () => {
     const bare = await runBackup(store, url, ['s']);
     await expect(drill(bare.key, true)).rejects.toMatchObject({ code: 'DRILL_REFUSED' });
   });
-});
-
-test('a drill in copies is refused to a superuser too, and changes nothing', async () => {
-  const url = await newDatabase();
-  await sql(url, 'CREATE SCHEMA s; CREATE TABLE s.t ()');
-  const { key } = await runBackup(store, url, ['s']);
-  await expect(
-    runVerify(store, url, ['s'], key, { level: 'DRILL', drillAsSuperuser: false }),
-  ).rejects.toMatchObject({ code: 'DRILL_REFUSED' });
 });

@@ -206,18 +206,16 @@ describe.each(oneOf(postgresMajors, 1))('on %s, by an ordinary owner,', (_title,
     test('names the grants that a role without CREATE lacks', async () => {
       const database = new URL(admin).pathname.slice(1);
       await sql(admin, `REVOKE CREATE ON DATABASE ${database} FROM ${role}`);
-      const without = await failureOf(
-        runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true }),
-      );
-      expect(without.code).toBe('DATABASE_PERMISSION_DENIED');
-      expect(without.hint).toBe(`Run: GRANT CREATE ON DATABASE "${database}" TO "${role}";`);
+      const create = () => runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true });
+      expect(await failureOf(create())).toMatchObject({
+        code: 'DATABASE_PERMISSION_DENIED',
+        hint: `Run: GRANT CREATE ON DATABASE "${database}" TO "${role}";`,
+      });
       await sql(admin, `CREATE SCHEMA copy; GRANT USAGE ON SCHEMA copy TO ${role}`);
-      const failure = await failureOf(
-        runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true }),
-      );
+      const failure = await failureOf(create());
       expect(failure.hint).toBe(`Run: GRANT CREATE ON SCHEMA "copy" TO "${role}";`);
       await sql(admin, `GRANT CREATE ON SCHEMA copy TO ${role}`);
-      await runRestore(store, url, ['s'], key, { intoSchemas: { s: 'copy' }, create: true });
+      await create();
       expect(await count('copy.parent')).toBe(20);
     });
   });

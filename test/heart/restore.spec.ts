@@ -391,6 +391,22 @@ describe('a verification refuses the same archives as a restore', () => {
     await runVerify(store, url, SCHEMAS, key, { journal, allowExtraTables: true });
     expect(await kept()).toBe(!overtaken);
   });
+
+  test('but a drill takes rows that a NOT VALID check had spared', async () => {
+    const url = await newDatabase();
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE DOMAIN s.d AS int; CREATE TABLE s.t (a int, b s.d); INSERT INTO s.t VALUES (-1, -1);
+       ALTER TABLE s.t ADD CONSTRAINT positive CHECK (a > 0) NOT VALID; ALTER DOMAIN s.d ADD CONSTRAINT positive CHECK (VALUE > 0) NOT VALID`,
+    );
+    const before = await stateOf(url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'required' });
+    expect(await runVerify(store, url, ['s'], key, { level: 'DRILL' })).toMatchObject({
+      entities: 1,
+      warnings: [],
+    });
+    expect(await stateOf(url, ['s'])).toEqual(before);
+  });
 });
 
 test("somebody's open nextval is found out before the rows are loaded, and waited for", async () => {

@@ -50,8 +50,8 @@ describe.each(postgresMajors)('%s', (_, server) => {
       void (first.has(statement.session) || first.set(statement.session, statement.sql));
     try {
       const journal = new MemoryJournal();
-      const { key } = await runBackup(store, pooler.url, ['s'], { journal });
-      await runVerify(store, pooler.url, ['s'], key);
+      const { key } = await runBackup(store, pooler.url, ['s'], { journal, definitions: 'required' });
+      await runVerify(store, pooler.url, ['s'], key, { level: 'DRILL' });
       const { omissions } = await runRestore(store, pooler.url, ['s'], key, { parallelJobs: 2 });
       expect(omissions).toEqual([]);
     } finally {
@@ -66,7 +66,7 @@ describe.each(postgresMajors)('%s', (_, server) => {
       'backup observer',
       'backup session 2',
       'verify',
-      'verify observer',
+      'verify session 2',
       'restore',
       'restore observer',
       'restore session 2',
@@ -206,9 +206,6 @@ describe.each(postgresMajors)('%s', (_, server) => {
     // The index that needs the owner's path is kept; the others are rebuilt.
     const kept = (await oids()).filter(({ oid }) => indexes.some((index) => index.oid === oid));
     expect(kept.map(({ name }) => name)).toEqual(['by_norm']);
-    await expect(runVerify(store, url, ['s'], key)).resolves.toMatchObject({
-      entities: 2506,
-    });
   });
 
   test("a member of the owner's role finds them too, in what is generated and checked", async () => {

@@ -65,7 +65,9 @@ describe.each(majors)('a standby of %s', (_title, binaries) => {
   test('is backed up without unlogged tables, which are named, and the primary restores the archive', async () => {
     await sql(primary.url(), "INSERT INTO s.t (v) VALUES ('newest')");
     await hasCaughtUp();
-    const { key, omissions, entities } = await runBackup(store, standby.url(), ['s']);
+    const { key, omissions, entities } = await runBackup(store, standby.url(), ['s'], {
+      definitions: 'required',
+    });
     expect(entities).toBe(5001);
     expect(omissions.filter((what) => what.includes('scratch'))).toEqual([
       'rows of s.scratch',

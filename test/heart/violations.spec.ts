@@ -21,7 +21,20 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
        CREATE OR REPLACE FUNCTION ok(int) RETURNS boolean LANGUAGE sql AS 'SELECT $1 <> 2';`,
     );
     const before = await stateOf(url, ['s']);
-    const { key } = await runBackup(store, url, ['s']);
+    const { key } = await runBackup(store, url, ['s'], { definitions: 'required' });
+    const { warnings } = await runVerify(store, url, ['s'], key, { level: 'DRILL' });
+    expect(warnings).toEqual(
+      expect.arrayContaining(
+        [
+          'the check plain of s.c',
+          'the check fine of s.d',
+          'the check called of s.c',
+          'fk constraint s.c key',
+        ].map(
+          (what) => `The recovered database did not have this exactly: ${what} (NOT VALID: rows violate it).`,
+        ),
+      ),
+    );
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({
       code: 'CHECK_VIOLATED',
       message: 'Rows violate the check plain of s.c.',
@@ -72,8 +85,52 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     expect(after).not.toEqual(before);
     // Now it can be restored as it is.
     const again = await runBackup(store, url, ['s']);
+    await runVerify(store, url, ['s'], again.key);
     expect(await runRestore(store, url, ['s'], again.key)).toMatchObject({ omissions: [] });
     expect(await stateOf(url, ['s'])).toEqual(after);
+  });
+
+  test('a restore refuses rows that the checks, domains and bounds of today refuse', async () => {
+    const url = await newDatabase(server);
+    await sql(
+      url,
+      `CREATE SCHEMA s; SET search_path TO s; CREATE TABLE read (k int); INSERT INTO read VALUES (1);
+       CREATE FUNCTION small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < 10'; CREATE FUNCTION is_there(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT EXISTS (SELECT FROM s.read WHERE k = $1)';
+       CREATE DOMAIN d AS int CONSTRAINT fine CHECK (s.small(VALUE)); CREATE TABLE t (a int CHECK (s.is_there(a)), b int CHECK (s.small(b)), c d, CHECK (t IS NOT NULL), CHECK (tableoid::regclass::text ~ '^(s[.])?t$'));
+       ALTER TABLE t ADD g boolean GENERATED ALWAYS AS (CASE WHEN s.is_there(a) THEN true END) STORED CHECK (g IS NOT NULL); INSERT INTO t VALUES (1, 5, 5);
+       CREATE TABLE p (a int) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5);
+       CREATE TABLE h (a int, b text) PARTITION BY HASH (a, b); CREATE TABLE h0 PARTITION OF h FOR VALUES WITH (MODULUS 1, REMAINDER 0); INSERT INTO h VALUES (1, NULL)`,
+    );
+    const { key } = await runBackup(store, url, ['s']);
+    await sql(url, 'TRUNCATE s.read, s.t, s.p');
+    const small = (limit: number) =>
+      `CREATE OR REPLACE FUNCTION s.small(int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 < ${limit}'`;
+    const bounds = (from: number) =>
+      `ALTER TABLE s.p DETACH PARTITION s.p1; ALTER TABLE s.p ATTACH PARTITION s.p1 FOR VALUES FROM (${from}) TO (10)`;
+    for (const [change, undo, message] of [
+      [
+        'ALTER TABLE s.t ADD CONSTRAINT added CHECK (b > 5)',
+        'ALTER TABLE s.t DROP CONSTRAINT added',
+        'Rows violate the check added of s.t.',
+      ],
+      [
+        'ALTER TABLE s.t ADD CONSTRAINT added CHECK (10 / (b - 5) > 0)',
+        'ALTER TABLE s.t DROP CONSTRAINT added',
+        expect.stringMatching(/loading s\.t, .*SQLSTATE 22012\)\.$/),
+      ],
+      [bounds(6), bounds(0), 'Rows violate the bounds of s.p1.'],
+      [small(4), small(10), 'Rows violate the check t_b_check of s.t.'],
+      [
+        `${small(4)}; ALTER TABLE s.t DROP CONSTRAINT t_b_check`,
+        small(10),
+        'Rows violate the check fine of the domain s.d.',
+      ],
+    ] as const) {
+      await sql(url, change);
+      await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({ message });
+      await sql(url, undo);
+    }
+    expect(await runRestore(store, url, ['s'], key)).toMatchObject({ omissions: [] });
   });
 
   test('a verification warns of what is newer than the archive; a load names what refuses its rows, and what to do', async () => {
@@ -135,8 +192,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       await sql(url, change);
       expect(await warnings()).toEqual(
         newer.map(
-          (what) =>
-            `${what} is not in the archive. Only a drill (level DRILL) proves that the archived rows satisfy it.`,
+          (what) => `${what} is not in the archive. Only a restore proves that the archived rows satisfy it.`,
         ),
       );
       await expect(runRestore(store, url, ['s'], key, { keepViolations })).rejects.toMatchObject({
@@ -151,7 +207,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const many = await warnings();
     expect(many).toHaveLength(21);
     expect(many.at(-1)).toBe(
-      'Neither are 2 more checks, NOT NULL or bounds. Only a drill (level DRILL) proves that the archived rows satisfy them.',
+      'Neither are 2 more checks, NOT NULL or bounds. Only a restore proves that the archived rows satisfy them.',
     );
     await sql(url, 'ALTER TABLE s.t ADD CONSTRAINT once UNIQUE (a)');
     await expect(runRestore(store, url, ['s'], key)).rejects.toMatchObject({

@@ -102,7 +102,7 @@ export async function verify(request: VerifyRequest): Promise<VerifyResult> {
 }
 
 /** Faults of the archive, or of its rows in this database. */
-const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|FOREIGN_KEY_DANGLING|RECOVER_DIFFERS)$/;
+const ARCHIVE_FAULTS = /^(ARCHIVE_.*|CHECK_VIOLATED|RECOVER_DIFFERS)$/;
 
 /** Faults of the worker's role, which do not concern the archive. */
 const ROLE_FAULTS: ErrorCode[] = ['OWNERSHIP_MISSING', 'EVENT_TRIGGER', 'DATABASE_PERMISSION_DENIED'];

@@ -2,7 +2,7 @@ import type { ManifestTable } from '#archive';
 import { listRowConditions, type Session } from '#postgres';
 
 const LISTED_WARNINGS = 20;
-const ONLY_A_DRILL = 'Only a drill (level DRILL) proves that the archived rows satisfy';
+const ONLY_A_RESTORE = 'Only a restore proves that the archived rows satisfy';
 
 /**
  * Warns of checks, NOT NULL and bounds of partitions that the archive's tables did not have, or had otherwise: the
@@ -23,8 +23,8 @@ export async function warnOfNewConditions(
   });
   const names = [...new Set(unproven.map(({ what }) => what))];
   return firstWarnings(
-    names.map((what) => `${what} is not in the archive. ${ONLY_A_DRILL} it.`),
-    (more) => `Neither are ${more} more checks, NOT NULL or bounds. ${ONLY_A_DRILL} them.`,
+    names.map((what) => `${what} is not in the archive. ${ONLY_A_RESTORE} it.`),
+    (more) => `Neither are ${more} more checks, NOT NULL or bounds. ${ONLY_A_RESTORE} them.`,
   );
 }
 

@@ -31,7 +31,7 @@ export async function warnOfLocks(
 }
 
 /**
- * Refuses a drill if a restore of these tables would surely need more locks than the server has room for.
+ * Refuses a verification if a restore of these tables would surely need more locks than the server has room for.
  * @param others the locks of sequences and of large objects, one each
  * @returns a warning, if it needs more than the settings promise
  * @throws Failure DATABASE_QUERY_FAILED
