@@ -109,9 +109,3 @@ test('the database itself is a separate text', async () => {
     ['ACL', 7],
   ]);
 });
-
-test('a schema whose name looks like a kind of objects is refused', async () => {
-  const text =
-    '-- TOC entry 3 (class 2615 OID 5)\n-- Name: a; Type: ACL; Schema: b; Type: SCHEMA; Schema: -; Owner: o\n--\nCREATE SCHEMA "a; Type: ACL; Schema: b";\n';
-  await expect(clean(text)).rejects.toMatchObject({ code: 'DEFINITIONS_FAILED' });
-});

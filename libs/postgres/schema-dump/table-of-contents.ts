@@ -1,4 +1,4 @@
-import { Failure } from '#common';
+import { readLabel, RELATION } from './label.js';
 
 /** The object that a statement of pg_dump's text defines or changes. */
 export interface TocEntry {
@@ -24,16 +24,13 @@ export const SETTING: TocEntry = {
   isOfDatabase: false,
 };
 
-/** The greedy name ends at the last `; Type: `. Line breaks in names are blanks here. */
+/** pg_dump writes one such comment for each entry. Line breaks in names are blanks here. */
 const COMMENT =
-  /(?:^|\n)-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n(?:-- Dependencies: (\d+).*\n)?-- Name: (.*); Type: ([A-Z ]+); Schema: (.*); Owner: .*\n/g;
+  /(?:^|\n)-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n(?:-- Dependencies: (\d+).*\n)?-- Name: (.*; Type: [A-Z ]+; Schema: .*; Owner: .*)\n/g;
 /** Lines that only `--verbose` adds. They change with every dump, and the manifest has the OIDs. */
 const VERBOSE_LINES =
   /^-- TOC entry \d+ \(class \d+ OID \d+\)\n|^-- Dependencies:(?: \d+)*\n|^\n-- (?:Started|Completed) on .*\n/gm;
 const NAME = String.raw`("(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
-const RELATION = new RegExp(
-  String.raw`^CREATE (?:UNLOGGED |FOREIGN |MATERIALIZED )?(?:TABLE|VIEW|SEQUENCE) ${NAME}\.${NAME}\s`,
-);
 const INDEX = new RegExp(String.raw`^CREATE (?:UNIQUE )?INDEX ${NAME} ON (?:ONLY )?${NAME}\.`);
 const SERVER = new RegExp(`^CREATE SERVER ${NAME}`);
 const MAPS_TO = new RegExp(`^CREATE USER MAPPING FOR ${NAME} SERVER ${NAME}`);
@@ -67,7 +64,7 @@ export class TableOfContents {
    * @param comments everything between the statement and the one before it: names and bodies of functions may hold any
    * text, but no comment there can
    * @returns undefined if the statement belongs to the entry of the one before it
-   * @throws Failure DEFINITIONS_FAILED for a schema whose name makes the comments ambiguous
+   * @throws Failure DEFINITIONS_FAILED for names that make a comment ambiguous
    */
   entryOf(comments: string, statement: string): TocEntry | undefined {
     const found = [...comments.matchAll(COMMENT)].map(([, id = '', ...fields], index, all) => {
@@ -80,14 +77,14 @@ export class TableOfContents {
   }
 
   private entry(fields: (string | undefined)[], statement: string): TocEntry {
-    const [own = '', oid = '', needs = '', tag = '', kind = '', inSchema = ''] = fields;
-    if (kind === 'SCHEMA' && tag.includes('; Type: ')) throw ambiguous(tag);
+    const [own = '', oid = '', needs = '', label = ''] = fields;
+    const { name: tag, kind, schema: inSchema } = readLabel(label, statement);
     const object = own === '0' ? (this.entries.get(needs) ?? this.attached(kind, statement)) : undefined;
     const [, schema, name] = RELATION.exec(statement) ?? [];
     const isRelation = /^((FOREIGN )?TABLE|(MATERIALIZED )?VIEW|SEQUENCE)$/.test(kind);
     const entry: TocEntry = {
       kind,
-      schema: inSchema === '-' ? null : isRelation && schema ? unquoted(schema) : text(inSchema),
+      schema: isRelation && schema ? unquoted(schema) : inSchema === '-' ? null : text(inSchema),
       name: isRelation && name ? unquoted(name) : text(tag),
       class: object?.class ?? Number(own),
       oid: object?.oid ?? Number(oid),
@@ -116,13 +113,4 @@ function unquoted(name: string): string {
 
 function text(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString();
-}
-
-function ambiguous(schema: string): Failure {
-  return new Failure(
-    'DEFINITIONS_FAILED',
-    'permanent',
-    `Cannot read schema definitions: the schema ${text(schema)} has "; Type: " in its name, which pg_dump prints without quotes.`,
-    { hint: 'Rename the schema.' },
-  );
 }
