@@ -53,6 +53,7 @@ const STARTS = [
 ];
 /** Routes that keys of the scope `start` may not use, either. */
 const CHANGES_OR_GIVES_AWAY = [
+  'DELETE /repo/v1/databases/:name',
   'POST /repo/v1/startRestoreDaemon',
   'GET /repo/v1/backups/:name/download',
   'DELETE /repo/v1/backups/:name',

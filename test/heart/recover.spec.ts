@@ -43,6 +43,27 @@ onDebians('a database as applications have it', () => {
     expect(await pgDump(recovered.href, [])).toBe(await pgDump(url, []));
   });
 
+  test('keeps objects that only a superuser may own, if their owner is created without that attribute', async () => {
+    const owned = await newDatabase(source.url);
+    await sql(
+      owned,
+      `CREATE ROLE boss SUPERUSER; SET ROLE boss;
+       CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+       CREATE EVENT TRIGGER watch ON ddl_command_end EXECUTE FUNCTION f();
+       CREATE FOREIGN DATA WRAPPER wrapper; CREATE PUBLICATION everything FOR ALL TABLES`,
+    );
+    const backup = await runBackup(store, owned, '*', { definitions: 'required' });
+    const recovering = (name: string, more: object) =>
+      runRecover(store, target.url, backup.key, name, { createRoles: true, ...more });
+    const stays = (what: string) => `${what} (it stays with this role, because boss may not own it)`;
+    expect((await recovering('without_boss', {})).losses).toEqual([
+      stays('foreign data wrapper wrapper'),
+      stays('event trigger watch'),
+    ]);
+    await sql(target.url, 'DROP DATABASE without_boss; DROP ROLE boss');
+    expect((await recovering('with_boss', { privilegedRoles: true })).losses).toEqual([]);
+  });
+
   test('is proven by a drill that leaves nothing behind', async () => {
     const before = await databases(source.url);
     expect(await runDrill(store, source.url, key)).toEqual({ losses: [], notProven: [] });

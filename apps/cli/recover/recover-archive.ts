@@ -133,11 +133,17 @@ async function atServer<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
   } catch (error) {
-    const hint = error instanceof Failure ? HINTS[error.code] : undefined;
-    if (!(error instanceof Failure) || hint === undefined) throw error;
-    // The engine's own check names the statements to run.
-    if (error.code === 'DATABASE_PERMISSION_DENIED' && !/_URL\b/.test(error.hint ?? '')) throw error;
-    const { code, persistence, message, confidential } = error;
-    throw new Failure(code, persistence, message, { hint, confidential, cause: error });
+    if (!(error instanceof Failure)) throw error;
+    const { code, persistence, confidential } = error;
+    // The engine's own check of rights names the statements to run.
+    const isOwn = code === 'DATABASE_PERMISSION_DENIED' && !/_URL\b/.test(error.hint ?? '');
+    const hint = (isOwn ? undefined : HINTS[code]) ?? error.hint;
+    // The caller may see the rows: it has the archive and the server.
+    const message = confidential?.message ?? error.message;
+    throw new Failure(code, persistence, message, {
+      cause: error,
+      confidential,
+      ...(hint !== undefined && { hint }),
+    });
   }
 }

@@ -78,7 +78,8 @@ async function runInOrder(workplace: Workplace, statements: ScriptStatement[]): 
       await alone(sessions[0], () => sessions[0].query(sql)).catch((error: unknown) => {
         if (isRefusal(error))
           refused.set(object, { settings: [...settings.values()], statements: [statement], error });
-        else if (!isForbidden(workplace, statement, error)) throw refusedDefinition(statement, error);
+        else if (!isForbidden(workplace, statement, error) && !keepsOwner(workplace, statement, error))
+          throw refusedDefinition(statement, error);
       });
   }
   return [...refused.values()];
@@ -102,6 +103,18 @@ function isForbidden({ notProven }: Workplace, statement: ScriptStatement, error
   else if (!notProven.isEmpty && MISSES_OTHERS.has(sqlState(error) ?? ''))
     notProven.addObject(statement, 'an object that it needs was not created');
   else return false;
+  return true;
+}
+
+/**
+ * Whether an object stays with the role that recovers, because its archived owner may not have it: event triggers and
+ * foreign data wrappers belong to superusers, and roles are created without that attribute.
+ */
+function keepsOwner({ losses }: Workplace, statement: ScriptStatement, error: unknown): boolean {
+  const owner = newOwner(statement);
+  if (owner === undefined || !(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED')
+    return false;
+  losses.push(`${describe(statement)} (it stays with this role, because ${owner} may not own it)`);
   return true;
 }
 
@@ -271,6 +284,7 @@ async function runGroup(workplace: Workplace, session: Session, { statements }: 
         continue;
       }
       if (isForbidden(workplace, statement, error)) return false;
+      if (keepsOwner(workplace, statement, error)) continue;
       if (!isRefusal(error) || !(error instanceof Failure)) throw refusedDefinition(statement, error);
       workplace.losses.push(`${describe(statement)} (${error.message})`);
       return false;

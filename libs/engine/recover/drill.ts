@@ -37,7 +37,10 @@ export async function drill(request: BuildRequest): Promise<DrillResult> {
     const { name, losses } = await build(construction, request, script, statements, notProven);
     for (const property of await tryProperties(maintenance, name, manifest)) notProven.add(property);
     progress.allRows('Dropping the scratch database');
-    await dropTemporaryDatabase(maintenance, name);
+    if (!(await dropTemporaryDatabase(maintenance, name)))
+      losses.push(
+        `the scratch database ${name} (it is left on the server, because its owner or its comment was changed)`,
+      );
     return { losses: shortened(losses), notProven: notProven.list() };
   });
 }

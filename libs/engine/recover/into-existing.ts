@@ -1,6 +1,6 @@
 import { addAbortListener } from 'node:events';
 import type { Manifest } from '#archive';
-import { Failure } from '#common';
+import { errorSentence, Failure } from '#common';
 import { Secret } from '#config';
 import {
   databaseProperties,
@@ -9,6 +9,9 @@ import {
   quoteIdentifier,
   quoteLiteral,
   Session,
+  takeNameLock,
+  transactionId,
+  transactionOutcome,
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { compareDefinitions, isReported } from './compare-definitions.js';
@@ -67,6 +70,8 @@ export async function recoverIntoExisting(
   const session = await Session.open(url, { applicationName: `${applicationName} session`, signal });
   using _listener = addAbortListener(signal, () => session.destroy());
   try {
+    if (!(await takeNameLock(session, database)))
+      throw refused(`Another recover fills the database ${database}.`, 'Wait for its end.');
     if (!(await isEmptyDatabase(session)))
       throw refused(`The database ${database} is not empty.`, 'Recover into an empty one.');
     const live = await databaseProperties(session);
@@ -87,14 +92,30 @@ export async function recoverIntoExisting(
     progress.allRows('Setting the properties of the database');
     losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
     signal.throwIfAborted();
-    await session.commit();
+    await commit(session, url, `${applicationName} outcome`);
     const isKnown = (statement: ScriptStatement) => isReported(losses, statement);
     const compared = { ...request, noOwner: noOwner === true, isKnown };
-    losses.push(...(await compareDefinitions(session, new Secret(url), archive, script, compared)));
-    return losses;
+    // The database is complete: a fault of the comparison must not hide that.
+    const differences = await compareDefinitions(session, new Secret(url), archive, script, compared).catch(
+      (error: unknown) => [`the comparison of the schema definitions (${errorSentence(error)})`],
+    );
+    return [...losses, ...differences];
   } finally {
     await session.close();
   }
+}
+
+/** Commits. If the connection breaks before the answer, queries the outcome on another one. */
+async function commit(session: Session, url: string, applicationName: string): Promise<void> {
+  const transaction = await transactionId(session);
+  await session.commit().catch(async (error: unknown) => {
+    const other = await Session.open(url, { applicationName });
+    try {
+      if ((await transactionOutcome(other, transaction)) !== 'committed') throw error;
+    } finally {
+      await other.close();
+    }
+  });
 }
 
 function encodingOf({ database, server }: Manifest): string {

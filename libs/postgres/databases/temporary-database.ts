@@ -119,6 +119,23 @@ async function mayNotCreate(session: Session, error: unknown): Promise<Failure |
   );
 }
 
+/** Takes the lock on a database's name. @returns false if another session of the same database has it */
+export async function takeNameLock(session: Session, name: string): Promise<boolean> {
+  const [lock] = await session.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1::bigint) AS taken', [
+    lockOf(name),
+  ]);
+  return lock?.taken === true;
+}
+
+/** Whether a session of any database has the lock on a name: such locks hold for one database. */
+async function isNameLocked(session: Session, name: string): Promise<boolean> {
+  const rows = await session.query(
+    `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = $1::bigint`,
+    [lockOf(name)],
+  );
+  return rows.length > 0;
+}
+
 /** The key of the advisory lock on a database's name. */
 function lockOf(name: string): string {
   return createHash('sha256').update(`snapshotd recover ${name}`).digest().readBigInt64BE().toString();
@@ -157,16 +174,9 @@ export async function dropAbandonedDatabases(
   const dropped: string[] = [];
   const inUse: string[] = [];
   for (const { name, sessions } of rows) {
-    const [lock] = await session.query<{ taken: boolean }>(
-      'SELECT pg_try_advisory_lock($1::bigint) AS taken',
-      [lockOf(name)],
-    );
-    if (lock?.taken !== true) inUse.push(name);
-    else {
-      if (sessions > 0) inUse.push(name);
-      else if (await dropTemporaryDatabase(session, name)) dropped.push(name);
-      await session.query('SELECT pg_advisory_unlock($1::bigint)', [lockOf(name)]);
-    }
+    if (!isTemporaryDatabaseName(name)) continue;
+    if (sessions > 0 || (await isNameLocked(session, name))) inUse.push(name);
+    else if (await dropTemporaryDatabase(session, name)) dropped.push(name);
   }
   return { dropped, inUse };
 }
@@ -189,6 +199,10 @@ const NORMAL_OBJECTS = [
   'pg_collation',
   'pg_conversion',
   'pg_ts_config',
+  'pg_ts_dict',
+  'pg_opclass',
+  'pg_opfamily',
+  'pg_transform',
   'pg_default_acl',
 ]
   // FirstNormalObjectId in access/transam.h
