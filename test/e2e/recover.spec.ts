@@ -324,6 +324,16 @@ describe('recover says in one sentence', () => {
     );
   });
 
+  test('the rights that its role lacks, with the statement that grants them', async () => {
+    const url = new URL(at(server, newName()));
+    const role = newName('creator');
+    await sql(server, `CREATE ROLE ${role} LOGIN CREATEDB PASSWORD 'pw'`);
+    [url.username, url.password] = [role, 'pw'];
+    expect(await refusal(lost.file, '--to', url.href, '--create-roles')).toMatch(
+      new RegExp(`^1 The role ${role} is no superuser, .* Run: GRANT .* TO "${role}"`),
+    );
+  });
+
   test('what is wrong with the archive', async () => {
     const to = ['--to', at(server, newName())];
     const file = (name: string, text: string) => {
@@ -351,6 +361,10 @@ describe('recover says in one sentence', () => {
       /^2 --to must be a URL such as postgres:/,
     );
     expect(await refusal(lost.file, '--to', at(server, ''))).toMatch(/^2 --to names no database\./);
+    expect(await refusal(lost.file, '--to', at(server, 'ä'.repeat(32)))).toMatch(
+      /^2 --to names a database of 64 bytes\./,
+    );
+    expect(await refusal(lost.file, '--to', at(server, 'a%00b'))).toMatch(/^2 .* zero byte/);
     expect(await refusal('--to', server)).toMatch(/^2 Name an archive, or use --clean-up\./);
     expect(await refusal(lost.file, '--to', server, '--clean-up')).toMatch(
       /^2 --clean-up takes no archive\./,

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { Failure } from '#common';
 import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runDrill, runRecover } from '../support/heart.js';
@@ -97,6 +98,41 @@ test('an existing database is not touched', async () => {
   });
   expect(await sql(urlOf('mine'), 'SELECT a FROM t')).toEqual([{ a: 1 }]);
   await sql(server.url, 'DROP DATABASE mine');
+});
+
+test('an abort while PostgreSQL creates the database leaves none behind', async () => {
+  const CREATING = `SELECT FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE "snapshotd_recover_%' AND state = 'active'`;
+  const holder = new pg.Client(server.url);
+  await holder.connect();
+  // CREATE DATABASE waits for its template.
+  await holder.query('BEGIN; COMMENT ON DATABASE template0 IS NULL');
+  try {
+    const stop = new AbortController();
+    const recovering = runRecover(store, server.url, key, 'aborted', { signal: stop.signal });
+    const ended = expect(recovering).rejects.toThrow('stop');
+    await eventually(async () => (await sql(server.url, CREATING)).length === 1);
+    stop.abort(new Error('stop'));
+    await ended;
+    expect(await sql(server.url, CREATING)).toEqual([]);
+  } finally {
+    await holder.end();
+  }
+  expect(await databases()).toEqual([]);
+});
+
+test('a database that appears under the name meanwhile is left alone', async () => {
+  const journal = new MemoryJournal();
+  let creating: Promise<unknown> | undefined;
+  journal.onReport = ({ message }) => {
+    if (message.startsWith('Loading rows')) creating ??= sql(server.url, 'CREATE DATABASE theirs');
+  };
+  await expect(runRecover(store, server.url, key, 'theirs', { journal })).rejects.toMatchObject({
+    code: 'TARGET_REFUSED',
+    message: expect.stringContaining('theirs') as unknown,
+  });
+  await creating;
+  expect(await databases()).toEqual(['theirs']);
+  await sql(server.url, 'DROP DATABASE theirs');
 });
 
 describe('killed', () => {

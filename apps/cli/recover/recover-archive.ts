@@ -85,13 +85,23 @@ export async function cleanUp(target: Target, signal: AbortSignal): Promise<Clea
   return atServer(() => cleanUpRecovers(maintenanceUrlOf(target), signal));
 }
 
+/** https://www.postgresql.org/docs/current/limits.html */
+const MAX_NAME_BYTES = 63;
+
 /** @throws Failure USAGE_WRONG */
 function databaseIn(to: string): string {
   const name = decodeURIComponent(new URL(checked(to)).pathname.slice(1));
-  if (name !== '') return name;
-  throw wrong(
-    '--to names no database. Put the name of the new one at its end, such as postgres://host/shop.',
-  );
+  if (name === '')
+    throw wrong(
+      '--to names no database. Put the name of the new one at its end, such as postgres://host/shop.',
+    );
+  if (name.includes('\0')) throw wrong('--to names a database with a zero byte (%00). Remove it.');
+  // PostgreSQL would cut it, and overlook a database of the shorter name.
+  if (Buffer.byteLength(name) > MAX_NAME_BYTES)
+    throw wrong(
+      `--to names a database of ${Buffer.byteLength(name)} bytes. Shorten the name to at most ${MAX_NAME_BYTES} bytes.`,
+    );
+  return name;
 }
 
 function maintenanceUrlOf({ to, maintenanceDb }: Target): Secret {
@@ -125,6 +135,8 @@ async function atServer<Result>(work: () => Promise<Result>): Promise<Result> {
   } catch (error) {
     const hint = error instanceof Failure ? HINTS[error.code] : undefined;
     if (!(error instanceof Failure) || hint === undefined) throw error;
+    // The engine's own check names the statements to run.
+    if (error.code === 'DATABASE_PERMISSION_DENIED' && !/_URL\b/.test(error.hint ?? '')) throw error;
     const { code, persistence, message, confidential } = error;
     throw new Failure(code, persistence, message, { hint, confidential, cause: error });
   }

@@ -4,14 +4,14 @@ import { Secret } from '#config';
 import { Failure } from '#common';
 import { createTemporaryDatabase, Session, temporaryDatabaseName } from '#postgres';
 import { openParallelSession } from '../shared/parallel-sessions.js';
-import { compareDefinitions } from './compare-definitions.js';
+import { compareDefinitions, isReported } from './compare-definitions.js';
 import { type BuildRequest, urlOf } from './build-request.js';
 import type { Construction } from './construction.js';
 import type { Workplace } from './definitions.js';
 import { createLargeObjects, fillDatabase } from './fill.js';
 import type { NotProven } from './not-proven.js';
 import type { RoleOptions } from './roles.js';
-import { describe, type Script, type ScriptStatement } from './script.js';
+import type { Script, ScriptStatement } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
 
 export interface Built {
@@ -58,7 +58,7 @@ export async function build(
     const noOwner = request.noOwner === true || notProven !== undefined;
     const isKnown = (statement: ScriptStatement) =>
       statements.afterRename.includes(statement) ||
-      losses.some((loss) => loss.startsWith(`${describe(statement)} (`)) ||
+      isReported(losses, statement) ||
       notProven?.has(statement) === true;
     const options = { ...request, noOwner, isKnown };
     losses.push(...(await compareDefinitions(sessions[0], url, archive, script, options)));

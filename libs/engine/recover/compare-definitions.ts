@@ -150,3 +150,17 @@ function named(objects: string[], why: string): string[] {
     ...(more > 0 ? [`${more} more objects (${why})`] : []),
   ];
 }
+
+const VIOLATED_CHECK = /^the check (.*) of (.*) \(NOT VALID/;
+
+/** Whether losses name the object of a statement. A check that rows violate is defined apart from its table. */
+export function isReported(losses: string[], statement: ScriptStatement): boolean {
+  const what = describe(statement);
+  return losses.some((loss) => {
+    const [, check, of] = VIOLATED_CHECK.exec(loss) ?? [];
+    return (
+      loss.startsWith(`${what} (`) ||
+      (of !== undefined && [`table ${of}`, `domain ${of}`, `check constraint ${of} ${check}`].includes(what))
+    );
+  });
+}

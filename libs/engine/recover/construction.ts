@@ -1,6 +1,13 @@
 import { addAbortListener } from 'node:events';
 import { errorSentence, Failure } from '#common';
-import { displayServer, dropTemporaryDatabase, expectOwnBackend, expectPrimary, Session } from '#postgres';
+import {
+  displayServer,
+  dropTemporaryDatabase,
+  expectOwnBackend,
+  expectPrimary,
+  OWN_ROLE,
+  Session,
+} from '#postgres';
 import { RowProgress } from '../shared/row-progress.js';
 import type { BuildRequest } from './build-request.js';
 
@@ -40,7 +47,7 @@ export async function withConstruction<Result>(
     const cause: unknown = signal.aborted ? signal.reason : error;
     maintenance.destroy();
     const { name, createdRoles } = construction;
-    const left = name === undefined ? undefined : await drop(request, name);
+    const left = name === undefined ? undefined : await drop(request, name, maintenance.pid);
     const remains = [
       ...(createdRoles.length > 0 ? [`The created roles stay: ${createdRoles.join(', ')}.`] : []),
       ...(left === undefined ? [] : [left]),
@@ -49,10 +56,15 @@ export async function withConstruction<Result>(
   }
 }
 
-/** Drops an unfinished database. @returns a sentence if it is still there */
+/**
+ * Drops an unfinished database.
+ * @param creator the session that creates it: PostgreSQL does not notice that its client has left
+ * @returns a sentence if it is still there
+ */
 async function drop(
   { maintenanceUrl, applicationName }: BuildRequest,
   name: string,
+  creator: number,
 ): Promise<string | undefined> {
   const signal = AbortSignal.timeout(DROP_TIMEOUT_MS);
   const left = `The unfinished database ${name} is left on ${displayServer(maintenanceUrl.reveal())}: snapshotd recover --clean-up drops it.`;
@@ -63,6 +75,10 @@ async function drop(
     });
     using _listener = addAbortListener(signal, () => session.destroy());
     try {
+      await session.query(
+        `SELECT pg_terminate_backend(pid, ${END_TIMEOUT_MS}) FROM pg_stat_activity WHERE pid = $1 AND ${OWN_ROLE}`,
+        [creator],
+      );
       return (await dropTemporaryDatabase(session, name)) ? undefined : left;
     } finally {
       await session.close();
@@ -73,3 +89,4 @@ async function drop(
 }
 
 const DROP_TIMEOUT_MS = 30_000;
+const END_TIMEOUT_MS = 15_000;

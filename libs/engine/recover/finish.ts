@@ -1,5 +1,14 @@
 import type { Manifest, ManifestDatabase } from '#archive';
-import { attempt, OWN_ROLE, quoteIdentifier, quoteLiteral, type Session, setClause } from '#postgres';
+import { Failure } from '#common';
+import {
+  attempt,
+  OWN_ROLE,
+  quoteIdentifier,
+  quoteLiteral,
+  type Session,
+  setClause,
+  sqlState,
+} from '#postgres';
 import type { RoleOptions } from './roles.js';
 
 /**
@@ -21,7 +30,13 @@ export async function finishDatabase(
     'SELECT oid::text AS oid FROM pg_database WHERE datname = $1',
     [temporary],
   );
-  await session.query(`ALTER DATABASE ${quoteIdentifier(temporary)} RENAME TO ${quoteIdentifier(database)}`);
+  try {
+    await session.query(
+      `ALTER DATABASE ${quoteIdentifier(temporary)} RENAME TO ${quoteIdentifier(database)}`,
+    );
+  } catch (error) {
+    throw sqlState(error) === DUPLICATE_DATABASE ? nameTaken(session, database, error) : error;
+  }
   // Its comment marks it, and the comparison may have set some settings.
   await session.query(`COMMENT ON DATABASE ${quoteIdentifier(database)} IS NULL`);
   await session.query(`ALTER DATABASE ${quoteIdentifier(database)} RESET ALL`);
@@ -44,6 +59,17 @@ export async function finishDatabase(
     }
   });
   return losses;
+}
+
+const DUPLICATE_DATABASE = '42P04';
+
+function nameTaken({ server }: Session, database: string, cause: unknown): Failure {
+  return new Failure(
+    'TARGET_REFUSED',
+    'permanent',
+    `A database ${database} appeared on ${server} during the recover. It was left alone.`,
+    { hint: 'Choose another name, or rename that database first.', cause },
+  );
 }
 
 /**

@@ -11,12 +11,12 @@ import {
   Session,
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
-import { compareDefinitions } from './compare-definitions.js';
+import { compareDefinitions, isReported } from './compare-definitions.js';
 import { createLargeObjects, fillDatabase } from './fill.js';
 import { setProperties } from './finish.js';
 import { type BuildRequest, urlOf } from './build-request.js';
 import type { RoleOptions } from './roles.js';
-import { describe, type Script, type ScriptStatement } from './script.js';
+import type { Script, ScriptStatement } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
 
 interface ExistingRequest extends BuildRequest, RoleOptions {
@@ -88,8 +88,7 @@ export async function recoverIntoExisting(
     losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
     signal.throwIfAborted();
     await session.commit();
-    const isKnown = (statement: ScriptStatement) =>
-      losses.some((loss) => loss.startsWith(`${describe(statement)} (`));
+    const isKnown = (statement: ScriptStatement) => isReported(losses, statement);
     const compared = { ...request, noOwner: noOwner === true, isKnown };
     losses.push(...(await compareDefinitions(session, new Secret(url), archive, script, compared)));
     return losses;
