@@ -38,7 +38,8 @@ const LOCK_WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 500;
 /** The most runs of pg_dump. Each may meet other locked tables. */
 const MAX_TRIES = 4;
-const MAX_UNRELATED = 1_000;
+/** Names of 63 bytes fit into the arguments of the bundled pg_dump. */
+const MAX_UNRELATED = 250;
 
 export interface SchemaDumpRequest {
   definitions: SchemaDefinitionsMode;

@@ -1,11 +1,15 @@
 import { extname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type pg from 'pg';
+import { Failure } from '#common';
 import { takeBytes } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
 /** The major version of the pg_dump that npm brings along. It reads servers up to that version. */
 export const BUNDLED_MAJOR = 18;
+
+/** Its arguments lie on its stack of 64 kB. More of them overwrite its memory. */
+const MAX_ARGUMENT_BYTES = 40_000;
 
 /** The thread's data. */
 export interface ThreadData {
@@ -29,6 +33,7 @@ export async function runBundledPgDump(
   args: string[],
   signal: AbortSignal,
 ): Promise<Buffer> {
+  if (Buffer.byteLength(args.join(' ')) > MAX_ARGUMENT_BYTES) throw tooManyNames(args.length);
   await endWithItsClient(session);
   signal.throwIfAborted();
   const replied = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
@@ -65,6 +70,17 @@ export async function runBundledPgDump(
     // Its memory is not given back before.
     await thread.terminate();
   }
+}
+
+function tooManyNames(names: number): Failure {
+  return new Failure(
+    'DEFINITIONS_FAILED',
+    'permanent',
+    `The names of about ${names} schemas and tables to leave out are too long for the arguments of the bundled pg_dump.`,
+    {
+      hint: "Let the role read these schemas, or install a pg_dump of the server's major version on the worker.",
+    },
+  );
 }
 
 /**
