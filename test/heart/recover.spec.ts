@@ -60,7 +60,8 @@ onDebians('a database as applications have it', () => {
       stays('foreign data wrapper wrapper'),
       stays('event trigger watch'),
     ]);
-    await sql(target.url, 'DROP DATABASE without_boss; DROP ROLE boss');
+    await sql(target.url, 'DROP DATABASE without_boss');
+    await sql(target.url, 'DROP ROLE boss');
     expect((await recovering('with_boss', { privilegedRoles: true })).losses).toEqual([]);
   });
 
