@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Failure } from '#common';
+import { createTemporaryDatabase, dropAbandonedDatabases, Session, temporaryDatabaseName } from '#postgres';
 import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runDrill, runRecover } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
@@ -90,6 +91,24 @@ test('an aborted recover leaves nothing behind, whenever it is aborted', async (
     ).rejects.toMatchObject({ code: 'TERMINATED' });
     expect({ step, left: await databases() }).toEqual({ step, left: [] });
   }
+});
+
+test('a database under construction is not abandoned, whichever database its recover has connected to first', async () => {
+  const { signal } = new AbortController();
+  await sql(server.url, 'CREATE DATABASE elsewhere');
+  const open = (url: string) => Session.open(url, { applicationName: 'snapshotd recover test', signal });
+  const [building, cleaning] = [await open(server.url), await open(urlOf('elsewhere'))];
+  const name = temporaryDatabaseName();
+  try {
+    await createTemporaryDatabase(building, name, { encoding: 'UTF8', locale: 'C' });
+    expect(await dropAbandonedDatabases(cleaning)).toEqual({ dropped: [], inUse: [name] });
+    await building.query('SELECT pg_advisory_unlock_all()');
+    expect(await dropAbandonedDatabases(cleaning)).toEqual({ dropped: [name], inUse: [] });
+  } finally {
+    await building.close();
+    await cleaning.close();
+  }
+  await sql(server.url, 'DROP DATABASE elsewhere');
 });
 
 test('an existing database is not touched', async () => {

@@ -126,7 +126,7 @@ async function withSessions(
   }
 }
 
-/** In a transaction on a session of its own, whose settings the definitions have not changed. */
+/** In a transaction on a separate session, whose settings the definitions have not changed. */
 async function loadLargeObjects(
   { archive, maintenanceUrl, applicationName, signal, noOwner }: BuildRequest & RoleOptions,
   database: string,

@@ -146,7 +146,7 @@ const GUARDS = /^(RULE|TRIGGER|FK CONSTRAINT|POLICY|ROW SECURITY|EVENT TRIGGER)$
 
 /**
  * Runs the definitions that come after the rows in their order. Indexes and keys are built in parallel, each statement in
- * a transaction of its own: one transaction for several statements of a table would upgrade its lock, and deadlock. A
+ * a separate transaction: one transaction for several statements of a table would upgrade its lock, and deadlock. A
  * refused definition is a loss.
  * @param beforeGuards called before the first trigger, rule or foreign key
  */

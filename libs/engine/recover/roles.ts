@@ -1,9 +1,10 @@
-import type { Manifest, ManifestMembership, ManifestRole } from '#archive';
+import type { Manifest, ManifestRole } from '#archive';
 import { Failure } from '#common';
 import {
   attempt,
   commentOn,
   findRoles,
+  grantMembership,
   quoteIdentifier,
   quoteLiteral,
   type Session,
@@ -170,15 +171,4 @@ function attributes(role: ManifestRole, { privilegedRoles }: RoleOptions): strin
     ...(role.validUntil === null ? [] : [`VALID UNTIL ${quoteLiteral(role.validUntil)}`]),
     ...privileged.flatMap(([had, attribute]) => (had && privilegedRoles === true ? [attribute] : [])),
   ].join(' ');
-}
-
-function grantMembership({ role, member, admin, inherit, set }: ManifestMembership): string {
-  const word = (option: boolean) => (option ? 'TRUE' : 'FALSE');
-  const options =
-    inherit === undefined || set === undefined
-      ? admin
-        ? ' WITH ADMIN OPTION'
-        : ''
-      : ` WITH ADMIN ${word(admin)}, INHERIT ${word(inherit)}, SET ${word(set)}`;
-  return `GRANT ${quoteIdentifier(role)} TO ${quoteIdentifier(member)}${options}`;
 }

@@ -169,7 +169,7 @@ export async function dropAbandonedDatabases(
 ): Promise<{ dropped: string[]; inUse: string[] }> {
   const rows = await session.query<{ name: string; sessions: number }>(
     `SELECT d.datname::text AS name, (SELECT count(*)::int FROM pg_stat_activity a WHERE a.datid = d.oid) AS sessions
-       FROM pg_database d WHERE starts_with(d.datname, '${PREFIX}')  ORDER BY 1`,
+       FROM pg_database d WHERE starts_with(d.datname, '${PREFIX}') ORDER BY 1`,
   );
   const dropped: string[] = [];
   const inUse: string[] = [];

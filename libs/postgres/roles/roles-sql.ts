@@ -12,7 +12,7 @@ SET standard_conforming_strings = on;
  * quotes only, never in comments, where a line break would end them.
  */
 export function rolesSql({ roles, memberships }: Roles): string {
-  return [HEAD, ...roles.map(createRole), ...memberships.map(grantMembership)].join('\n');
+  return [HEAD, ...roles.map(createRole), ...memberships.map(membershipStatement)].join('\n');
 }
 
 function createRole(role: Role): string {
@@ -38,7 +38,14 @@ function createRole(role: Role): string {
   return `DO ${quoteLiteral(body)};\n`;
 }
 
-function grantMembership({ role, member, admin, inherit, set, grantor }: Membership): string {
+function membershipStatement(membership: Membership): string {
+  const { grantor } = membership;
+  const by = grantor === undefined ? '' : ` GRANTED BY ${quoteIdentifier(grantor)}`;
+  return `${grantMembership(membership)}${by};\n`;
+}
+
+/** Returns the statement that grants a membership with its options, in the name of the session's role. */
+export function grantMembership({ role, member, admin, inherit, set }: Membership): string {
   const word = (option: boolean) => (option ? 'TRUE' : 'FALSE');
   const options =
     inherit === undefined || set === undefined
@@ -46,6 +53,5 @@ function grantMembership({ role, member, admin, inherit, set, grantor }: Members
         ? ' WITH ADMIN OPTION'
         : ''
       : ` WITH ADMIN ${word(admin)}, INHERIT ${word(inherit)}, SET ${word(set)}`;
-  const by = grantor === undefined ? '' : ` GRANTED BY ${quoteIdentifier(grantor)}`;
-  return `GRANT ${quoteIdentifier(role)} TO ${quoteIdentifier(member)}${options}${by};\n`;
+  return `GRANT ${quoteIdentifier(role)} TO ${quoteIdentifier(member)}${options}`;
 }
