@@ -129,7 +129,7 @@ describe.each(postgresMajors)('recover on %s', (_title, server) => {
       expect.any(String),
       '',
     ]);
-    expect(again.stderr).toContain(`snapshotd: The database ${database} exists on `);
+    expect(again.stderr).toContain(`snapshotd: The database ${database} is not empty.`);
   });
 
   test('rebuilds it from the bucket, with a password from ~/.pgpass, and prints JSON', async () => {
