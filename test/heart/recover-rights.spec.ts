@@ -135,6 +135,19 @@ describe.each(oneOf(postgresMajors, seed))('on %s', (_title, server) => {
     expect(await wholeDatabase(admin)).toEqual(before);
   });
 
+  test('a dropped schema public stays dropped, also in an existing database', async () => {
+    const { admin, url } = await ownerOn(server, 'CREATEDB');
+    await sql(url, 'DROP SCHEMA public; CREATE SCHEMA s; CREATE TABLE s.t (a int)');
+    const { key } = await runBackup(store, url, '*', { definitions: 'required' });
+    const [created, existing] = [`${databaseOf(admin)}_new`, `${databaseOf(admin)}_there`];
+    await sql(url, `CREATE DATABASE ${existing} TEMPLATE template0`);
+    for (const database of [created, existing]) {
+      expect((await runRecover(store, at(url, 'postgres'), key, database)).losses).toEqual([]);
+      const schemas = `SELECT nspname::text AS name FROM pg_namespace WHERE nspname IN ('public', 's')`;
+      expect(await sql(at(url, database), schemas)).toEqual([{ name: 's' }]);
+    }
+  });
+
   test('a role without CREATEDB that names a missing database gets the statements that help', async () => {
     const { role, admin, url } = await ownerOn(server, '');
     const { key } = await runBackup(store, url, '*', { definitions: 'required' });
