@@ -248,7 +248,8 @@ test('every route answers as its schema says, when all is well and when it is no
     ['new', {}],
     ['default', crm],
   ] as const)
-    await call('PUT /repo/v1/repositories/{name}', { name: repository }, body);
+    for (const route of ['POST /repo/v1/repositories/{name}/changes', 'PUT /repo/v1/repositories/{name}'])
+      await call(route, { name: repository }, body);
   await call('GET /repo/v1/repositories');
   await call('GET /repo/v1/repositories', { '?': 'all=true' });
   for (const repository of ['crm', 'none', 'default']) {

@@ -1,6 +1,6 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Put, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { RepositoryIdentity, RepositoryView } from '#contracts';
+import type { RepositoryChanges, RepositoryIdentity, RepositoryView } from '#contracts';
 import { Access } from '../access/access.decorator.js';
 import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
@@ -33,6 +33,19 @@ export class RepositoriesController {
     const isNew = await this.repositories.put(name, validated(repositoryRequest, body), account);
     void reply.status(isNew ? 201 : 200);
     return this.repositories.view(name);
+  }
+
+  /** Needs everything, because it tells whether a URL is the present one. */
+  @Access({ needs: 'everything' })
+  @Documented(docs.compareRepository, { body: repositoryRequest })
+  @Post(':name/changes')
+  @HttpCode(200)
+  changes(
+    @Param('name') name: string,
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+  ): Promise<RepositoryChanges> {
+    return this.repositories.changes(name, validated(repositoryRequest, body), callerOf(request).email);
   }
 
   @Access({ needs: 'read' })
