@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { afterBackupOf } from '#common';
+import { afterBackupOf, thenText } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
@@ -171,7 +171,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
     formatFields([
       ['name', schedule.name],
       ['pattern', `${schedule.pattern} (${schedule.timeZone})`],
-      ['then', schedule.then],
+      ['then', thenText(schedule.then)],
       ['keeps', keptText(schedule.retention)],
       ['next run', nextRun(schedule)],
       ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${backupOf(lastRun)}`],
@@ -191,7 +191,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
       schedule.name,
       schedule.pattern,
       schedule.timeZone,
-      schedule.then,
+      thenText(schedule.then),
       keptText(schedule.retention),
       nextRun(schedule),
       lastStatus(schedule),
