@@ -15,6 +15,8 @@ const {
 const { chromiumPath } = require('../../dist/tools/chromium.js');
 
 const DEBIAN = '/usr/lib/postgresql';
+/** Tests make hundreds of small databases: compiling queries and looking after each database cost more than the tests. */
+const SETTINGS = { jit: 'off', autovacuum: 'off' };
 
 module.exports = async ({ maxWorkers }) => {
   // Every server listens for the exit of this process.
@@ -58,7 +60,9 @@ async function startServers() {
   const swiftStarting = Swift.available()
     ? start(Swift.start(join(folder, 'swift'), ['archives']))
     : undefined;
-  const postgres = await start(EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false }));
+  const postgres = await start(
+    EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false, settings: SETTINGS }),
+  );
   const s3Folder = join(folder, 's3');
   const s3 = await start(EmbeddedS3.start({ folder: s3Folder, bucket: 'archives' }));
   const servers = {
@@ -73,7 +77,7 @@ async function startServers() {
   if (existsSync(DEBIAN)) {
     const [major] = readdirSync(DEBIAN).sort((a, b) => b - a);
     const binaries = join(DEBIAN, major, 'bin');
-    const settings = { max_connections: '60' };
+    const settings = { ...SETTINGS, max_connections: '60' };
     const debian = await start(
       EmbeddedPostgres.start({ folder: join(folder, 'debian'), durable: false, binaries, settings }),
     );
