@@ -1,6 +1,6 @@
 /**
- * Starts a separate set of servers for each of jest's workers, so that files that run at the same time share none. If a
- * program is not installed, prints a line and skips its tests; in CI this is an error.
+ * Starts a separate set of servers for each of jest's workers, so that files that run at the same time share none but
+ * Swift. If a program is not installed, prints a line and skips its tests; in CI this is an error.
  */
 const { spawnSync } = require('node:child_process');
 const { existsSync, readdirSync } = require('node:fs');
@@ -29,8 +29,12 @@ module.exports = async ({ maxWorkers }) => {
   process.env.SEED ??= String(Date.now() % 1_000_000);
   if (process.env.THOROUGH !== '1') process.stdout.write(`\nSamples of sweeps: SEED=${process.env.SEED}\n`);
 
-  const sets = await Promise.all(Array.from({ length: maxWorkers }, startServers));
-  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
+  // Swift takes six seconds of CPU time, and its tests keep to prefixes of their own: one serves all.
+  const [swift, ...sets] = await Promise.all([
+    Swift.available() ? startSwift() : undefined,
+    ...Array.from({ length: maxWorkers }, startServers),
+  ]);
+  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets.map((servers) => ({ ...servers, swift })));
 };
 
 function missing() {
@@ -47,7 +51,8 @@ function missing() {
   ].filter((lack) => lack !== true);
 }
 
-async function startServers() {
+/** Makes a folder for servers, which the teardown stops. */
+function newSet() {
   const folder = throwAwayFolder();
   const running = [];
   globalThis.testServers.push({ folder, running });
@@ -55,11 +60,17 @@ async function startServers() {
     running.push(await server);
     return running.at(-1);
   };
+  return { folder, start };
+}
 
-  // Swift takes the longest, mostly waiting, so it starts in parallel.
-  const swiftStarting = Swift.available()
-    ? start(Swift.start(join(folder, 'swift'), ['archives']))
-    : undefined;
+async function startSwift() {
+  const { folder, start } = newSet();
+  const { endpoint } = await start(Swift.start(join(folder, 'swift'), ['archives']));
+  return { endpoint, owner: Swift.owner, reader: Swift.reader };
+}
+
+async function startServers() {
+  const { folder, start } = newSet();
   const postgres = await start(
     EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false, settings: SETTINGS }),
   );
@@ -84,9 +95,5 @@ async function startServers() {
     servers.debianPostgres = { url: debian.url(), binaries };
   }
 
-  if (swiftStarting !== undefined) {
-    const swift = await swiftStarting;
-    servers.swift = { endpoint: swift.endpoint, owner: Swift.owner, reader: Swift.reader };
-  }
   return servers;
 }
