@@ -1,5 +1,5 @@
 import type { Job, JobType } from 'bullmq';
-import type { DaemonState, DaemonStatus, DaemonType } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonState, type DaemonStatus, type DaemonType } from '#contracts';
 import type { Keys } from '#keys';
 import { checkedJob, foreignStatus, isConfirmed, signedData } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
@@ -30,6 +30,8 @@ const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 export interface DaemonFilter {
   type?: DaemonType | undefined;
   status?: DaemonState | undefined;
+  /** The name of a repository. */
+  repository?: string | undefined;
   limit: number;
   offset: number;
 }
@@ -141,11 +143,13 @@ export class DaemonReader {
   async list({
     type,
     status,
+    repository,
     limit,
     offset,
   }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const ids = await this.idsOf(status === undefined ? ALL_STATES : STATES_OF[status]);
-    if (type === undefined && (status === undefined || status === 'COMPLETED')) {
+    const unfiltered = type === undefined && repository === undefined;
+    if (unfiltered && (status === undefined || status === 'COMPLETED')) {
       const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
       return { daemons: page.filter((daemon) => daemon !== undefined), total: ids.length };
     }
@@ -155,6 +159,7 @@ export class DaemonReader {
       for await (const daemon of inBatches(ids, (id) => this.status(id))) {
         if (type !== undefined && daemon.type !== type) continue;
         if (status !== undefined && daemon.status !== status) continue;
+        if (repository !== undefined && (daemon.repository ?? DEFAULT_REPOSITORY) !== repository) continue;
         if (total >= offset && daemons.length < limit) daemons.push(daemon);
         total++;
       }
