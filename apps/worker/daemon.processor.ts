@@ -59,7 +59,8 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     private readonly logger: Logger,
   ) {
     super();
-    this.presence = new Presence(registry, repository, (mayTake) => this.take(mayTake), logger);
+    const workload = { concurrency, jobs: () => [...this.running.keys()] };
+    this.presence = new Presence(registry, repository, workload, (mayTake) => this.take(mayTake), logger);
   }
 
   async onApplicationBootstrap(): Promise<void> {

@@ -16,6 +16,7 @@ import { callerOf, mayReadRows } from '../access/caller.js';
 import { LostRows } from '../schedules/lost-rows.js';
 import { isId } from '../http/validation.js';
 import type { RestoreRequest, VerifyRequest } from './daemon-requests.js';
+import { WaitingJobs } from './waiting-jobs.js';
 
 /** The start of a job. */
 export interface Start {
@@ -34,6 +35,7 @@ export class Daemons {
     private readonly store: ObjectStore,
     private readonly lostRows: LostRows,
     private readonly kept: KeptDatabases,
+    private readonly waiting: WaitingJobs,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
@@ -68,8 +70,9 @@ export class Daemons {
     return this.queue.startDrop(startedBy, record.name);
   }
 
-  list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.reader.list(filter);
+  async list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
+    const { daemons, total } = await this.reader.list(filter);
+    return { daemons: await Promise.all(daemons.map((daemon) => this.waiting.explained(daemon))), total };
   }
 
   /** The backups that have ended since a time, unordered, with their durations. Milliseconds. */
@@ -89,7 +92,7 @@ export class Daemons {
   async status(id: string): Promise<DaemonStatus> {
     const status = isId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
-    return status;
+    return this.waiting.explained(status);
   }
 
   /** Terminates a job. A job that has ended stays unchanged. @throws NotFoundException */
