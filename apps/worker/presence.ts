@@ -5,6 +5,7 @@ import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT, withT
 import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
+import type { Target } from './job-repository.js';
 import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';
 
 const BEAT_EVERY_MS = 5_000;
@@ -25,7 +26,9 @@ export type Admission = Pick<IdentityRecord, 'identity' | 'predecessors'>;
 export interface Workload {
   /** The number of jobs that it runs at once. */
   concurrency: number;
-  /** The ids of those that it runs now. */
+  /** The repositories whose jobs it takes; undefined for all. */
+  repositories: string[] | undefined;
+  /** The ids of the jobs that it runs now. */
   jobs(): string[];
 }
 
@@ -86,15 +89,20 @@ export class Presence {
   }
 
   /**
-   * The database that a job must find. If the queue has none recorded, this records the database of this worker.
+   * The database that a job must find. If the queue has none recorded for its repository, this records the one that its
+   * URL leads to.
    * @throws Failure REPOSITORY_ELSEWHERE, DATABASE_*, QUEUE_UNAVAILABLE, or the signal's reason
    */
-  async admit(report: ReportProgress, signal: AbortSignal): Promise<Admission> {
-    let record = await this.registry.identity();
+  async admit(
+    { name, repository }: Pick<Target, 'name' | 'repository'>,
+    report: ReportProgress,
+    signal: AbortSignal,
+  ): Promise<Admission> {
+    let record = await this.registry.identity(name);
     if (record === undefined) {
-      const { identity } = await examineRepository({ repository: this.repository, report, signal });
-      await this.registry.recordFirst(identity);
-      record = await this.registry.identity();
+      const { identity } = await examineRepository({ repository, report, signal });
+      await this.registry.recordFirst(identity, name);
+      record = await this.registry.identity(name);
     }
     if (record !== undefined && record !== 'forged') return record;
     throw new Failure('REPOSITORY_ELSEWHERE', 'permanent', FORGED);
@@ -141,6 +149,7 @@ export class Presence {
       pgDump: facts?.pgDump ?? null,
       jobs,
       concurrency: this.workload.concurrency,
+      repositories: this.workload.repositories ?? null,
       role: facts?.rights.role ?? null,
       superuser: facts?.rights.superuser ?? null,
       identity: facts?.identity ?? null,

@@ -5,7 +5,7 @@ import { errorSentence, pollUntil } from '#common';
 import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
 import { isConfirmed, signedData } from './authentic-jobs.js';
-import type { ArchiveRequest, DaemonJob, DaemonJobData } from './daemon-job.js';
+import type { DaemonJob, DaemonJobData, JobWork } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
@@ -53,21 +53,8 @@ export class DaemonQueue {
    * that nothing was started. So the API signs the job after the queue has answered, and no worker runs an unsigned job.
    * @throws QueueUnavailable: nothing is started
    */
-  start(
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.add(type, jobData(startedBy, archive, confirmedKey));
-  }
-
-  /** Starts the drop of a database that a swap has kept. @throws QueueUnavailable: nothing is started */
-  startDrop(startedBy: string, database: string): Promise<DaemonStatus> {
-    return this.add('DROP', { ...jobData(startedBy, undefined, undefined), database });
-  }
-
-  private async add(type: DaemonType, data: DaemonJobData): Promise<DaemonStatus> {
+  async start(type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    const data = jobData(startedBy, work);
     const adding = this.reader.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {
@@ -84,14 +71,8 @@ export class DaemonQueue {
    * @param mark names the purpose of the job; remembered for 30 days
    * @throws QueueUnavailable, Failure IDEMPOTENCY_KEY_BUSY: the job may have been started; call again
    */
-  startMarked(
-    mark: string,
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, archive, confirmedKey);
+  startMarked(mark: string, type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, work);
   }
 
   /**
@@ -100,14 +81,8 @@ export class DaemonQueue {
    * @param key the client's Idempotency-Key
    * @throws QueueUnavailable; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY
    */
-  startOnce(
-    key: string,
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, archive, confirmedKey);
+  startOnce(key: string, type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, work);
   }
 
   /**
@@ -140,13 +115,12 @@ export class DaemonQueue {
     mark: { id: string; ttl: number },
     type: DaemonType,
     startedBy: string,
-    archive: ArchiveRequest | undefined,
-    confirmedKey: string | undefined,
+    work: JobWork,
   ): Promise<DaemonStatus> {
     const { queue, keys } = this.reader;
     const deadline = performance.now() + DECIDED_WITHIN_MS;
     const tryOnce = async (): Promise<DaemonStatus | undefined> => {
-      const data = { ...jobData(startedBy, archive, confirmedKey), mark: mark.id };
+      const data = { ...jobData(startedBy, work), mark: mark.id };
       const options = { ...this.jobOptions, deduplication: mark };
       const adding = queue.add(type, { ...data, unconfirmed: true }, options);
       // If the queue took no job, this has the id of the earlier one: BullMQ tells in no other way.
@@ -198,17 +172,8 @@ export class DaemonQueue {
   }
 }
 
-function jobData(
-  startedBy: string,
-  archive: ArchiveRequest | undefined,
-  confirmedKey: string | undefined,
-): DaemonJobData {
-  const data = { startedBy, startedOn: Date.now(), nonce: randomUUID() };
-  return {
-    ...data,
-    ...(archive !== undefined && { archive }),
-    ...(confirmedKey !== undefined && { confirmedKey }),
-  };
+function jobData(startedBy: string, work: JobWork): DaemonJobData {
+  return { startedBy, startedOn: Date.now(), nonce: randomUUID(), ...work };
 }
 
 /** BullMQ's Queue has no type parameter for the progress of its jobs. */

@@ -1,5 +1,5 @@
 import type { Job, JobType } from 'bullmq';
-import type { DaemonState, DaemonStatus, DaemonType } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonState, type DaemonStatus, type DaemonType } from '#contracts';
 import type { Keys } from '#keys';
 import { checkedJob, foreignStatus, isConfirmed, signedData } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
@@ -30,6 +30,8 @@ const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 export interface DaemonFilter {
   type?: DaemonType | undefined;
   status?: DaemonState | undefined;
+  /** The name of a repository. */
+  repository?: string | undefined;
   limit: number;
   offset: number;
 }
@@ -114,13 +116,14 @@ export class DaemonReader {
     return [...ids];
   }
 
-  /** The ids of the waiting jobs, the next one first, and the number of jobs that a worker has. @throws QueueUnavailable */
+  /** The ids of the waiting jobs, the next one first and those last that wait for a time, and the number of jobs that a worker has. @throws QueueUnavailable */
   async unended(): Promise<{ waiting: string[]; active: number }> {
-    const [waiting, { active = 0 }] = await Promise.all([
+    const [waiting, delayed, { active = 0 }] = await Promise.all([
       answered(this.queue.getRanges(['waiting'], 0, -1, true)),
+      answered(this.queue.getRanges(['delayed'], 0, -1, true)),
       answered(this.queue.getJobCounts('active')),
     ]);
-    return { waiting: daemonIds(waiting), active };
+    return { waiting: daemonIds([...waiting, ...delayed]), active };
   }
 
   /**
@@ -150,11 +153,13 @@ export class DaemonReader {
   async list({
     type,
     status,
+    repository,
     limit,
     offset,
   }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const ids = await this.idsOf(status === undefined ? ALL_STATES : STATES_OF[status]);
-    if (type === undefined && (status === undefined || status === 'COMPLETED')) {
+    const unfiltered = type === undefined && repository === undefined;
+    if (unfiltered && (status === undefined || status === 'COMPLETED')) {
       const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
       return { daemons: page.filter((daemon) => daemon !== undefined), total: ids.length };
     }
@@ -164,6 +169,7 @@ export class DaemonReader {
       for await (const daemon of inBatches(ids, (id) => this.status(id))) {
         if (type !== undefined && daemon.type !== type) continue;
         if (status !== undefined && daemon.status !== status) continue;
+        if (repository !== undefined && (daemon.repository ?? DEFAULT_REPOSITORY) !== repository) continue;
         if (total >= offset && daemons.length < limit) daemons.push(daemon);
         total++;
       }

@@ -93,6 +93,7 @@ describe.each(oneOf(queues, 0))('on the %s queue', (_title, queueUrl) => {
       pgDump: { version: '18.3', source: 'bundled' },
       jobs: [],
       concurrency: 1,
+      repositories: null,
       role: 'snapshotd',
       superuser: true,
       identity,

@@ -22,6 +22,7 @@ const beat: Beat = {
   pgDump: { version: '18.3', source: 'bundled' },
   jobs: ['7'],
   concurrency: 2,
+  repositories: null,
   role: 'worker',
   superuser: false,
   identity: here,

@@ -1,14 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { formatCount, hasEnded } from '#common';
-import type { DaemonStatus } from '#contracts';
+import { type DaemonStatus, DEFAULT_REPOSITORY } from '#contracts';
 import { DaemonReader, QueueUnavailable } from '#queue';
 import { type Connected, Workers } from '../workers/workers.js';
 
 const LOOK_EVERY_MS = 1_000;
 /** A long queue is read less often: reading takes at most this share of the time. */
 const LOOKING_SHARE = 0.05;
-
-const NO_WORKER = 'Waiting: no worker is connected';
 
 /** Says in the message of a job that no worker has what it waits for. Any number of statuses share one look at the queue. */
 @Injectable()
@@ -28,13 +26,14 @@ export class WaitingJobs {
   async explained(status: DaemonStatus): Promise<DaemonStatus> {
     if (hasEnded(status)) return status;
     try {
-      const connected = await this.workers.connected();
-      if (status.status === 'IN_PROGRESS') {
-        if (connected.count > 0) return status;
-        return { ...status, progresssMessage: `${NO_WORKER} (last: ${status.progresssMessage})` };
-      }
-      await this.lookIfDue();
-      const waitsFor = this.waitsFor(status.id, connected);
+      const connected = await this.workers.connected(status.repository ?? DEFAULT_REPOSITORY);
+      const nobody = nobodyFor(status, connected);
+      if (status.status === 'IN_PROGRESS')
+        return nobody === undefined
+          ? status
+          : { ...status, progresssMessage: `${nobody} (last: ${status.progresssMessage})` };
+      if (nobody === undefined) await this.lookIfDue();
+      const waitsFor = nobody ?? this.waitsFor(status.id, connected);
       return waitsFor === undefined ? status : { ...status, progresssMessage: waitsFor };
     } catch (error) {
       if (error instanceof QueueUnavailable) return status;
@@ -43,8 +42,7 @@ export class WaitingJobs {
   }
 
   /** @returns undefined for a job that a worker has, or is about to take */
-  private waitsFor(id: string, { count, taking, capacity }: Connected): string | undefined {
-    if (count === 0) return NO_WORKER;
+  private waitsFor(id: string, { taking, capacity }: Connected): string | undefined {
     const position = this.positions.get(id);
     if (position === undefined) return undefined;
     if (taking === 0) return 'Waiting: no connected worker takes jobs';
@@ -67,4 +65,13 @@ export class WaitingJobs {
     const ended = performance.now();
     this.lookAfter = ended + Math.max(LOOK_EVERY_MS, (ended - began) / LOOKING_SHARE);
   }
+}
+
+/** @returns undefined if a worker serves the job's repository */
+function nobodyFor(
+  { repository = DEFAULT_REPOSITORY }: DaemonStatus,
+  { count, serving }: Connected,
+): string | undefined {
+  if (count === 0) return 'Waiting: no worker is connected';
+  return serving === 0 ? `Waiting: no connected worker serves the repository ${repository}` : undefined;
 }

@@ -53,6 +53,7 @@ export const listWorkers: RouteDescription = {
             pgDump: { version: '18.3', source: 'bundled' },
             jobs: ['17'],
             concurrency: 2,
+            repositories: null,
             role: 'snapshotd_worker',
             superuser: false,
             identity: shop,

@@ -33,10 +33,12 @@ export interface WorkerSummary {
   warnings: Record<string, number>;
 }
 
-/** The running workers in numbers. */
+/** The running workers in numbers, for one repository. */
 export interface Connected {
   count: number;
-  /** How many of them take jobs. */
+  /** How many of them serve the repository. */
+  serving: number;
+  /** How many of these take jobs. */
   taking: number;
   /** How many jobs these run at once. */
   capacity: number;
@@ -75,13 +77,14 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
   }
 
   /** The workers at the last look, which any number of callers share. @throws QueueUnavailable */
-  async connected(): Promise<Connected> {
+  async connected(repository: string): Promise<Connected> {
     if (this.isAway || performance.now() - this.lookedOn > 2 * LOOK_EVERY_MS) await this.look();
     const alive = this.alive();
-    const taking = alive.filter(({ beat }) => beat.takesJobs);
+    const serving = alive.filter(({ beat }) => beat.repositories?.includes(repository) ?? true);
+    const taking = serving.filter(({ beat }) => beat.takesJobs);
     // A worker of 0.1.0 does not say how many jobs it runs at once.
     const capacity = taking.reduce((sum, { beat }) => sum + (beat.concurrency ?? 1), 0);
-    return { count: alive.length, taking: taking.length, capacity };
+    return { count: alive.length, serving: serving.length, taking: taking.length, capacity };
   }
 
   /** The last known summary, without a query; undefined while the queue is unavailable. */
@@ -157,9 +160,9 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
 }
 
 function viewOf(beat: Beat, lastBeatOn: number): WorkerView {
-  const { id, host, version, node, pgDump, jobs, concurrency, role, superuser, identity } = beat;
-  const { takesJobs, warnings, since } = beat;
-  const program = { id, host, version, node, pgDump, jobs, concurrency };
+  const { id, host, version, node, pgDump, jobs, concurrency, repositories } = beat;
+  const { role, superuser, identity, takesJobs, warnings, since } = beat;
+  const program = { id, host, version, node, pgDump, jobs, concurrency, repositories };
   return { ...program, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
 }
 

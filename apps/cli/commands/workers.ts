@@ -24,15 +24,21 @@ Examples:
 }
 
 function workerTable(workers: WorkerView[]): string {
+  const isLimited = workers.some(({ repositories }) => repositories !== null);
   return formatTable(
-    ['HOST', 'VERSION', 'NODE', 'PG_DUMP', 'ROLE', 'DATABASE', 'JOBS', 'SINCE'],
-    workers.map(({ host, version, node, pgDump, role, identity, jobs, takesJobs, since }) => [
+    [
+      ...['HOST', 'VERSION', 'NODE', 'PG_DUMP', 'ROLE', 'DATABASE'],
+      ...(isLimited ? ['SERVES'] : []),
+      ...['JOBS', 'SINCE'],
+    ],
+    workers.map(({ host, version, node, pgDump, role, identity, repositories, jobs, takesJobs, since }) => [
       host,
       version,
       node ?? '-',
       pgDumpText(pgDump),
       role ?? '-',
       identity?.databaseName ?? '-',
+      ...(isLimited ? [repositories?.join(', ') ?? 'all'] : []),
       takesJobs ? jobs.join(', ') || 'idle' : { amber: 'TAKES NONE' },
       formatTime(since),
     ]),

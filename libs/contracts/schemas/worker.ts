@@ -60,6 +60,10 @@ export const worker = z.strictObject({
   concurrency: count
     .nullable()
     .describe('The number of jobs that it runs at once. Null for a worker of 0.1.0.'),
+  repositories: z
+    .array(text)
+    .nullable()
+    .describe('The repositories whose jobs it takes: WORKER_REPOSITORIES. Null if it takes those of all.'),
   role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
   superuser: z.boolean().nullable(),
   identity: databaseIdentity.nullable().describe('The database at its REPOSITORY_URL.'),
