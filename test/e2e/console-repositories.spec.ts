@@ -130,7 +130,7 @@ describeInBrowser('the console of several repositories', () => {
     });
     await page.goto('/admin/repositories/shop/delete');
     await press('Delete the repository');
-    expect(await text('[role=alert]')).toBe('The schedules nightly back it up. Delete them first.');
+    expect(await text('[role=alert]')).toBe('The schedules nightly use it. Delete them first.');
   });
 
   test('deletes a repository, and adopts its archives again', async () => {

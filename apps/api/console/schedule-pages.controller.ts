@@ -31,6 +31,9 @@ interface ScheduleForm {
   retention: Record<string, string>;
 }
 
+/** Stands for the step that recovers the archive into another repository. */
+const RECOVER = 'recover';
+
 const NEW: ScheduleForm = {
   name: '',
   pattern: '30 2 * * *',
@@ -122,9 +125,13 @@ export class SchedulePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { retention, ...schedule } = await this.schedules.view(name);
+    const { retention, then, ...schedule } = await this.schedules.view(name);
     const counts = Object.entries(retention ?? {}).map(([rule, kept]) => [rule, String(kept)]);
-    const shown = { ...schedule, retention: Object.fromEntries(counts) as Record<string, string> };
+    const shown = {
+      ...schedule,
+      then: typeof then === 'string' ? then : RECOVER,
+      retention: Object.fromEntries(counts) as Record<string, string>,
+    };
     return this.form(request, reply, name, shown);
   }
 
@@ -234,9 +241,14 @@ export class SchedulePagesController {
       zones: [...new Set(['UTC', given.timeZone, ...known])],
       // A fault of the pattern is said at its field.
       nextRuns: parsed.success ? nextTimes(parsed.data, Date.now(), PREVIEWED) : [],
-      ...{ counts: COUNTS, thens: AFTER_BACKUP },
+      ...{ counts: COUNTS, thens: thensOf(given) },
     };
   }
+}
+
+/** The steps after a backup that the form offers. Only the API sets the last one. */
+function thensOf({ then }: ScheduleForm): readonly string[] {
+  return then === RECOVER ? [...AFTER_BACKUP, RECOVER] : AFTER_BACKUP;
 }
 
 /** The texts of a submitted form. */
@@ -253,9 +265,11 @@ function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
 
 /** The request to the API. Empty counts are omitted; without any count, everything is kept. */
 function requestOf(body: unknown): Record<string, unknown> {
-  const { retention, ...form } = formOf(body);
+  const { retention, then, ...form } = formOf(body);
   const counts = Object.entries(retention)
     .filter(([, kept]) => kept.trim() !== '')
     .map(([name, kept]) => [name, Number(kept)]);
-  return { ...form, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
+  // Without it, the schedule keeps its own.
+  const step = then === RECOVER ? {} : { then };
+  return { ...form, ...step, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
 }
