@@ -27,11 +27,13 @@ import { DaemonPagesController } from './console/daemon-pages.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
 import { Pages } from './console/pages.js';
+import { RepositoryPagesController } from './console/repository-pages.controller.js';
 import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
 import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
+import { WaitingJobs } from './daemons/waiting-jobs.js';
 import { DatabasesController } from './databases/databases.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { ReasonFilter } from './http/reason.js';
@@ -95,6 +97,7 @@ export class ApiModule {
         MetricsController,
         OverviewController,
         RepositoriesController,
+        RepositoryPagesController,
         SchedulePagesController,
         SchedulesController,
         WorkersController,
@@ -116,6 +119,7 @@ export class ApiModule {
         ScheduleRuns,
         Schedules,
         StatusStreams,
+        WaitingJobs,
         Workers,
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, nextTime, logger) },
         {

@@ -1,4 +1,5 @@
-import type { Archive, DaemonStatus, RepositoryView, ScheduleView } from '#contracts';
+import { pollUntil } from '#common';
+import type { Archive, DaemonStatus, RepositoryIdentity, RepositoryView, ScheduleView } from '#contracts';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -20,6 +21,16 @@ const start = async (type: string, body: object): Promise<DaemonStatus> => {
 const backups = async (query = '') =>
   (await stack.ask<{ backups: Archive[] }>('GET', `/repo/v1/backups${query}`)).backups;
 const rows = (url: string) => sql(url, 'SELECT * FROM crm.orders ORDER BY id');
+
+const attemptsOf = async (id: string) => {
+  const [row] = await sql(
+    stack.env['DATABASE_URL'] ?? '',
+    `SELECT attempts_made AS made, attempts_started AS started
+       FROM snapshotd_queue.job WHERE queue = 'daemons' AND id = $1`,
+    [id],
+  );
+  return row as { made: number; started: number };
+};
 
 beforeAll(async () => {
   stack = await Stack.start({ env: { S3_PREFIX: 'many/' } });
@@ -117,7 +128,7 @@ test('a schedule backs a repository up, which cannot be deleted meanwhile', asyn
   });
   expect(await stack.call('DELETE', '/repo/v1/repositories/staging')).toMatchObject({
     status: 409,
-    body: { reason: 'The schedules every-second back it up. Delete them first.' },
+    body: { reason: 'The schedules every-second use it. Delete them first.' },
   });
   await stack.ask('DELETE', '/repo/v1/schedules/every-second');
 });
@@ -173,6 +184,39 @@ test('a URL that leads to another database later fails its jobs, until the repos
       `Another database answers at the URL of the repository ${name}`,
     ) as string,
   });
+  const [{ oid } = {}] = await sql(crm, 'SELECT oid::int FROM pg_database WHERE datname = $1', [database]);
+  const path = `/repo/v1/repositories/${name}/identity`;
+  const { identity } = await stack.ask<RepositoryIdentity>('GET', path);
+  await stack.ask('PUT', path, { ...identity, databaseOid: oid });
+  expect(await start('Backup', { repository: name })).toMatchObject({ status: 'COMPLETED' });
+  const { events } = await stack.ask<{ events: object[] }>('GET', `/repo/v1/audit?repository=${name}`);
+  expect(events).toMatchObject([
+    { action: 'backup.start', outcome: '201', repository: name },
+    { action: 'repository.accept', outcome: '200' },
+    { action: 'backup.start' },
+    { action: 'backup.start' },
+    { action: 'repository.set', subject: name, outcome: '201' },
+  ]);
+});
+
+test('a worker leaves the jobs of other repositories to those who serve them', async () => {
+  await put('shop', { url: staging });
+  const [worker] = stack.workers;
+  await worker?.stop();
+  await stack.startWorker({ WORKER_REPOSITORIES: 'default' });
+  const { id } = await stack.ask<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', { repository: 'shop' });
+  expect(await start('Backup', {})).toMatchObject({ status: 'COMPLETED' });
+  // Offered again and again, which counts as no attempt.
+  const offered = async () => ((await attemptsOf(id)).started > 3 ? true : undefined);
+  expect(await pollUntil(offered, { everyMs: 50, timeoutMs: 60_000 })).toBe(true);
+  expect(await attemptsOf(id)).toMatchObject({ made: 0 });
+  expect(await stack.status(id)).toMatchObject({
+    status: 'STARTED',
+    progresssMessage: 'Waiting: no connected worker serves the repository shop',
+  });
+  await stack.startWorker({ WORKER_REPOSITORIES: 'shop, crm' });
+  expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', repository: 'shop' });
+  expect(await attemptsOf(id)).toMatchObject({ made: 1 });
 });
 
 test.each([

@@ -6,7 +6,8 @@ import {
   type Remarks,
   remarksOf,
 } from '#common';
-import type { DaemonState, DaemonType } from '#contracts';
+import type { DaemonState, DaemonType, WorkerView } from '#contracts';
+import { countBusy } from '../workers/workers.js';
 
 /** Formats numbers and times for the pages. Functions that return HTML say so. */
 
@@ -15,6 +16,11 @@ export { bytes, count, duration, nameOmissions };
 /** "1 table", "2 tables". */
 export function counted(number: number, noun: string): string {
   return `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** "2 workers, 1 busy". */
+export function workerCount(workers: WorkerView[]): string {
+  return `${counted(workers.length, 'worker')}, ${count(countBusy(workers))} busy`;
 }
 
 const SECOND = 1_000;
@@ -42,6 +48,16 @@ export function age(on: number, now = Date.now()): string {
 /** "2026-11-25 02:30 UTC". */
 export function utc(on: number): string {
   return `${new Date(on).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
+}
+
+/** "2026-11-25 03:30" on the clock of a time zone. */
+export function inZone(on: number, timeZone: string): string {
+  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(on);
+}
+
+/** HTML: an exact time in UTC. The script adds the viewer's own clock. */
+export function exact(on: number): string {
+  return `<time datetime="${new Date(on).toISOString()}" data-exact>${utc(on)}</time>`;
 }
 
 /** HTML: an age with its exact time, for machines and as a tooltip. */

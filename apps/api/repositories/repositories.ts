@@ -9,7 +9,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { isDeepStrictEqual } from 'node:util';
 import { IsNull, type EntityManager, Repository } from 'typeorm';
 import { type Scope, Secret, SETTINGS, type Settings, targetOf } from '#config';
-import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryView } from '#contracts';
+import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryChanges, type RepositoryView } from '#contracts';
 import { Schedule, StoredRepository } from '#database';
 import { Keys } from '#keys';
 import { type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
@@ -36,34 +36,58 @@ export class Repositories {
    * @throws BadRequestException, ConflictException; Failure STORE_*; QueueUnavailable
    */
   async put(name: string, request: RepositoryRequest, account: string): Promise<boolean> {
-    if (!REPOSITORY_NAME.test(name))
-      throw new BadRequestException(
-        'The name must have 1 to 40 of the characters a-z, 0-9, _ and -, and begin with a letter or a digit.',
-      );
-    if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
-    const known = await this.stored.findOneBy({ name });
-    const prefix = request.prefix ?? known?.prefix ?? `${name}/`;
-    if (known === null || known.deletedOn !== null) await this.expectEmpty(prefix, request.adopt);
-    let moved = false;
+    await this.expectAllowed(name, request);
     const isNew = await this.stored.manager.transaction(async (manager) => {
       // Two repositories must not get the same folder at once.
       await manager.query('LOCK TABLE snapshotd.repository IN SHARE ROW EXCLUSIVE MODE');
-      const before = await manager.findOneBy(StoredRepository, { name });
-      await this.expectFree(manager, name, prefix, before);
-      const row = this.changed(name, prefix, request, account, before);
-      moved = before !== null && !isDeepStrictEqual(before.target, row.target);
+      const { before, row } = await this.prepared(manager, name, request, account);
       await manager.save(StoredRepository, row);
-      return before === null || before.deletedOn !== null;
+      return before === undefined;
     });
-    // Another database has another identity. The next job records it.
-    if (isNew || moved) await this.registry.forget(name);
+    // A URL may lead to another database, which has another identity. The next job records it.
+    if (isNew || request.url !== undefined) await this.registry.forget(name);
     return isNew;
+  }
+
+  /**
+   * Tells what {@link put} would change, and changes nothing.
+   * @throws BadRequestException, ConflictException; Failure STORE_*
+   */
+  async changes(name: string, request: RepositoryRequest, account: string): Promise<RepositoryChanges> {
+    await this.expectAllowed(name, request);
+    const { before, row } = await this.prepared(this.stored.manager, name, request, account);
+    const was = before && viewOf(before);
+    const repository = viewOf(row);
+    const isKnown = (what: 'url' | 'drill url', url: string | null | undefined, sealed?: string | null) =>
+      url === undefined ||
+      (url === null
+        ? (sealed ?? null) === null
+        : this.keys.open(sealedUrlContext(name, what), sealed ?? '')?.reveal() === url);
+    const changes = SHOWN_FIELDS.filter((field) => !isDeepStrictEqual(was?.[field], repository[field]));
+    return {
+      isNew: was === undefined,
+      changes: [
+        ...(isKnown('url', request.url, before?.sealedUrl) ? [] : (['url'] as const)),
+        ...changes,
+        ...(isKnown('drill url', request.drillUrl, before?.sealedDrillUrl) ? [] : (['drillUrl'] as const)),
+      ],
+      repository,
+    };
   }
 
   /** The default repository first, then the others by name. */
   async list(): Promise<RepositoryView[]> {
     const rows = await this.stored.find({ where: { deletedOn: IsNull() }, order: { name: 'ASC' } });
     return [this.defaultView(), ...rows.map(viewOf)];
+  }
+
+  /** The names of all repositories, also of deleted ones, whose archives and jobs are still listed. */
+  async names(): Promise<{ name: string; isDeleted: boolean }[]> {
+    const rows = await this.stored.find({ select: { name: true, deletedOn: true }, order: { name: 'ASC' } });
+    return [
+      { name: DEFAULT_REPOSITORY, isDeleted: false },
+      ...rows.map(({ name, deletedOn }) => ({ name, isDeleted: deletedOn !== null })),
+    ];
   }
 
   /** @throws NotFoundException */
@@ -73,27 +97,35 @@ export class Repositories {
 
   /**
    * Deletes a repository and its URLs. Its archives stay, and so does its folder's name.
-   * @throws NotFoundException; ConflictException while schedules back it up; QueueUnavailable
+   * @throws NotFoundException; ConflictException while schedules use it; QueueUnavailable
    */
   async remove(name: string): Promise<void> {
     if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
     await this.find(name);
-    const users = await this.schedules.find({ where: { repository: name }, order: { name: 'ASC' } });
+    const users = await this.schedules.query<{ name: string }[]>(
+      `SELECT name FROM snapshotd.schedule
+        WHERE repository = $1 OR recover ->> 'recoverInto' = $1 ORDER BY name`,
+      [name],
+    );
     if (users.length > 0)
       throw new ConflictException(
-        `The schedules ${users.map((schedule) => schedule.name).join(', ')} back it up. Delete them first.`,
+        `The schedules ${users.map((schedule) => schedule.name).join(', ')} use it. Delete them first.`,
       );
     await this.stored.update({ name }, { sealedUrl: null, sealedDrillUrl: null, deletedOn: () => 'now()' });
     await this.registry.forget(name);
   }
 
-  /** The repository as its jobs need it; undefined for the default one. @throws BadRequestException if there is none */
-  async forJob(name: string): Promise<JobRepository | undefined> {
+  /**
+   * The repository as its jobs need it; undefined for the default one.
+   * @param field the field of the request that names it.
+   * @throws BadRequestException if there is none
+   */
+  async forJob(name: string, field = 'repository'): Promise<JobRepository | undefined> {
     if (name === DEFAULT_REPOSITORY) return undefined;
     const row = await this.stored.findOneBy({ name });
     if (row === null || row.sealedUrl === null)
       throw new BadRequestException(
-        `repository: there is no repository ${name}${row === null ? '' : ': it was deleted, and its archives are left. Name the repository to restore into'}.`,
+        `${field}: there is no repository ${name}${row === null ? '' : ': it was deleted, and its archives are left. Name the repository to restore into'}.`,
       );
     const { sealedUrl, sealedDrillUrl, scope, prefix, jobs, definitions } = row;
     return {
@@ -116,6 +148,32 @@ export class Repositories {
       : null;
     if (row === null) throw new NotFoundException('There is no repository of this name.');
     return row;
+  }
+
+  /** Checks the name, and the folder of a new repository. @throws BadRequestException, ConflictException; Failure STORE_* */
+  private async expectAllowed(name: string, { prefix, adopt }: RepositoryRequest): Promise<void> {
+    if (!REPOSITORY_NAME.test(name))
+      throw new BadRequestException(
+        'The name must have 1 to 40 of the characters a-z, 0-9, _ and -, and begin with a letter or a digit.',
+      );
+    if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
+    const known = await this.stored.findOneBy({ name });
+    if (known === null || known.deletedOn !== null)
+      await this.expectEmpty(prefix ?? known?.prefix ?? `${name}/`, adopt);
+  }
+
+  /** The present row, unless it is deleted, and the one that the request asks for. @throws BadRequestException, ConflictException */
+  private async prepared(
+    manager: EntityManager,
+    name: string,
+    request: RepositoryRequest,
+    account: string,
+  ): Promise<{ before: StoredRepository | undefined; row: StoredRepository }> {
+    const known = await manager.findOneBy(StoredRepository, { name });
+    const prefix = request.prefix ?? known?.prefix ?? `${name}/`;
+    await this.expectFree(manager, name, prefix, known);
+    const before = known === null || known.deletedOn !== null ? undefined : known;
+    return { before, row: this.changed(name, prefix, request, account, before) };
   }
 
   /** Refuses a folder with archives that nobody has adopted. @throws ConflictException; Failure STORE_* */
@@ -161,12 +219,11 @@ export class Repositories {
     prefix: string,
     { url, drillUrl, jobs, definitions, ...request }: RepositoryRequest,
     account: string,
-    before: StoredRepository | null,
+    before: StoredRepository | undefined,
   ): StoredRepository {
-    const kept = before === null || before.deletedOn !== null ? undefined : before;
-    if (url === undefined && kept === undefined)
+    if (url === undefined && before === undefined)
       throw new BadRequestException('url: a new repository needs the URL of its database.');
-    const row = kept ?? new StoredRepository();
+    const row = Object.assign(new StoredRepository(), before);
     const { schemas, excludeSchemas, excludeTables, excludeTableRows } = request;
     const scope: Scope = {
       schemas: schemas.length === 1 && schemas[0] === '*' ? '*' : [...new Set(schemas)],
@@ -180,11 +237,11 @@ export class Repositories {
     if (typeof drillUrl === 'string') {
       row.sealedDrillUrl = this.sealed(name, 'drill url', drillUrl);
       row.drillTarget = targetOf(drillUrl);
-    } else if (drillUrl === null || kept === undefined) {
+    } else if (drillUrl === null || before === undefined) {
       row.sealedDrillUrl = null;
       row.drillTarget = null;
     }
-    if (kept === undefined)
+    if (before === undefined)
       Object.assign(row, { createdBy: account, createdOn: new Date(), deletedOn: null });
     return row;
   }
@@ -204,6 +261,17 @@ export class Repositories {
     };
   }
 }
+
+/** The fields that everybody may read. The view has the URLs without what is secret. */
+const SHOWN_FIELDS = [
+  'schemas',
+  'excludeSchemas',
+  'excludeTables',
+  'excludeTableRows',
+  'jobs',
+  'definitions',
+  'prefix',
+] as const;
 
 const DEFINED_BY_SETTINGS =
   'The settings of the workers define the repository default. Change REPOSITORY_URL and REPOSITORY_SCHEMAS there.';

@@ -7,9 +7,10 @@ import { answerFor } from '../http/reason.js';
 /** An action of a schedule. The audit gives it the same name as the action of a person. */
 export interface ScheduledAct {
   schedule: string;
-  action: 'backup.start' | 'verify.start' | 'archive.delete';
+  action: 'backup.start' | 'verify.start' | 'restore.start' | 'database.drop' | 'archive.delete';
   /** The archive of the action. */
   subject?: string | undefined;
+  repository: string;
 }
 
 /** Records the actions of schedules in the audit, before they are done, and their outcomes. */
@@ -25,12 +26,12 @@ export class ScheduleAudit {
    * @throws AuditUnavailable if it cannot be recorded, and is therefore not done; the error of `work`
    */
   async recorded<Made extends { id: string } | void>(
-    { schedule, action, subject }: ScheduledAct,
+    { schedule, action, subject, repository }: ScheduledAct,
     work: () => Promise<Made>,
   ): Promise<Made> {
     const account = `schedule ${schedule}`;
     // There is no client: the address is the API's host name.
-    const event = await this.audit.begin({ account, action, subject, address: hostname() });
+    const event = await this.audit.begin({ account, action, subject, repository, address: hostname() });
     try {
       const made = await work();
       if (typeof made === 'object') await this.ended(event, 201, made.id);
