@@ -3,7 +3,12 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { targetOf } from '#config';
 import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT, withTimeout } from '#common';
-import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
+import {
+  type DatabaseIdentity,
+  DEFAULT_REPOSITORY,
+  type ReportProgress,
+  type WorkerRemark,
+} from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
 import type { Target } from './job-repository.js';
@@ -99,13 +104,19 @@ export class Presence {
     report: ReportProgress,
     signal: AbortSignal,
   ): Promise<Admission> {
+    if (name !== DEFAULT_REPOSITORY) await this.registry.renewIdentity(name);
     let record = await this.registry.identity(name);
     if (record === undefined) {
       const { identity } = await examineRepository({ repository, report, signal });
       await this.registry.recordFirst(identity, name);
       record = await this.registry.identity(name);
     }
-    if (record !== undefined && record !== 'forged') return record;
+    if (record !== undefined && record !== 'forged') {
+      // Only the heartbeats of the default repository notice a swap whose worker has died.
+      if (record.next === undefined || name === DEFAULT_REPOSITORY) return record;
+      const { identity } = await examineRepository({ repository, report, signal });
+      return isSwappedIn(identity, record) ? this.registry.accept(identity, true, name) : record;
+    }
     throw new Failure('REPOSITORY_ELSEWHERE', 'permanent', FORGED);
   }
 
@@ -185,11 +196,7 @@ export class Presence {
   private async acceptSwap(): Promise<void> {
     const { facts, record } = this;
     if (facts === undefined || record === undefined || record === 'forged') return;
-    const { identity, next } = record;
-    if (next === undefined || isSameDatabase(facts.identity, next) !== true) return;
-    // The new database has the repository's name only after the swap.
-    if (facts.identity.databaseName === next.databaseName && isSameDatabase(next, identity) === false)
-      this.record = await this.registry.accept(facts.identity, true);
+    if (isSwappedIn(facts.identity, record)) this.record = await this.registry.accept(facts.identity, true);
   }
 
   private async askPostgres(): Promise<void> {
@@ -241,6 +248,16 @@ export class Presence {
     if (!this.stopped.signal.aborted)
       this.logger.warn({ reason: errorSentence(error) }, 'Cannot write the heartbeat');
   }
+}
+
+/** Whether a database is the one that a swap was about to put in the repository's place. It has its name only after that. */
+function isSwappedIn(here: DatabaseIdentity, { identity, next }: IdentityRecord): boolean {
+  return (
+    next !== undefined &&
+    isSameDatabase(here, next) === true &&
+    here.databaseName === next.databaseName &&
+    isSameDatabase(next, identity) === false
+  );
 }
 
 const FORGED =

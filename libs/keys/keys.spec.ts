@@ -47,7 +47,12 @@ test('a sealed secret opens for its context, also after the key has changed, and
   const sealed = new Keys([FIRST]).seal('url of crm', url);
   expect(Buffer.from(sealed, 'base64').toString('latin1')).not.toContain('s3cret');
   expect(new Keys([FIRST]).seal('url of crm', url)).not.toBe(sealed);
-  expect(new Keys([SECOND, FIRST]).open('url of crm', sealed)?.reveal()).toBe(url.reveal());
+  const rotated = new Keys([SECOND, FIRST]);
+  expect(rotated.open('url of crm', sealed)?.reveal()).toBe(url.reveal());
+  const again = rotated.sealAgain('url of crm', sealed);
+  expect(new Keys([SECOND]).open('url of crm', again)?.reveal()).toBe(url.reveal());
+  expect(rotated.sealAgain('url of crm', again)).toBe(again);
+  expect(new Keys([SECOND]).sealAgain('url of crm', sealed)).toBe(sealed);
 });
 
 test('a sealed secret opens neither for another context, nor with another key, nor after a change', () => {

@@ -55,6 +55,16 @@ export class Keys {
     return Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64');
   }
 
+  /**
+   * Seals a secret of a predecessor of SECRET_KEY again, so that it outlives that key.
+   * @returns the same text if SECRET_KEY has sealed it, or if no key opens it
+   */
+  sealAgain(context: string, sealed: string): string {
+    if (new Keys(this.secretKeys.slice(0, 1)).open(context, sealed) !== undefined) return sealed;
+    const secret = this.open(context, sealed);
+    return secret === undefined ? sealed : this.seal(context, secret);
+  }
+
   /** @returns undefined unless the secret was sealed for this context with SECRET_KEY or one of its predecessors */
   open(context: string, sealed: string): Secret | undefined {
     const bytes = Buffer.from(sealed, 'base64');

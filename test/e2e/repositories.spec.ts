@@ -1,5 +1,8 @@
 import { pollUntil } from '#common';
 import type { Archive, DaemonStatus, RepositoryIdentity, RepositoryView, ScheduleView } from '#contracts';
+import { Secret } from '#config';
+import { Keys } from '#keys';
+import { sealedUrlContext } from '#queue';
 import { eventually } from '../support/eventually.js';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -255,4 +258,18 @@ test('a job for a repository that does not exist is refused', async () => {
     expect(
       await stack.call('POST', `/repo/v1/start${type}Daemon`, { ...body, repository: 'nowhere' }),
     ).toMatchObject({ status: 400, body: { reason: 'repository: there is no repository nowhere.' } });
+});
+
+test('an API with a new SECRET_KEY seals the URLs again, so that the old key can go', async () => {
+  const key = Buffer.alloc(32, 7).toString('base64');
+  Object.assign(stack.env, { SECRET_KEY: key, SECRET_KEY_PREVIOUS: Stack.secretKey });
+  await stack.restartApi('SIGTERM');
+  const rows = await sql<{ name: string; sealed: string }>(
+    stack.env['DATABASE_URL'] ?? '',
+    'SELECT name, sealed_url AS sealed FROM snapshotd.repository WHERE sealed_url IS NOT NULL',
+  );
+  expect(rows.length).toBeGreaterThan(2);
+  const present = new Keys([new Secret(key)]);
+  for (const { name, sealed } of rows)
+    expect(present.open(sealedUrlContext(name, 'url'), sealed)?.reveal()).toMatch(/^postgres/);
 });

@@ -4,6 +4,7 @@ import {
   Inject,
   Injectable,
   NotFoundException,
+  type OnApplicationBootstrap,
 } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { isDeepStrictEqual } from 'node:util';
@@ -21,7 +22,7 @@ import type { RepositoryRequest } from './repository-request.js';
 
 /** The repositories: the default one of the settings, and those that administrators have added. */
 @Injectable()
-export class Repositories {
+export class Repositories implements OnApplicationBootstrap {
   constructor(
     @InjectRepository(StoredRepository) private readonly stored: Repository<StoredRepository>,
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
@@ -32,6 +33,20 @@ export class Repositories {
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
+  /** Seals the URLs with the present SECRET_KEY, so that they outlive its predecessors. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.settings.secretKeys.length === 1) return;
+    for (const { name, sealedUrl, sealedDrillUrl } of await this.stored.find()) {
+      const again = (what: 'url' | 'drill url', sealed: string | null) =>
+        sealed && this.keys.sealAgain(sealedUrlContext(name, what), sealed);
+      // Unless somebody sets it meanwhile.
+      await this.stored.update(
+        { name, sealedUrl: sealedUrl ?? IsNull() },
+        { sealedUrl: again('url', sealedUrl), sealedDrillUrl: again('drill url', sealedDrillUrl) },
+      );
+    }
+  }
+
   /**
    * Adds a repository, or changes the one of this name.
    * @returns whether it is new
@@ -39,16 +54,16 @@ export class Repositories {
    */
   async put(name: string, request: RepositoryRequest, account: string): Promise<boolean> {
     await this.expectAllowed(name, request);
-    const isNew = await this.stored.manager.transaction(async (manager) => {
+    const moved = await this.stored.manager.transaction(async (manager) => {
       // Two repositories must not get the same folder at once.
       await manager.query('LOCK TABLE snapshotd.repository IN SHARE ROW EXCLUSIVE MODE');
       const { before, row } = await this.prepared(manager, name, request, account);
       await manager.save(StoredRepository, row);
-      return before === undefined;
+      return before === undefined ? 'new' : leadsElsewhere(before, row) ? 'moved' : undefined;
     });
-    // A URL may lead to another database, which has another identity. The next job records it.
-    if (isNew || request.url !== undefined) await this.registry.forget(name);
-    return isNew;
+    // The next job records the identity of the database that it finds there.
+    if (moved !== undefined) await this.registry.forget(name);
+    return moved === 'new';
   }
 
   /**
@@ -277,6 +292,11 @@ const SHOWN_FIELDS = [
 
 const DEFINED_BY_SETTINGS =
   'The settings of the workers define the repository default. Change REPOSITORY_URL and REPOSITORY_SCHEMAS there.';
+
+/** Whether a repository has another server or database. A new user or password leads to the same one. */
+function leadsElsewhere({ target: was }: StoredRepository, { target }: StoredRepository): boolean {
+  return was.host !== target.host || was.port !== target.port || was.database !== target.database;
+}
 
 function viewOf(row: StoredRepository): RepositoryView {
   const { name, target, scope, jobs, definitions, drillTarget, prefix, createdBy, createdOn } = row;
