@@ -138,7 +138,7 @@ describe.each(oneOf(postgresMajors, seed + 1))('recover on %s', (_title, server)
       expect.any(String),
       '',
     ]);
-    expect(again.stderr).toContain(`snapshotd: The database ${database} exists on `);
+    expect(again.stderr).toContain(`snapshotd: The database ${database} is not empty.`);
   });
 
   test('rebuilds it from the bucket, with a password from ~/.pgpass, and prints JSON', async () => {
