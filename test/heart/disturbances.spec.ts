@@ -4,7 +4,15 @@ import { Failure } from '#common';
 import { DownloadedArchive } from '../support/archive.js';
 import type { BackupRequest } from '#engine';
 import { MemoryJournal, runBackup } from '../support/heart.js';
-import { newDatabase, oneOf, postgresMajors, seed, storeOfTests, thorough } from '../support/servers.js';
+import {
+  newDatabase,
+  oneOf,
+  postgresMajors,
+  sample,
+  seed,
+  storeOfTests,
+  thorough,
+} from '../support/servers.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
 const store = storeOfTests();
@@ -281,7 +289,7 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     return statements;
   }
 
-  test.each(DISTURBANCES.map((one) => [one.title, one] as const))(
+  test.each(sample(DISTURBANCES, 6).map((one) => [one.title, one] as const))(
     'a backup beside %s at every step is one instant or a clear failure',
     async (_what, disturbance) => {
       expect(steps.length).toBeGreaterThan(0);
@@ -320,7 +328,7 @@ test.each(oneOf(postgresMajors, 1))(
     })();
     const archives: { key: string; notBefore: number }[] = [];
     try {
-      while (archives.length < 12) {
+      while (archives.length < 8) {
         const notBefore = history.length - 1;
         const result = await archiveOrFailure(place.proxy.url, place.schema);
         if (!(result instanceof Failure)) archives.push({ key: result, notBefore });
@@ -337,7 +345,7 @@ test.each(oneOf(postgresMajors, 1))(
       if (version < notBefore) expect(archived).toEqual(history[notBefore]);
       shown.push(version);
     }
-    expect(new Set(shown).size).toBeGreaterThan(6);
+    expect(new Set(shown).size).toBeGreaterThan(4);
     await place.close();
   },
 );

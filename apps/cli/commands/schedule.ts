@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { afterBackupOf, Failure, retry } from '#common';
+import { afterBackupOf, Failure, retry, thenText } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
@@ -216,7 +216,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
     formatFields([
       ['name', schedule.name],
       ['pattern', `${schedule.pattern} (${schedule.timeZone})`],
-      ['then', schedule.then],
+      ['then', thenText(schedule.then)],
       ['keeps', keptText(schedule.retention)],
       ['next run', nextRun(schedule)],
       ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${backupOf(lastRun)}`],
@@ -236,7 +236,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
       schedule.name,
       schedule.pattern,
       schedule.timeZone,
-      schedule.then,
+      thenText(schedule.then),
       keptText(schedule.retention),
       nextRun(schedule),
       lastStatus(schedule),
