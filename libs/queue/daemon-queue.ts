@@ -4,6 +4,7 @@ import type { Settings } from '#config';
 import { errorSentence, pollUntil } from '#common';
 import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
+import { newCheckId } from './check-ids.js';
 import { isConfirmed, signedData } from './authentic-jobs.js';
 import type { ArchiveRequest, DaemonJob, DaemonJobData } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
@@ -23,6 +24,9 @@ const CONFIRMED_SOON_MS = 2_000;
 /** How long a call waits until a job that another call added is confirmed or has failed. */
 const DECIDED_WITHIN_MS = CONFIRMED_WITHIN_MS + 2_000;
 const LOOK_EVERY_MS = 20;
+
+/** Checks and their results are remembered for those who wait for them. The newest result of each repository stays. */
+const CHECKS_KEPT = { count: 100 };
 
 /** How long Redis keeps the value of the write check. */
 const WRITE_CHECK_KEPT_MS = 60_000;
@@ -67,8 +71,25 @@ export class DaemonQueue {
     return this.add('DROP', { ...jobData(startedBy, undefined, undefined), database });
   }
 
-  private async add(type: DaemonType, data: DaemonJobData): Promise<DaemonStatus> {
-    const adding = this.reader.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
+  /**
+   * Starts a check of the repository, or a preview of a restore.
+   * @throws QueueUnavailable: nothing is started
+   */
+  startCheck(startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
+    return this.add('CHECK', jobData(startedBy, archive, undefined), this.reader.checks, {
+      jobId: newCheckId(),
+      removeOnComplete: CHECKS_KEPT,
+      removeOnFail: CHECKS_KEPT,
+    });
+  }
+
+  private async add(
+    type: DaemonType,
+    data: DaemonJobData,
+    queue = this.reader.queue,
+    options = this.jobOptions,
+  ): Promise<DaemonStatus> {
+    const adding = queue.add(type, { ...data, unconfirmed: true }, options);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {
       await job.updateData(signedData(this.reader.keys, job, data));

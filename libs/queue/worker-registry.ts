@@ -11,6 +11,8 @@ const IDENTITY_JOB = 'repository-identity';
 
 /** Limits the jobs that an API reads, because others may write to the queue. */
 const MOST_WORKERS = 500;
+/** The same for the ids of all records. */
+const MOST_RECORDS = 10_000;
 /** Limits the record of a repository that moves often. */
 const MOST_PREDECESSORS = 100;
 
@@ -77,9 +79,10 @@ export class WorkerRegistry {
 
   /** The last heartbeat of each worker, including dead ones. Skips jobs that no worker has written. */
   async beats(): Promise<Beat[]> {
-    const ids = await answered(this.queue.getRanges(['waiting'], 0, MOST_WORKERS - 1));
+    const all = await answered(this.queue.getRanges(['waiting'], 0, MOST_RECORDS - 1));
+    const ids = all.filter((id) => id.startsWith(WORKER_ID)).slice(0, MOST_WORKERS);
     const read = async (id: string) => {
-      const job = id === IDENTITY_JOB ? undefined : await this.records.fetch(id);
+      const job = await this.records.fetch(id);
       const facts = this.records.factsOf(job, 'beat', beatSchema);
       // A heartbeat that was copied under another id is none.
       return facts === undefined || jobIdOf(facts.id) !== job?.id ? undefined : (facts as Beat);
@@ -138,8 +141,10 @@ export class WorkerRegistry {
 }
 
 /** BullMQ refuses ids that are numbers. */
+const WORKER_ID = 'worker-';
+
 function jobIdOf(workerId: string): string {
-  return `worker-${workerId}`;
+  return WORKER_ID + workerId;
 }
 
 /** The record for clients. */

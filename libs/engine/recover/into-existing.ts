@@ -32,7 +32,7 @@ interface ExistingRequest extends BuildRequest, RoleOptions {
  */
 export async function findEmptyDatabase(
   maintenance: Session,
-  { archive, database }: ExistingRequest,
+  { archive, database }: Pick<ExistingRequest, 'archive' | 'database'>,
 ): Promise<boolean> {
   const [found] = await maintenance.query<{ exists: boolean; creates: boolean; role: string }>(
     `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS exists, rolsuper OR rolcreatedb AS creates, rolname::text AS role
