@@ -4,7 +4,14 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DataSourceOptions } from 'typeorm';
 import { SETTINGS, type Settings } from '#config';
 import { errorSentence } from '#common';
-import { databaseOptions, openDatabase, Schedule, ScheduleArchive, ScheduleRun } from '#database';
+import {
+  databaseOptions,
+  openDatabase,
+  Schedule,
+  ScheduleArchive,
+  ScheduleRun,
+  StoredRepository,
+} from '#database';
 import { Keys } from '#keys';
 import { LOGGER, type Logger } from '#logging';
 import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
@@ -32,6 +39,8 @@ import { Metrics } from './metrics/metrics.js';
 import { MetricsController } from './metrics/metrics.controller.js';
 import { EndedDaemons } from './notifications/ended-daemons.js';
 import { Notifications } from './notifications/notifications.js';
+import { RepositoriesController } from './repositories/repositories.controller.js';
+import { Repositories } from './repositories/repositories.js';
 import { LostRows } from './schedules/lost-rows.js';
 import { Pruning } from './schedules/pruning.js';
 import { ScheduleAudit } from './schedules/schedule-audit.js';
@@ -69,7 +78,7 @@ export class ApiModule {
           dataSourceFactory: (options) =>
             openDatabase(options as DataSourceOptions, DATABASE_ANSWERS_WITHIN_MS),
         }),
-        TypeOrmModule.forFeature([Schedule, ScheduleArchive, ScheduleRun]),
+        TypeOrmModule.forFeature([Schedule, ScheduleArchive, ScheduleRun, StoredRepository]),
         QueueModule.forRole('producer', settings, logger),
         AuditModule,
         AuthModule,
@@ -85,6 +94,7 @@ export class ApiModule {
         LoginController,
         MetricsController,
         OverviewController,
+        RepositoriesController,
         SchedulePagesController,
         SchedulesController,
         WorkersController,
@@ -100,6 +110,7 @@ export class ApiModule {
         Notifications,
         Pages,
         Pruning,
+        Repositories,
         ScheduleAudit,
         ScheduleClock,
         ScheduleRuns,

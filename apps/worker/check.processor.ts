@@ -36,7 +36,7 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
 
   /** Checks the repository once, so that its newest check is that of a running worker. */
   onApplicationBootstrap(): void {
-    this.runner.checkRepository(this.stopping.signal).catch((error: unknown) => {
+    this.runner.checkDefault(this.stopping.signal).catch((error: unknown) => {
       if (!this.stopping.signal.aborted)
         this.logger.warn({ reason: errorSentence(error) }, 'Cannot check the repository');
     });
@@ -57,7 +57,7 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
     using _watching = watchForTermination(this.jobs, job, stop, log);
     try {
       const signal = AbortSignal.any([stop.signal, this.stopping.signal]);
-      return this.jobs.signed(job, await this.runner.run(job.data.archive, signal));
+      return this.jobs.signed(job, await this.runner.run(job.data, signal));
     } catch (error) {
       if (this.stopping.signal.aborted) {
         await taken.moveToWait(token ?? '');

@@ -8,6 +8,7 @@ import { type DaemonJob, type DaemonResult, type JobJournal, notAuthentic } from
 import { backup, type BackupResult, recoverInto, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { DatabaseSwaps } from './database-swaps.js';
+import { type Target, targetOf } from './job-repository.js';
 import type { Admission } from './presence.js';
 
 /** Tables with losses that a status shows. */
@@ -29,6 +30,11 @@ export class DaemonRunner {
     return this.store.url(key);
   }
 
+  /** @throws Failure SECRET_KEY_DIFFERS */
+  targetOf(job: DaemonJob): Target {
+    return targetOf(job.data, this.settings, this.keys);
+  }
+
   /**
    * @param admission the database that the job must find, and those that the repository was in before; empty for a job that
    * needs none
@@ -43,15 +49,16 @@ export class DaemonRunner {
     { identity, predecessors = [] }: Partial<Admission>,
     endAfterSettling?: Failure,
   ): Promise<DaemonResult> {
-    const { repository, store: storeSettings, drill } = this.settings;
+    const { store: storeSettings } = this.settings;
+    const { name, repository, keyPrefix, backup: backupSettings, drill } = this.targetOf(job);
     const request = {
       daemonId: job.id ?? '',
       version: PRODUCT.version,
       repository: { ...repository, ...(identity !== undefined && { identity }) },
       predecessors,
       store: this.store.telling((trouble) => journal.interrupted(trouble)),
-      keyPrefix: storeSettings.prefix,
-      ...this.settings.backup,
+      keyPrefix,
+      ...backupSettings,
       confirmedKey: job.data.confirmedKey,
       journal,
       finishLater: (what: string, work: Promise<void>) => this.finishLater(what, work),
@@ -96,7 +103,7 @@ export class DaemonRunner {
         fireEventTriggers,
         otherDatabase,
         level: levelOf(options),
-        drillServer: { url: drill.url ?? repository.url, parallelJobs: this.settings.backup.parallelJobs },
+        drillServer: { url: drill.url ?? repository.url, parallelJobs: backupSettings.parallelJobs },
         drillAsSuperuser: drill.asSuperuser,
       });
       return { backupUrl: url, ...result, omissions: summarizeOmissions(archiveOmits) };
@@ -116,7 +123,7 @@ export class DaemonRunner {
         intoDatabase,
         swap,
         accept,
-        records: this.swaps.recordsOf(request.daemonId),
+        records: this.swaps.recordsOf(request.daemonId, name),
       });
       const { entities, bytes, takenOn, database: made, keptDatabase } = result;
       return {

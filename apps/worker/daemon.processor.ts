@@ -108,7 +108,9 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     log.info({ takeovers: job.stalledCounter }, 'Started');
     const watching = ended === undefined ? watchForTermination(this.jobs, job, stop, log) : undefined;
     try {
-      const admission = needsDatabase(job) ? await this.presence.admit(journal.report, stop.signal) : {};
+      const admission = needsDatabase(job)
+        ? await this.presence.admit(this.runner.targetOf(job), journal.report, stop.signal)
+        : {};
       const result = await this.runner.run(job, journal, stop.signal, admission, ended);
       await journal.end();
       log.info({ archive: result.backupUrl, entities: result.entities }, 'Completed');
@@ -118,7 +120,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
         await journal.end('Waiting for a worker: the previous one is stopping');
         return await this.handBack(job, token, log);
       }
-      if (error instanceof Failure && error.code === 'REPOSITORY_ELSEWHERE') {
+      if (job.data.repository === undefined && isElsewhere(error)) {
         log.warn({ reason: errorSentence(error) }, 'Handing back: another database answers');
         await this.presence.lookNow();
         await sleep(HAND_BACK_AFTER_MS);
@@ -219,6 +221,11 @@ function endOf(job: DaemonJob): Failure | undefined {
 /** Whether BullMQ will retry the job after this failure. */
 function willRetry(job: DaemonJob, failure: Error): boolean {
   return !(failure instanceof UnrecoverableError) && job.attemptsMade + 1 < (job.opts.attempts ?? 1);
+}
+
+/** Whether another worker may find the right database. All find the same one at the URL of a stored repository. */
+function isElsewhere(error: unknown): error is Failure {
+  return error instanceof Failure && error.code === 'REPOSITORY_ELSEWHERE';
 }
 
 function isTermination(error: unknown): boolean {

@@ -11,18 +11,18 @@ export class DatabaseSwaps {
     private readonly kept: KeptDatabases,
   ) {}
 
-  /** The records of one restore. */
-  recordsOf(daemon: string): SwapRecords {
+  /** The records of one restore into a repository. */
+  recordsOf(daemon: string, repository: string): SwapRecords {
     return {
       begin: async (kept, next) => {
-        await this.kept.add({ ...kept, daemon, keptOn: Date.now() });
-        await this.registry.announce(next);
+        await this.kept.add({ ...kept, repository, daemon, keptOn: Date.now() });
+        await this.registry.announce(next, repository);
       },
       committed: async (next) => {
-        await this.registry.accept(next, true);
+        await this.registry.accept(next, true, repository);
       },
       failed: async ({ name }) => {
-        await this.registry.announce(undefined);
+        await this.registry.announce(undefined, repository);
         await this.kept.remove(name);
       },
     };

@@ -5,6 +5,7 @@ import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT, withT
 import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
 import type { Logger } from '#logging';
 import type { IdentityRecord, WorkerRegistry } from '#queue';
+import type { Target } from './job-repository.js';
 import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';
 
 const BEAT_EVERY_MS = 5_000;
@@ -70,15 +71,20 @@ export class Presence {
   }
 
   /**
-   * The database that a job must find. If the queue has none recorded, this records the database of this worker.
+   * The database that a job must find. If the queue has none recorded for its repository, this records the one that its
+   * URL leads to.
    * @throws Failure REPOSITORY_ELSEWHERE, DATABASE_*, QUEUE_UNAVAILABLE, or the signal's reason
    */
-  async admit(report: ReportProgress, signal: AbortSignal): Promise<Admission> {
-    let record = await this.registry.identity();
+  async admit(
+    { name, repository }: Pick<Target, 'name' | 'repository'>,
+    report: ReportProgress,
+    signal: AbortSignal,
+  ): Promise<Admission> {
+    let record = await this.registry.identity(name);
     if (record === undefined) {
-      const { identity } = await examineRepository({ repository: this.repository, report, signal });
-      await this.registry.recordFirst(identity);
-      record = await this.registry.identity();
+      const { identity } = await examineRepository({ repository, report, signal });
+      await this.registry.recordFirst(identity, name);
+      record = await this.registry.identity(name);
     }
     if (record !== undefined && record !== 'forged') return record;
     throw new Failure('REPOSITORY_ELSEWHERE', 'permanent', FORGED);

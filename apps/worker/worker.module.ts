@@ -22,7 +22,11 @@ export class WorkerModule {
           provide: CheckProcessor,
           inject: [TakenJobs, WorkerRegistry, CheckRecords],
           useFactory: (jobs: TakenJobs, registry: WorkerRegistry, records: CheckRecords) =>
-            new CheckProcessor(new CheckRunner(settings, store, registry, records, logger), jobs, logger),
+            new CheckProcessor(
+              new CheckRunner(settings, store, new Keys(settings.secretKeys), registry, records, logger),
+              jobs,
+              logger,
+            ),
         },
         {
           provide: DaemonProcessor,

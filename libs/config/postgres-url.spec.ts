@@ -1,4 +1,4 @@
-import { postgresUrl } from './postgres-url.js';
+import { postgresUrl, targetOf } from './postgres-url.js';
 
 const said = (text: string) => {
   const { data, error } = postgresUrl.safeParse(text);
@@ -45,4 +45,15 @@ test.each([
   ['postgres://u:p@/db', /^names no host: add one, or the folder of a Unix socket/],
 ])('%s is refused with a hint and without the password', (text, fault) => {
   expect(said(text)).toMatch(fault);
+});
+
+test.each([
+  ['postgres://u:p@h/db', { host: 'h', port: 5432, database: 'db', user: 'u' }],
+  ['postgres://u%40x:p@h:6432/my%20db', { host: 'h', port: 6432, database: 'my db', user: 'u@x' }],
+  [
+    'postgres://u@localhost?host=/run/pg&port=5433',
+    { host: '/run/pg', port: 5433, database: 'u', user: 'u' },
+  ],
+])('%s leads to %j', (url, target) => {
+  expect(targetOf(url)).toEqual(target);
 });

@@ -23,6 +23,19 @@ export const postgresUrl = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** The server, database and user of a checked URL, as libpq reads it, without the password. */
+export function targetOf(url: string): { host: string; port: number; database: string; user: string } {
+  const { username, hostname, port, pathname, searchParams } = new URL(url);
+  const user = searchParams.get('user') ?? decodeURIComponent(username);
+  const database = decodeURIComponent(pathname.slice(1));
+  return {
+    host: searchParams.get('host') ?? decodeURIComponent(hostname),
+    port: Number(searchParams.get('port') ?? (port || 5432)),
+    database: database === '' ? user : database,
+    user,
+  };
+}
+
 /** Says why a URL is refused. The message shows nothing of it, because it may hold credentials. */
 function faultOf(text: string): string | undefined {
   const example = 'must be a URL such as postgres://user:password@host:5432/database';

@@ -24,6 +24,8 @@ import { CountRefusals1797000000001 } from './migrations/1797000000001-count-ref
 import { GiveRepositoryToItsOwner1797000000002 } from './migrations/1797000000002-give-repository-to-its-owner.js';
 import { NoteLostRows1797000000003 } from './migrations/1797000000003-note-lost-rows.js';
 import { NameVerificationLevels1798000000000 } from './migrations/1798000000000-name-verification-levels.js';
+import { CreateRepositories1799000000000 } from './migrations/1799000000000-create-repositories.js';
+import { StoredRepository } from './repositories/stored-repository.entity.js';
 import { AccessControlList } from './sample-content/access-control-list.entity.js';
 import { AccessGrant } from './sample-content/access-grant.entity.js';
 import { Node } from './sample-content/node.entity.js';
@@ -56,6 +58,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       Schedule,
       ScheduleRun,
       ScheduleArchive,
+      StoredRepository,
       // The sample content model: the tables of the schema `repository`, which REPOSITORY_SCHEMAS names by default. Every
       // installation gets them, so that the first backup with an empty request body finds something to back up.
       Node,
@@ -76,6 +79,7 @@ export function databaseOptions(url: Secret): DataSourceOptions {
       GiveRepositoryToItsOwner1797000000002,
       NoteLostRows1797000000003,
       NameVerificationLevels1798000000000,
+      CreateRepositories1799000000000,
     ],
     migrationsTransactionMode: 'all',
     // The pool waits for onConnect before it provides a connection.

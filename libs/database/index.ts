@@ -3,6 +3,7 @@ export * from './accounts/api-key.entity.js';
 export * from './accounts/login-session.entity.js';
 export * from './audit/audit-event.entity.js';
 export * from './data-source.js';
+export * from './repositories/stored-repository.entity.js';
 export * from './sample-content/access-control-list.entity.js';
 export * from './sample-content/access-grant.entity.js';
 export * from './sample-content/node.entity.js';

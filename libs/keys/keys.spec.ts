@@ -41,3 +41,22 @@ test('base64 and hexadecimal digits of the same bytes are the same key', () => {
   const code = new Keys([new Secret(bytes.toString('hex'))]).sign('job', facts);
   expect(new Keys([new Secret(bytes.toString('base64'))]).verify('job', facts, code)).toBe(true);
 });
+
+test('a sealed secret opens for its context, also after the key has changed, and shows nothing', () => {
+  const url = new Secret('postgres://shop:s3cret@db/shop');
+  const sealed = new Keys([FIRST]).seal('url of crm', url);
+  expect(Buffer.from(sealed, 'base64').toString('latin1')).not.toContain('s3cret');
+  expect(new Keys([FIRST]).seal('url of crm', url)).not.toBe(sealed);
+  expect(new Keys([SECOND, FIRST]).open('url of crm', sealed)?.reveal()).toBe(url.reveal());
+});
+
+test('a sealed secret opens neither for another context, nor with another key, nor after a change', () => {
+  const keys = new Keys([FIRST]);
+  const sealed = keys.seal('url of crm', new Secret('postgres://shop:s3cret@db/shop'));
+  const changed = Buffer.from(sealed, 'base64');
+  changed[40] = (changed[40] ?? 0) ^ 1;
+  expect(keys.open('url of shop', sealed)).toBeUndefined();
+  expect(new Keys([SECOND]).open('url of crm', sealed)).toBeUndefined();
+  expect(keys.open('url of crm', changed.toString('base64'))).toBeUndefined();
+  expect(keys.open('url of crm', '')).toBeUndefined();
+});

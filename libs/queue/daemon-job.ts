@@ -1,6 +1,6 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
-import { type DaemonType, SWAP_OBSTACLES, VERIFICATION_LEVELS } from '#contracts';
+import { type DaemonType, REPOSITORY_NAME, SWAP_OBSTACLES, VERIFICATION_LEVELS } from '#contracts';
 import { repositoryCheck, restorePreview } from '#contracts/schemas';
 
 /** The queue of all jobs but checks. */
@@ -59,6 +59,30 @@ export const archiveRequest = z.strictObject({
 /** The archive of a restore or a verification, and the options. */
 export type ArchiveRequest = z.infer<typeof archiveRequest>;
 
+/** A stored repository, as its job needs it. Workers hold no list of repositories, and never connect to the accounts. */
+export const jobRepository = z.strictObject({
+  name: z.string().regex(REPOSITORY_NAME),
+  /** Opens with SECRET_KEY. */
+  sealedUrl: z.string(),
+  sealedDrillUrl: z.string().optional(),
+  scope: z.strictObject({
+    schemas: z.union([z.literal('*'), z.array(z.string())]),
+    excludeSchemas: z.array(z.string()),
+    excludeTables: z.array(z.string()),
+    excludeTableRows: z.array(z.string()),
+  }),
+  /** The folder of its archives below S3_PREFIX, such as "crm/". */
+  prefix: z.string().regex(/^[\w][\w.()+-]*(\/[\w][\w.()+-]*)*\/$/),
+  jobs: z.int().min(1).max(32).optional(),
+  definitions: z.enum(['auto', 'required', 'off']).optional(),
+});
+export type JobRepository = z.infer<typeof jobRepository>;
+
+/** The context in which a URL of a stored repository is sealed: it opens for this repository and purpose alone. */
+export function sealedUrlContext(repository: string, what: 'url' | 'drill url'): string {
+  return `${what} of the repository ${repository}`;
+}
+
 /** The range of a Date. */
 const milliseconds = z.int().min(0).max(8.64e15);
 
@@ -68,6 +92,8 @@ export const daemonJobData = z.strictObject({
   startedBy: z.string(),
   /** Milliseconds since 1970. */
   startedOn: milliseconds,
+  /** The repository that it works on; missing for the one of the workers' settings. */
+  repository: jobRepository.optional(),
   /** For RESTORE and VERIFY. A CHECK that has it previews a restore; without it, it checks the repository. */
   archive: archiveRequest.optional(),
   /** For BACKUP: the key of the newest archive whose loss of rows somebody has confirmed. */
@@ -91,8 +117,11 @@ export const daemonJobData = z.strictObject({
   code: z.string().optional(),
 });
 
-/** The request. Only the API writes it; it holds no secrets. */
+/** The request. Only the API writes it. Its secrets are sealed. */
 export type DaemonJobData = z.infer<typeof daemonJobData>;
+
+/** What a job does. */
+export type JobWork = Pick<DaemonJobData, 'repository' | 'archive' | 'confirmedKey' | 'database'>;
 
 export const daemonJobProgress = z.strictObject({
   message: z.string(),

@@ -6,7 +6,7 @@ import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
 import { newCheckId } from './check-ids.js';
 import { isConfirmed, signedData } from './authentic-jobs.js';
-import type { ArchiveRequest, DaemonJob, DaemonJobData } from './daemon-job.js';
+import type { DaemonJob, DaemonJobData, JobWork } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
 import { daemonStatus } from './daemon-status.js';
 import { deduplication, expectSame, undecided } from './idempotency.js';
@@ -57,26 +57,16 @@ export class DaemonQueue {
    * that nothing was started. So the API signs the job after the queue has answered, and no worker runs an unsigned job.
    * @throws QueueUnavailable: nothing is started
    */
-  start(
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.add(type, jobData(startedBy, archive, confirmedKey));
-  }
-
-  /** Starts the drop of a database that a swap has kept. @throws QueueUnavailable: nothing is started */
-  startDrop(startedBy: string, database: string): Promise<DaemonStatus> {
-    return this.add('DROP', { ...jobData(startedBy, undefined, undefined), database });
+  start(type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.add(type, jobData(startedBy, work), this.reader.queue, this.jobOptions);
   }
 
   /**
-   * Starts a check of the repository, or a preview of a restore.
+   * Starts a check of a repository, or a preview of the restore of an archive.
    * @throws QueueUnavailable: nothing is started
    */
-  startCheck(startedBy: string, archive?: ArchiveRequest): Promise<DaemonStatus> {
-    return this.add('CHECK', jobData(startedBy, archive, undefined), this.reader.checks, {
+  startCheck(startedBy: string, work: Pick<JobWork, 'repository' | 'archive'>): Promise<DaemonStatus> {
+    return this.add('CHECK', jobData(startedBy, work), this.reader.checks, {
       jobId: newCheckId(),
       removeOnComplete: CHECKS_KEPT,
       removeOnFail: CHECKS_KEPT,
@@ -86,8 +76,8 @@ export class DaemonQueue {
   private async add(
     type: DaemonType,
     data: DaemonJobData,
-    queue = this.reader.queue,
-    options = this.jobOptions,
+    queue: DaemonReader['queue'],
+    options: JobsOptions,
   ): Promise<DaemonStatus> {
     const adding = queue.add(type, { ...data, unconfirmed: true }, options);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
@@ -105,14 +95,8 @@ export class DaemonQueue {
    * @param mark names the purpose of the job; remembered for 30 days
    * @throws QueueUnavailable, Failure IDEMPOTENCY_KEY_BUSY: the job may have been started; call again
    */
-  startMarked(
-    mark: string,
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, archive, confirmedKey);
+  startMarked(mark: string, type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.startUnlessMarked({ id: mark, ttl: MARKED_MS }, type, startedBy, work);
   }
 
   /**
@@ -121,14 +105,8 @@ export class DaemonQueue {
    * @param key the client's Idempotency-Key
    * @throws QueueUnavailable; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY
    */
-  startOnce(
-    key: string,
-    type: DaemonType,
-    startedBy: string,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
-    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, archive, confirmedKey);
+  startOnce(key: string, type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.startUnlessMarked(deduplication(key, startedBy), type, startedBy, work);
   }
 
   /**
@@ -161,13 +139,12 @@ export class DaemonQueue {
     mark: { id: string; ttl: number },
     type: DaemonType,
     startedBy: string,
-    archive: ArchiveRequest | undefined,
-    confirmedKey: string | undefined,
+    work: JobWork,
   ): Promise<DaemonStatus> {
     const { queue, keys } = this.reader;
     const deadline = performance.now() + DECIDED_WITHIN_MS;
     const tryOnce = async (): Promise<DaemonStatus | undefined> => {
-      const data = { ...jobData(startedBy, archive, confirmedKey), mark: mark.id };
+      const data = { ...jobData(startedBy, work), mark: mark.id };
       const options = { ...this.jobOptions, deduplication: mark };
       const adding = queue.add(type, { ...data, unconfirmed: true }, options);
       // If the queue took no job, this has the id of the earlier one: BullMQ tells in no other way.
@@ -219,17 +196,8 @@ export class DaemonQueue {
   }
 }
 
-function jobData(
-  startedBy: string,
-  archive: ArchiveRequest | undefined,
-  confirmedKey: string | undefined,
-): DaemonJobData {
-  const data = { startedBy, startedOn: Date.now(), nonce: randomUUID() };
-  return {
-    ...data,
-    ...(archive !== undefined && { archive }),
-    ...(confirmedKey !== undefined && { confirmedKey }),
-  };
+function jobData(startedBy: string, work: JobWork): DaemonJobData {
+  return { startedBy, startedOn: Date.now(), nonce: randomUUID(), ...work };
 }
 
 /** BullMQ's Queue has no type parameter for the progress of its jobs. */

@@ -1,5 +1,5 @@
 import type { Job, JobType } from 'bullmq';
-import type { DaemonState, DaemonStatus, DaemonType } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonState, type DaemonStatus, type DaemonType } from '#contracts';
 import type { Keys } from '#keys';
 import { isCheckId } from './check-ids.js';
 import { checkedJob, foreignStatus, isConfirmed, signedData } from './authentic-jobs.js';
@@ -31,6 +31,8 @@ const READER_STATES = ['active', 'delayed', 'waiting', 'active'] as const;
 export interface DaemonFilter {
   type?: DaemonType | undefined;
   status?: DaemonState | undefined;
+  /** The name of a repository. */
+  repository?: string | undefined;
   limit: number;
   offset: number;
 }
@@ -145,12 +147,14 @@ export class DaemonReader {
   async list({
     type,
     status,
+    repository,
     limit,
     offset,
   }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const states = status === undefined ? ALL_STATES : STATES_OF[status];
     const ids = await (type === 'CHECK' ? this.checkIdsOf(states) : this.idsOf(states));
-    if (type === undefined && (status === undefined || status === 'COMPLETED')) {
+    const unfiltered = type === undefined && repository === undefined;
+    if (unfiltered && (status === undefined || status === 'COMPLETED')) {
       const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
       return { daemons: page.filter((daemon) => daemon !== undefined), total: ids.length };
     }
@@ -160,6 +164,7 @@ export class DaemonReader {
       for await (const daemon of inBatches(ids, (id) => this.status(id))) {
         if (type !== undefined && daemon.type !== type) continue;
         if (status !== undefined && daemon.status !== status) continue;
+        if (repository !== undefined && (daemon.repository ?? DEFAULT_REPOSITORY) !== repository) continue;
         if (total >= offset && daemons.length < limit) daemons.push(withoutResult(daemon));
         total++;
       }

@@ -14,7 +14,7 @@ export function withFullText(status: DaemonStatus): DaemonStatus {
 
 /** The status of a fetched job. All its fields are of one moment. */
 export function daemonStatus(job: DaemonJob): DaemonStatus {
-  const { startedBy, startedOn, archive, terminatedOn, neverRuns = false } = job.data;
+  const { startedBy, startedOn, repository, archive, terminatedOn, neverRuns = false } = job.data;
   const progress = typeof job.progress === 'object' ? job.progress : undefined;
   // Terminated before it began. The status is the same whether or not a worker has taken the job since.
   const endedWaiting =
@@ -75,6 +75,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     if (database !== undefined) status.database = database;
     if (keptDatabase !== undefined) status.keptDatabase = keptDatabase;
   }
+  if (repository !== undefined) status.repository = repository.name;
   const failure = progress?.failure;
   if (failed && failure !== undefined && failure.reason === status.errorMessage)
     Object.assign(status, { [FULL_TEXT]: failure });

@@ -14,16 +14,19 @@ export function deduplication(key: string, startedBy: string): { id: string; ttl
 }
 
 /** Compares a request with the job that its key has started. @throws Failure IDEMPOTENCY_KEY_REUSED if they differ */
-export function expectSame(job: DaemonJob, type: string, { archive }: DaemonJobData): void {
-  // The queue keeps it as JSON.
-  const asked: unknown = archive === undefined ? undefined : JSON.parse(JSON.stringify(archive));
-  if (job.name === type && isDeepStrictEqual(job.data.archive, asked)) return;
+export function expectSame(job: DaemonJob, type: string, asked: DaemonJobData): void {
+  if (job.name === type && isDeepStrictEqual(requestOf(job.data), requestOf(asked))) return;
   throw new Failure(
     'IDEMPOTENCY_KEY_REUSED',
     'permanent',
     `This Idempotency-Key has already started job ${job.id}, by another call or with another body.`,
     { hint: 'Use a different key for each start.' },
   );
+}
+
+/** The request of a job, as the queue keeps it: as JSON. A repository may have changed since. */
+function requestOf({ archive, repository }: DaemonJobData): unknown {
+  return JSON.parse(JSON.stringify({ archive, repository: repository?.name }));
 }
 
 /** The failure of a call while another call with the same key is still undecided. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { KeptDatabase } from '#contracts';
+import { DEFAULT_REPOSITORY, type KeptDatabase } from '#contracts';
 import type { Keys } from '#keys';
 import { inBatches } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
@@ -18,11 +18,15 @@ const recordSchema = z.object({
   oid: z.number(),
   owner: z.string(),
   mark: z.string(),
+  /** Missing in records of before repositories had names. */
+  repository: z.string().default(DEFAULT_REPOSITORY),
   daemon: z.string(),
   keptOn: z.int().min(0),
 });
 
 export interface KeptRecord extends KeptDatabase {
+  /** The name of the repository whose database it was. */
+  repository: string;
   /** The id of the restore that swapped it. */
   daemon: string;
   /** Milliseconds since 1970, by the worker's clock. */

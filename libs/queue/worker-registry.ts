@@ -1,18 +1,24 @@
 import { z } from 'zod';
 import { isSameDatabase } from '#common';
-import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
+import {
+  DEFAULT_REPOSITORY,
+  type DatabaseIdentity,
+  type RepositoryIdentity,
+  type WorkerView,
+} from '#contracts';
 import type { Keys } from '#keys';
 import { inBatches } from './job-batches.js';
 import { answered } from './queue-unavailable.js';
 import { SignedRecords, type WorkerJobQueue } from './signed-records.js';
 
-/** The job that names the database of all workers of this queue. */
+/** The job that names the database of the default repository. Those of others have their names at the end. */
 const IDENTITY_JOB = 'repository-identity';
+const WORKER_PREFIX = 'worker-';
 
 /** Limits the jobs that an API reads, because others may write to the queue. */
 const MOST_WORKERS = 500;
-/** The same for the ids of all records. */
-const MOST_RECORDS = 10_000;
+/** The queue also holds a record for each repository and each kept database. */
+const MOST_RECORDS = 20_000;
 /** Limits the record of a repository that moves often. */
 const MOST_PREDECESSORS = 100;
 
@@ -80,7 +86,7 @@ export class WorkerRegistry {
   /** The last heartbeat of each worker, including dead ones. Skips jobs that no worker has written. */
   async beats(): Promise<Beat[]> {
     const all = await answered(this.queue.getRanges(['waiting'], 0, MOST_RECORDS - 1));
-    const ids = all.filter((id) => id.startsWith(WORKER_ID)).slice(0, MOST_WORKERS);
+    const ids = all.filter((id) => id.startsWith(WORKER_PREFIX)).slice(0, MOST_WORKERS);
     const read = async (id: string) => {
       const job = await this.records.fetch(id);
       const facts = this.records.factsOf(job, 'beat', beatSchema);
@@ -93,23 +99,34 @@ export class WorkerRegistry {
   }
 
   /** @returns undefined if none is recorded; 'forged' if the record fails its check */
-  async identity(): Promise<IdentityRecord | 'forged' | undefined> {
-    const job = await this.records.fetch(IDENTITY_JOB);
-    return job === undefined ? undefined : (this.records.factsOf(job, 'identity', recordSchema) ?? 'forged');
+  async identity(repository = DEFAULT_REPOSITORY): Promise<IdentityRecord | 'forged' | undefined> {
+    const job = await this.records.fetch(identityJobOf(repository));
+    return job === undefined
+      ? undefined
+      : (this.records.factsOf(job, kindOf(repository), recordSchema) ?? 'forged');
   }
 
   /** Records the database, unless one is recorded. If several workers try at once, one succeeds. */
-  async recordFirst(identity: DatabaseIdentity): Promise<void> {
+  async recordFirst(identity: DatabaseIdentity, repository = DEFAULT_REPOSITORY): Promise<void> {
     const facts: IdentityRecord = { identity, predecessors: [], recordedOn: Date.now() };
-    await this.records.writeFirst(IDENTITY_JOB, 'identity', facts);
+    await this.records.writeFirst(identityJobOf(repository), kindOf(repository), facts);
+  }
+
+  /** Forgets the database of a repository: the next job records the one that it finds. */
+  async forget(repository: string): Promise<void> {
+    await this.records.remove(identityJobOf(repository));
   }
 
   /**
-   * Records another database for the workers.
+   * Records another database for a repository.
    * @param moved whether the repository has moved there: then archives of the earlier database belong to it
    */
-  async accept(identity: DatabaseIdentity, moved: boolean): Promise<IdentityRecord> {
-    const before = await this.identity();
+  async accept(
+    identity: DatabaseIdentity,
+    moved: boolean,
+    repository = DEFAULT_REPOSITORY,
+  ): Promise<IdentityRecord> {
+    const before = await this.identity(repository);
     const earlier =
       moved && before !== undefined && before !== 'forged' ? [before.identity, ...before.predecessors] : [];
     const facts: IdentityRecord = {
@@ -119,7 +136,7 @@ export class WorkerRegistry {
         .slice(0, MOST_PREDECESSORS),
       recordedOn: Date.now(),
     };
-    await this.records.write(IDENTITY_JOB, 'identity', facts);
+    await this.records.write(identityJobOf(repository), kindOf(repository), facts);
     return facts;
   }
 
@@ -128,23 +145,30 @@ export class WorkerRegistry {
    * move, even if the worker that swaps dies before it can.
    * @param next undefined to withdraw it, because the swap has failed
    */
-  async announce(next: DatabaseIdentity | undefined): Promise<void> {
-    const before = await this.identity();
+  async announce(next: DatabaseIdentity | undefined, repository = DEFAULT_REPOSITORY): Promise<void> {
+    const before = await this.identity(repository);
     if (before === undefined || before === 'forged') return;
-    await this.records.write(IDENTITY_JOB, 'identity', { ...before, next });
+    await this.records.write(identityJobOf(repository), kindOf(repository), { ...before, next });
   }
 
   /** Signs a record of a key of SECRET_KEY_PREVIOUS again, so that it outlives that key. */
-  renewIdentity(): Promise<void> {
-    return this.records.renew(IDENTITY_JOB, 'identity', recordSchema);
+  renewIdentity(repository = DEFAULT_REPOSITORY): Promise<void> {
+    return this.records.renew(identityJobOf(repository), kindOf(repository), recordSchema);
   }
 }
 
 /** BullMQ refuses ids that are numbers. */
-const WORKER_ID = 'worker-';
-
 function jobIdOf(workerId: string): string {
-  return WORKER_ID + workerId;
+  return WORKER_PREFIX + workerId;
+}
+
+/** The record of one repository never passes for that of another. */
+function kindOf(repository: string): 'identity' | `identity of ${string}` {
+  return repository === DEFAULT_REPOSITORY ? 'identity' : `identity of ${repository}`;
+}
+
+function identityJobOf(repository: string): string {
+  return repository === DEFAULT_REPOSITORY ? IDENTITY_JOB : `${IDENTITY_JOB}-${repository}`;
 }
 
 /** The record for clients. */

@@ -240,6 +240,20 @@ test('every route answers as its schema says, when all is well and when it is no
     await call('PUT /repo/v1/schedules/{name}', nightly, body);
   await call('GET /metrics');
   await call('GET /metrics', {}, undefined, { sessionToken: 'made up' });
+  const crm = { url: stack.env['DATABASE_URL'] };
+  for (const [repository, body] of [
+    ['crm', crm],
+    ['crm', {}],
+    ['new', {}],
+    ['default', crm],
+  ] as const)
+    await call('PUT /repo/v1/repositories/{name}', { name: repository }, body);
+  await call('GET /repo/v1/repositories');
+  await call('GET /repo/v1/repositories', { '?': 'all=true' });
+  for (const repository of ['crm', 'none', 'default']) {
+    await call('GET /repo/v1/repositories/{name}', { name: repository });
+    await call('DELETE /repo/v1/repositories/{name}', { name: repository });
+  }
   await call('GET /repo/v1/schedules');
   await call('GET /repo/v1/schedules', { '?': 'all=true' });
   for (const path of [nightly, { name: 'daily' }]) {
@@ -263,8 +277,12 @@ test('every route answers as its schema says, when all is well and when it is no
     createLogger('test', 'silent'),
   );
   const queue: WorkerJobQueue = new Queue(WORKER_QUEUE, connection);
-  const kept = { name: 'shop_before', of: 'shop', oid: 1, owner: 'o', mark: 'm', daemon: '1', keptOn: 1 };
-  await new KeptDatabases(queue, new Keys([new Secret(Stack.secretKey)])).add(kept);
+  const kept = { name: 'shop_before', of: 'shop', oid: 1, owner: 'o', mark: 'm', keptOn: 1 };
+  await new KeptDatabases(queue, new Keys([new Secret(Stack.secretKey)])).add({
+    ...kept,
+    repository: 'default',
+    daemon: '1',
+  });
   await queue.close();
   await call('GET /repo/v1/databases');
   await call('GET /repo/v1/databases', { '?': 'all=true' });

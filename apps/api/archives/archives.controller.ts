@@ -15,8 +15,8 @@ export class ArchivesController {
   @Documented(docs.listBackups, { query: docs.listQuery })
   @Get()
   list(@Query() query: unknown): Promise<{ backups: Archive[]; total: number }> {
-    const { limit, offset } = validated(docs.listQuery, query);
-    return this.archives.list(limit, offset);
+    const { limit, offset, repository } = validated(docs.listQuery, query);
+    return this.archives.list(limit, offset, repository);
   }
 
   @Access({ needs: 'read' })

@@ -3,8 +3,9 @@ import { archive, count, text } from '#contracts/schemas';
 import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 import { page } from '../http/validation.js';
+import { repositoryName } from '../repositories/repository-request.js';
 
-export const listQuery = z.strictObject(page);
+export const listQuery = z.strictObject({ ...page, repository: repositoryName.optional() });
 
 const details = answer(
   'ArchiveDetails',
@@ -44,6 +45,7 @@ const name = 'BackupDaemonJob1-107249060429899939.zip';
 const one = {
   name,
   url: `https://s3.amazonaws.com/archives/${name}`,
+  repository: 'default',
   createdOn: 1795342797368,
   bytes: 51234,
   takenOn: 1795342796101,

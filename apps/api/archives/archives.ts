@@ -3,17 +3,18 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import type { ManifestSummary } from '#archive';
 import { SETTINGS, type Settings } from '#config';
-import { Failure, withTimeout } from '#common';
+import { Failure } from '#common';
 import { type Archive, type ArchiveVerification } from '#contracts';
 import { ScheduleArchive } from '#database';
 import { DaemonReader } from '#queue';
 import { type ArchiveListing, deleteArchive, listArchives, verificationKey } from '#engine';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
+import { Repositories } from '../repositories/repositories.js';
+import type { RepositoryFolders } from '../repositories/repository-folders.js';
 import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
 import type { ArchiveDetails } from './archives.docs.js';
+import { inTime } from '../http/in-time.js';
 
-/** The time limit of the object store, because a client is waiting. */
-const ANSWER_WITHIN_MS = 30_000;
 const DOWNLOAD_SECONDS = 15 * 60;
 
 /** The archives in the bucket below the prefix, those of other installations among them. */
@@ -23,19 +24,26 @@ export class Archives {
     private readonly store: ObjectStore,
     private readonly reader: ArchiveReader,
     private readonly daemons: DaemonReader,
+    private readonly repositories: Repositories,
     @InjectRepository(ScheduleArchive) private readonly scheduled: Repository<ScheduleArchive>,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
-  /** A page of the archives, newest first. @throws Failure STORE_* */
-  list(limit: number, offset: number): Promise<{ backups: Archive[]; total: number }> {
+  /**
+   * A page of the archives, newest first.
+   * @param repository the name of a repository; undefined for all. @throws Failure STORE_*
+   */
+  list(limit: number, offset: number, repository?: string): Promise<{ backups: Archive[]; total: number }> {
     return inTime(async (signal) => {
-      const { archives, verifications } = await this.listing(signal);
+      const folders = await this.repositories.folders();
+      const { archives: all, verifications } = await this.listing(signal);
+      const archives =
+        repository === undefined ? all : all.filter(({ key }) => folders.repositoryOf(key) === repository);
       archives.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
       const page = archives.slice(offset, offset + limit);
       const backups = await Promise.all(
         page.map(async (object) => ({
-          ...this.outside(object),
+          ...this.outside(object, folders),
           ...(await (this.canBeNamed(object)
             ? this.reader.factsOf(object, signal)
             : withProblem(
@@ -68,14 +76,15 @@ export class Archives {
   details(name: string): Promise<ArchiveDetails> {
     return inTime(async (signal) => {
       const object = await this.find(name, signal);
+      const folders = await this.repositories.folders();
       const verification = await orNever(this.reader.verificationBeside(object, signal), signal);
       try {
         const summary = await this.reader.summary(object, signal);
-        return { ...this.outside(object), ...factsOf(summary), ...verification, ...inside(summary) };
+        return { ...this.outside(object, folders), ...factsOf(summary), ...verification, ...inside(summary) };
       } catch (error) {
         if (!(error instanceof Failure) || error.code !== 'ARCHIVE_INVALID') throw error;
         return {
-          ...this.outside(object),
+          ...this.outside(object, folders),
           ...withProblem(error.sentence),
           ...verification,
           ...NOTHING_INSIDE,
@@ -139,8 +148,14 @@ export class Archives {
       : orNever(this.reader.verification(archive, record, signal), signal);
   }
 
-  private outside({ key, modifiedOn, bytes }: ListedObject) {
-    return { name: this.nameOf(key), url: this.store.url(key), createdOn: modifiedOn, bytes };
+  private outside({ key, modifiedOn, bytes }: ListedObject, folders: RepositoryFolders) {
+    return {
+      name: this.nameOf(key),
+      url: this.store.url(key),
+      repository: folders.repositoryOf(key),
+      createdOn: modifiedOn,
+      bytes,
+    };
   }
 
   private canBeNamed({ key }: ListedObject): boolean {
@@ -207,22 +222,3 @@ const NOTHING_INSIDE: Inside = {
   warnings: null,
   definitions: null,
 };
-
-/** @throws Failure STORE_UNREACHABLE if the store takes too long */
-function inTime<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-  const late = () =>
-    new Failure(
-      'STORE_UNREACHABLE',
-      'transient',
-      `The object store has not answered within ${ANSWER_WITHIN_MS / 1000} seconds.`,
-      { hint: 'Try again in a moment.' },
-    );
-  return withTimeout(ANSWER_WITHIN_MS, undefined, late, async (signal) => {
-    try {
-      return await work(signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      throw error;
-    }
-  });
-}

@@ -55,7 +55,7 @@ export class OverviewController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { id } = await this.daemons.startBackup(startOf(request, body));
+    const { id } = await this.daemons.startBackup(startOf(request, body), {});
     request.made = id;
     redirectTo(reply, `/admin/daemons/${id}`, 'backup-started');
   }

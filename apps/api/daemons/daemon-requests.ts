@@ -3,6 +3,7 @@ import { schemaNameFault } from '#config';
 import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
 import { verificationLevel } from '#contracts/schemas';
 import { page } from '../http/validation.js';
+import { repositoryName } from '../repositories/repository-request.js';
 import { checkIntoDatabase, intoDatabaseOptions } from './into-database.js';
 
 /** An archive's key has up to 1024 bytes, each of which may be percent-encoded. */
@@ -15,10 +16,21 @@ const columnOptions = {
   allowExtraColumns: z.boolean().default(false),
   dropColumns: z.array(column).min(1, 'name at least one column, or omit dropColumns').optional(),
 };
+const repository = repositoryName.optional();
+
+/** The options of a backup. */
+export const backupRequest = z.strictObject({
+  repository: repository.describe('The repository to back up; `default` if missing.'),
+});
+export type BackupRequest = z.infer<typeof backupRequest>;
+
 /** The options of a restore. */
 export const restoreRequest = z
   .strictObject({
     url,
+    repository: repository.describe(
+      'The repository to restore into. Without it, the one in whose folder the archive lies.',
+    ),
     allowExtraTables: z.boolean().default(false),
     ...columnOptions,
     fireEventTriggers: z.boolean().default(false),
@@ -67,6 +79,9 @@ export type RestoreRequest = z.infer<typeof restoreRequest>;
 export const verifyRequest = z
   .strictObject({
     url,
+    repository: repository.describe(
+      'The repository that a restore is checked against. Without it, the one in whose folder the archive lies.',
+    ),
     level: verificationLevel.optional().describe('Without it, `DRILL` if `restoreDrill` is set, else `FIT`.'),
     allowExtraTables: z.boolean().default(false),
     ...columnOptions,
@@ -84,6 +99,7 @@ export type VerifyRequest = z.infer<typeof verifyRequest>;
 export const daemonsQuery = z.strictObject({
   type: z.enum(DAEMON_TYPES).optional(),
   status: z.enum(DAEMON_STATES).optional(),
+  repository,
   ...page,
 });
 

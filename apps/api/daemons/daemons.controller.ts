@@ -16,8 +16,8 @@ import type { KeyScope, DaemonStatus } from '#contracts';
 import { Access } from '../access/access.decorator.js';
 import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
-import { nothing, validated } from '../http/validation.js';
-import { daemonsQuery, restoreRequest, verifyRequest } from './daemon-requests.js';
+import { validated } from '../http/validation.js';
+import { backupRequest, daemonsQuery, restoreRequest, verifyRequest } from './daemon-requests.js';
 import * as docs from './daemons.docs.js';
 import { Daemons, shownTo, type Start } from './daemons.js';
 import { StatusStreams } from './status-streams.js';
@@ -31,11 +31,11 @@ export class DaemonsController {
   ) {}
 
   @Access({ needs: 'start', audit: 'backup.start' })
-  @Documented(docs.startBackup, { body: nothing })
+  @Documented(docs.startBackup, { body: backupRequest })
   @Post('startBackupDaemon')
   async startBackup(@Body() body: unknown, @Req() request: FastifyRequest): Promise<DaemonStatus> {
-    validated(nothing, body);
-    return shownTo(request, await this.daemons.startBackup(startOf(request)));
+    const options = validated(backupRequest, body);
+    return shownTo(request, await this.daemons.startBackup(startOf(request), options));
   }
 
   /** Needs everything, because it replaces all rows of the repository. */

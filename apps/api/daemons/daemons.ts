@@ -1,13 +1,13 @@
 import { BadRequestException, Inject, Injectable, NotFoundException } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import { SETTINGS, type Settings } from '#config';
+import { type Scope, SETTINGS, type Settings } from '#config';
 import { Failure, levelOf } from '#common';
-import { type DaemonStatus, type DaemonType } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonStatus, type DaemonType } from '#contracts';
 import {
-  type ArchiveRequest,
   type DaemonFilter,
   DaemonQueue,
   DaemonReader,
+  type JobWork,
   KeptDatabases,
   withFullText,
 } from '#queue';
@@ -15,7 +15,8 @@ import { archiveKey, ObjectStore } from '#storage';
 import { callerOf, mayReadRows } from '../access/caller.js';
 import { LostRows } from '../schedules/lost-rows.js';
 import { isId } from '../http/validation.js';
-import type { RestoreRequest, VerifyRequest } from './daemon-requests.js';
+import { Repositories } from '../repositories/repositories.js';
+import type { BackupRequest, RestoreRequest, VerifyRequest } from './daemon-requests.js';
 
 /** The start of a job. */
 export interface Start {
@@ -34,27 +35,35 @@ export class Daemons {
     private readonly store: ObjectStore,
     private readonly lostRows: LostRows,
     private readonly kept: KeptDatabases,
+    private readonly repositories: Repositories,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
 
-  /** @throws Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
-  async startBackup(start: Start): Promise<DaemonStatus> {
-    return this.start(start, 'BACKUP', undefined, await this.lostRows.newestConfirmedKey());
+  /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
+  async startBackup(start: Start, { repository = DEFAULT_REPOSITORY }: BackupRequest): Promise<DaemonStatus> {
+    return this.start(start, 'BACKUP', {
+      ...(await this.workOn(repository)),
+      confirmedKey: await this.lostRows.newestConfirmedKey(repository),
+    });
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
-  async startRestore(start: Start, { url, ...options }: RestoreRequest): Promise<DaemonStatus> {
-    this.keepOutOfRepository(options.intoSchemas);
-    return this.start(start, 'RESTORE', { ...this.archiveAt(url), ...options });
+  async startRestore(start: Start, { url, repository, ...options }: RestoreRequest): Promise<DaemonStatus> {
+    const archive = this.archiveAt(url);
+    const work = await this.workOn(repository ?? (await this.repositoryOf(archive.key)));
+    keepOut(options.intoSchemas, (work.repository ?? this.settings.repository).scope);
+    return this.start(start, 'RESTORE', { ...work, archive: { ...archive, ...options } });
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
   async startVerify(
     start: Start,
-    { url, level, restoreDrill, ...options }: VerifyRequest,
+    { url, repository, level, restoreDrill, ...options }: VerifyRequest,
   ): Promise<DaemonStatus> {
-    const request = { ...this.archiveAt(url), ...options, level: levelOf({ level, restoreDrill }) };
-    return this.start(start, 'VERIFY', request);
+    const archive = this.archiveAt(url);
+    const work = await this.workOn(repository ?? (await this.repositoryOf(archive.key)));
+    const request = { ...archive, ...options, level: levelOf({ level, restoreDrill }) };
+    return this.start(start, 'VERIFY', { ...work, archive: request });
   }
 
   /**
@@ -65,7 +74,8 @@ export class Daemons {
     const record = await this.kept.find(name);
     if (record === undefined)
       throw new NotFoundException('No swap of this installation keeps a database of this name.');
-    return this.queue.startDrop(startedBy, record.name);
+    const work = await this.workOn(record.repository);
+    return this.queue.start('DROP', startedBy, { ...work, database: record.name });
   }
 
   list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
@@ -97,29 +107,20 @@ export class Daemons {
     if (!isId(id) || !(await this.queue.terminate(id))) throw noSuchDaemon();
   }
 
-  private start(
-    { startedBy, key }: Start,
-    type: DaemonType,
-    archive?: ArchiveRequest,
-    confirmedKey?: string,
-  ): Promise<DaemonStatus> {
+  private start({ startedBy, key }: Start, type: DaemonType, work: JobWork): Promise<DaemonStatus> {
     return key === undefined
-      ? this.queue.start(type, startedBy, archive, confirmedKey)
-      : this.queue.startOnce(key, type, startedBy, archive, confirmedKey);
+      ? this.queue.start(type, startedBy, work)
+      : this.queue.startOnce(key, type, startedBy, work);
   }
 
-  /**
-   * Rejects schemas that the repository lists: the next backup would include the new tables. If it has all schemas,
-   * that cannot be helped, and the restore itself rejects the schemas that the rows come from.
-   */
-  private keepOutOfRepository(intoSchemas: Record<string, string> = {}): void {
-    const { schemas } = this.settings.repository.scope;
-    if (schemas === '*') return;
-    const inside = Object.values(intoSchemas).filter((name) => schemas.includes(name));
-    if (inside.length > 0)
-      throw new BadRequestException(
-        `intoSchemas: ${inside.join(', ')} is in REPOSITORY_SCHEMAS. Choose another schema.`,
-      );
+  /** @throws BadRequestException if there is no such repository */
+  private async workOn(name: string): Promise<Pick<JobWork, 'repository'>> {
+    const repository = await this.repositories.forJob(name);
+    return repository === undefined ? {} : { repository };
+  }
+
+  private async repositoryOf(key: string): Promise<string> {
+    return (await this.repositories.folders()).repositoryOf(key);
   }
 
   /** Turns an address into a key of our bucket, so that no worker fetches an address of a client's choice. */
@@ -132,6 +133,19 @@ export class Daemons {
       throw error;
     }
   }
+}
+
+/**
+ * Rejects schemas that the repository lists: the next backup would include the new tables. If it has all schemas, that
+ * cannot be helped, and the restore itself rejects the schemas that the rows come from. @throws BadRequestException
+ */
+function keepOut(intoSchemas: Record<string, string> = {}, { schemas }: Pick<Scope, 'schemas'>): void {
+  if (schemas === '*') return;
+  const inside = Object.values(intoSchemas).filter((name) => schemas.includes(name));
+  if (inside.length > 0)
+    throw new BadRequestException(
+      `intoSchemas: ${inside.join(', ')} is in the schemas of the repository. Choose another schema.`,
+    );
 }
 
 /** Adds PostgreSQL's full messages to a status, which may contain rows, if the caller may read rows. */

@@ -26,11 +26,12 @@ export class LostRows {
     );
   }
 
-  /** The key of the newest archive with a confirmed loss: later backups are compared with it. */
-  async newestConfirmedKey(): Promise<string | undefined> {
+  /** The key of a repository's newest archive with a confirmed loss: later backups are compared with it. */
+  async newestConfirmedKey(repository: string): Promise<string | undefined> {
     const rows = await this.archives.query<{ key: string }[]>(
       `SELECT key FROM snapshotd.schedule_archive
-        WHERE confirmed_on IS NOT NULL ORDER BY completed_on DESC LIMIT 1`,
+        WHERE confirmed_on IS NOT NULL AND repository = $1 ORDER BY completed_on DESC LIMIT 1`,
+      [repository],
     );
     return rows[0]?.key;
   }

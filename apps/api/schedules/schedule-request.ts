@@ -1,13 +1,15 @@
 import type { z } from 'zod';
 import { scheduleSettings } from '#contracts/schemas';
+import { repositoryName } from '../repositories/repository-request.js';
 import { patternFault, timeZoneFault } from './cron.js';
 
-const { pattern, timeZone, retention, enabled } = scheduleSettings.shape;
+const { pattern, timeZone, repository, retention, enabled } = scheduleSettings.shape;
 
 /** The settings of a schedule, with their checks and defaults. */
 export const scheduleRequest = scheduleSettings.extend({
   pattern: pattern.superRefine(faultIn(patternFault)),
   timeZone: timeZone.default('UTC').superRefine(faultIn(timeZoneFault)),
+  repository: repository.pipe(repositoryName.optional()),
   retention: retention
     .refine(
       (counts) => counts === null || Object.values(counts).some((kept = 0) => kept > 0),

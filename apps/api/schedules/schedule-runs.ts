@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { BadRequestException, Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { SETTINGS, type Settings } from '#config';
@@ -9,6 +9,7 @@ import { LOGGER, type Logger } from '#logging';
 import { type ArchiveRequest, DaemonQueue, DaemonReader, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
 import { Notifications } from '../notifications/notifications.js';
+import { Repositories } from '../repositories/repositories.js';
 import { nextTime } from './cron.js';
 import { LostRows } from './lost-rows.js';
 import { Pruning } from './pruning.js';
@@ -38,6 +39,7 @@ export class ScheduleRuns {
     private readonly reader: DaemonReader,
     private readonly pruning: Pruning,
     private readonly lostRows: LostRows,
+    private readonly repositories: Repositories,
     private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -110,6 +112,7 @@ export class ScheduleRuns {
     try {
       return await this.nextStep(run, schedule, signal);
     } catch (error) {
+      if (error instanceof BadRequestException) return await this.end(run, 'FAILED', error.message);
       if (!(error instanceof Failure) || error.persistence === 'transient') throw error;
       // A run that never ends would block all later ones.
       return await this.end(run, 'FAILED', errorSentence(error));
@@ -129,18 +132,18 @@ export class ScheduleRuns {
     signal: AbortSignal,
   ): Promise<number | undefined> {
     if (run.archive === null) {
-      const backup = await this.daemonOf(run, 'BACKUP');
+      const backup = await this.daemonOf(run, schedule, 'BACKUP');
       if (backup === undefined) return this.end(run, 'FAILED', forgotten('backup', run.backupDaemon));
       if (isUnderWay(backup)) return LOOK_EVERY_MS;
       if (backup.status === 'FAILED')
         return this.end(run, 'FAILED', `The backup failed: ${backup.errorMessage}`);
-      run.archive = await this.record(run, backup);
+      run.archive = await this.record(run, schedule, backup);
     }
     const archive = { url: run.archive, key: archiveKey(run.archive, this.settings.store) };
 
     const { afterBackup: level } = run;
     if (level !== 'nothing') {
-      const verification = await this.daemonOf(run, 'VERIFY', { ...archive, level });
+      const verification = await this.daemonOf(run, schedule, 'VERIFY', { ...archive, level });
       if (verification === undefined)
         return this.end(run, 'FAILED', forgotten('verification', run.verifyDaemon));
       if (isUnderWay(verification)) return LOOK_EVERY_MS;
@@ -165,6 +168,7 @@ export class ScheduleRuns {
    */
   private async daemonOf(
     run: ScheduleRun,
+    { repository: name }: Schedule,
     type: DaemonType,
     archive?: ArchiveRequest,
   ): Promise<DaemonStatus | undefined> {
@@ -174,9 +178,11 @@ export class ScheduleRuns {
     const known = run[column];
     if (known !== null) return this.reader.statusOfMarked(known, mark);
     const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
-    const confirmedKey = type === 'BACKUP' ? await this.lostRows.newestConfirmedKey() : undefined;
+    const repository = await this.repositories.forJob(name);
+    const confirmedKey = type === 'BACKUP' ? await this.lostRows.newestConfirmedKey(name) : undefined;
+    const work = { repository, archive, confirmedKey };
     const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
-      this.daemons.startMarked(mark, type, `schedule ${schedule}`, archive, confirmedKey),
+      this.daemons.startMarked(mark, type, `schedule ${schedule}`, work),
     );
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'A schedule has started a job');
@@ -188,14 +194,18 @@ export class ScheduleRuns {
    * from a wrong clock, count as now.
    * @returns the archive's URL
    */
-  private async record({ schedule, dueOn }: ScheduleRun, backup: DaemonStatus): Promise<string> {
+  private async record(
+    { schedule, dueOn }: ScheduleRun,
+    { repository }: Schedule,
+    backup: DaemonStatus,
+  ): Promise<string> {
     const { id, backupUrl: url, startedOn, shrunk } = backup;
     if (url === null) throw new Error(`Backup ${id} has completed without an archive`);
     const key = archiveKey(url, this.settings.store);
     await this.archives.query(
-      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, shrunk)
-       VALUES ($1, $2, $3, $4, least($5, now()), least($6, now()), $7) ON CONFLICT DO NOTHING`,
-      [url, key, schedule, id, new Date(startedOn), endOf(backup), shrunk !== undefined],
+      `INSERT INTO snapshotd.schedule_archive (url, key, schedule, daemon, created_on, completed_on, shrunk, repository)
+       VALUES ($1, $2, $3, $4, least($5, now()), least($6, now()), $7, $8) ON CONFLICT DO NOTHING`,
+      [url, key, schedule, id, new Date(startedOn), endOf(backup), shrunk !== undefined, repository],
     );
     await this.runs.update({ schedule, dueOn }, { archive: url });
     return url;

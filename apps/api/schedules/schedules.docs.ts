@@ -16,6 +16,7 @@ const request = {
 const nightly = {
   name: 'nightly',
   ...request,
+  repository: 'default',
   enabled: true,
   createdBy: 'admin@example.org',
   createdOn: 1796025600000,

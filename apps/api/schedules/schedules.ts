@@ -7,6 +7,7 @@ import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
+import { Repositories } from '../repositories/repositories.js';
 import { LostRows } from './lost-rows.js';
 
 /** The name is part of URLs, in which one or two dots alone have another meaning. */
@@ -21,6 +22,7 @@ export class Schedules {
     @InjectRepository(ScheduleArchive) private readonly archives: Repository<ScheduleArchive>,
     private readonly queue: ScheduleQueue,
     private readonly lostRows: LostRows,
+    private readonly repositories: Repositories,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -28,21 +30,23 @@ export class Schedules {
    * Creates a schedule, or changes the one of this name. Times of the pattern before now, and times while it is disabled,
    * have no run.
    * @returns whether it is new
-   * @throws BadRequestException if the name is invalid
+   * @throws BadRequestException if the name is invalid, or if there is no such repository
    */
   async put(name: string, request: ScheduleRequest, account: string): Promise<boolean> {
     if (!NAME.test(name))
       throw new BadRequestException(
         'The name must have 1 to 64 letters, digits, dots, hyphens or underscores.',
       );
-    const { pattern, timeZone, then, retention, enabled } = request;
+    const { pattern, timeZone, then, repository, retention, enabled } = request;
+    if (repository !== undefined) await this.repositories.forJob(repository);
     const [row] = await this.schedules.query<{ created: boolean }[]>(
       `INSERT INTO snapshotd.schedule AS was
-              (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on)
-       VALUES ($1, $2, $3, coalesce($4, 'READ'), $5, $6, $7, now())
+              (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on, repository)
+       VALUES ($1, $2, $3, coalesce($4, 'READ'), $5, $6, $7, now(), coalesce($8, 'default'))
        ON CONFLICT (name) DO UPDATE
           SET pattern = excluded.pattern, time_zone = excluded.time_zone,
               after_backup = coalesce($4, was.after_backup), retention = excluded.retention, enabled = excluded.enabled,
+              repository = coalesce($8, was.repository),
               settled_on = CASE
                 WHEN (was.pattern, was.time_zone, was.enabled) = (excluded.pattern, excluded.time_zone, true)
                 THEN was.settled_on ELSE excluded.settled_on END
@@ -55,6 +59,7 @@ export class Schedules {
         retention && JSON.stringify(retention),
         enabled,
         account,
+        repository,
       ],
     );
     const next = nextTime(request, await databaseNow(this.schedules));
@@ -142,9 +147,11 @@ function viewOf(
   run: ScheduleRun | undefined,
   last: LastTimes | undefined,
 ): Omit<ScheduleView, 'lostRowsSince'> {
-  const { name, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } = schedule;
+  const { name, repository, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } =
+    schedule;
   return {
     name,
+    repository,
     pattern,
     timeZone,
     then: afterBackup,

@@ -39,6 +39,7 @@ export type ArchiveVerification = z.infer<typeof verification>;
 export const archive = z.strictObject({
   name: text.describe('The name for restores and for the calls for one archive.'),
   url: text,
+  repository: text.describe('The name of the repository in whose folder it lies.'),
   createdOn: time.describe('When the object was written: milliseconds since 1970.'),
   bytes: count,
   ...facts.shape,

@@ -58,6 +58,7 @@ export const daemonStatus = z.strictObject({
     ),
   verification: verificationProof.exactOptional().describe('What a completed verification has proven.'),
   warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
+  repository: text.exactOptional().describe('Its repository; missing for `default`.'),
   check: repositoryCheck.exactOptional().describe('The result of a completed check. Lists omit it.'),
   restorePlan: restorePreview
     .exactOptional()

@@ -4,6 +4,7 @@ export * from './daemon-status.js';
 export * from './fields.js';
 export * from './kept-database.js';
 export * from './omission.js';
+export * from './repository.js';
 export * from './schedule.js';
 export * from './shrinkage.js';
 export * from './verification.js';

@@ -21,6 +21,12 @@ export const scheduleSettings = z.strictObject({
     .describe(
       'What a run does after its backup: nothing, or a verification of this level. Without it, a new schedule gets `READ`, and an existing one keeps its own. `verify` is an older word for `FIT`, `restoreDrill` for `DRILL`.',
     ),
+  repository: z
+    .string('the repository is a text')
+    .optional()
+    .describe(
+      'The repository that it backs up. Without it, a new schedule gets `default`, and an existing one keeps its own.',
+    ),
   retention: retention.nullable().describe('The numbers of archives to keep; null keeps everything.'),
   enabled: z.boolean(),
 });
@@ -32,6 +38,7 @@ export const schedule = z.strictObject({
   name: text,
   ...scheduleSettings.shape,
   then: z.enum(AFTER_BACKUP).describe('What a run does after its backup.'),
+  repository: text.describe('The repository that it backs up.'),
   /** An administrator's email. */
   createdBy: text,
   createdOn: time,

@@ -5,6 +5,12 @@ export type DaemonType = (typeof DAEMON_TYPES)[number];
 export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] as const;
 export type DaemonState = (typeof DAEMON_STATES)[number];
 
+/** The repository of the settings. Calls that name none mean this one. */
+export const DEFAULT_REPOSITORY = 'default';
+
+/** The names of repositories. A name is also a folder in the bucket. */
+export const REPOSITORY_NAME = /^[a-z0-9][a-z0-9_-]{0,39}$/;
+
 /** The scopes of API keys. Each includes the one before. */
 export const KEY_SCOPES = ['read', 'start', 'everything'] as const;
 export type KeyScope = (typeof KEY_SCOPES)[number];

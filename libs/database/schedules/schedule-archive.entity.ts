@@ -15,6 +15,10 @@ export class ScheduleArchive {
   @Index()
   schedule!: string;
 
+  /** The repository that it is of. */
+  @Column('text', { default: 'default' })
+  repository!: string;
+
   /** The id of its backup job. */
   @Column('text')
   daemon!: string;

@@ -7,6 +7,9 @@ export class Schedule {
   @PrimaryColumn('text')
   name!: string;
 
+  @Column('text', { default: 'default' })
+  repository!: string;
+
   /** A cron pattern of five fields, or of six, seconds first. */
   @Column('text')
   pattern!: string;

@@ -68,7 +68,9 @@ export async function checkDatabase(
     const facts = await connectionFacts(session, url);
     const identity = await databaseIdentity(session);
     findings.ok('reachable', `PostgreSQL answers at ${session.server}.`);
-    await findings.part('reachable', () => expectOwnBackend(session.client, url, 'REPOSITORY_URL'));
+    await findings.part('reachable', () =>
+      expectOwnBackend(session.client, url, repository.urlName ?? 'REPOSITORY_URL'),
+    );
     if (expected !== undefined && isSameDatabase(identity, expected) === false)
       findings.problem(
         'identity',

@@ -117,7 +117,9 @@ async function lookAtDatabase(
   try {
     await session.query(LIMITS);
     const url = repository.url.reveal();
-    await refusals.tryOut(() => expectOwnBackend(session.client, url, 'REPOSITORY_URL'));
+    await refusals.tryOut(() =>
+      expectOwnBackend(session.client, url, repository.urlName ?? 'REPOSITORY_URL'),
+    );
     const { databaseName, systemIdentifier } = await databaseIdentity(session);
     const target = { database: intoDatabase ?? databaseName, ...serverAddress(url), systemIdentifier };
     if (archive === undefined) return { target, foreseen: undefined, live: [] };

@@ -19,7 +19,7 @@ export function maintenanceUrl(repository: Secret): Secret {
  * @throws Failure REPOSITORY_ELSEWHERE on another server than the repository's; the signal's reason
  */
 export async function onMaintenance<Result>(
-  { url, identity }: Pick<Repository, 'url' | 'identity'>,
+  { url, urlName = 'REPOSITORY_URL', identity }: Pick<Repository, 'url' | 'urlName' | 'identity'>,
   { applicationName, signal }: { applicationName: string; signal: AbortSignal },
   work: (session: Session) => Promise<Result>,
 ): Promise<Result> {
@@ -32,8 +32,8 @@ export async function onMaintenance<Result>(
       throw new Failure(
         'REPOSITORY_ELSEWHERE',
         'permanent',
-        `REPOSITORY_URL leads to the server of ${displayDatabase(here)}, and the repository is ${displayDatabase(identity)}.`,
-        { hint: 'Correct REPOSITORY_URL, or accept this database as the repository.' },
+        `Another server answers at ${urlName}: that of ${displayDatabase(here)}. The repository is ${displayDatabase(identity)}.`,
+        { hint: 'Correct the URL, or accept this database as the repository.' },
       );
     return await work(session);
   } catch (error) {

@@ -47,7 +47,7 @@ export async function expectSameDatabase(
   throw new Failure(
     'OTHER_DATABASE',
     'permanent',
-    `The archive was taken from another database: ${displayDatabase(archived)}. REPOSITORY_URL leads to ${displayDatabase(here)}.`,
+    `The archive was taken from another database: ${displayDatabase(archived)}. The repository is ${displayDatabase(here)}.`,
     { hint: 'Nothing was changed. To use it nevertheless, set "otherDatabase": true (--other-database).' },
   );
 }

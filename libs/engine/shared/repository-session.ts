@@ -16,6 +16,8 @@ import type { RowProgress } from './row-progress.js';
 /** The database that is backed up and restored. */
 export interface Repository {
   url: Secret;
+  /** How messages name the URL; REPOSITORY_URL if missing. */
+  urlName?: string;
   /** The part of it. */
   scope: Scope;
   /** How long to retry while the server is unreachable or starting: milliseconds. */
@@ -39,7 +41,7 @@ export interface RepositorySessionOptions {
  * @throws Failure, or the signal's reason
  */
 export function openSession({
-  repository: { url, retryForMs, identity },
+  repository: { url, urlName = 'REPOSITORY_URL', retryForMs, identity },
   applicationName,
   progress,
   signal,
@@ -47,7 +49,7 @@ export function openSession({
   const open = async () => {
     const session = await Session.open(url.reveal(), { applicationName, signal });
     try {
-      if (identity !== undefined) await expectDatabase(session, identity);
+      if (identity !== undefined) await expectDatabase(session, identity, urlName);
       return session;
     } catch (error) {
       session.destroy();
@@ -68,14 +70,14 @@ export function openSession({
 }
 
 /** Refuses a connection to any other database than the expected one. @throws Failure REPOSITORY_ELSEWHERE */
-async function expectDatabase(session: Session, expected: DatabaseIdentity): Promise<void> {
+async function expectDatabase(session: Session, expected: DatabaseIdentity, urlName: string): Promise<void> {
   const here = await databaseIdentity(session);
   if (isSameDatabase(here, expected) !== false) return;
   throw new Failure(
     'REPOSITORY_ELSEWHERE',
     'permanent',
-    `REPOSITORY_URL leads to ${displayDatabase(here)}, and the repository is ${displayDatabase(expected)}.`,
-    { hint: 'Correct REPOSITORY_URL, or accept this database as the repository.' },
+    `Another database answers at ${urlName}: ${displayDatabase(here)}. The repository is ${displayDatabase(expected)}.`,
+    { hint: 'Correct the URL, or accept this database as the repository.' },
   );
 }
 
@@ -149,7 +151,11 @@ async function onOneSession<Result>(options: RepositorySessionOptions, work: Wor
       async (stopped) => {
         try {
           return await stopping(session, observer, stopped, async () => {
-            await expectOwnBackend(session.client, repository.url.reveal(), 'REPOSITORY_URL');
+            await expectOwnBackend(
+              session.client,
+              repository.url.reveal(),
+              repository.urlName ?? 'REPOSITORY_URL',
+            );
             return work(session, stopped, observer);
           });
         } finally {

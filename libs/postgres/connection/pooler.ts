@@ -18,14 +18,10 @@ const BACKEND = 'SELECT pg_catalog.pg_backend_pid() AS pid';
  * greeting is not the backend's. How the pooler gives out connections shows beside a second client: both share a backend,
  * or one of them has several.
  * https://www.pgbouncer.org/features.html
- * @param setting the setting that has the URL
+ * @param setting the setting that has the URL, or how messages name the URL
  * @throws Failure POOLED_TRANSACTIONS
  */
-export async function expectOwnBackend(
-  client: pg.ClientBase,
-  url: string,
-  setting: 'REPOSITORY_URL' | 'DATABASE_URL' | 'QUEUE_URL' | 'the URL',
-): Promise<void> {
+export async function expectOwnBackend(client: pg.ClientBase, url: string, setting: string): Promise<void> {
   const backend = await backendOf(client).catch((error: unknown) => {
     throw connectionFailure(error, displayServer(url));
   });

@@ -1,0 +1,31 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/** Creates the table of the repositories besides the default one, and lets schedules back them up. */
+export class CreateRepositories1799000000000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      CREATE TABLE snapshotd.repository (
+        name text PRIMARY KEY CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,39}$' AND name <> 'default'),
+        sealed_url text CHECK ((sealed_url IS NULL) = (deleted_on IS NOT NULL)),
+        target jsonb NOT NULL,
+        scope jsonb NOT NULL,
+        jobs integer,
+        definitions text CHECK (definitions IN ('auto', 'required', 'off')),
+        sealed_drill_url text,
+        drill_target jsonb,
+        prefix text NOT NULL UNIQUE,
+        created_by text NOT NULL,
+        created_on timestamptz NOT NULL DEFAULT now(),
+        deleted_on timestamptz
+      );
+      ALTER TABLE snapshotd.schedule ADD repository text NOT NULL DEFAULT 'default';
+      ALTER TABLE snapshotd.schedule_archive ADD repository text NOT NULL DEFAULT 'default';`);
+  }
+
+  async down(runner: QueryRunner): Promise<void> {
+    await runner.query(`
+      ALTER TABLE snapshotd.schedule_archive DROP repository;
+      ALTER TABLE snapshotd.schedule DROP repository;
+      DROP TABLE snapshotd.repository;`);
+  }
+}
