@@ -18,6 +18,11 @@ export class CheckRecords {
     await this.records.write(idOf(check.repository), KIND, check);
   }
 
+  /** Forgets the check of a repository that is gone, or leads elsewhere. */
+  async forget(repository: string): Promise<void> {
+    await this.records.remove(idOf(repository));
+  }
+
   /** @returns undefined if the repository was never checked */
   async newest(repository: string): Promise<RepositoryCheck | undefined> {
     const job = await this.records.fetch(idOf(repository));

@@ -29,8 +29,9 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
     const { key } = await runBackup(store, url, ['s']);
     await sql(
       url,
-      `TRUNCATE s.b; DELETE FROM s.a WHERE id > 500; ALTER TABLE s.a DROP gone; ALTER TABLE s.a ADD fresh int DEFAULT 0; VACUUM ANALYZE s.a`,
+      `TRUNCATE s.b; DELETE FROM s.a WHERE id > 500; ALTER TABLE s.a DROP gone; ALTER TABLE s.a ADD fresh int DEFAULT 0`,
     );
+    await sql(url, 'VACUUM ANALYZE s.a');
     const differing = await runPreview(store, url, ['s'], key);
     expect(codes(differing)).toEqual(['ARCHIVE_DOES_NOT_FIT']);
     const options = { allowExtraColumns: true, dropColumns: ['s.a.gone'] };

@@ -1,10 +1,12 @@
-import { Body, Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, Param, Post, Query, Req, Res, ServiceUnavailableException } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PageAccess } from '../access/access.decorator.js';
+import { callerOf } from '../access/caller.js';
 import { listQuery } from '../archives/archives.docs.js';
 import { Archives } from '../archives/archives.js';
-import { restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
+import { Checks } from '../checks/checks.js';
+import { type RestoreRequest, restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
 import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
@@ -28,6 +30,7 @@ export class ArchivePagesController {
     private readonly pages: Pages,
     private readonly archives: Archives,
     private readonly daemons: Daemons,
+    private readonly checks: Checks,
   ) {}
 
   @PageAccess()
@@ -99,6 +102,23 @@ export class ArchivePagesController {
     });
   }
 
+  /** Shows what the restore would replace. Only then it can be confirmed. */
+  @PageAccess({ audit: 'restore.plan' })
+  @Post(':name/restore/plan')
+  async planRestore(
+    @Param('name') name: string,
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const given = givenBy(body);
+    try {
+      return await this.restorePlan(request, reply, name, given);
+    } catch (error) {
+      return this.restoreForm(request, reply, name, given, faultOf(error));
+    }
+  }
+
   @PageAccess({ audit: 'restore.start' })
   @Post(':name/restore')
   async restore(
@@ -107,23 +127,10 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = {
-      ...allTicked(body, 'backupFirst', ...OPTIONS),
-      tables: text(body, 'tables'),
-      dropColumns: text(body, 'dropColumns'),
-    };
+    const given = givenBy(body);
     try {
-      expectConfirmed(body, name);
-      const { url } = await this.archives.details(name);
-      const { id } = await this.daemons.startRestore(
-        startOf(request, body),
-        validated(restoreRequest, {
-          ...given,
-          url,
-          tables: lines(given.tables),
-          dropColumns: lines(given.dropColumns),
-        }),
-      );
+      expectConfirmed(body, text(body, 'database') || name);
+      const { id } = await this.daemons.startRestore(startOf(request, body), await this.requestOf(name, given));
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
     } catch (error) {
@@ -165,6 +172,38 @@ export class ArchivePagesController {
     }
   }
 
+  private async requestOf(name: string, given: Given): Promise<RestoreRequest> {
+    const { url } = await this.archives.details(name);
+    const { tables, dropColumns, ...options } = given;
+    return validated(restoreRequest, {
+      ...options,
+      url,
+      tables: lines(tables),
+      dropColumns: lines(dropColumns),
+    });
+  }
+
+  /** @throws ServiceUnavailableException if no worker answers in time */
+  private async restorePlan(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: string,
+    given: Given,
+  ): Promise<void> {
+    const { email } = callerOf(request);
+    const { restorePlan: plan } = await this.checks.restorePlan(email, await this.requestOf(name, given));
+    if (plan === undefined)
+      throw new ServiceUnavailableException(
+        'No worker has answered within 20 seconds, so nobody can tell what the restore would replace. Start a worker, and try again.',
+      );
+    this.pages.show(request, reply, {
+      view: 'restore-plan',
+      title: `Restore ${name}`,
+      section: 'archives',
+      data: { archive: await this.archives.details(name), given, plan },
+    });
+  }
+
   private async restoreForm(
     request: FastifyRequest,
     reply: FastifyReply,
@@ -195,6 +234,17 @@ export class ArchivePagesController {
       fault,
     });
   }
+}
+
+type Given = ReturnType<typeof givenBy>;
+
+/** The options that a form gives. */
+function givenBy(body: unknown) {
+  return {
+    ...allTicked(body, 'backupFirst', ...OPTIONS),
+    tables: text(body, 'tables'),
+    dropColumns: text(body, 'dropColumns'),
+  };
 }
 
 /** The lines of a field that are not empty; undefined if there are none. */

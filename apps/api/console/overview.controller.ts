@@ -1,9 +1,10 @@
 import { Controller, Get, Post, Body, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { DaemonStatus } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonStatus } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
+import { Checks } from '../checks/checks.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
 import { Schedules } from '../schedules/schedules.js';
@@ -28,23 +29,25 @@ export class OverviewController {
     private readonly archives: Archives,
     private readonly schedules: Schedules,
     private readonly workers: Workers,
+    private readonly checks: Checks,
   ) {}
 
   @PageAccess()
   @Get()
   async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const [running, days, last, schedules, workers] = await Promise.all([
+    const [running, days, last, schedules, workers, check] = await Promise.all([
       part(this.running()),
       part(this.days()),
       part(this.archives.list(LAST_ARCHIVES, 0)),
       part(this.schedules.views()),
       part(this.workers.list()),
+      part(this.checks.newest(DEFAULT_REPOSITORY)),
     ]);
     this.pages.show(request, reply, {
       view: 'overview',
       title: 'Overview',
       section: 'overview',
-      data: { running, days, last, schedules, workers },
+      data: { running, days, last, schedules, workers, check, repository: DEFAULT_REPOSITORY },
     });
   }
 

@@ -12,7 +12,7 @@ import { type Scope, Secret, SETTINGS, type Settings, targetOf } from '#config';
 import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryView } from '#contracts';
 import { Schedule, StoredRepository } from '#database';
 import { Keys } from '#keys';
-import { type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
+import { CheckRecords, type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { inTime } from '../http/in-time.js';
 import { overlap, RepositoryFolders } from './repository-folders.js';
@@ -26,6 +26,7 @@ export class Repositories {
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
     private readonly store: ObjectStore,
     private readonly registry: WorkerRegistry,
+    private readonly checks: CheckRecords,
     private readonly keys: Keys,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -56,7 +57,7 @@ export class Repositories {
       return before === null || before.deletedOn !== null;
     });
     // Another database has another identity. The next job records it.
-    if (isNew || moved) await this.registry.forget(name);
+    if (isNew || moved) await this.forget(name);
     return isNew;
   }
 
@@ -84,7 +85,7 @@ export class Repositories {
         `The schedules ${users.map((schedule) => schedule.name).join(', ')} back it up. Delete them first.`,
       );
     await this.stored.update({ name }, { sealedUrl: null, sealedDrillUrl: null, deletedOn: () => 'now()' });
-    await this.registry.forget(name);
+    await this.forget(name);
   }
 
   /** The repository as its jobs need it; undefined for the default one. @throws BadRequestException if there is none */
@@ -108,6 +109,12 @@ export class Repositories {
   async folders(): Promise<RepositoryFolders> {
     const rows = await this.stored.find({ select: { name: true, prefix: true } });
     return new RepositoryFolders(this.settings.store.prefix, rows);
+  }
+
+  /** Forgets the facts about its database. */
+  private async forget(name: string): Promise<void> {
+    await this.registry.forget(name);
+    await this.checks.forget(name);
   }
 
   private async find(name: string): Promise<StoredRepository> {
