@@ -1,7 +1,8 @@
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
-import { WaitingError } from 'bullmq';
+import { DelayedError, WaitingError } from 'bullmq';
 import { errorSentence, Failure } from '#common';
+import { DEFAULT_REPOSITORY } from '#contracts';
 import type { Logger } from '#logging';
 import {
   CHECK_QUEUE,
@@ -18,6 +19,8 @@ import { watchForTermination } from './watch-for-termination.js';
 
 /** Checks that one worker runs at once, beside its other jobs. */
 const AT_ONCE = 2;
+/** When a check of a repository that this worker does not serve is offered again. */
+const OFFER_AGAIN_AFTER_MS = 500;
 /** A check that kills its workers is not tried for ever. */
 const OPTIONS = { ...TAKEOVER, maxStalledCount: 2, concurrency: AT_ONCE, runRetryDelay: 2_000 };
 
@@ -29,6 +32,8 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
   constructor(
     private readonly runner: CheckRunner,
     private readonly jobs: TakenJobs,
+    /** The repositories that this worker serves; undefined for all. */
+    private readonly repositories: string[] | undefined,
     private readonly logger: Logger,
   ) {
     super();
@@ -36,6 +41,7 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
 
   /** Checks the repository once, so that its newest check is that of a running worker. */
   onApplicationBootstrap(): void {
+    if (!this.serves(DEFAULT_REPOSITORY)) return;
     this.runner.checkDefault(this.stopping.signal).catch((error: unknown) => {
       if (!this.stopping.signal.aborted)
         this.logger.warn({ reason: errorSentence(error) }, 'Cannot check the repository');
@@ -54,6 +60,10 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
     } catch (error) {
       throw jobFailure(error);
     }
+    if (!this.serves(job.data.repository?.name ?? DEFAULT_REPOSITORY)) {
+      await taken.moveToDelayed(Date.now() + OFFER_AGAIN_AFTER_MS, token);
+      throw new DelayedError();
+    }
     using _watching = watchForTermination(this.jobs, job, stop, log);
     try {
       const signal = AbortSignal.any([stop.signal, this.stopping.signal]);
@@ -66,6 +76,10 @@ export class CheckProcessor extends WorkerHost implements OnApplicationBootstrap
       log.error({ err: error }, `Failed: ${errorSentence(error)}`);
       throw jobFailure(error);
     }
+  }
+
+  private serves(repository: string): boolean {
+    return this.repositories?.includes(repository) ?? true;
   }
 
   @OnWorkerEvent('error')

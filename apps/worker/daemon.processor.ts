@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OnWorkerEvent, Processor, WorkerHost } from '@nestjs/bullmq';
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
-import { UnrecoverableError, WaitingError } from 'bullmq';
+import { DelayedError, UnrecoverableError, WaitingError } from 'bullmq';
 import { errorSentence, Failure, levelOf, pollUntil, PRODUCT } from '#common';
+import type { Settings } from '#config';
+import { DEFAULT_REPOSITORY } from '#contracts';
 import type { Logger } from '#logging';
 import {
   DAEMON_QUEUE,
@@ -15,7 +17,6 @@ import {
   termination,
   type WorkerRegistry,
 } from '#queue';
-import type { Repository } from '#engine';
 import type { DaemonRunner } from './daemon-runner.js';
 import { Presence } from './presence.js';
 import { watchForTermination } from './watch-for-termination.js';
@@ -40,11 +41,16 @@ const LOOK_WHETHER_ENDED_EVERY_MS = 20;
 /** A worker whose REPOSITORY_URL leads to changing databases must not pass a job round in a tight loop. */
 const HAND_BACK_AFTER_MS = 1_000;
 
+/** When a job that this worker does not serve is offered again: to it or to another worker. */
+const OFFER_AGAIN_AFTER_MS = 1_000;
+
 /** Takes jobs from the queue and runs them. */
 @Processor(DAEMON_QUEUE, { autorun: false, ...TAKEOVER, ...RETRY_QUEUE })
 export class DaemonProcessor extends WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly running = new Map<string, { stop: AbortController; journal: JobJournal }>();
   private readonly presence: Presence;
+  private readonly concurrency: number;
+  private readonly repositories: string[] | undefined;
   private stopping = false;
   private taking = false;
 
@@ -52,11 +58,12 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     private readonly runner: DaemonRunner,
     private readonly jobs: TakenJobs,
     registry: WorkerRegistry,
-    repository: Repository,
-    private readonly concurrency: number,
+    { repository, workerConcurrency, workerRepositories }: Settings,
     private readonly logger: Logger,
   ) {
     super();
+    this.concurrency = workerConcurrency;
+    this.repositories = workerRepositories;
     this.presence = new Presence(registry, repository, (mayTake) => this.take(mayTake), logger);
   }
 
@@ -95,6 +102,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
       while (this.running.has(id)) await sleep(LOOK_WHETHER_ENDED_EVERY_MS);
       return this.handBack(job, token, log);
     }
+    if (!this.serves(job)) return this.giveBack(job, token);
     const ended = endOf(job);
     // A job that was terminated before it began never starts, and its status shows no attempt.
     if (ended !== undefined && typeof job.progress !== 'object') throw jobFailure(ended);
@@ -152,6 +160,17 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     await job.moveToWait(token ?? '');
     log.info('Handed back to the queue');
     throw new WaitingError();
+  }
+
+  /** Whether WORKER_REPOSITORIES names the job's repository. */
+  private serves({ data: { repository } }: DaemonJob): boolean {
+    return this.repositories?.includes(repository?.name ?? DEFAULT_REPOSITORY) ?? true;
+  }
+
+  /** Leaves a job to other workers, which counts as no attempt: BullMQ cannot filter a queue. */
+  private async giveBack(job: DaemonJob, token: string | undefined): Promise<never> {
+    await job.moveToDelayed(Date.now() + OFFER_AGAIN_AFTER_MS, token);
+    throw new DelayedError();
   }
 
   private async whenConfirmed(job: DaemonJob): Promise<DaemonJob> {

@@ -25,6 +25,7 @@ export class WorkerModule {
             new CheckProcessor(
               new CheckRunner(settings, store, new Keys(settings.secretKeys), registry, records, logger),
               jobs,
+              settings.workerRepositories,
               logger,
             ),
         },
@@ -42,8 +43,7 @@ export class WorkerModule {
               ),
               jobs,
               registry,
-              settings.repository,
-              settings.workerConcurrency,
+              settings,
               logger,
             ),
         },

@@ -246,6 +246,11 @@ test.each([
     '/no/such/file',
     "TLS_CERT_FILE cannot be read: ENOENT: no such file or directory, open '/no/such/file'",
   ],
+  [
+    'WORKER_REPOSITORIES',
+    'crm, Shop',
+    'WORKER_REPOSITORIES holds Shop, which is no name of a repository: a-z, 0-9, _ and -',
+  ],
   ['WORKER_CONCURRENCY', '0', 'WORKER_CONCURRENCY must be a whole number from 1 to 64'],
   ['DAEMON_HISTORY_COUNT', '0', 'DAEMON_HISTORY_COUNT must be a whole number from 1 to 1000000'],
   ['DAEMON_HISTORY_DAYS', '0.5', 'DAEMON_HISTORY_DAYS must be a whole number from 1 to 36500'],

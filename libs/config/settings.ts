@@ -99,6 +99,17 @@ const schemas = z.string().transform((text, context): Scope['schemas'] => {
   return data ?? z.NEVER;
 });
 
+/** As REPOSITORY_NAME of #contracts: the settings import no library. */
+const REPOSITORY_NAME = /^[a-z0-9][a-z0-9_-]{0,39}$/;
+
+const repositoryNames = listOf(
+  (text) => text.split(',').map((name) => name.trim()),
+  (name) =>
+    REPOSITORY_NAME.test(name)
+      ? undefined
+      : `holds ${name}, which is no name of a repository: a-z, 0-9, _ and -`,
+);
+
 const schemaPatterns = listOf(listedSchemas, (pattern) =>
   schemaPattern(pattern) === '' ? 'has an empty name between its commas' : undefined,
 );
@@ -220,6 +231,7 @@ export const environment = z.object({
   ADMIN_EMAIL: z.email('must be an email address').optional(),
   ADMIN_PASSWORD: z.string().min(8, 'must have at least 8 characters').optional(),
   WORKER_CONCURRENCY: integer(1, 64).default(1),
+  WORKER_REPOSITORIES: repositoryNames.optional(),
   DAEMON_HISTORY_COUNT: integer(1, 1_000_000).default(1_000),
   DAEMON_HISTORY_DAYS: integer(1, 36_500).default(90),
   BACKUP_COMPRESSION_LEVEL: integer(0, 9).default(1),
@@ -326,6 +338,8 @@ export function readSettings(env: NodeJS.ProcessEnv = process.env) {
         ? { email: value.ADMIN_EMAIL, password: new Secret(value.ADMIN_PASSWORD) }
         : undefined,
     workerConcurrency: value.WORKER_CONCURRENCY,
+    /** The names of the repositories whose jobs a worker takes; undefined for all. */
+    workerRepositories: value.WORKER_REPOSITORIES,
     daemonHistory: { count: value.DAEMON_HISTORY_COUNT, days: value.DAEMON_HISTORY_DAYS },
     /** The options of a backup, as the engine takes them. */
     backup: {

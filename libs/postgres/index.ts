@@ -27,6 +27,7 @@ export * from './catalog/materialized-views.js';
 export type { Omission } from './catalog/omission.js';
 export * from './omissions/database-objects.js';
 export * from './omissions/omissions.js';
+export * from './omissions/published-objects.js';
 export * from './catalog/role-rights.js';
 export * from './catalog/row-conditions.js';
 export * from './catalog/sequences.js';

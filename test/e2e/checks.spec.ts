@@ -15,7 +15,10 @@ describe.each(oneOf(queues, 1))('with the queue in %s', (_title, queueUrl) => {
 
   beforeAll(async () => {
     url = await newDatabase();
-    await sql(url, `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i FROM generate_series(1, 1000) i; ANALYZE s.t`);
+    await sql(
+      url,
+      `CREATE SCHEMA s; CREATE TABLE s.t AS SELECT i FROM generate_series(1, 1000) i; ANALYZE s.t`,
+    );
     stack = await Stack.start({
       queueUrl,
       env: { REPOSITORY_URL: url, REPOSITORY_SCHEMAS: 's', WORKER_CONCURRENCY: '1' },
@@ -47,9 +50,14 @@ describe.each(oneOf(queues, 1))('with the queue in %s', (_title, queueUrl) => {
     expect(await stack.ask('GET', '/repo/v1/daemons')).toMatchObject({ total: 1 });
 
     const { code, stdout } = await user.run(['check']);
-    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining(`${database} at`) as string });
+    expect({ code, stdout }).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(`${database} at`) as string,
+    });
     expect(stdout).toMatch(/^WARNING +role +The role \w+ is a superuser/m);
-    expect(JSON.parse((await user.run(['check', '--last', '--json'])).stdout)).toMatchObject({ target: { database } });
+    expect(JSON.parse((await user.run(['check', '--last', '--json'])).stdout)).toMatchObject({
+      target: { database },
+    });
   });
 
   test('a plan names what a restore would replace, and changes nothing', async () => {
@@ -64,7 +72,9 @@ describe.each(oneOf(queues, 1))('with the queue in %s', (_title, queueUrl) => {
     const refused = await user.run(['restore', archive, '--dry-run', '--table', 's.none']);
     expect(refused.code).toBe(1);
     expect(refused.stdout).toMatch(/^REFUSED +This cannot be restored: the archive holds no table s\.none/m);
-    const foreign = await stack.call('POST', '/repo/v1/restorePlan', { url: 'https://elsewhere.example/a.zip' });
+    const foreign = await stack.call('POST', '/repo/v1/restorePlan', {
+      url: 'https://elsewhere.example/a.zip',
+    });
     expect(foreign.status).toBe(400);
     expect(await stack.ask('GET', '/repo/v1/daemons')).toMatchObject({ total: 1 });
   });
@@ -90,14 +100,19 @@ describe.each(oneOf(queues, 1))('with the queue in %s', (_title, queueUrl) => {
     const empty = await newDatabase();
     await stack.call('PUT', '/repo/v1/repositories/crm', { url: empty });
     expect((await stack.call('GET', '/repo/v1/check?repository=crm')).status).toBe(404);
-    const { findings, target } = await stack.ask<RepositoryCheck>('POST', '/repo/v1/check', { repository: 'crm' });
+    const { findings, target } = await stack.ask<RepositoryCheck>('POST', '/repo/v1/check', {
+      repository: 'crm',
+    });
     expect(target?.database).toBe(new URL(empty).pathname.slice(1));
     expect(findings).toContainEqual(
       expect.objectContaining({ message: 'The repository is empty: it has no tables (0 rows).' }),
     );
     expect(await stack.ask('GET', '/repo/v1/check?repository=crm')).toMatchObject({ repository: 'crm' });
     expect((await stack.call('POST', '/repo/v1/check', { repository: 'none' })).status).toBe(400);
-    const into = await stack.ask<RestorePreview>('POST', '/repo/v1/restorePlan', { url: archive, repository: 'crm' });
+    const into = await stack.ask<RestorePreview>('POST', '/repo/v1/restorePlan', {
+      url: archive,
+      repository: 'crm',
+    });
     expect(into.refusals.map(({ code }) => code)).toContain('OTHER_DATABASE');
     expect(into.summary).toContain(`in ${target?.database} at `);
   });
@@ -109,7 +124,10 @@ describe.each(oneOf(queues, 1))('with the queue in %s', (_title, queueUrl) => {
       const data = { startedBy: 'mallory', startedOn: Date.now(), nonce: 'x' };
       await forger.checks.add('CHECK', data, { jobId: id });
       const status = await stack.finished(id);
-      expect(status).toMatchObject({ status: 'FAILED', errorMessage: expect.stringContaining('not authentic') as string });
+      expect(status).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringContaining('not authentic') as string,
+      });
     } finally {
       await forger.close();
     }
@@ -124,10 +142,19 @@ test('without a worker, a check answers with the id of its job, which a later wo
       const { daemons } = await stack.ask<{ daemons: DaemonStatus[] }>('GET', '/repo/v1/daemons?type=CHECK');
       return daemons.length > 0 ? daemons : undefined;
     });
-    const { status, body } = await Promise.race([asking, sleep(25_000).then(() => Promise.reject(new Error('no answer')))]);
-    expect({ status, body }).toMatchObject({ status: 202, body: { id: waiting, type: 'CHECK', status: 'STARTED' } });
+    const { status, body } = await Promise.race([
+      asking,
+      sleep(25_000).then(() => Promise.reject(new Error('no answer'))),
+    ]);
+    expect({ status, body }).toMatchObject({
+      status: 202,
+      body: { id: waiting, type: 'CHECK', status: 'STARTED' },
+    });
     await stack.startWorker();
-    expect(await stack.finished(body.id)).toMatchObject({ status: 'COMPLETED', check: { repository: 'default' } });
+    expect(await stack.finished(body.id)).toMatchObject({
+      status: 'COMPLETED',
+      check: { repository: 'default' },
+    });
   } finally {
     await stack.stop();
   }

@@ -1,3 +1,4 @@
+import { pollUntil } from '#common';
 import type { Archive, DaemonStatus, RepositoryView, ScheduleView } from '#contracts';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
@@ -20,6 +21,16 @@ const start = async (type: string, body: object): Promise<DaemonStatus> => {
 const backups = async (query = '') =>
   (await stack.ask<{ backups: Archive[] }>('GET', `/repo/v1/backups${query}`)).backups;
 const rows = (url: string) => sql(url, 'SELECT * FROM crm.orders ORDER BY id');
+
+const attemptsOf = async (id: string) => {
+  const [row] = await sql(
+    stack.env['DATABASE_URL'] ?? '',
+    `SELECT attempts_made AS made, attempts_started AS started
+       FROM snapshotd_queue.job WHERE queue = 'daemons' AND id = $1`,
+    [id],
+  );
+  return row as { made: number; started: number };
+};
 
 beforeAll(async () => {
   stack = await Stack.start({ env: { S3_PREFIX: 'many/' } });
@@ -173,6 +184,23 @@ test('a URL that leads to another database later fails its jobs, until the repos
       `Another database answers at the URL of the repository ${name}`,
     ) as string,
   });
+});
+
+test('a worker leaves the jobs of other repositories to those who serve them', async () => {
+  await put('shop', { url: staging });
+  const [worker] = stack.workers;
+  await worker?.stop();
+  await stack.startWorker({ WORKER_REPOSITORIES: 'default' });
+  const { id } = await stack.ask<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', { repository: 'shop' });
+  expect(await start('Backup', {})).toMatchObject({ status: 'COMPLETED' });
+  // Offered again and again, which counts as no attempt.
+  const offered = async () => ((await attemptsOf(id)).started > 3 ? true : undefined);
+  expect(await pollUntil(offered, { everyMs: 50, timeoutMs: 60_000 })).toBe(true);
+  expect(await attemptsOf(id)).toMatchObject({ made: 0 });
+  expect(await stack.status(id)).toMatchObject({ status: 'STARTED' });
+  await stack.startWorker({ WORKER_REPOSITORIES: 'shop, crm' });
+  expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', repository: 'shop' });
+  expect(await attemptsOf(id)).toMatchObject({ made: 1 });
 });
 
 test.each([

@@ -86,9 +86,10 @@ export class Stack extends Client {
     await this.untilReady();
   }
 
-  async startWorker(): Promise<ServerProcess> {
+  async startWorker(more: Record<string, string> = {}): Promise<ServerProcess> {
     const name = `worker-${this.workers.length + 1}`;
-    const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env: this.env });
+    const env = { ...this.env, ...more };
+    const worker = await startApp({ app: 'worker', name, dist: DIST, folder: this.folder, env });
     this.workers.push(worker);
     return worker;
   }

@@ -1,4 +1,14 @@
-import { Body, Controller, Get, Param, Post, Query, Req, Res, ServiceUnavailableException } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  ServiceUnavailableException,
+} from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PageAccess } from '../access/access.decorator.js';
@@ -130,7 +140,10 @@ export class ArchivePagesController {
     const given = givenBy(body);
     try {
       expectConfirmed(body, text(body, 'database') || name);
-      const { id } = await this.daemons.startRestore(startOf(request, body), await this.requestOf(name, given));
+      const { id } = await this.daemons.startRestore(
+        startOf(request, body),
+        await this.requestOf(name, given),
+      );
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
     } catch (error) {

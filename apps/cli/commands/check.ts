@@ -12,7 +12,7 @@ export function addCheckCommand(program: Command): void {
     .description('check whether a repository can be backed up, restored and recovered')
     .argument('[repository]', "the repository's name", 'default')
     .option('--last', 'show the newest check instead of making one')
-    .action(check)
+    .action(checkRepository)
     .addHelpText(
       'after',
       `
@@ -25,7 +25,11 @@ Examples:
     );
 }
 
-async function check(repository: string, { last }: { last?: true }, command: Command): Promise<void> {
+async function checkRepository(
+  repository: string,
+  { last }: { last?: true },
+  command: Command,
+): Promise<void> {
   const context = new Context(command);
   const api = context.api();
   const result = last

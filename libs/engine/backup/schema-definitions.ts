@@ -23,6 +23,7 @@ import {
   listClosedSchemas,
   listDatabaseObjects,
   listHiddenMappings,
+  listLostPublished,
   type Observer,
   type PgDump,
   type Relation,
@@ -137,6 +138,7 @@ async function omittedDefinitions(
         why: 'the role may not read all of its tables',
       })),
     ...(await listDatabaseObjects(session, listsSchemas)),
+    ...(listsSchemas || chosen === undefined ? [] : await listLostPublished(session, chosen)),
     ...(await listHiddenMappings(session, (key) => chosen === undefined || isHeld(chosen, key))),
   ];
 }

@@ -88,7 +88,8 @@ interface Views {
   overOpaque: Set<number>;
 }
 
-async function readViews(session: Session): Promise<Views> {
+/** Reads all views of the database, and which relations they read. */
+export async function readViews(session: Session): Promise<Views> {
   const views = await listViews(session);
   const byOid = new Map(views.map((view) => [view.oid, view]));
   const edges = await session.query<{ reader: number; read: number }>(

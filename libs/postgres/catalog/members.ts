@@ -85,7 +85,8 @@ function withPartitions(name: string, query: string): string {
  * Finds the relations of a scope. Some belong to its tables and are included although they are in other schemas:
  * partitions and inheritance children, sequences that their columns own or draw from, and materialized views over them.
  * A pattern of a partitioned table excludes its partitions; one of a table excludes the sequences that its columns own.
- * If rows are excluded, so are the states of sequences that only such tables draw from.
+ * No pattern excludes a sequence that an included table draws from: the table's next row would get an old number. If rows
+ * are excluded, so are the states of sequences that only such tables draw from.
  */
 export async function findMembers(session: Session, scope: Scope): Promise<Members> {
   const schemas = await findSchemas(session, scope);
@@ -121,16 +122,16 @@ export async function findMembers(session: Session, scope: Scope): Promise<Membe
     own: names('own'),
     relations: oids('whole'),
     withoutRows: oids('without rows'),
-    excluded: oids('excluded', 'excluded with its schema'),
+    excluded: oids('excluded', 'excluded with its schema', 'excluded with its table'),
     exclusions: {
       schemas: names('excluded'),
-      tables: named('excluded', 'S'),
+      tables: named('excluded'),
       rows: named('without rows', 'S'),
     },
   };
 }
 
-type Fate = 'whole' | 'without rows' | 'excluded' | 'excluded with its schema';
+type Fate = 'whole' | 'without rows' | 'excluded' | 'excluded with its schema' | 'excluded with its table';
 
 /** A schema of snapshotd, of the scope or excluded. */
 interface FoundSchema {
@@ -193,13 +194,14 @@ const FIND_RELATIONS = `
          UNION ALL
         -- A view over a parent reads the rows of its children.
         SELECT inhparent FROM pg_inherits WHERE inhrelid = reader.oid) AS next),
+  drawn AS MATERIALIZED (SELECT DISTINCT draws.sequence AS oid FROM draws JOIN within ON within.oid = draws.oid),
   member AS MATERIALIZED (
     SELECT oid FROM within
      UNION
-    SELECT draws.sequence FROM draws JOIN within ON within.oid = draws.oid
+    SELECT oid FROM drawn
      UNION
     SELECT oid FROM reader JOIN relation USING (oid) WHERE relation.relkind = 'm'),
-  ${withPartitions('hollow', 'SELECT oid FROM relation JOIN member USING (oid) WHERE emptied')},
+  ${withPartitions('hollow', `SELECT oid FROM relation JOIN member USING (oid) WHERE emptied AND relkind <> 'S'`)},
   idle AS MATERIALIZED (
     SELECT draws.sequence AS oid
       FROM draws LEFT JOIN hollow ON hollow.oid = draws.oid LEFT JOIN excluded ON excluded.oid = draws.oid
@@ -210,9 +212,11 @@ const FIND_RELATIONS = `
          CASE WHEN fate <> 'whole' THEN schema END AS schema, CASE WHEN fate <> 'whole' THEN name END AS name
     FROM (
   SELECT relation.oid, relation.nspname AS schema, relation.relname AS name, relation.relkind AS kind,
-         CASE WHEN excluded.oid IS NULL THEN CASE WHEN hollow.oid IS NULL AND idle.oid IS NULL THEN 'whole' ELSE 'without rows' END
-              WHEN relation.inside THEN 'excluded' ELSE 'excluded with its schema' END AS fate
+         CASE WHEN excluded.oid IS NULL OR drawn.oid IS NOT NULL THEN CASE WHEN hollow.oid IS NULL AND idle.oid IS NULL THEN 'whole' ELSE 'without rows' END
+              WHEN barred.oid IS NULL THEN 'excluded with its table'
+              WHEN relation.in_excluded THEN 'excluded with its schema' ELSE 'excluded' END AS fate
     FROM relation LEFT JOIN member ON member.oid = relation.oid LEFT JOIN excluded ON excluded.oid = relation.oid
-    LEFT JOIN hollow ON hollow.oid = relation.oid LEFT JOIN idle ON idle.oid = relation.oid
+    LEFT JOIN barred ON barred.oid = relation.oid LEFT JOIN drawn ON drawn.oid = relation.oid LEFT JOIN hollow ON hollow.oid = relation.oid
+    LEFT JOIN idle ON idle.oid = relation.oid
    WHERE excluded.oid IS NOT NULL OR member.oid IS NOT NULL) AS found
    ORDER BY found.schema COLLATE "C", found.name COLLATE "C"`;

@@ -6,6 +6,7 @@ import { type Members, OF_EXTENSION } from '../catalog/members.js';
 import type { Omission } from '../catalog/omission.js';
 import { BY_NAME } from '../catalog/tables.js';
 import type { Session } from '../connection/session.js';
+import { listViewRows } from './view-rows.js';
 
 /** The omitted part of a relation, whose definition is in the archive. */
 const WHAT: Partial<Record<OmissionKind, string>> = {
@@ -58,6 +59,7 @@ export async function listOmissions(session: Session, members: Members): Promise
     ...configuration.flatMap(omittedConfiguration),
     ...(await listOtherSchemas(session, members)),
     ...(await listReferenced(session, members)),
+    ...(await listViewRows(session, members)),
   );
   if (temporary !== '0')
     omissions.push({

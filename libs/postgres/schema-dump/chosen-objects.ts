@@ -25,12 +25,11 @@ const OF_DATABASE =
 /** Objects without which an object would not be whole, such as its indexes and defaults, depend on it in these ways. */
 const PARTS = "'a', 'i', 'S'";
 
-/** SQL: lists of both modes. The archive holds the rows of all extensions' configuration. */
+/** SQL: lists of both modes. */
 const COMMON = `
   of_database AS MATERIALIZED (
     SELECT oid FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace AND relname IN (${OF_DATABASE})),
-  lost_key AS MATERIALIZED (${KEYS_TO_OTHERS}),
-  configured AS MATERIALIZED (SELECT 'pg_extension'::regclass::oid AS classid, oid AS objid FROM pg_extension WHERE extconfig IS NOT NULL)`;
+  lost_key AS MATERIALIZED (${KEYS_TO_OTHERS})`;
 
 /**
  * SQL: objects, all that they depend on, and the parts of all of these. Partitions are no parts.
@@ -75,7 +74,8 @@ const NEEDED = `
      UNION ALL
     SELECT 'pg_class'::regclass, unnest($1::oid[])
      UNION ALL
-    SELECT * FROM configured
+    -- The archive holds the rows of all extensions' configuration.
+    SELECT 'pg_extension'::regclass, oid FROM pg_extension WHERE extconfig IS NOT NULL
      UNION ALL
     SELECT d.classid, d.objid
       FROM pg_depend d JOIN pg_namespace n ON d.refclassid = 'pg_namespace'::regclass AND n.oid = d.refobjid
@@ -98,7 +98,9 @@ const NEEDED = `
 
 /**
  * The objects that only excluded schemas and tables have or need: other objects may need a table of these, such as a view
- * over it. $2: excluded schemas; $3: excluded tables
+ * over it. Extensions are objects of the database, although each names a schema. Two kinds of objects are parts of
+ * several: constraint triggers FROM another table belong to their own one, and operators and functions that were added to
+ * a family belong to the family. $2: excluded schemas; $3: excluded tables
  */
 const NEEDED_BY_NONE = `
   WITH RECURSIVE ${COMMON},
@@ -111,7 +113,12 @@ const NEEDED_BY_NONE = `
      UNION
     SELECT d.classid, d.objid
       FROM barred JOIN pg_depend d ON d.refclassid = barred.classid AND d.refobjid = barred.objid
-     WHERE d.deptype IN (${PARTS}) OR d.refclassid = 'pg_namespace'::regclass AND d.classid <> 'pg_statistic_ext'::regclass),
+      LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid AND d.refclassid = 'pg_class'::regclass
+     WHERE CASE WHEN d.classid IN ('pg_amop'::regclass, 'pg_amproc'::regclass)
+                THEN d.deptype IN (${PARTS}) AND d.refclassid IN ('pg_opfamily'::regclass, 'pg_opclass'::regclass)
+                WHEN d.refclassid = 'pg_namespace'::regclass
+                THEN d.classid NOT IN ('pg_statistic_ext'::regclass, 'pg_extension'::regclass)
+                ELSE d.deptype IN (${PARTS}) AND coalesce(t.tgrelid = d.refobjid, true) END),
   conversion AS (
     SELECT 'pg_cast'::regclass::oid AS classid, c.oid AS objid, type.oid AS type
       FROM pg_cast c CROSS JOIN LATERAL (VALUES (c.castsource), (c.casttarget)) AS type (oid)
@@ -124,9 +131,7 @@ const NEEDED_BY_NONE = `
   root AS (
     SELECT d.refclassid AS classid, d.refobjid AS objid
       FROM pg_depend d JOIN other ON other.classid = d.refclassid AND other.objid = d.refobjid
-     WHERE NOT EXISTS (SELECT FROM other WHERE other.classid = d.classid AND other.objid = d.objid)
-     UNION ALL
-    SELECT * FROM configured),
+     WHERE NOT EXISTS (SELECT FROM other WHERE other.classid = d.classid AND other.objid = d.objid)),
   ${withNeeded('needed', 'root', 'JOIN other ON other.classid = next.classid AND other.objid = next.objid')},
   usable AS (
     SELECT conversion.classid, conversion.objid

@@ -32,6 +32,9 @@ const VERBOSE_LINES =
   /^-- TOC entry \d+ \(class \d+ OID \d+\)\n|^-- Dependencies:(?: \d+)*\n|^\n-- (?:Started|Completed) on .*\n/gm;
 const NAME = String.raw`("(?:[^"]|"")*"|[\w$\x80-\xff]+)`;
 const INDEX = new RegExp(String.raw`^CREATE (?:UNIQUE )?INDEX ${NAME} ON (?:ONLY )?${NAME}\.`);
+const KEY = new RegExp(
+  String.raw`^ALTER TABLE (?:ONLY )?${NAME}\.${NAME}\s+ADD CONSTRAINT ${NAME} (?:PRIMARY KEY|UNIQUE|EXCLUDE)`,
+);
 const SERVER = new RegExp(`^CREATE SERVER ${NAME}`);
 const MAPS_TO = new RegExp(`^CREATE USER MAPPING FOR ${NAME} SERVER ${NAME}`);
 const ATTACHED = new RegExp(String.raw` ATTACH PARTITION ${NAME}\.${NAME}`);
@@ -93,6 +96,9 @@ export class TableOfContents {
     if (isRelation) this.byName.set(`${schema}.${name}`, entry);
     const [, index, indexSchema] = INDEX.exec(statement) ?? [];
     if (index) this.byName.set(`${indexSchema}.${index}`, entry);
+    // The index of a key has the key's name.
+    const [, keySchema, , key] = KEY.exec(statement) ?? [];
+    if (key) this.byName.set(`${keySchema}.${key}`, entry);
     const [, server] = SERVER.exec(statement) ?? [];
     if (server) this.byName.set(server, entry);
     return entry;
