@@ -71,6 +71,7 @@ const LEVELS: Record<Finding['level'], string | Amber> = {
   warning: { amber: 'WARNING' },
   problem: { amber: 'PROBLEM' },
 };
+const ORDER: Finding['level'][] = ['problem', 'warning', 'ok'];
 /** Tables that are listed for people. */
 const LISTED = 20;
 
@@ -98,7 +99,7 @@ function checkText({
   ]);
   const table = formatTable(
     ['LEVEL', 'SUBJECT', 'FINDING'],
-    findings.flatMap(({ kind, level, message, statements }) => [
+    findings.toSorted((one, other) => ORDER.indexOf(one.level) - ORDER.indexOf(other.level)).flatMap(({ kind, level, message, statements }) => [
       [LEVELS[level], kind, message],
       ...statements.map((statement) => ['', '', statement]),
     ]),

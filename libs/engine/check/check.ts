@@ -43,16 +43,16 @@ export async function check(request: CheckRequest): Promise<RepositoryCheck> {
     tables: null,
     omissions: [],
     ...facts,
-    findings: findings.all,
+    findings: findings.sorted,
   };
 }
 
 const RIGHTS = {
-  put: ['bucketPut', 'write objects below', 's3:PutObject'],
-  get: ['bucketGet', 'read objects below', 's3:GetObject'],
-  list: ['bucketList', 'list objects below', 's3:ListBucket'],
-  abort: ['bucketAbort', 'abort uploads below', 's3:AbortMultipartUpload'],
-  delete: ['bucketDelete', 'delete objects below', 's3:DeleteObject'],
+  put: ['bucketPut', 'write objects', 's3:PutObject'],
+  get: ['bucketGet', 'read objects', 's3:GetObject'],
+  list: ['bucketList', 'list objects', 's3:ListBucket'],
+  abort: ['bucketAbort', 'abort uploads', 's3:AbortMultipartUpload'],
+  delete: ['bucketDelete', 'delete objects', 's3:DeleteObject'],
 } as const;
 
 async function checkBucket(
@@ -61,7 +61,7 @@ async function checkBucket(
   findings: Findings,
   signal: AbortSignal,
 ): Promise<void> {
-  const place = prefix === '' ? `the bucket ${store.bucket}` : `${prefix} in the bucket ${store.bucket}`;
+  const place = `${prefix === '' ? '' : `below ${prefix} `}in the bucket ${store.bucket}`;
   for (const { right, failure } of await tryRights(store, prefix, signal)) {
     const [kind, what, permission] = RIGHTS[right];
     if (failure === undefined) findings.ok(kind, `The worker may ${what} ${place}.`);

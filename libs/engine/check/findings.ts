@@ -1,5 +1,5 @@
 import { errorSentence, Failure } from '#common';
-import type { Finding } from '#contracts';
+import { type Finding, FINDING_KINDS } from '#contracts';
 
 type Kind = Finding['kind'];
 
@@ -9,6 +9,12 @@ const NAMED = 10;
 /** Collects the findings of a check. */
 export class Findings {
   readonly all: Finding[] = [];
+
+  /** In the order of their kinds: the parts of a check run side by side. */
+  get sorted(): Finding[] {
+    const place = ({ kind }: Finding) => FINDING_KINDS.indexOf(kind);
+    return this.all.toSorted((one, other) => place(one) - place(other));
+  }
 
   ok(kind: Kind, message: string): void {
     this.all.push({ kind, level: 'ok', message, statements: [] });
