@@ -146,5 +146,8 @@ test('without a worker, a check answers with the id of its job, which a later wo
   const { status, body } = await unanswered;
   expect({ status, body }).toMatchObject({ status: 202, body: { type: 'CHECK', status: 'STARTED' } });
   await idle.startWorker();
-  expect(await idle.finished(body.id)).toMatchObject({ status: 'COMPLETED', check: { repository: 'default' } });
+  expect(await idle.finished(body.id)).toMatchObject({
+    status: 'COMPLETED',
+    check: { repository: 'default' },
+  });
 });

@@ -9,7 +9,7 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { isDeepStrictEqual } from 'node:util';
 import { IsNull, type EntityManager, Repository } from 'typeorm';
 import { type Scope, Secret, SETTINGS, type Settings, targetOf } from '#config';
-import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryView } from '#contracts';
+import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryChanges, type RepositoryView } from '#contracts';
 import { Schedule, StoredRepository } from '#database';
 import { Keys } from '#keys';
 import { CheckRecords, type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
@@ -37,28 +37,43 @@ export class Repositories {
    * @throws BadRequestException, ConflictException; Failure STORE_*; QueueUnavailable
    */
   async put(name: string, request: RepositoryRequest, account: string): Promise<boolean> {
-    if (!REPOSITORY_NAME.test(name))
-      throw new BadRequestException(
-        'The name must have 1 to 40 of the characters a-z, 0-9, _ and -, and begin with a letter or a digit.',
-      );
-    if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
-    const known = await this.stored.findOneBy({ name });
-    const prefix = request.prefix ?? known?.prefix ?? `${name}/`;
-    if (known === null || known.deletedOn !== null) await this.expectEmpty(prefix, request.adopt);
-    let moved = false;
+    await this.expectAllowed(name, request);
     const isNew = await this.stored.manager.transaction(async (manager) => {
       // Two repositories must not get the same folder at once.
       await manager.query('LOCK TABLE snapshotd.repository IN SHARE ROW EXCLUSIVE MODE');
-      const before = await manager.findOneBy(StoredRepository, { name });
-      await this.expectFree(manager, name, prefix, before);
-      const row = this.changed(name, prefix, request, account, before);
-      moved = before !== null && !isDeepStrictEqual(before.target, row.target);
+      const { before, row } = await this.prepared(manager, name, request, account);
       await manager.save(StoredRepository, row);
-      return before === null || before.deletedOn !== null;
+      return before === undefined;
     });
-    // Another database has another identity. The next job records it.
-    if (isNew || moved) await this.forget(name);
+    // A URL may lead to another database, which has another identity. The next job records it.
+    if (isNew || request.url !== undefined) await this.forget(name);
     return isNew;
+  }
+
+  /**
+   * Tells what {@link put} would change, and changes nothing.
+   * @throws BadRequestException, ConflictException; Failure STORE_*
+   */
+  async changes(name: string, request: RepositoryRequest, account: string): Promise<RepositoryChanges> {
+    await this.expectAllowed(name, request);
+    const { before, row } = await this.prepared(this.stored.manager, name, request, account);
+    const was = before && viewOf(before);
+    const repository = viewOf(row);
+    const isKnown = (what: 'url' | 'drill url', url: string | null | undefined, sealed?: string | null) =>
+      url === undefined ||
+      (url === null
+        ? (sealed ?? null) === null
+        : this.keys.open(sealedUrlContext(name, what), sealed ?? '')?.reveal() === url);
+    const changes = SHOWN_FIELDS.filter((field) => !isDeepStrictEqual(was?.[field], repository[field]));
+    return {
+      isNew: was === undefined,
+      changes: [
+        ...(isKnown('url', request.url, before?.sealedUrl) ? [] : (['url'] as const)),
+        ...changes,
+        ...(isKnown('drill url', request.drillUrl, before?.sealedDrillUrl) ? [] : (['drillUrl'] as const)),
+      ],
+      repository,
+    };
   }
 
   /** The default repository first, then the others by name. */
@@ -125,6 +140,32 @@ export class Repositories {
     return row;
   }
 
+  /** Checks the name, and the folder of a new repository. @throws BadRequestException, ConflictException; Failure STORE_* */
+  private async expectAllowed(name: string, { prefix, adopt }: RepositoryRequest): Promise<void> {
+    if (!REPOSITORY_NAME.test(name))
+      throw new BadRequestException(
+        'The name must have 1 to 40 of the characters a-z, 0-9, _ and -, and begin with a letter or a digit.',
+      );
+    if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
+    const known = await this.stored.findOneBy({ name });
+    if (known === null || known.deletedOn !== null)
+      await this.expectEmpty(prefix ?? known?.prefix ?? `${name}/`, adopt);
+  }
+
+  /** The present row, unless it is deleted, and the one that the request asks for. @throws BadRequestException, ConflictException */
+  private async prepared(
+    manager: EntityManager,
+    name: string,
+    request: RepositoryRequest,
+    account: string,
+  ): Promise<{ before: StoredRepository | undefined; row: StoredRepository }> {
+    const known = await manager.findOneBy(StoredRepository, { name });
+    const prefix = request.prefix ?? known?.prefix ?? `${name}/`;
+    await this.expectFree(manager, name, prefix, known);
+    const before = known === null || known.deletedOn !== null ? undefined : known;
+    return { before, row: this.changed(name, prefix, request, account, before) };
+  }
+
   /** Refuses a folder with archives that nobody has adopted. @throws ConflictException; Failure STORE_* */
   private async expectEmpty(prefix: string, adopt: boolean): Promise<void> {
     const { prefix: base } = this.settings.store;
@@ -168,12 +209,11 @@ export class Repositories {
     prefix: string,
     { url, drillUrl, jobs, definitions, ...request }: RepositoryRequest,
     account: string,
-    before: StoredRepository | null,
+    before: StoredRepository | undefined,
   ): StoredRepository {
-    const kept = before === null || before.deletedOn !== null ? undefined : before;
-    if (url === undefined && kept === undefined)
+    if (url === undefined && before === undefined)
       throw new BadRequestException('url: a new repository needs the URL of its database.');
-    const row = kept ?? new StoredRepository();
+    const row = Object.assign(new StoredRepository(), before);
     const { schemas, excludeSchemas, excludeTables, excludeTableRows } = request;
     const scope: Scope = {
       schemas: schemas.length === 1 && schemas[0] === '*' ? '*' : [...new Set(schemas)],
@@ -187,11 +227,11 @@ export class Repositories {
     if (typeof drillUrl === 'string') {
       row.sealedDrillUrl = this.sealed(name, 'drill url', drillUrl);
       row.drillTarget = targetOf(drillUrl);
-    } else if (drillUrl === null || kept === undefined) {
+    } else if (drillUrl === null || before === undefined) {
       row.sealedDrillUrl = null;
       row.drillTarget = null;
     }
-    if (kept === undefined)
+    if (before === undefined)
       Object.assign(row, { createdBy: account, createdOn: new Date(), deletedOn: null });
     return row;
   }
@@ -211,6 +251,17 @@ export class Repositories {
     };
   }
 }
+
+/** The fields that everybody may read. The view has the URLs without what is secret. */
+const SHOWN_FIELDS = [
+  'schemas',
+  'excludeSchemas',
+  'excludeTables',
+  'excludeTableRows',
+  'jobs',
+  'definitions',
+  'prefix',
+] as const;
 
 const DEFINED_BY_SETTINGS =
   'The settings of the workers define the repository default. Change REPOSITORY_URL and REPOSITORY_SCHEMAS there.';

@@ -99,10 +99,12 @@ function checkText({
   ]);
   const table = formatTable(
     ['LEVEL', 'SUBJECT', 'FINDING'],
-    findings.toSorted((one, other) => ORDER.indexOf(one.level) - ORDER.indexOf(other.level)).flatMap(({ kind, level, message, statements }) => [
-      [LEVELS[level], kind, message],
-      ...statements.map((statement) => ['', '', statement]),
-    ]),
+    findings
+      .toSorted((one, other) => ORDER.indexOf(one.level) - ORDER.indexOf(other.level))
+      .flatMap(({ kind, level, message, statements }) => [
+        [LEVELS[level], kind, message],
+        ...statements.map((statement) => ['', '', statement]),
+      ]),
   );
   return `${head}\n\n${table}`;
 }

@@ -31,3 +31,26 @@ export const repository = z.strictObject({
 
 /** A repository. */
 export type RepositoryView = z.infer<typeof repository>;
+
+export const repositoryChanges = z.strictObject({
+  isNew: z.boolean().describe('Whether there is no repository of this name yet.'),
+  changes: z
+    .array(
+      z.enum([
+        'url',
+        'schemas',
+        'excludeSchemas',
+        'excludeTables',
+        'excludeTableRows',
+        'jobs',
+        'definitions',
+        'prefix',
+        'drillUrl',
+      ]),
+    )
+    .describe('The fields that would change. A new repository has all fields that it would have.'),
+  repository: repository.describe('The repository as it would be.'),
+});
+
+/** The changes that setting a repository would make. */
+export type RepositoryChanges = z.infer<typeof repositoryChanges>;

@@ -1,14 +1,14 @@
 import { addAbortListener } from 'node:events';
 import type { Manifest } from '#archive';
 import { Secret } from '#config';
-import { Failure } from '#common';
+import { Failure, runTaskGroup } from '#common';
 import { createTemporaryDatabase, Session, temporaryDatabaseName } from '#postgres';
 import { openParallelSession } from '../shared/parallel-sessions.js';
 import { compareDefinitions, isReported } from './compare-definitions.js';
 import { type BuildRequest, urlOf } from './build-request.js';
 import type { Construction } from './construction.js';
 import type { Workplace } from './definitions.js';
-import { createLargeObjects, fillDatabase } from './fill.js';
+import { analyzeAndCompare, createLargeObjects, fillDatabase } from './fill.js';
 import type { NotProven } from './not-proven.js';
 import type { RoleOptions } from './roles.js';
 import type { Script, ScriptStatement } from './script.js';
@@ -51,7 +51,7 @@ export async function build(
     notProven?.addObject(one, 'the server has it in one database only');
   await withSessions(request, name, async (sessions) => {
     const workplace: Workplace = { sessions, losses, notProven, progress, signal };
-    await fillDatabase(workplace, archive, script, statements, () =>
+    const filled = await fillDatabase(workplace, archive, script, statements, () =>
       loadLargeObjects(request, name, workplace),
     );
     const url = new Secret(urlOf(maintenanceUrl, name));
@@ -60,8 +60,17 @@ export async function build(
       statements.afterRename.includes(statement) ||
       isReported(losses, statement) ||
       notProven?.has(statement) === true;
-    const options = { ...request, noOwner, isKnown };
-    losses.push(...(await compareDefinitions(sessions[0], url, archive, script, options)));
+    const comparing = (session: Session, stopped: AbortSignal) =>
+      compareDefinitions(session, url, archive, script, { ...request, noOwner, isKnown, signal: stopped });
+    losses.push(
+      ...(await sideBySide(
+        workplace,
+        request,
+        name,
+        () => analyzeAndCompare(workplace, archive, filled),
+        comparing,
+      )),
+    );
   });
   return { name, losses };
 }
@@ -123,6 +132,35 @@ async function withSessions(
     await work(sessions);
   } finally {
     await Promise.all(sessions.map((session) => session.close()));
+  }
+}
+
+/**
+ * Runs work on the sessions, and beside it other work on a separate session: on the first one afterwards, if the server
+ * has no connection left.
+ * @returns the result of the other work
+ */
+async function sideBySide<Result>(
+  { sessions, signal }: Workplace,
+  { maintenanceUrl, applicationName }: BuildRequest,
+  database: string,
+  work: () => Promise<void>,
+  other: (session: Session, stopped: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const [leader] = sessions;
+  const url = urlOf(maintenanceUrl, database);
+  const place = { url, applicationName, leader, signal };
+  const session = await openParallelSession(place, sessions.length + 1);
+  if (session === undefined) {
+    await work();
+    return other(leader, signal);
+  }
+  using _listener = addAbortListener(signal, () => session.destroy());
+  try {
+    const [, result] = await runTaskGroup(signal, [work, (stopped) => other(session, stopped)]);
+    return result;
+  } finally {
+    await session.close();
   }
 }
 

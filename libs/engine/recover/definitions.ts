@@ -1,9 +1,16 @@
 import { Failure } from '#common';
-import { isCheckViolation, isForeignKeyViolation, isRefusal, type Session, sqlState } from '#postgres';
+import {
+  isCheckViolation,
+  isForeignKeyViolation,
+  isRefusal,
+  quoteTable,
+  type Session,
+  sqlState,
+} from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { type ParallelTask, runParallel } from './parallel.js';
 import type { NotProven } from './not-proven.js';
-import { describe, newOwner, type ScriptStatement } from './script.js';
+import { describe, newOwner, type ScriptStatement, unquoted } from './script.js';
 import { alone } from './units.js';
 
 /** The sessions of a recover, and what it has learned. */
@@ -19,7 +26,7 @@ export interface Workplace {
 }
 
 /** The statements of one object: its definition, what belongs to it, and its comments. */
-interface Group {
+export interface Group {
   kind: string;
   statements: ScriptStatement[];
 }
@@ -140,7 +147,7 @@ async function set({ sessions, losses }: Workplace, { sql }: ScriptStatement): P
 }
 
 /** Kinds that build indexes. */
-const INDEXES = /^(INDEX|CONSTRAINT)$/;
+export const INDEXES = /^(INDEX|CONSTRAINT)$/;
 /** Kinds after which rows can no longer be loaded as they were: triggers and rules would run. */
 const GUARDS = /^(RULE|TRIGGER|FK CONSTRAINT|POLICY|ROW SECURITY|EVENT TRIGGER)$/;
 
@@ -184,7 +191,7 @@ function runFrom(groups: Group[], from: number, kind: string): Group[] {
 }
 
 /** A comment stays with the object before it, or comes last: pg_dump does not know which statement creates its object. */
-function groupsOf(statements: ScriptStatement[]): Group[] {
+export function groupsOf(statements: ScriptStatement[]): Group[] {
   const groups: (Group & { object: string })[] = [];
   for (const statement of statements) {
     const { kind, object } = statement;
@@ -200,7 +207,7 @@ function groupsOf(statements: ScriptStatement[]): Group[] {
 const IDENTIFIER = String.raw`(?:"(?:[^"]|"")+"|[\w$\u0080-\uffff]+)`;
 const QUALIFIED = String.raw`${IDENTIFIER}\.${IDENTIFIER}`;
 const TABLE = new RegExp(
-  String.raw`^(?:CREATE (?:UNIQUE )?INDEX ${IDENTIFIER} ON|ALTER TABLE) (?:ONLY )?(${QUALIFIED})\s`,
+  String.raw`^(?:CREATE (?:UNIQUE )?INDEX ${IDENTIFIER} ON|ALTER TABLE) (?:ONLY )?(${IDENTIFIER})\.(${IDENTIFIER})\s`,
 );
 const ADDS_KEY = new RegExp(
   String.raw`^ALTER TABLE ONLY (${QUALIFIED})\s+ADD CONSTRAINT (${IDENTIFIER}) FOREIGN KEY .* REFERENCES (${QUALIFIED})\(`,
@@ -208,16 +215,27 @@ const ADDS_KEY = new RegExp(
 );
 
 async function buildIndexes(workplace: Workplace, groups: Group[]): Promise<void> {
-  const tasks = groups.map((group): ParallelTask => {
-    const table = group.statements.flatMap(({ sql }) => TABLE.exec(sql)?.[1] ?? []).at(0);
-    return {
-      ...(table !== undefined && { locks: table }),
-      // CREATE INDEX takes a lock that it shares with others of its kind.
-      shared: group.statements.every(({ sql }) => /^(CREATE (UNIQUE )?INDEX|ALTER INDEX|COMMENT) /.test(sql)),
-      run: async (session) => void (await runGroup(workplace, session, group)),
-    };
-  });
+  const tasks = groups.map((group) => indexTask(workplace, group));
   await runParallel(workplace.sessions, tasks, workplace.signal);
+}
+
+/** Builds an index, or a constraint with its index. */
+export function indexTask(workplace: Workplace, group: Group): ParallelTask {
+  const table = group.statements.flatMap(({ sql }) => tableOf(sql) ?? []).at(0);
+  return {
+    ...(table !== undefined && { locks: table }),
+    // CREATE INDEX takes a lock that it shares with others of its kind.
+    shared: group.statements.every(({ sql }) => /^(CREATE (UNIQUE )?INDEX|ALTER INDEX|COMMENT) /.test(sql)),
+    run: async (session) => void (await runGroup(workplace, session, group)),
+  };
+}
+
+/** The table of an index or a constraint, quoted as {@link quoteTable} does. */
+export function tableOf(sql: string): string | undefined {
+  const [, schema, name] = TABLE.exec(sql) ?? [];
+  return schema === undefined || name === undefined
+    ? undefined
+    : quoteTable({ schema: unquoted(schema), name: unquoted(name) });
 }
 
 /** Adds foreign keys without a look at the rows, and then validates them in parallel: a violated one stays NOT VALID. */

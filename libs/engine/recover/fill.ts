@@ -1,22 +1,28 @@
 import type { OpenArchive } from '#archive';
 import { Failure } from '#common';
-import type { Session } from '#postgres';
+import type { SequenceState, Session } from '#postgres';
 import { type LargeObjectPlan, restoreLargeObjects } from '../restore/large-objects.js';
 import type { RowProgress } from '../shared/row-progress.js';
 import { analyzeAll, refreshViews, setAll } from './after-rows.js';
 import { compareContents, compareGenerated } from './compare.js';
 import { runAfterRows, runBeforeRows, type Workplace } from './definitions.js';
+import { EarlyIndexes } from './early-indexes.js';
 import { loadConfiguration } from './load-configuration.js';
 import { isNameBound } from './name-bound.js';
-import { loadRows } from './load-rows.js';
+import { type LoadedRows, loadRows } from './load-rows.js';
 import { loadRefused } from './refused-tables.js';
 import type { Script } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
 import { alone } from './units.js';
 
+/** The contents of a new database that are compared. */
+interface Filled extends Pick<LoadedRows, 'loaded' | 'columns'> {
+  sequences: SequenceState[];
+}
+
 /**
- * Gives an empty database the definitions and the contents of an archive, and compares it with the manifest.
- * @throws Failure RECOVER_DIFFERS, ARCHIVE_INVALID, or PostgreSQL's
+ * Gives an empty database the definitions and the contents of an archive.
+ * @throws Failure ARCHIVE_INVALID, or PostgreSQL's
  */
 export async function fillDatabase(
   workplace: Workplace,
@@ -24,20 +30,36 @@ export async function fillDatabase(
   script: Script,
   { beforeRows, afterRows, eventTriggers }: SelectedStatements,
   loadLargeObjects: () => Promise<void>,
-): Promise<void> {
-  const { sessions, losses, progress } = workplace;
+): Promise<Filled> {
+  const { sessions } = workplace;
   const { manifest } = archive;
   const comments = await runBeforeRows(workplace, beforeRows);
-  const { loaded, refused, columns } = await loadRows(workplace, archive);
+  await suppressTriggers(sessions);
+  const indexes = new EarlyIndexes(afterRows);
+  const { loaded, refused, columns } = await loadRows(workplace, archive, indexes);
   const sequences = await setAll(workplace, manifest.sequences);
   await loadConfiguration(workplace, archive, (extension) => !isNameBound(extension));
   await loadLargeObjects();
-  await suppressTriggers(sessions);
-  await runAfterRows(workplace, [...afterRows, ...comments], () => loadRefused(workplace, archive, refused));
+  await runAfterRows(workplace, [...indexes.others, ...comments], () =>
+    loadRefused(workplace, archive, refused),
+  );
   await refreshViews(workplace, manifest, script);
   await runAfterRows(workplace, eventTriggers, () => Promise.resolve());
+  return { loaded, columns, sequences };
+}
+
+/**
+ * Collects planner statistics, and compares the contents of a new database with the manifest.
+ * @throws Failure RECOVER_DIFFERS, or PostgreSQL's
+ */
+export async function analyzeAndCompare(
+  workplace: Workplace,
+  archive: OpenArchive,
+  { loaded, columns, sequences }: Filled,
+): Promise<void> {
+  const { sessions, losses, progress } = workplace;
   progress.allRows('Collecting planner statistics');
-  await analyzeAll(workplace, manifest);
+  await analyzeAll(workplace, archive.manifest);
   progress.allRows('Comparing the database with the archive');
   losses.push(...(await compareGenerated(sessions[0], columns)));
   await compareContents(workplace, archive, { tables: loaded, sequences });

@@ -15,7 +15,7 @@ import {
 } from '#postgres';
 import type { RowProgress } from '../shared/row-progress.js';
 import { compareDefinitions, isReported } from './compare-definitions.js';
-import { createLargeObjects, fillDatabase } from './fill.js';
+import { analyzeAndCompare, createLargeObjects, fillDatabase } from './fill.js';
 import { setProperties } from './finish.js';
 import { type BuildRequest, urlOf } from './build-request.js';
 import type { RoleOptions } from './roles.js';
@@ -88,7 +88,8 @@ export async function recoverIntoExisting(
     const roles = noOwner === true ? 'none' : 'existing';
     const lost = await createLargeObjects(session, archive, roles, progress);
     if (noOwner !== true) losses.push(...lost);
-    await fillDatabase(workplace, archive, script, statements, () => Promise.resolve());
+    const filled = await fillDatabase(workplace, archive, script, statements, () => Promise.resolve());
+    await analyzeAndCompare(workplace, archive, filled);
     progress.allRows('Setting the properties of the database');
     losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
     signal.throwIfAborted();

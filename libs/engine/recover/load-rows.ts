@@ -13,7 +13,8 @@ import {
 import { ReadAhead } from '../shared/read-ahead.js';
 import type { RowProgress } from '../shared/row-progress.js';
 import { definitionsLack } from './after-rows.js';
-import type { Workplace } from './definitions.js';
+import { indexTask, type Workplace } from './definitions.js';
+import type { EarlyIndexes } from './early-indexes.js';
 import type { NotProven } from './not-proven.js';
 import { type ParallelTask, runParallel } from './parallel.js';
 import { asUnit } from './units.js';
@@ -37,14 +38,16 @@ export interface LoadedRows {
 }
 
 /**
- * Loads all tables, in parallel sessions, the largest first. Tables whose checks, generated columns, domains or partition
+ * Loads all tables, in parallel sessions, the largest first, and builds indexes when no table waits. Tables whose checks, generated columns, domains or partition
  * keys call functions of users come last, on one session, because these may read other tables.
  * @throws Failure ARCHIVE_INVALID, or PostgreSQL's if it is no refusal of rows
  */
 export async function loadRows(
-  { sessions, notProven, progress, signal }: Workplace,
+  workplace: Workplace,
   archive: OpenArchive,
+  indexes: EarlyIndexes,
 ): Promise<LoadedRows> {
+  const { sessions, notProven, progress, signal } = workplace;
   const [leader] = sessions;
   const named = await findTables(leader, archive.manifest.tables, notProven);
   const existing = new Set(named.map(quoteTable));
@@ -59,6 +62,8 @@ export async function loadRows(
   const first = tables.filter((table) => !isLate.has(quoteTable(table)));
   const refused: RefusedTable[] = [];
   progress.say(`Loading rows of ${tables.length} tables`);
+  const parents = new Set(named.filter(({ isParent }) => isParent).map(quoteTable));
+  const hasRows = (table: ManifestTable) => !refused.some((one) => one.table === table);
   const tasks = unitsOf(archive, first).map((unit): ParallelTask => ({
     locks: quoteTable(unit[0] ?? { schema: '', name: '' }),
     shared: false,
@@ -69,6 +74,12 @@ export async function loadRows(
       else if (failure !== undefined)
         for (const table of unit) refused.push(...(await loadOne(session, archive, table, progress, signal)));
     },
+    // A primary key of a parent locks its children, of which another session may load several.
+    next: () =>
+      unit
+        .filter((table) => hasRows(table) && !parents.has(quoteTable(table)))
+        .flatMap((table) => indexes.take(table))
+        .map((group) => indexTask(workplace, group)),
   }));
   await runParallel(sessions, tasks, signal);
   const byName = new Map(tables.map((table) => [quoteTable(table), table]));
@@ -174,9 +185,10 @@ async function findTables(
   session: Session,
   tables: ManifestTable[],
   notProven: NotProven | undefined,
-): Promise<NamedTable[]> {
-  const found = await session.query<NamedTable>(
-    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name
+): Promise<(NamedTable & { isParent: boolean })[]> {
+  const found = await session.query<NamedTable & { isParent: boolean }>(
+    `SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name,
+            EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) AS "isParent"
        FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
        JOIN pg_namespace n ON n.nspname = wanted.schema
        JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name AND c.relkind = 'r'`,

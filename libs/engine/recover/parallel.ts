@@ -8,6 +8,8 @@ export interface ParallelTask {
   /** Whether it may run beside others with the same lock that are shared, too. */
   shared: boolean;
   run: (session: Session) => Promise<void>;
+  /** Returns the tasks that can be done once this one is. They queue behind all others. */
+  next?: () => ParallelTask[];
 }
 
 /**
@@ -29,7 +31,7 @@ export async function runParallel(
   };
   const work = (session: Session) => async (stopped: AbortSignal) => {
     try {
-      while (waiting.length > 0) {
+      while (waiting.length > 0 || running.size > 0) {
         stopped.throwIfAborted();
         const index = waiting.findIndex((task) => mayRunBeside(task, running));
         const task = waiting[index];
@@ -41,6 +43,7 @@ export async function runParallel(
         running.add(task);
         try {
           await task.run(session);
+          waiting.push(...(task.next?.() ?? []));
         } finally {
           running.delete(task);
           change();
@@ -50,7 +53,7 @@ export async function runParallel(
       change();
     }
   };
-  await runTaskGroup(signal, sessions.slice(0, Math.max(1, tasks.length)).map(work));
+  await runTaskGroup(signal, sessions.map(work));
 }
 
 function mayRunBeside(task: ParallelTask, running: Set<ParallelTask>): boolean {
