@@ -171,8 +171,9 @@ class Exchange implements pg.Submittable {
     let read = 0;
     while (read < bytes.length) {
       if (this.left === 0) {
-        const header = Buffer.concat([this.header, bytes.subarray(read)]).subarray(0, HEADER_BYTES);
-        read += header.length - this.header.length;
+        const more = bytes.subarray(read, read + HEADER_BYTES - this.header.length);
+        const header = Buffer.concat([this.header, more]);
+        read += more.length;
         this.header = header.length < HEADER_BYTES ? header : NOTHING;
         if (header.length < HEADER_BYTES) return;
         this.isLast = header[0] === READY_FOR_QUERY;
