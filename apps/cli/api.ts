@@ -5,6 +5,7 @@ import {
   type DaemonState,
   type DaemonStatus,
   type KeptDatabaseView,
+  type MissingWorker,
   type PruningPlanView,
   type RepositoryCheck,
   type RestorePreview,
@@ -142,6 +143,10 @@ export class Api {
     return this.json('GET', `/repo/v1/backups?limit=${limit}&offset=${offset}`);
   }
 
+  async deleteArchive(name: string): Promise<void> {
+    await this.send('DELETE', `/repo/v1/backups/${encodeURIComponent(name)}`);
+  }
+
   /** Gives a presigned URL of the object store, which needs no token. */
   async downloadUrl(name: string): Promise<string> {
     const response = await this.send('GET', `/repo/v1/backups/${encodeURIComponent(name)}/download`);
@@ -156,7 +161,7 @@ export class Api {
     return this.json('DELETE', `/repo/v1/databases/${encodeURIComponent(name)}`);
   }
 
-  workers(): Promise<{ workers: WorkerView[] }> {
+  workers(): Promise<{ workers: WorkerView[]; missing: MissingWorker[] }> {
     return this.json('GET', '/repo/v1/workers');
   }
 
@@ -174,6 +179,10 @@ export class Api {
 
   confirmSchedule(name: string): Promise<ScheduleView> {
     return this.json('POST', `/repo/v1/schedules/${encodeURIComponent(name)}/confirm`, { body: {} });
+  }
+
+  runSchedule(name: string): Promise<ScheduleView> {
+    return this.json('POST', `/repo/v1/schedules/${encodeURIComponent(name)}/run`, { body: {} });
   }
 
   async deleteSchedule(name: string): Promise<void> {

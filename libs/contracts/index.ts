@@ -4,10 +4,23 @@ export type { Finding, RepositoryCheck, RestorePreview, RestoreTarget } from './
 export type { DaemonStatus } from './schemas/daemon-status.js';
 export type { KeptDatabaseView } from './schemas/kept-database.js';
 export type { OmittedThings } from './schemas/omission.js';
-export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
+export type {
+  PruningPlanView,
+  RecoverStep,
+  Retention,
+  ScheduleRequest,
+  ScheduleView,
+} from './schemas/schedule.js';
 export type { DatabaseTarget, RepositoryChanges, RepositoryView } from './schemas/repository.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
-export type { DatabaseIdentity, RepositoryIdentity, WorkerRemark, WorkerView } from './schemas/worker.js';
+export type {
+  DatabaseIdentity,
+  MissingWorker,
+  PgDumpView,
+  RepositoryIdentity,
+  WorkerRemark,
+  WorkerView,
+} from './schemas/worker.js';
 export type { VerificationProof } from './schemas/verification.js';
 export * from './schemas/words.js';
 export * from './journal.js';

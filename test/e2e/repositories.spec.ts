@@ -128,7 +128,7 @@ test('a schedule backs a repository up, which cannot be deleted meanwhile', asyn
   });
   expect(await stack.call('DELETE', '/repo/v1/repositories/staging')).toMatchObject({
     status: 409,
-    body: { reason: 'The schedules every-second back it up. Delete them first.' },
+    body: { reason: 'The schedules every-second use it. Delete them first.' },
   });
   await stack.ask('DELETE', '/repo/v1/schedules/every-second');
 });
@@ -210,7 +210,10 @@ test('a worker leaves the jobs of other repositories to those who serve them', a
   const offered = async () => ((await attemptsOf(id)).started > 3 ? true : undefined);
   expect(await pollUntil(offered, { everyMs: 50, timeoutMs: 60_000 })).toBe(true);
   expect(await attemptsOf(id)).toMatchObject({ made: 0 });
-  expect(await stack.status(id)).toMatchObject({ status: 'STARTED' });
+  expect(await stack.status(id)).toMatchObject({
+    status: 'STARTED',
+    progresssMessage: 'Waiting: no connected worker serves the repository shop',
+  });
   await stack.startWorker({ WORKER_REPOSITORIES: 'shop, crm' });
   expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', repository: 'shop' });
   expect(await attemptsOf(id)).toMatchObject({ made: 1 });

@@ -24,6 +24,9 @@ interface ScheduleForm {
   retention: Record<string, string>;
 }
 
+/** Stands for the step that recovers the archive into another repository. */
+const RECOVER = 'recover';
+
 const NEW: ScheduleForm = {
   name: '',
   pattern: '30 2 * * *',
@@ -89,9 +92,13 @@ export class SchedulePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { retention, ...schedule } = await this.schedules.view(name);
+    const { retention, then, ...schedule } = await this.schedules.view(name);
     const counts = Object.entries(retention ?? {}).map(([rule, kept]) => [rule, String(kept)]);
-    const shown = { ...schedule, retention: Object.fromEntries(counts) as Record<string, string> };
+    const shown = {
+      ...schedule,
+      then: typeof then === 'string' ? then : RECOVER,
+      retention: Object.fromEntries(counts) as Record<string, string>,
+    };
     return this.form(request, reply, name, shown);
   }
 
@@ -162,7 +169,7 @@ export class SchedulePagesController {
       view: 'new-schedule',
       title: 'New schedule',
       section: 'schedules',
-      data: { given, counts: COUNTS, thens: AFTER_BACKUP },
+      data: { given, counts: COUNTS, thens: thensOf(given) },
       fault,
     });
   }
@@ -178,10 +185,15 @@ export class SchedulePagesController {
       view: 'schedule',
       title: name,
       section: 'schedules',
-      data: { schedule: await this.schedules.view(name), given, counts: COUNTS, thens: AFTER_BACKUP },
+      data: { schedule: await this.schedules.view(name), given, counts: COUNTS, thens: thensOf(given) },
       fault,
     });
   }
+}
+
+/** The steps after a backup that the form offers. Only the API sets the last one. */
+function thensOf({ then }: ScheduleForm): readonly string[] {
+  return then === RECOVER ? [...AFTER_BACKUP, RECOVER] : AFTER_BACKUP;
 }
 
 /** The texts of a submitted form. */
@@ -197,9 +209,11 @@ function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
 
 /** The request to the API. Empty counts are omitted; without any count, everything is kept. */
 function requestOf(body: unknown): Record<string, unknown> {
-  const { retention, ...form } = formOf(body);
+  const { retention, then, ...form } = formOf(body);
   const counts = Object.entries(retention)
     .filter(([, kept]) => kept.trim() !== '')
     .map(([name, kept]) => [name, Number(kept)]);
-  return { ...form, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
+  // Without it, the schedule keeps its own.
+  const step = then === RECOVER ? {} : { then };
+  return { ...form, ...step, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
 }

@@ -10,6 +10,7 @@ import {
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime, printable } from '../format.js';
+import { resolveLatest } from '../latest.js';
 import { ask, canAsk } from '../prompt.js';
 import { planOf, planText, showPlan } from './check.js';
 import { reportingTrouble, showEnd, showStatus, stateOf, watched } from '../watch.js';
@@ -38,7 +39,10 @@ const OTHER_DATABASE = [
   '--other-database',
   'accept an archive of another database, instead of refusing',
 ] as const;
-const ARCHIVE = ['<archive>', "the archive's name, from snapshotd list, or its backupUrl"] as const;
+const ARCHIVE = [
+  '<archive>',
+  "the archive's name, from snapshotd list, its backupUrl, or latest: see snapshotd latest",
+] as const;
 const ID = "the job's id, printed by backup, restore and verify";
 
 interface WaitOption {
@@ -155,7 +159,9 @@ Examples:
     .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
-      await start(new Context(command), 'Verify', { url: archive, ...named(options) }, wait);
+      const context = new Context(command);
+      const url = await resolveLatest(context.api(), archive);
+      await start(context, 'Verify', { url, ...named(options) }, wait);
     })
     .addHelpText(
       'after',
@@ -165,7 +171,7 @@ accepted. DRILL recovers the archive into a scratch database, compares it and dr
 scope "everything"; for the others, the scope "start" suffices.
 
 Examples:
-  snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
+  snapshotd verify latest --wait
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --level DRILL --wait`,
     );
   program
@@ -197,10 +203,11 @@ Examples:
     );
 }
 
-async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
+async function restore(given: string, options: RestoreOptions, command: Command): Promise<void> {
   const { wait, yes, dryRun, table: tables, into: intoSchemas, owner, ...others } = named(options);
   const { intoDatabase, swap } = others;
   const context = new Context(command);
+  const archive = await resolveLatest(context.api(), given);
   const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
   const body = {
     url: archive,
@@ -286,8 +293,14 @@ async function showUnended(context: Context, api: Api): Promise<void> {
 async function terminate(id: string, { wait }: WaitOption, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
+  const before = await api.status(id);
+  if (hasEnded(before)) {
+    context.note(`${before.type} ${id} had already ended. Nothing was terminated.`);
+    return showStatus(context, before);
+  }
   await api.terminate(id);
   const status = wait ? await watched(api, id) : await api.status(id);
+  if (status.status === 'COMPLETED') context.note(`${status.type} ${id} completed before it was terminated.`);
   if (!context.json && !hasEnded(status)) context.result(status, `${status.type} ${id} is terminating.`);
   else showStatus(context, status);
 }

@@ -5,8 +5,9 @@ import { Failure } from '#common';
 import { takeBytes } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
-/** The major version of the pg_dump that npm brings along. It reads servers up to that version. */
-export const BUNDLED_MAJOR = 18;
+/** The version of the pg_dump that npm brings along. It reads servers up to its major version. */
+export const BUNDLED_VERSION = '18.3';
+export const BUNDLED_MAJOR = parseInt(BUNDLED_VERSION);
 
 /** Its arguments lie on its stack of 64 kB. More of them overwrite its memory. */
 const MAX_ARGUMENT_BYTES = 40_000;
