@@ -30,6 +30,7 @@ import { ChecksController } from './checks/checks.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
 import { Pages } from './console/pages.js';
+import { RepositoryPagesController } from './console/repository-pages.controller.js';
 import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
@@ -101,6 +102,7 @@ export class ApiModule {
         MetricsController,
         OverviewController,
         RepositoriesController,
+        RepositoryPagesController,
         SchedulePagesController,
         SchedulesController,
         WorkersController,

@@ -19,18 +19,31 @@ import { Checks } from '../checks/checks.js';
 import { type RestoreRequest, restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
-import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
+import { allTicked, expectConfirmed, filled, lines, startOf, text } from './forms.js';
+import { Repositories } from '../repositories/repositories.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
-/** The options of a restore that are off until they are ticked. */
-const OPTIONS = [
+/** The options of a restore in place that are off until they are ticked. */
+const IN_PLACE = [
   'keepViolations',
   'removeExtraLargeObjects',
   'allowExtraTables',
   'allowExtraColumns',
   'fireEventTriggers',
-  'otherDatabase',
 ] as const;
+
+/** The form of a restore. */
+interface RestoreForm {
+  repository: string;
+  otherDatabase: boolean;
+  into: 'tables' | 'database';
+  intoDatabase: string;
+  swap: boolean;
+  owners: string;
+  ticked: Record<(typeof IN_PLACE)[number] | 'backupFirst', boolean>;
+  tables: string;
+  dropColumns: string;
+}
 
 /** The archives: list, details, verification, restore, download and deletion. */
 @ApiExcludeController()
@@ -41,6 +54,7 @@ export class ArchivePagesController {
     private readonly archives: Archives,
     private readonly daemons: Daemons,
     private readonly checks: Checks,
+    private readonly repositories: Repositories,
   ) {}
 
   @PageAccess()
@@ -50,13 +64,17 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { limit, offset } = validated(listQuery, filled(query));
-    const { backups, total } = await this.archives.list(limit, offset);
+    const { limit, offset, repository } = validated(listQuery, filled(query));
+    const { backups, total } = await this.archives.list(limit, offset, repository);
+    const path = '/admin/archives';
     this.pages.show(request, reply, {
       view: 'archives',
       title: 'Archives',
       section: 'archives',
-      data: { backups, pager: { path: '/admin/archives', query: {}, limit, offset, total } },
+      data: {
+        ...{ backups, path, names: await this.repositories.names() },
+        pager: { path, query: { repository }, limit, offset, total },
+      },
     });
   }
 
@@ -105,10 +123,9 @@ export class ArchivePagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     return this.restoreForm(request, reply, name, {
-      ...allTicked({}, ...OPTIONS),
-      backupFirst: true,
-      tables: '',
-      dropColumns: '',
+      ...{ repository: '', otherDatabase: false, into: 'tables' },
+      ...{ intoDatabase: '', swap: false, owners: '' },
+      ...{ ticked: { ...allTicked({}, ...IN_PLACE), backupFirst: true }, tables: '', dropColumns: '' },
     });
   }
 
@@ -121,7 +138,7 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = givenBy(body);
+    const given = restoreFormOf(body);
     try {
       return await this.restorePlan(request, reply, name, given);
     } catch (error) {
@@ -137,7 +154,7 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = givenBy(body);
+    const given = restoreFormOf(body);
     try {
       expectConfirmed(body, text(body, 'database') || name);
       const { id } = await this.daemons.startRestore(
@@ -185,15 +202,9 @@ export class ArchivePagesController {
     }
   }
 
-  private async requestOf(name: string, given: Given): Promise<RestoreRequest> {
+  private async requestOf(name: string, given: RestoreForm): Promise<RestoreRequest> {
     const { url } = await this.archives.details(name);
-    const { tables, dropColumns, ...options } = given;
-    return validated(restoreRequest, {
-      ...options,
-      url,
-      tables: lines(tables),
-      dropColumns: lines(dropColumns),
-    });
+    return validated(restoreRequest, restoreRequestOf(url, given));
   }
 
   /** @throws ServiceUnavailableException if no worker answers in time */
@@ -201,7 +212,7 @@ export class ArchivePagesController {
     request: FastifyRequest,
     reply: FastifyReply,
     name: string,
-    given: Given,
+    given: RestoreForm,
   ): Promise<void> {
     const { email } = callerOf(request);
     const { restorePlan: plan } = await this.checks.restorePlan(email, await this.requestOf(name, given));
@@ -221,14 +232,14 @@ export class ArchivePagesController {
     request: FastifyRequest,
     reply: FastifyReply,
     name: string,
-    given: object,
+    given: RestoreForm,
     fault?: Fault,
   ): Promise<void> {
     this.pages.show(request, reply, {
       view: 'restore',
       title: `Restore ${name}`,
       section: 'archives',
-      data: { archive: await this.archives.details(name), given },
+      data: { archive: await this.archives.details(name), given, names: await this.repositories.names() },
       fault,
     });
   }
@@ -249,22 +260,30 @@ export class ArchivePagesController {
   }
 }
 
-type Given = ReturnType<typeof givenBy>;
-
-/** The options that a form gives. */
-function givenBy(body: unknown) {
+function restoreFormOf(body: unknown): RestoreForm {
   return {
-    ...allTicked(body, 'backupFirst', ...OPTIONS),
+    repository: text(body, 'repository'),
+    into: text(body, 'into') === 'database' ? 'database' : 'tables',
+    intoDatabase: text(body, 'intoDatabase').trim(),
+    owners: text(body, 'owners'),
+    ...allTicked(body, 'otherDatabase', 'swap'),
+    ticked: allTicked(body, 'backupFirst', ...IN_PLACE),
     tables: text(body, 'tables'),
     dropColumns: text(body, 'dropColumns'),
   };
 }
 
-/** The lines of a field that are not empty; undefined if there are none. */
-function lines(field: string): string[] | undefined {
-  const all = field
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-  return all.length > 0 ? all : undefined;
+/** The request to the API: the options of the chosen kind of restore only. */
+function restoreRequestOf(url: string, given: RestoreForm): Record<string, unknown> {
+  const { repository, into, otherDatabase, intoDatabase, swap, owners } = given;
+  const target = { url, otherDatabase, ...(repository !== '' && { repository }) };
+  if (into === 'tables')
+    return {
+      ...target,
+      ...given.ticked,
+      tables: lines(given.tables),
+      dropColumns: lines(given.dropColumns),
+    };
+  const owner = owners === 'createRoles' || owners === 'noOwner' ? { [owners]: true } : {};
+  return { ...target, intoDatabase, swap, ...owner };
 }

@@ -82,6 +82,15 @@ export class Repositories {
     return [this.defaultView(), ...rows.map(viewOf)];
   }
 
+  /** The names of all repositories, also of deleted ones, whose archives and jobs are still listed. */
+  async names(): Promise<{ name: string; isDeleted: boolean }[]> {
+    const rows = await this.stored.find({ select: { name: true, deletedOn: true }, order: { name: 'ASC' } });
+    return [
+      { name: DEFAULT_REPOSITORY, isDeleted: false },
+      ...rows.map(({ name, deletedOn }) => ({ name, isDeleted: deletedOn !== null })),
+    ];
+  }
+
   /** @throws NotFoundException */
   async view(name: string): Promise<RepositoryView> {
     return name === DEFAULT_REPOSITORY ? this.defaultView() : viewOf(await this.find(name));

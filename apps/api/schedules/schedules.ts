@@ -102,15 +102,17 @@ export class Schedules {
   /** @throws NotFoundException */
   async view(name: string): Promise<ScheduleView> {
     expectPossible(name);
-    const [schedule] = await this.views(name);
+    const [schedule] = await this.views({ name });
     if (schedule === undefined) throw noSuchSchedule();
     return schedule;
   }
 
-  /** All schedules, ordered by name, or the one of this name. */
-  async views(name?: string): Promise<ScheduleView[]> {
+  /** All schedules, ordered by name, or those of this name or this repository. */
+  async views({ name, repository }: { name?: string; repository?: string | undefined } = {}): Promise<
+    ScheduleView[]
+  > {
     const schedules = await this.schedules.find({
-      ...(name !== undefined && { where: { name } }),
+      where: { ...(name !== undefined && { name }), ...(repository !== undefined && { repository }) },
       order: { name: 'ASC' },
     });
     const runs = new Map((await this.runs.find()).map((run) => [run.schedule, run]));
