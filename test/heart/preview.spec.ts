@@ -86,7 +86,11 @@ describe.each(oneOf(postgresMajors, 0))('on %s', (_title, server) => {
       'OWNERSHIP_MISSING',
     ]);
     const into = await runPreview(store, url, ['s'], key, { intoDatabase: database, swap: true });
-    expect(codes(into)).toEqual(['DATABASE_PERMISSION_DENIED', 'DATABASE_PERMISSION_DENIED']);
+    expect(codes(into)).toEqual([
+      'DATABASE_PERMISSION_DENIED',
+      'DATABASE_PERMISSION_DENIED',
+      'TARGET_REFUSED',
+    ]);
     expect(into.summary).toMatch(
       `Recovers 2 tables, 1 row, into the new database ${database} at ${other.hostname}:${other.port}, which takes the place of ${database}`,
     );

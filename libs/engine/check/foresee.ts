@@ -16,8 +16,8 @@ import {
   type Table,
 } from '#postgres';
 import { expectNewEnough } from '../recover/build.js';
-import { findEmptyDatabase } from '../recover/into-existing.js';
-import { onMaintenance } from '../recover/maintenance.js';
+import { findDatabase } from '../recover/into-existing.js';
+import { maintenanceUrl, onMaintenance } from '../recover/maintenance.js';
 import { expectRights } from '../recover/rights.js';
 import { expectRoles, type RoleOptions } from '../recover/roles.js';
 import { readScript } from '../recover/script.js';
@@ -110,7 +110,13 @@ export async function foreseeRecover(
   await refusals.tryOut(() =>
     onMaintenance(repository, { applicationName: 'snapshotd check', signal }, async (maintenance) => {
       await refusals.tryOut(() => expectNewEnough(maintenance, manifest));
-      await refusals.tryOut(() => findEmptyDatabase(maintenance, { archive, database: intoDatabase }));
+      await refusals.tryOut(() =>
+        findDatabase(maintenance, {
+          ...{ archive, database: intoDatabase, signal },
+          maintenanceUrl: maintenanceUrl(repository.url),
+          applicationName: 'snapshotd check',
+        }),
+      );
       if (script !== undefined) {
         const missing = await refusals.tryOut(() => expectRoles(maintenance, manifest, script, request));
         const selected = selectStatements(script, { ...request, missing: noOwner ? (missing ?? []) : [] });
