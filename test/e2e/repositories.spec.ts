@@ -264,12 +264,12 @@ test('an API with a new SECRET_KEY seals the URLs again, so that the old key can
   const key = Buffer.alloc(32, 7).toString('base64');
   Object.assign(stack.env, { SECRET_KEY: key, SECRET_KEY_PREVIOUS: Stack.secretKey });
   await stack.restartApi('SIGTERM');
-  const rows = await sql<{ name: string; sealed: string }>(
+  const urls = await sql<{ name: string; sealed: string }>(
     stack.env['DATABASE_URL'] ?? '',
     'SELECT name, sealed_url AS sealed FROM snapshotd.repository WHERE sealed_url IS NOT NULL',
   );
-  expect(rows.length).toBeGreaterThan(2);
+  expect(urls.length).toBeGreaterThan(2);
   const present = new Keys([new Secret(key)]);
-  for (const { name, sealed } of rows)
+  for (const { name, sealed } of urls)
     expect(present.open(sealedUrlContext(name, 'url'), sealed)?.reveal()).toMatch(/^postgres/);
 });

@@ -13,7 +13,7 @@ import { type Scope, Secret, SETTINGS, type Settings, targetOf } from '#config';
 import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryChanges, type RepositoryView } from '#contracts';
 import { Schedule, StoredRepository } from '#database';
 import { Keys } from '#keys';
-import { type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
+import { CheckRecords, type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { inTime } from '../http/in-time.js';
 import { Workers } from '../workers/workers.js';
@@ -28,6 +28,7 @@ export class Repositories implements OnApplicationBootstrap {
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
     private readonly store: ObjectStore,
     private readonly registry: WorkerRegistry,
+    private readonly checks: CheckRecords,
     private readonly workers: Workers,
     private readonly keys: Keys,
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -62,7 +63,7 @@ export class Repositories implements OnApplicationBootstrap {
       return before === undefined ? 'new' : leadsElsewhere(before, row) ? 'moved' : undefined;
     });
     // The next job records the identity of the database that it finds there.
-    if (moved !== undefined) await this.registry.forget(name);
+    if (moved !== undefined) await this.forget(name);
     return moved === 'new';
   }
 
@@ -129,7 +130,7 @@ export class Repositories implements OnApplicationBootstrap {
         `The schedules ${users.map((schedule) => schedule.name).join(', ')} use it. Delete them first.`,
       );
     await this.stored.update({ name }, { sealedUrl: null, sealedDrillUrl: null, deletedOn: () => 'now()' });
-    await this.registry.forget(name);
+    await this.forget(name);
   }
 
   /**
@@ -157,6 +158,12 @@ export class Repositories implements OnApplicationBootstrap {
   async folders(): Promise<RepositoryFolders> {
     const rows = await this.stored.find({ select: { name: true, prefix: true } });
     return new RepositoryFolders(this.settings.store.prefix, rows);
+  }
+
+  /** Forgets the facts about its database. */
+  private async forget(name: string): Promise<void> {
+    await this.registry.forget(name);
+    await this.checks.forget(name);
   }
 
   private async find(name: string): Promise<StoredRepository> {

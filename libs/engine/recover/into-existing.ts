@@ -34,7 +34,10 @@ interface ExistingRequest extends BuildRequest, RoleOptions {
  * it is empty.
  * @throws Failure TARGET_REFUSED if it cannot be filled, or if it is missing and the role may not create it
  */
-export async function findDatabase(maintenance: Session, request: ExistingRequest): Promise<boolean> {
+export async function findDatabase(
+  maintenance: Session,
+  request: Pick<ExistingRequest, 'archive' | 'database' | 'maintenanceUrl' | 'applicationName' | 'signal'>,
+): Promise<boolean> {
   const { archive, database, maintenanceUrl, applicationName, signal } = request;
   const [found] = await maintenance.query<{ exists: boolean; creates: boolean; role: string }>(
     `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS exists, rolsuper OR rolcreatedb AS creates, rolname::text AS role
@@ -130,7 +133,7 @@ async function isCommitted(transaction: string, url: string, applicationName: st
 /** @returns the properties of an empty database of the archive's encoding @throws Failure TARGET_REFUSED */
 async function expectUsable(
   session: Session,
-  { archive: { manifest }, database }: ExistingRequest,
+  { archive: { manifest }, database }: Pick<ExistingRequest, 'archive' | 'database'>,
 ): Promise<DatabaseProperties> {
   await expectEmpty(session, database);
   const live = await databaseProperties(session);
