@@ -6,6 +6,8 @@ import {
   type DaemonStatus,
   type KeptDatabaseView,
   type PruningPlanView,
+  type RepositoryChanges,
+  type RepositoryView,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,
@@ -30,6 +32,20 @@ export type DaemonKind = 'Backup' | 'Restore' | 'Verify';
 export interface Page {
   limit: number;
   offset: number;
+  /** Without it, all repositories. */
+  repository?: string;
+}
+
+/** The settings of a repository. Missing ones are set to their defaults, but missing URLs are kept. */
+export interface RepositorySettings extends Partial<
+  Pick<
+    RepositoryView,
+    'schemas' | 'excludeSchemas' | 'excludeTables' | 'excludeTableRows' | 'jobs' | 'definitions' | 'prefix'
+  >
+> {
+  url?: string;
+  drillUrl?: string | null;
+  adopt?: boolean;
 }
 
 interface Call {
@@ -110,20 +126,17 @@ export class Api {
     }
   }
 
-  daemons(
-    { limit, offset }: Page,
-    status?: DaemonState,
-  ): Promise<{ daemons: DaemonStatus[]; total: number }> {
+  daemons(page: Page, status?: DaemonState): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const only = status === undefined ? '' : `&status=${status}`;
-    return this.json('GET', `/repo/v1/daemons?limit=${limit}&offset=${offset}${only}`);
+    return this.json('GET', `/repo/v1/daemons?${queryOf(page)}${only}`);
   }
 
   async terminate(id: string): Promise<void> {
     await this.send('DELETE', `/repo/v1/terminateDaemon/${encodeURIComponent(id)}`);
   }
 
-  archives({ limit, offset }: Page): Promise<{ backups: Archive[]; total: number }> {
-    return this.json('GET', `/repo/v1/backups?limit=${limit}&offset=${offset}`);
+  archives(page: Page): Promise<{ backups: Archive[]; total: number }> {
+    return this.json('GET', `/repo/v1/backups?${queryOf(page)}`);
   }
 
   /** Gives a presigned URL of the object store, which needs no token. */
@@ -138,6 +151,28 @@ export class Api {
 
   dropDatabase(name: string): Promise<DaemonStatus> {
     return this.json('DELETE', `/repo/v1/databases/${encodeURIComponent(name)}`);
+  }
+
+  repositories(): Promise<{ repositories: RepositoryView[] }> {
+    return this.json('GET', '/repo/v1/repositories');
+  }
+
+  repository(name: string): Promise<RepositoryView> {
+    return this.json('GET', `/repo/v1/repositories/${encodeURIComponent(name)}`);
+  }
+
+  setRepository(name: string, settings: RepositorySettings): Promise<RepositoryView> {
+    return this.json('PUT', `/repo/v1/repositories/${encodeURIComponent(name)}`, { body: settings });
+  }
+
+  /** Tells what {@link setRepository} would change. */
+  repositoryChanges(name: string, settings: RepositorySettings): Promise<RepositoryChanges> {
+    const path = `/repo/v1/repositories/${encodeURIComponent(name)}/changes`;
+    return this.json('POST', path, { body: settings });
+  }
+
+  async deleteRepository(name: string): Promise<void> {
+    await this.send('DELETE', `/repo/v1/repositories/${encodeURIComponent(name)}`);
   }
 
   workers(): Promise<{ workers: WorkerView[] }> {
@@ -276,6 +311,11 @@ export class Api {
       hint: 'Check the address, or set another one with --url or SNAPSHOTD_URL.',
     });
   }
+}
+
+function queryOf({ limit, offset, repository }: Page): string {
+  const only = repository === undefined ? '' : `&repository=${encodeURIComponent(repository)}`;
+  return `limit=${limit}&offset=${offset}${only}`;
 }
 
 /** @returns undefined if the text is not an error of snapshotd, but for example a proxy's page */
