@@ -58,6 +58,9 @@ const CHANGES_OR_GIVES_AWAY = [
   'GET /repo/v1/backups/:name/download',
   'DELETE /repo/v1/backups/:name',
   'PUT /repo/v1/repository/identity',
+  'PUT /repo/v1/repositories/:name',
+  'PUT /repo/v1/repositories/:name/identity',
+  'DELETE /repo/v1/repositories/:name',
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
   'POST /repo/v1/schedules/:name/confirm',
@@ -554,7 +557,7 @@ describe('the audit', () => {
     await as(token, 'PUT', '/auth/v1/password', { currentPassword: bob.password, newPassword: 'swordfish' });
     await change(bob.id, { displayName: 'Robert', administrator: false, password: 'swordfish' });
 
-    const by = { account: bob.email, key: null, address: '127.0.0.1', count: 1 };
+    const by = { account: bob.email, key: null, repository: null, address: '127.0.0.1', count: 1 };
     const events = (await audited(`&since=${since}`)).reverse();
     expect(events).toEqual(
       [

@@ -240,6 +240,7 @@ test('every route answers as its schema says, when all is well and when it is no
     await call('PUT /repo/v1/schedules/{name}', nightly, body);
   await call('GET /metrics');
   await call('GET /metrics', {}, undefined, { sessionToken: 'made up' });
+  const shop = { systemIdentifier: '7580012345678901234', databaseOid: 16384, databaseName: 'shop' };
   const crm = { url: stack.env['DATABASE_URL'] };
   for (const [repository, body] of [
     ['crm', crm],
@@ -253,6 +254,10 @@ test('every route answers as its schema says, when all is well and when it is no
   await call('GET /repo/v1/repositories', { '?': 'all=true' });
   for (const repository of ['crm', 'none', 'default']) {
     await call('GET /repo/v1/repositories/{name}', { name: repository });
+    await call('GET /repo/v1/repositories/{name}/identity', { name: repository });
+    await call('PUT /repo/v1/repositories/{name}/identity', { name: repository }, {});
+    if (repository !== 'default')
+      await call('PUT /repo/v1/repositories/{name}/identity', { name: repository }, shop);
     await call('DELETE /repo/v1/repositories/{name}', { name: repository });
   }
   await call('GET /repo/v1/schedules');

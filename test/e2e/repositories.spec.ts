@@ -1,5 +1,5 @@
 import { pollUntil } from '#common';
-import type { Archive, DaemonStatus, RepositoryView, ScheduleView } from '#contracts';
+import type { Archive, DaemonStatus, RepositoryIdentity, RepositoryView, ScheduleView } from '#contracts';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -184,6 +184,19 @@ test('a URL that leads to another database later fails its jobs, until the repos
       `Another database answers at the URL of the repository ${name}`,
     ) as string,
   });
+  const [{ oid } = {}] = await sql(crm, 'SELECT oid::int FROM pg_database WHERE datname = $1', [database]);
+  const path = `/repo/v1/repositories/${name}/identity`;
+  const { identity } = await stack.ask<RepositoryIdentity>('GET', path);
+  await stack.ask('PUT', path, { ...identity, databaseOid: oid });
+  expect(await start('Backup', { repository: name })).toMatchObject({ status: 'COMPLETED' });
+  const { events } = await stack.ask<{ events: object[] }>('GET', `/repo/v1/audit?repository=${name}`);
+  expect(events).toMatchObject([
+    { action: 'backup.start', outcome: '201', repository: name },
+    { action: 'repository.accept', outcome: '200' },
+    { action: 'backup.start' },
+    { action: 'backup.start' },
+    { action: 'repository.set', subject: name, outcome: '201' },
+  ]);
 });
 
 test('a worker leaves the jobs of other repositories to those who serve them', async () => {

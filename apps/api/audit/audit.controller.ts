@@ -10,6 +10,7 @@ import { Audit } from './audit.js';
 const auditQuery = z.strictObject({
   action: line(100).optional(),
   account: line(320).optional(),
+  repository: line(40).optional(),
   since: z.coerce
     .number()
     .int()
@@ -38,7 +39,7 @@ export class AuditController {
 
 /** `outcome` is the HTTP status of the answer, or `unknown` while the call runs and if the API died during it. */
 function view(event: AuditEvent): docs.AuditEvents['events'][number] {
-  const { id, happenedOn, account, keyName, action, subject, outcome, address, count } = event;
+  const { id, happenedOn, account, keyName, action, subject, repository, outcome, address, count } = event;
   const subjects = [outcome?.made, subject].filter((part) => typeof part === 'string');
   return {
     id,
@@ -47,6 +48,7 @@ function view(event: AuditEvent): docs.AuditEvents['events'][number] {
     key: keyName,
     action,
     subject: subjects.length > 0 ? subjects.join(': ') : null,
+    repository,
     outcome: outcome?.status.toString() ?? 'unknown',
     address,
     count,

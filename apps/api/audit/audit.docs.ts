@@ -12,6 +12,7 @@ const event = answer(
     key: text.nullable().describe('The name of the API key, if the call used one.'),
     action: text,
     subject: text.nullable(),
+    repository: text.nullable().describe('The repository that the call names.'),
     outcome: text.describe('The HTTP status of the answer, or `unknown`.'),
     address: text.describe('The address of the client. For a schedule, the host name of the API.'),
     count: count.describe(
@@ -39,6 +40,7 @@ export const listAudit: RouteDescription = {
             key: 'nightly',
             action: 'backup.start',
             subject: '4',
+            repository: 'crm',
             outcome: '201',
             address: '192.0.2.7',
             count: 1,

@@ -24,6 +24,8 @@ export interface AuditedCall {
   action: string;
   /** The thing that the call names: an id, an archive, an email. Never a secret. */
   subject?: string | undefined;
+  /** The name of a repository that the call names. */
+  repository?: string | undefined;
   /** The client's address. */
   address: string;
   /** The number of calls that this record stands for; one when missing. */
@@ -33,6 +35,7 @@ export interface AuditedCall {
 export interface AuditFilter {
   action?: string | undefined;
   account?: string | undefined;
+  repository?: string | undefined;
   since?: Date | undefined;
   limit: number;
   offset: number;
@@ -79,7 +82,14 @@ export class Audit {
   }
 
   /** A page of the events that match a filter, newest first, and their total. */
-  async list({ action, account, since, limit, offset }: AuditFilter): Promise<[AuditEvent[], number]> {
+  async list({
+    action,
+    account,
+    repository,
+    since,
+    limit,
+    offset,
+  }: AuditFilter): Promise<[AuditEvent[], number]> {
     const query = this.events
       .createQueryBuilder('event')
       .leftJoinAndSelect('event.outcome', 'outcome')
@@ -88,6 +98,7 @@ export class Audit {
       .offset(offset);
     if (action !== undefined) query.andWhere('event.action = :action', { action });
     if (account !== undefined) query.andWhere('event.account = :account', { account: accountName(account) });
+    if (repository !== undefined) query.andWhere('event.repository = :repository', { repository });
     if (since !== undefined) query.andWhere('event.happenedOn >= :since', { since });
     return query.getManyAndCount();
   }
@@ -99,6 +110,7 @@ async function insertEvent(manager: EntityManager, call: AuditedCall): Promise<s
     keyName: call.key ?? null,
     action: call.action,
     subject: call.subject === undefined ? null : stored(call.subject, SUBJECT_LENGTH),
+    repository: call.repository ?? null,
     address: call.address,
     count: call.count ?? 1,
   });

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { REPOSITORY_NAME } from '#contracts';
 import { policyOf } from '../access/policy.js';
 import { sendReason } from '../http/reason.js';
 import type { Audit, AuditedCall } from './audit.js';
@@ -60,6 +61,7 @@ function auditedCall(request: FastifyRequest): AuditedCall | undefined {
     key: account.key?.name,
     action: policy.audit,
     subject: (policy.subject ?? subjectOf)(request),
+    repository: repositoryOf(request),
     address: ip,
   };
 }
@@ -70,6 +72,14 @@ function subjectOf({ params, body }: FastifyRequest): string | undefined {
   return [...Object.values(record(params)), withoutSecrets(url), email, name].find(
     (value) => typeof value === 'string',
   );
+}
+
+/** The repository in the path of its own routes, or in the body. */
+function repositoryOf({ params, body, routeOptions }: FastifyRequest): string | undefined {
+  const named = /\/repositories\/:name/.test(routeOptions.url ?? '')
+    ? record(params)['name']
+    : record(body)['repository'];
+  return typeof named === 'string' && REPOSITORY_NAME.test(named) ? named : undefined;
 }
 
 /** Removes the query of a presigned URL, which is a credential, and user and password. */

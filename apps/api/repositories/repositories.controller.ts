@@ -1,17 +1,23 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { RepositoryChanges, RepositoryView } from '#contracts';
+import type { RepositoryChanges, RepositoryIdentity, RepositoryView } from '#contracts';
 import { Access } from '../access/access.decorator.js';
 import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
 import { nothing, validated } from '../http/validation.js';
+import { acceptedDatabase } from '../workers/workers.controller.js';
+import { identityRequest } from '../workers/workers.docs.js';
+import { Workers } from '../workers/workers.js';
 import * as docs from './repositories.docs.js';
 import { Repositories } from './repositories.js';
 import { repositoryRequest } from './repository-request.js';
 
 @Controller('repo/v1/repositories')
 export class RepositoriesController {
-  constructor(private readonly repositories: Repositories) {}
+  constructor(
+    private readonly repositories: Repositories,
+    private readonly workers: Workers,
+  ) {}
 
   /** Needs everything, because it decides which database backups read and restores replace. */
   @Access({ needs: 'everything', audit: 'repository.set' })
@@ -56,6 +62,24 @@ export class RepositoriesController {
   show(@Param('name') name: string, @Query() query: unknown): Promise<RepositoryView> {
     validated(nothing, query);
     return this.repositories.view(name);
+  }
+
+  @Access({ needs: 'read' })
+  @Documented(docs.showIdentity)
+  @Get(':name/identity')
+  async identity(@Param('name') name: string): Promise<RepositoryIdentity> {
+    await this.repositories.view(name);
+    return this.workers.identity(name);
+  }
+
+  /** Needs everything, because it decides which database backups read and restores replace. */
+  @Access({ needs: 'everything', audit: 'repository.accept', subject: acceptedDatabase })
+  @Documented(docs.acceptIdentity, { body: identityRequest })
+  @Put(':name/identity')
+  async accept(@Param('name') name: string, @Body() body: unknown): Promise<RepositoryIdentity> {
+    const { moved, ...identity } = validated(identityRequest, body);
+    await this.repositories.view(name);
+    return this.workers.accept(identity, moved, name);
   }
 
   @Access({ needs: 'everything', audit: 'repository.delete' })

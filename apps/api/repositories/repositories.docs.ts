@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { repository as oneRepository, repositoryChanges } from '#contracts/schemas';
 import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
+import * as workers from '../workers/workers.docs.js';
 
 const repository = answer('Repository', oneRepository);
 const repositories = answer('Repositories', z.strictObject({ repositories: z.array(repository) }));
@@ -80,4 +81,22 @@ export const removeRepository: RouteDescription = {
   path,
   answers: { 204: { what: 'The repository is deleted.' } },
   errors: { ...MISSING, 409: 'The settings define `default`; or schedules back it up.' },
+};
+
+export const showIdentity: RouteDescription = {
+  ...workers.showIdentity,
+  name: 'showRepositoryIdentity',
+  summary: 'Shows the database of a repository, as its first job found it',
+  path,
+  errors: MISSING,
+};
+
+export const acceptIdentity: RouteDescription = {
+  ...workers.acceptIdentity,
+  name: 'acceptRepositoryIdentity',
+  summary: 'Accepts another database as that of a repository',
+  details:
+    'If the URL of a repository leads to another database than the recorded one, its jobs fail until you accept that database. With `moved`, the default, archives of the former database can be restored as before; without it, they need `otherDatabase`.',
+  path,
+  errors: MISSING,
 };

@@ -139,11 +139,11 @@ export class Pruning {
 
   /** Deletes the row last, so that the next run finds the remains of an interrupted deletion. */
   private async delete(
-    { name: schedule }: Schedule,
+    { name: schedule, repository }: Schedule,
     { key, url, name: archive }: KeptArchive,
     signal: AbortSignal,
   ): Promise<void> {
-    const act = { schedule, action: 'archive.delete', subject: archive } as const;
+    const act = { schedule, action: 'archive.delete', subject: archive, repository } as const;
     await this.audit.recorded(act, () => deleteArchive(this.store, key, signal));
     await this.archives.delete({ url, schedule });
     this.logger.info({ schedule, archive: url }, 'Deleted an archive that the retention does not keep');

@@ -10,6 +10,7 @@ export interface ScheduledAct {
   action: 'backup.start' | 'verify.start' | 'archive.delete';
   /** The archive of the action. */
   subject?: string | undefined;
+  repository: string;
 }
 
 /** Records the actions of schedules in the audit, before they are done, and their outcomes. */
@@ -25,12 +26,12 @@ export class ScheduleAudit {
    * @throws AuditUnavailable if it cannot be recorded, and is therefore not done; the error of `work`
    */
   async recorded<Made extends { id: string } | void>(
-    { schedule, action, subject }: ScheduledAct,
+    { schedule, action, subject, repository }: ScheduledAct,
     work: () => Promise<Made>,
   ): Promise<Made> {
     const account = `schedule ${schedule}`;
     // There is no client: the address is the API's host name.
-    const event = await this.audit.begin({ account, action, subject, address: hostname() });
+    const event = await this.audit.begin({ account, action, subject, repository, address: hostname() });
     try {
       const made = await work();
       if (typeof made === 'object') await this.ended(event, 201, made.id);

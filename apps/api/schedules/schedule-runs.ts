@@ -181,8 +181,9 @@ export class ScheduleRuns {
     const repository = await this.repositories.forJob(name);
     const confirmedKey = type === 'BACKUP' ? await this.lostRows.newestConfirmedKey(name) : undefined;
     const work = { repository, archive, confirmedKey };
-    const status = await this.audit.recorded({ schedule, action, subject: archive?.url }, () =>
-      this.daemons.startMarked(mark, type, `schedule ${schedule}`, work),
+    const status = await this.audit.recorded(
+      { schedule, action, subject: archive?.url, repository: name },
+      () => this.daemons.startMarked(mark, type, `schedule ${schedule}`, work),
     );
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'A schedule has started a job');

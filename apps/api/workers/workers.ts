@@ -60,13 +60,13 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
   }
 
   /** @throws QueueUnavailable */
-  async identity(): Promise<RepositoryIdentity> {
-    return repositoryIdentity(await this.registry.identity());
+  async identity(repository?: string): Promise<RepositoryIdentity> {
+    return repositoryIdentity(await this.registry.identity(repository));
   }
 
-  /** Lets the workers of another database take jobs instead of the present ones. @throws QueueUnavailable */
-  async accept(identity: DatabaseIdentity, moved: boolean): Promise<RepositoryIdentity> {
-    return repositoryIdentity(await this.registry.accept(identity, moved));
+  /** Records another database for a repository, so that its jobs accept it. @throws QueueUnavailable */
+  async accept(identity: DatabaseIdentity, moved: boolean, repository?: string): Promise<RepositoryIdentity> {
+    return repositoryIdentity(await this.registry.accept(identity, moved, repository));
   }
 
   private look(): Promise<void> {

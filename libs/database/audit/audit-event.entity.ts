@@ -37,6 +37,10 @@ export class AuditEvent {
   @Column('text', { nullable: true })
   subject!: string | null;
 
+  /** The repository that the call named. */
+  @Column('text', { nullable: true })
+  repository!: string | null;
+
   @Column('text')
   address!: string;
 

@@ -1,6 +1,6 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** Creates the table of the repositories besides the default one, and lets schedules back them up. */
+/** Creates the table of the repositories besides the default one. Schedules back them up, and the audit names them. */
 export class CreateRepositories1799000000000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`
@@ -19,11 +19,13 @@ export class CreateRepositories1799000000000 implements MigrationInterface {
         deleted_on timestamptz
       );
       ALTER TABLE snapshotd.schedule ADD repository text NOT NULL DEFAULT 'default';
-      ALTER TABLE snapshotd.schedule_archive ADD repository text NOT NULL DEFAULT 'default';`);
+      ALTER TABLE snapshotd.schedule_archive ADD repository text NOT NULL DEFAULT 'default';
+      ALTER TABLE snapshotd.audit_event ADD repository text;`);
   }
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
+      ALTER TABLE snapshotd.audit_event DROP repository;
       ALTER TABLE snapshotd.schedule_archive DROP repository;
       ALTER TABLE snapshotd.schedule DROP repository;
       DROP TABLE snapshotd.repository;`);
