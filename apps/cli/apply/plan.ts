@@ -112,13 +112,10 @@ async function repositoryStep(
     const isPlain = before === undefined && (to === null || (Array.isArray(to) && to.length === 0));
     return isPlain ? [] : [{ field, from: before?.[field] ?? null, to }];
   });
-  // A URL that is sent again would make the next job accept another database.
-  const body = { ...request };
-  if (!changes.includes('url')) delete body.url;
   return [
     {
       change: { action: isNew ? 'create' : 'change', kind: 'repository', name, fields },
-      run: () => inPlace(place, () => api.setRepository(name, body)),
+      run: () => inPlace(place, () => api.setRepository(name, request)),
     },
   ];
 }

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { Failure, formatBytes, formatDuration, nameOmissions, remarksOf } from '#common';
-import { type Archive } from '#contracts';
+import { type Archive, DEFAULT_REPOSITORY } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
 import { downloadFile, downloadTo, refuseExisting } from '../download.js';
@@ -29,6 +29,7 @@ export function addArchiveCommands(program: Command): void {
     .command('list')
     .description('list the archives in the bucket, newest first')
     .option('--daemons', 'list backups, restores and verifications instead')
+    .option('--repository <name>', 'only those of this repository')
     .option('--limit <count>', 'how many to show, at most 100', wholeNumber, 20)
     .option('--offset <count>', 'how many to skip', wholeNumber, 0)
     .action(list)
@@ -37,6 +38,7 @@ export function addArchiveCommands(program: Command): void {
       `
 Examples:
   snapshotd list
+  snapshotd list --repository crm
   snapshotd list --daemons --limit 5
   snapshotd list --json | jq -r '.backups[0].name'`,
     );
@@ -81,10 +83,20 @@ function noteRest(context: Context, { offset }: Page, shown: number, total: numb
 
 function archiveTable(archives: Archive[]): string {
   const isRemarked = archives.some((archive) => remarksOf(archive) !== undefined);
+  const isNamed = archives.some(({ repository }) => repository !== DEFAULT_REPOSITORY);
   const table = formatTable(
-    ['NAME', 'TAKEN', 'SIZE', 'ENTITIES', 'VERIFIED', ...(isRemarked ? ['REMARKS'] : [])],
-    archives.map(({ name, takenOn, createdOn, bytes, entities, ...archive }) => [
+    [
+      'NAME',
+      ...(isNamed ? ['REPOSITORY'] : []),
+      'TAKEN',
+      'SIZE',
+      'ENTITIES',
+      'VERIFIED',
+      ...(isRemarked ? ['REMARKS'] : []),
+    ],
+    archives.map(({ name, repository, takenOn, createdOn, bytes, entities, ...archive }) => [
       name,
+      ...(isNamed ? [repository] : []),
       formatTime(takenOn ?? createdOn),
       formatBytes(bytes),
       entities ?? '-',

@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatDuration, hasEnded } from '#common';
 import {
   type DaemonStatus,
+  DEFAULT_REPOSITORY,
   SWAP_OBSTACLES,
   type SwapObstacleCode,
   VERIFICATION_LEVELS,
@@ -38,11 +39,16 @@ const OTHER_DATABASE = [
   '--other-database',
   'accept an archive of another database, instead of refusing',
 ] as const;
+const REPOSITORY = '--repository <name>';
 const ARCHIVE = ['<archive>', "the archive's name, from snapshotd list, or its backupUrl"] as const;
 const ID = "the job's id, printed by backup, restore and verify";
 
 interface WaitOption {
   wait?: true;
+}
+
+interface BackupOptions extends WaitOption {
+  repository?: string;
 }
 
 interface ColumnOptions {
@@ -51,6 +57,7 @@ interface ColumnOptions {
 }
 
 interface RestoreOptions extends WaitOption, ColumnOptions {
+  repository?: string;
   backupFirst?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -71,6 +78,7 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
 }
 
 interface VerifyOptions extends WaitOption, ColumnOptions {
+  repository?: string;
   level?: VerificationLevel;
   restoreDrill?: true;
   allowExtraTables?: true;
@@ -82,15 +90,17 @@ export function addJobCommands(program: Command): void {
   program
     .command('backup')
     .description('start a backup and print its id')
+    .option(REPOSITORY, 'the repository to back up (default: the one of the settings)')
     .option(...WAIT)
-    .action(async (options: WaitOption, command: Command) => {
-      await start(new Context(command), 'Backup', {}, options.wait);
+    .action(async ({ wait, ...options }: BackupOptions, command: Command) => {
+      await start(new Context(command), 'Backup', options, wait);
     })
     .addHelpText(
       'after',
       `
 Examples:
   snapshotd backup --wait
+  snapshotd backup --repository crm --wait
   id=$(snapshotd backup)
   snapshotd backup --wait --json | jq -r .backupUrl`,
     );
@@ -98,6 +108,7 @@ Examples:
     .command('restore')
     .description('replace the rows of the tables by those of an archive and print the id')
     .argument(...ARCHIVE)
+    .option(REPOSITORY, "the repository to restore into (default: the archive's own)")
     .option('--backup-first', 'back up the present rows first')
     .option(...ALLOW_EXTRA_TABLES)
     .option(...ALLOW_EXTRA_COLUMNS)
@@ -134,6 +145,7 @@ backup are only in the kept database: see snapshotd databases.
 
 Examples:
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
+  snapshotd restore crm/BackupDaemonJob2-107249060429899940.zip --repository staging --other-database --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --table repository.node --table repository.revision
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --into-database shop_2026_11_28 --swap --wait`,
@@ -144,6 +156,7 @@ Examples:
     .argument(...ARCHIVE)
     .addOption(new Option('--level <level>', 'how much to prove (default: FIT)').choices(VERIFICATION_LEVELS))
     .option('--restore-drill', 'the same as --level DRILL')
+    .option(REPOSITORY, "the repository that a restore is checked against (default: the archive's own)")
     .option(...ALLOW_EXTRA_TABLES)
     .option(...ALLOW_EXTRA_COLUMNS)
     .option(...DROP_COLUMN, collected)
@@ -281,12 +294,14 @@ async function terminate(id: string, { wait }: WaitOption, command: Command): Pr
   else showStatus(context, status);
 }
 
-/** Formats jobs as a table. */
+/** Formats jobs as a table, with their repositories unless all are of the default one. */
 export function jobTable(daemons: DaemonStatus[]): string {
+  const isNamed = daemons.some(({ repository }) => repository !== undefined);
   return formatTable(
-    ['ID', 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
+    ['ID', ...(isNamed ? ['REPOSITORY'] : []), 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
     daemons.map((status) => [
       status.id,
+      ...(isNamed ? [status.repository ?? DEFAULT_REPOSITORY] : []),
       status.type,
       stateOf(status),
       formatTime(status.startedOn),

@@ -18,7 +18,7 @@ interface SetOptions {
   excludeSchema?: string[];
   excludeTable?: string[];
   excludeTableRows?: string[];
-  jobs?: number | null;
+  jobs?: number | 'default';
   definitions?: NonNullable<RepositoryView['definitions']> | 'default';
   /** False with --no-drill-url. */
   drillUrl?: string | false;
@@ -130,8 +130,7 @@ function addSet(repository: Command): void {
 Options that you do not name keep their values. An empty value, such as --exclude-table '', clears a list.
 
 Give the URL of a new repository in a file, through stdin or in an environment variable: others on this machine can
-read the arguments of commands. At a terminal, set asks for it. It is stored sealed, and nobody is shown it again. If
-you give the URL of a repository again, its next job accepts the database that answers there.
+read the arguments of commands. At a terminal, set asks for it. It is stored sealed, and nobody is shown it again.
 
 Examples:
   snapshotd repository set crm --database-url-file /run/secrets/crm
@@ -159,7 +158,7 @@ async function set(name: string, options: SetOptions, command: Command): Promise
       ...(excludeSchema && { excludeSchemas: excludeSchema }),
       ...(excludeTable && { excludeTables: excludeTable }),
       ...(excludeTableRows && { excludeTableRows }),
-      ...(jobs !== undefined && { jobs }),
+      ...(jobs !== undefined && { jobs: jobs === 'default' ? null : jobs }),
       ...(definitions && { definitions: definitions === 'default' ? null : definitions }),
       ...(drillUrl !== undefined && { drillUrl }),
       ...(prefix !== undefined && { prefix }),
@@ -287,8 +286,8 @@ function collected(value: string, before: string[] = []): string[] {
   return value === '' ? [] : [...before, value];
 }
 
-function jobsOrDefault(value: string): number | null {
-  if (value === 'default') return null;
+function jobsOrDefault(value: string): number | 'default' {
+  if (value === 'default') return value;
   if (!/^\d{1,2}$/.test(value) || Number(value) < 1 || Number(value) > MOST_JOBS)
     throw new InvalidArgumentError(`Give a whole number from 1 to ${MOST_JOBS}, or default.`);
   return Number(value);
