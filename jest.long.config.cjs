@@ -5,7 +5,7 @@ process.env.THOROUGH = '1';
 
 /** What a spec has that runs as a sample otherwise. */
 const SAMPLED =
-  /import {[^}]*\b(sample|oneOf|thorough|seed)\b[^}]*} from '[./]+\/support\/servers\.js'|env\['THOROUGH'\]/;
+  /import {[^}]*\b(sample|shareOf|oneOf|thorough|seed)\b[^}]*} from '[./]+\/support\/servers\.js'|env\['THOROUGH'\]/;
 
 const specs = ['apps', 'libs', 'test'].flatMap((folder) =>
   readdirSync(join(__dirname, folder), { recursive: true })

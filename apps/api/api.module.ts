@@ -32,6 +32,7 @@ import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
 import { History } from './daemons/history.js';
 import { StatusStreams } from './daemons/status-streams.js';
+import { WaitingJobs } from './daemons/waiting-jobs.js';
 import { DatabasesController } from './databases/databases.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { ReasonFilter } from './http/reason.js';
@@ -116,6 +117,7 @@ export class ApiModule {
         ScheduleRuns,
         Schedules,
         StatusStreams,
+        WaitingJobs,
         Workers,
         { provide: ScheduleQueue, useFactory: () => ScheduleQueue.open(settings.queueUrl, nextTime, logger) },
         {

@@ -5,6 +5,7 @@ import {
   type DaemonState,
   type DaemonStatus,
   type KeptDatabaseView,
+  type MissingWorker,
   type PruningPlanView,
   type RepositoryChanges,
   type RepositoryView,
@@ -139,6 +140,10 @@ export class Api {
     return this.json('GET', `/repo/v1/backups?${queryOf(page)}`);
   }
 
+  async deleteArchive(name: string): Promise<void> {
+    await this.send('DELETE', `/repo/v1/backups/${encodeURIComponent(name)}`);
+  }
+
   /** Gives a presigned URL of the object store, which needs no token. */
   async downloadUrl(name: string): Promise<string> {
     const response = await this.send('GET', `/repo/v1/backups/${encodeURIComponent(name)}/download`);
@@ -175,7 +180,7 @@ export class Api {
     await this.send('DELETE', `/repo/v1/repositories/${encodeURIComponent(name)}`);
   }
 
-  workers(): Promise<{ workers: WorkerView[] }> {
+  workers(): Promise<{ workers: WorkerView[]; missing: MissingWorker[] }> {
     return this.json('GET', '/repo/v1/workers');
   }
 
@@ -193,6 +198,10 @@ export class Api {
 
   confirmSchedule(name: string): Promise<ScheduleView> {
     return this.json('POST', `/repo/v1/schedules/${encodeURIComponent(name)}/confirm`, { body: {} });
+  }
+
+  runSchedule(name: string): Promise<ScheduleView> {
+    return this.json('POST', `/repo/v1/schedules/${encodeURIComponent(name)}/run`, { body: {} });
   }
 
   async deleteSchedule(name: string): Promise<void> {

@@ -3,16 +3,42 @@ import type { Command, Option } from 'commander';
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
+/** The hidden command that prints the names of a kind. */
+export const NAMES_COMMAND = 'names';
+
+/** The names that the server knows. */
+export const NAME_KINDS = ['archives', 'jobs', 'schedules', 'databases'] as const;
+export type NameKind = (typeof NAME_KINDS)[number];
+
+/** The commands whose argument is such a name. */
+const NAMED: Record<string, NameKind> = {
+  restore: 'archives',
+  verify: 'archives',
+  download: 'archives',
+  delete: 'archives',
+  status: 'jobs',
+  terminate: 'jobs',
+  'schedule show': 'schedules',
+  'schedule set': 'schedules',
+  'schedule run': 'schedules',
+  'schedule confirm': 'schedules',
+  'schedule pruning': 'schedules',
+  'schedule delete': 'schedules',
+  'databases drop': 'databases',
+};
+
 /** A command and the words that may follow it. */
 interface Node {
   /** The words that lead to it, such as `snapshotd schedule set`. */
   path: string;
   /** Its subcommands, or the choices for its argument. */
   words: { name: string; description: string }[];
+  /** The kind of names that may follow it, which the script asks the server for. */
+  names: NameKind | undefined;
   options: Option[];
 }
 
-/** Prints a script that completes commands, options, and values with a fixed set of choices. */
+/** Prints a script that completes commands, options, values with a fixed set of choices, and names that the server knows. */
 export function completionScript(shell: Shell, program: Command): string {
   const nodes = nodesBelow(program, program.name());
   switch (shell) {
@@ -30,23 +56,26 @@ function nodesBelow(command: Command, path: string): Node[] {
   const values = command.registeredArguments.flatMap(({ argChoices = [], description }) =>
     argChoices.map((name) => ({ name, description })),
   );
-  const commands = help
-    .visibleCommands(command)
-    .map((one) => ({ name: one.name(), description: one.description() }));
+  const below = help.visibleCommands(command);
+  const commands = below.map((one) => ({ name: one.name(), description: one.description() }));
   return [
     {
       path,
       words: [...values, ...commands],
+      names: NAMED[path.split(' ').slice(1).join(' ')],
       options: [...help.visibleOptions(command), ...help.visibleGlobalOptions(command)],
     },
-    ...command.commands.flatMap((one) => nodesBelow(one, `${path} ${one.name()}`)),
+    // Without the command help, which is none of these.
+    ...below
+      .filter((one) => command.commands.includes(one))
+      .flatMap((one) => nodesBelow(one, `${path} ${one.name()}`)),
   ];
 }
 
 function bash(nodes: Node[]): string {
   return `# Completion of snapshotd for bash. In ~/.bashrc: source <(snapshotd completion bash)
 _snapshotd() {
-  local at=snapshotd words= index
+  local at=snapshotd words= names= index
   for ((index = 1; index < COMP_CWORD; index++)); do
     case "$at \${COMP_WORDS[index]}" in
       ${knownPaths(nodes)}) at="$at \${COMP_WORDS[index]}" ;;
@@ -56,12 +85,15 @@ _snapshotd() {
 ${valueCases(nodes, (values) => `words=${quoted(values.join(' '))}`)}
     *)
       case "$at" in
-${lines(nodes, ({ path, words, options }) => [
-  `        ${quoted(path)}) words=${quoted([...words.map(({ name }) => name), ...options.flatMap(flagsOf)].join(' '))} ;;`,
+${lines(nodes, ({ path, words, names, options }) => [
+  `        ${quoted(path)}) words=${quoted([...words.map(({ name }) => name), ...options.flatMap(flagsOf)].join(' '))}${names === undefined ? '' : ` names=${names}`} ;;`,
 ])}
       esac
       ;;
   esac
+  if [[ $names && \${COMP_WORDS[COMP_CWORD]} != -* ]]; then
+    words="$words $(${askFor('$names')})"
+  fi
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _snapshotd snapshotd`;
@@ -84,13 +116,15 @@ _snapshotd() {
 ${valueCases(nodes, (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`)}
     *)
       case "$at" in
-${lines(nodes, ({ path, words, options }) => [
+${lines(nodes, ({ path, words, names, options }) => [
   `        ${quoted(path)}) found=(`,
   ...words.map(({ name, description }) => `          ${described(name, description)}`),
   ...options.flatMap((option) =>
     flagsOf(option).map((flag) => `          ${described(flag, option.description)}`),
   ),
-  '        ) ;;',
+  names === undefined
+    ? '        ) ;;'
+    : `        ); [[ $PREFIX == -* ]] || found+=(\${(f)"$(${askFor(names)})"}) ;;`,
 ])}
       esac
       ;;
@@ -116,6 +150,7 @@ end
 complete -c snapshotd -f
 ${lines(nodes, (node) => [
   ...node.words.map(({ name, description }) => `${when(node)} -a ${name} -d ${quoted(description)}`),
+  ...(node.names === undefined ? [] : [`${when(node)} -k -a ${quoted(`(${askFor(node.names)})`)}`]),
   ...node.options.map((option) =>
     [
       when(node),
@@ -131,6 +166,11 @@ ${lines(nodes, (node) => [
     ].join(' '),
   ),
 ])}`;
+}
+
+/** The command that prints names; without a server or a session it prints nothing. */
+function askFor(names: string): string {
+  return `snapshotd ${NAMES_COMMAND} ${names} 2>/dev/null`;
 }
 
 /** All commands as alternatives of a shell pattern. */

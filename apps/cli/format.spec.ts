@@ -1,4 +1,18 @@
-import { formatFields, formatTable, printable } from './format.js';
+import { formatFields, formatTable, formatTime, printable } from './format.js';
+
+test('formats times with the offset from UTC', () => {
+  const offset = jest.spyOn(Date.prototype, 'getTimezoneOffset');
+  for (const [minutes, text] of [
+    [0, '+00:00'],
+    [-330, '+05:30'],
+    [210, '-03:30'],
+  ] as const) {
+    offset.mockReturnValue(minutes);
+    expect(formatTime(Date.now())).toMatch(/^20[\d-]{8} [\d:]{8} [-+]\d\d:\d\d$/);
+    expect(formatTime(Date.now()).slice(20)).toBe(text);
+  }
+  offset.mockRestore();
+});
 
 test('aligns the columns of a table, numbers to the right', () => {
   expect(

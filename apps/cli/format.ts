@@ -7,13 +7,15 @@ export interface Amber {
   amber: string;
 }
 
-/** Formats milliseconds since 1970 in local time. */
+/** Formats milliseconds since 1970 in local time, with its offset from UTC. */
 export function formatTime(time: number): string {
   const date = new Date(time);
   const two = (number: number) => String(number).padStart(2, '0');
+  const minutes = -date.getTimezoneOffset();
+  const offset = `${minutes < 0 ? '-' : '+'}${two(Math.trunc(Math.abs(minutes) / 60))}:${two(Math.abs(minutes) % 60)}`;
   return (
     `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ` +
-    `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+    `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${offset}`
   );
 }
 

@@ -25,6 +25,27 @@ export async function askHidden(question: string): Promise<string> {
   }
 }
 
+/**
+ * Asks the user to type a name.
+ * @param what the thing that has the name
+ * @param warning says what will happen, without and with the name
+ * @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED
+ */
+export async function confirmName(
+  name: string,
+  what: 'archive' | 'database',
+  warning: { short: string; full: string; nothing: string },
+): Promise<void> {
+  if (!canAsk())
+    throw new Failure('USAGE_WRONG', 'permanent', warning.short, {
+      hint: 'Without a terminal to confirm at, it needs --yes.',
+    });
+  process.stderr.write(`${warning.full}\n`);
+  const answer = await ask(`Type the ${what}'s name to confirm: `);
+  if (answer.trim() !== name)
+    throw new Failure('NOT_CONFIRMED', 'permanent', `That is not the ${what}'s name. ${warning.nothing}`);
+}
+
 /** Reads stdin to its end, without the last line break. */
 export async function readInput(): Promise<string> {
   return (await text(process.stdin)).replace(/\r?\n$/, '');

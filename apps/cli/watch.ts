@@ -1,4 +1,4 @@
-import { Failure, formatCount, formatDuration, remarksOf, type RetryOptions } from '#common';
+import { type ErrorCode, Failure, formatCount, formatDuration, remarksOf, type RetryOptions } from '#common';
 import { type DaemonStatus } from '#contracts';
 import type { Api } from './api.js';
 import type { Context } from './context.js';
@@ -7,7 +7,10 @@ import { type Amber, formatFields, formatTime, printable } from './format.js';
 import { showingProgress } from './progress-display.js';
 
 /** How long --wait retries while the server does not answer. */
-const RETRY_MS = 5 * 60_000;
+export const RETRY_MS = 5 * 60_000;
+
+/** The failures of a connection. The server reports others, such as that its queue does not answer. */
+const LOST: ErrorCode[] = ['SERVER_UNREACHABLE', 'CONNECTION_LOST'];
 
 /** Reports once that the server does not answer, and once that it answers again. */
 export function reportingTrouble(
@@ -22,7 +25,9 @@ export function reportingTrouble(
         if (told) say('The server answers again.');
         told = false;
       } else if (!told) {
-        say(`${printable(trouble.failure.message)} Retrying ...`);
+        const { code, message } = trouble.failure;
+        const sentence = printable(message);
+        say(LOST.includes(code) ? `Connection lost, trying again: ${sentence}` : `${sentence} Trying again.`);
         told = true;
       }
     },

@@ -66,7 +66,12 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     super();
     this.concurrency = workerConcurrency;
     this.repositories = workerRepositories;
-    this.presence = new Presence(registry, repository, (mayTake) => this.take(mayTake), logger);
+    const workload = {
+      concurrency: workerConcurrency,
+      repositories: workerRepositories,
+      jobs: () => [...this.running.keys()],
+    };
+    this.presence = new Presence(registry, repository, workload, (mayTake) => this.take(mayTake), logger);
   }
 
   async onApplicationBootstrap(): Promise<void> {

@@ -9,6 +9,9 @@ import type { Target } from './job-repository.js';
 import { examineRepository, remarksOn, type Repository, type RepositoryFacts } from '#engine';
 
 const BEAT_EVERY_MS = 5_000;
+/** How soon a heartbeat shows that a job has begun or ended. */
+const SHOW_JOBS_WITHIN_MS = 500;
+const LOOK_EVERY_MS = 5_000;
 /** How long facts about the repository are cached while it is available. */
 const LOOK_AGAIN_AFTER_MS = 60_000;
 /** When a PostgreSQL that does not answer counts as unavailable. */
@@ -18,6 +21,16 @@ const LEAVE_WITHIN_MS = 300;
 
 /** The database that a job must find. */
 export type Admission = Pick<IdentityRecord, 'identity' | 'predecessors'>;
+
+/** The work of this worker. */
+export interface Workload {
+  /** The number of jobs that it runs at once. */
+  concurrency: number;
+  /** The repositories whose jobs it takes; undefined for all. */
+  repositories: string[] | undefined;
+  /** The ids of the jobs that it runs now. */
+  jobs(): string[];
+}
 
 /**
  * Writes this worker's heartbeat, and decides whether it may take jobs: not while REPOSITORY_URL leads to another database
@@ -35,11 +48,15 @@ export class Presence {
   private record: IdentityRecord | 'forged' | undefined;
   private told = '';
   private looking: Promise<void> = Promise.resolve();
+  private beating: Promise<void> = Promise.resolve();
+  /** The jobs of the last heartbeat, and when it was written. */
+  private shown = { jobs: '', on: -Infinity };
 
   /** @param onChange called after each check with whether the worker may take jobs */
   constructor(
     private readonly registry: WorkerRegistry,
     private readonly repository: Repository,
+    private readonly workload: Workload,
     private readonly onChange: (mayTake: boolean) => Promise<void>,
     private readonly logger: Logger,
   ) {}
@@ -48,7 +65,8 @@ export class Presence {
   async begin(): Promise<void> {
     await this.registry.renewIdentity().catch((error: unknown) => this.warn(error));
     await this.look();
-    void this.goOn();
+    void this.repeat(LOOK_EVERY_MS, () => this.look());
+    void this.repeat(SHOW_JOBS_WITHIN_MS, () => this.beatIfDue());
   }
 
   /** Whether REPOSITORY_URL leads to another database than the recorded one. */
@@ -93,16 +111,52 @@ export class Presence {
   /** Removes this worker from the list. */
   async stop(): Promise<void> {
     this.stopped.abort(new Error('The worker stops'));
-    const leaving = this.looking.then(() => this.registry.remove(this.id)).catch(() => undefined);
+    const leaving = this.beating.then(() => this.registry.remove(this.id)).catch(() => undefined);
     await Promise.race([leaving, sleep(LEAVE_WITHIN_MS, undefined, { ref: false })]);
   }
 
-  private async goOn(): Promise<void> {
+  private async repeat(everyMs: number, work: () => Promise<void>): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
-      await sleep(BEAT_EVERY_MS, undefined, { ref: false, signal }).catch(() => undefined);
-      if (!signal.aborted) await this.look();
+      await sleep(everyMs, undefined, { ref: false, signal }).catch(() => undefined);
+      if (!signal.aborted) await work();
     }
+  }
+
+  /** The heart beats while PostgreSQL does not answer, too. */
+  private async beatIfDue(): Promise<void> {
+    const { jobs, on } = this.shown;
+    if (performance.now() - on >= BEAT_EVERY_MS || jobs !== this.workload.jobs().join()) await this.beat();
+  }
+
+  private beat(): Promise<void> {
+    this.beating = this.beating.then(() => this.beatOnce()).catch((error: unknown) => this.warn(error));
+    return this.beating;
+  }
+
+  private async beatOnce(): Promise<void> {
+    if (this.stopped.signal.aborted) return;
+    const { facts } = this;
+    const jobs = this.workload.jobs();
+    this.shown = { jobs: jobs.join(), on: performance.now() };
+    await this.registry.beat({
+      id: this.id,
+      beat: ++this.beats,
+      at: Date.now(),
+      host: hostname(),
+      version: PRODUCT.version,
+      node: process.versions.node,
+      pgDump: facts?.pgDump ?? null,
+      jobs,
+      concurrency: this.workload.concurrency,
+      repositories: this.workload.repositories ?? null,
+      role: facts?.rights.role ?? null,
+      superuser: facts?.rights.superuser ?? null,
+      identity: facts?.identity ?? null,
+      takesJobs: !this.elsewhere,
+      warnings: this.remarks(),
+      since: this.since,
+    });
   }
 
   private async lookOnce(): Promise<void> {
@@ -120,22 +174,9 @@ export class Presence {
       await this.registry.recordFirst(this.facts.identity);
       this.record = await this.registry.identity();
     }
-    const remarks = this.remarks();
-    this.tell(remarks);
+    this.tell(this.remarks());
     await this.onChange(!this.elsewhere);
-    await this.registry.beat({
-      id: this.id,
-      beat: ++this.beats,
-      at: Date.now(),
-      host: hostname(),
-      version: PRODUCT.version,
-      role: this.facts?.rights.role ?? null,
-      superuser: this.facts?.rights.superuser ?? null,
-      identity: this.facts?.identity ?? null,
-      takesJobs: !this.elsewhere,
-      warnings: remarks,
-      since: this.since,
-    });
+    await this.beat();
   }
 
   /** Accepts the database that a swap has put in the repository's place, in case the worker that swapped has died. */

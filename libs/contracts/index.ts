@@ -6,7 +6,14 @@ export type { OmittedThings } from './schemas/omission.js';
 export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
 export type { DatabaseTarget, RepositoryChanges, RepositoryView } from './schemas/repository.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
-export type { DatabaseIdentity, RepositoryIdentity, WorkerRemark, WorkerView } from './schemas/worker.js';
+export type {
+  DatabaseIdentity,
+  MissingWorker,
+  PgDumpView,
+  RepositoryIdentity,
+  WorkerRemark,
+  WorkerView,
+} from './schemas/worker.js';
 export type { VerificationProof } from './schemas/verification.js';
 export * from './schemas/words.js';
 export * from './journal.js';

@@ -116,6 +116,16 @@ export class DaemonReader {
     return [...ids];
   }
 
+  /** The ids of the waiting jobs, the next one first and those last that wait for a time, and the number of jobs that a worker has. @throws QueueUnavailable */
+  async unended(): Promise<{ waiting: string[]; active: number }> {
+    const [waiting, delayed, { active = 0 }] = await Promise.all([
+      answered(this.queue.getRanges(['waiting'], 0, -1, true)),
+      answered(this.queue.getRanges(['delayed'], 0, -1, true)),
+      answered(this.queue.getJobCounts('active')),
+    ]);
+    return { waiting: daemonIds([...waiting, ...delayed]), active };
+  }
+
   /**
    * The authentic jobs that have ended since a time, by their workers' clocks, in no order. A job that ends meanwhile may
    * be missing, and a job may come twice.

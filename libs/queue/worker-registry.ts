@@ -35,6 +35,15 @@ const beatSchema = z.object({
   at: z.number(),
   host: z.string(),
   version: z.string(),
+  // Workers of 0.1.0 do not write these.
+  node: z.string().nullable().default(null),
+  pgDump: z
+    .object({ version: z.string(), source: z.enum(['PATH', 'bundled']) })
+    .nullable()
+    .default(null),
+  jobs: z.array(z.string()).default([]),
+  concurrency: z.number().nullable().default(null),
+  repositories: z.array(z.string()).nullable().default(null),
   role: z.string().nullable(),
   superuser: z.boolean().nullable(),
   identity: databaseIdentity.nullable(),

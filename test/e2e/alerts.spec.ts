@@ -26,7 +26,7 @@ function recorded(scrapes: [Exposition, number][]): Series[] {
   const series = new Map<string, string[]>();
   for (const [index, [{ samples }, minutes]] of scrapes.entries()) {
     const own = samples.filter(({ name }) =>
-      /^snapshotd_(schedule|daemon|queue|database|backup|verification)/.test(name),
+      /^snapshotd_(schedule|daemon|queue|database|backup|verification|workers)/.test(name),
     );
     for (const { name, labels, value } of own) {
       const all = { ...labels, job: 'snapshotd', instance: 'api' };
@@ -130,15 +130,21 @@ describeOnPrometheus('by Prometheus', () => {
         [late, 60],
       ];
       await expectAlerts({ scrapes: hours, up: '1x119', minute: 59 }, []);
+      const stopped = '{alertname="SnapshotdNoWorker"}';
       await expectAlerts({ scrapes: hours, up: '1x119', minute: 70 }, [
         '{alertname="SnapshotdNoVerifiedBackup",schedule="nightly"}',
         '{alertname="SnapshotdNoBackup",schedule="nightly"}',
+        stopped,
       ]);
+      // The first scrape of the second hour shows it at minute 60.
+      await expectAlerts({ scrapes: hours, up: '1x119', minute: 61 }, []);
+      await expectAlerts({ scrapes: hours, up: '1x119', minute: 62 }, [stopped]);
       for (const [metric, value, alert] of [
         ['snapshotd_queue_up', 0, 'SnapshotdQueueDown'],
         ['snapshotd_database_up', 0, 'SnapshotdDatabaseDown'],
         ['snapshotd_daemon_last_failed', 1, 'SnapshotdDaemonFailed'],
         ['snapshotd_queue_oldest_waiting_age_seconds', 2000, 'SnapshotdQueueWaits'],
+        ['snapshotd_workers_missing', 1, 'SnapshotdWorkerMissing'],
       ] as const) {
         const scrapes: [Exposition, number][] = [
           [healthy, 60],
@@ -162,6 +168,12 @@ describeOnPrometheus('by Prometheus', () => {
         const drilled = { ...healthy, samples: [...healthy.samples, { ...drill, value }] };
         await expectAlerts({ scrapes: [[drilled, 60]], up: '1x59', minute: 50 }, [...firing]);
       }
+      const older = { labels: { version: '0.0.9' }, name: 'snapshotd_workers_of_version', value: 1 };
+      const mixed: Exposition = { ...healthy, samples: [...healthy.samples, older] };
+      await expectAlerts({ scrapes: [[mixed, 60]], up: '1x59', minute: 14 }, []);
+      await expectAlerts({ scrapes: [[mixed, 60]], up: '1x59', minute: 15 }, [
+        '{alertname="SnapshotdMixedVersions"}',
+      ]);
       const never = otherwise(healthy, 'snapshotd_schedule_last_verified_age_seconds');
       const days: [Exposition, number][] = [[never, 28 * 60]];
       await expectAlerts({ scrapes: days, up: '1x1680', minute: 25 * 60 }, []);

@@ -211,7 +211,7 @@ describe('in a pipe', () => {
     });
     const table = (await user.run(['list', '--limit', '1', '--offset', '1'])).stdout;
     expect(table).toMatch(/^NAME +TAKEN +SIZE +ENTITIES +VERIFIED\nBackup\S+\.zip +20.* MB +150,000 /);
-    expect(table).toMatch(/ {2}20[\d-]+ [\d:]+, FIT, \d+ m?s$/m);
+    expect(table).toMatch(/ {2}20[\d-]+ [\d:]+ [+-]\d\d:\d\d, FIT, \d+ m?s$/m);
     expect((await user.run(['list', '--daemons'])).stdout).toMatch(/^\d+ +VERIFY +COMPLETED /m);
 
     await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
@@ -303,9 +303,37 @@ describe('in a pipe', () => {
     expect(workers).toMatchObject([{ takesJobs: true, role: 'snapshotd' }]);
     const { stdout } = await user.run(['workers']);
     expect(stdout).toMatch(
-      /^HOST +VERSION +ROLE +DATABASE +TAKES JOBS +SINCE\n\S+ +\S+ +snapshotd +test_\w+ +yes +20/,
+      /^HOST +VERSION +NODE +PG_DUMP +ROLE +DATABASE +JOBS +SINCE\n\S+ +\S+ +\d+\.\S+ +\d+\.\d+ (\(bundled\))? +snapshotd +test_\w+ +idle +20/,
     );
     expect(stdout).toContain(': The role snapshotd is a superuser');
+  });
+
+  test('latest stands for the newest archive that no verification has rejected, and delete deletes one', async () => {
+    const newest = nameOf(await user.json<DaemonStatus>('backup', '--wait'));
+    expect((await user.run(['latest'])).stdout).toBe(`${newest}\n`);
+    const verified = await user.json<DaemonStatus>('verify', 'latest', '--level', 'READ', '--wait');
+    expect(nameOf(verified)).toBe(newest);
+    expect(await user.json('latest', '--verified')).toMatchObject({ name: newest, restorable: true });
+
+    expect(await user.run(['delete', newest])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'snapshotd: This deletes an archive. Without a terminal to confirm at, it needs --yes.\n',
+    });
+    expect((await user.run(['delete', newest, '--yes'])).stdout).toBe(`${newest} deleted.\n`);
+    expect((await user.run(['latest'])).stdout).not.toContain(newest);
+    expect(await user.run(['delete', newest, '--yes'])).toMatchObject({ code: 5 });
+    // No name but that of an archive: nobody deletes the newest one by mistake.
+    expect(await user.run(['delete', 'latest', '--yes'])).toMatchObject({ code: 5 });
+  });
+
+  test('terminate says of a job that has ended that nothing was terminated', async () => {
+    const { id } = await user.json<DaemonStatus>('backup', '--wait');
+    expect(await user.run(['terminate', id])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^status +COMPLETED$/m),
+      stderr: `BACKUP ${id} had already ended. Nothing was terminated.\n`,
+    });
   });
 
   test('download writes the whole archive, readable by its owner only, and replaces no file', async () => {
@@ -392,13 +420,18 @@ describe('in a pipe', () => {
     );
     const inColours = { env: { FORCE_COLOR: '1' } };
     expect((await user.run(['schedule', 'list'], inColours)).stdout).toMatch(
-      /\x1b\[33mnever, rows are missing since 20[-\d: ]+\x1b\[39m$/m,
+      /\x1b\[33mnever, rows are missing since 20[-+\d: ]+\x1b\[39m$/m,
     );
     expect((await user.run(['schedule', 'show', 'nightly'])).stdout).toMatch(
-      /^deletes +nothing: rows are missing since 20[-\d: ]+\. To confirm: snapshotd schedule confirm nightly$/m,
+      /^deletes +nothing: rows are missing since 20[-+\d: ]+\. To confirm: snapshotd schedule confirm nightly$/m,
     );
     expect(await user.json('schedule', 'confirm', 'nightly')).toMatchObject({ lostRowsSince: null });
     expect((await user.run(['schedule', 'list'], inColours)).stdout).not.toContain('\x1b');
+
+    // Even a disabled one.
+    const { lastRun } = await user.json<ScheduleView>('schedule', 'run', 'paused', '--wait');
+    expect(lastRun).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await stack.status(lastRun?.daemonId ?? '')).toMatchObject({ startedBy: 'schedule paused' });
 
     for (const name of ['nightly', 'paused'])
       expect(await user.json('schedule', 'delete', name)).toEqual({ name });
@@ -519,7 +552,10 @@ describe('over a bad network', () => {
     await backup.says(/ started/);
     const id = /BACKUP (\d+)/.exec(backup.stderr)?.[1] ?? '';
     await stalled(id);
+    stack.api.signal('SIGKILL');
+    await backup.says(/^Connection lost, trying again: Cannot reach http:.*\.$/m);
     await stack.restartApi('SIGKILL');
+    await backup.says(/^The server answers again\.$/m);
     network.resume();
     const { code, stdout } = await backup.ended();
     expect(code).toBe(0);
@@ -645,6 +681,7 @@ describeAtTerminal('at a terminal', () => {
       ['snapshotd schedule set --then not', /--then nothing$/m],
       ['snapshotd verify --level DR', /--level DRILL$/m],
       ['snapshotd restore --backup', /--backup-first$/m],
+      [`snapshotd verify ${archive.slice(0, -8)}`, new RegExp(`verify ${archive}$`, 'm')],
     ] as const) {
       await terminal.press('C-u');
       await terminal.tab(typed);
@@ -656,12 +693,25 @@ describeAtTerminal('at a terminal', () => {
 const fish = spawnSync('fish', ['--version']).status === 0 ? test : test.skip;
 const zsh = spawnSync('zsh', ['--version']).status === 0 ? test : test.skip;
 
+test('names for a shell hold nothing that it would run', async () => {
+  const names = ['BackupDaemonJob1-1.zip', '$(touch x).zip', 'a b.zip', '`id`.zip', "a'b.zip"];
+  const api = await serve((_incoming, answer) =>
+    answer.end(JSON.stringify({ backups: names.map((name) => ({ name })), total: names.length })),
+  );
+  const env = { SNAPSHOTD_URL: api.url, SNAPSHOTD_TOKEN: 'a' };
+  expect(await user.run(['names', 'archives'], { env })).toMatchObject({ code: 0, stdout: names[0] });
+  await closed(api.server);
+});
+
 fish('fish completes commands, options and values', async () => {
   const { stdout } = await user.run(['completion', 'fish']);
   const typed = ['schedule se', 'schedule set --then DR', 'restore --backup', 'completion ba'];
   const asked = typed.map((rest) => `complete -C 'snapshotd ${rest}'\n`);
   const answer = spawnSync('fish', ['--no-config', '-c', stdout + asked.join('')], { encoding: 'utf8' });
   expect(answer.stdout.match(/^\S+/gm)).toEqual(['set', 'DRILL', '--backup-first', 'bash']);
+  expect(stdout).toContain(
+    "'__snapshotd_at snapshotd verify' -k -a '(snapshotd names archives 2>/dev/null)'",
+  );
 });
 
 zsh('zsh accepts its script', async () => {

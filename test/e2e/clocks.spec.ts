@@ -46,7 +46,7 @@ describe.each(oneOf(queues, 1))(
         if (lastRun?.status === 'FAILED') throw new Error(JSON.stringify(lastRun));
         if (lastRun?.status === 'COMPLETED' && lastRun.daemonId !== before) seen.add(lastRun.daemonId);
         return seen.size >= runs;
-      });
+      }, 100);
     }
 
     test('starts nothing early, ends no session or key, and leaves nothing that stops a schedule', async () => {

@@ -268,7 +268,10 @@ describeInBrowser('the console', () => {
     const { identity } = await recorded();
     const button = page.getByRole('button', { name: 'Accept this database' });
     await page.goto('/admin');
-    expect(await text('[aria-labelledby=workers]')).toContain('The role snapshotd is a superuser');
+    const workers = await text('[aria-labelledby=workers]');
+    expect(workers).toContain('The role snapshotd is a superuser');
+    expect(workers).toMatch(/^Workers\s+1 worker, [01] busy\s/);
+    expect(workers).toContain(`Node ${process.versions.node}, pg_dump 15.`);
     expect(await button.count()).toBe(0);
     const elsewhere = { ...identity, databaseOid: 1 };
     await stack.call('PUT', '/repo/v1/repository/identity', elsewhere);

@@ -266,6 +266,7 @@ test('every route answers as its schema says, when all is well and when it is no
     await call('GET /repo/v1/schedules/{name}', path);
     await call('GET /repo/v1/schedules/{name}/pruning', path);
     await call('POST /repo/v1/schedules/{name}/confirm', path);
+    await call('POST /repo/v1/schedules/{name}/run', path);
     await call('DELETE /repo/v1/schedules/{name}', path);
   }
 

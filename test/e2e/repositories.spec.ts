@@ -210,7 +210,10 @@ test('a worker leaves the jobs of other repositories to those who serve them', a
   const offered = async () => ((await attemptsOf(id)).started > 3 ? true : undefined);
   expect(await pollUntil(offered, { everyMs: 50, timeoutMs: 60_000 })).toBe(true);
   expect(await attemptsOf(id)).toMatchObject({ made: 0 });
-  expect(await stack.status(id)).toMatchObject({ status: 'STARTED' });
+  expect(await stack.status(id)).toMatchObject({
+    status: 'STARTED',
+    progresssMessage: 'Waiting: no connected worker serves the repository shop',
+  });
   await stack.startWorker({ WORKER_REPOSITORIES: 'shop, crm' });
   expect(await stack.finished(id)).toMatchObject({ status: 'COMPLETED', repository: 'shop' });
   expect(await attemptsOf(id)).toMatchObject({ made: 1 });

@@ -17,6 +17,9 @@ const NODES = (count: number) => `
   INSERT INTO repository.access_grant SELECT node_id, 1, '{READ,UPDATE}' FROM repository.access_control_list;
   SELECT setval('repository.node_id_seq', ${count});`;
 
+/** Each has two revisions. */
+const NODE_COUNT = 2_000;
+
 const EMPTY =
   'TRUNCATE repository.principal, repository.node, repository.revision, repository.access_control_list, repository.access_grant';
 
@@ -42,7 +45,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       queueUrl,
       env: { DATABASE_URL: await newDatabase(servers.debianPostgres?.url), BACKUP_DEFINITIONS: 'auto' },
     });
-    await sql(databaseOf(stack), NODES(10_000));
+    await sql(databaseOf(stack), NODES(NODE_COUNT));
     url = (await backedUp(stack)).backupUrl;
   });
   afterAll(async () => {
@@ -60,7 +63,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
       'was filled with other rows',
       `${EMPTY}; INSERT INTO repository.principal (name) SELECT 'p' || i FROM generate_series(1, 99) i`,
     ],
-  ])('10,000 nodes come back exactly after the repository %s', async (_what, spoil) => {
+  ])('2,000 nodes come back exactly after the repository %s', async (_what, spoil) => {
     const before = await stateOf(databaseOf(stack), ['repository']);
     const dump = servers.debianPostgres ? await pgDump(databaseOf(stack), ['repository']) : '';
     await sql(databaseOf(stack), spoil);
@@ -71,7 +74,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     });
     expect(started.body).not.toHaveProperty('safetyBackupUrl');
     const seen = await stack.watch(started.body.id);
-    const entities = 1 + 10_000 + 20_000 + 49 + 49;
+    const entities = 1 + 3 * NODE_COUNT + 49 + 49;
     const total = entities + Math.floor(entities / 10);
     expect(seen.at(-1)).toMatchObject({
       status: 'COMPLETED',
@@ -150,7 +153,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
     expect(await stack.finished(undone.body.id)).toMatchObject({ status: 'COMPLETED' });
     expect(
       await sql(databaseOf(stack), "SELECT count(*) FROM repository.node WHERE name LIKE 'changed %'"),
-    ).toEqual([{ count: '10000' }]);
+    ).toEqual([{ count: String(NODE_COUNT) }]);
     await stack.finished((await start(stack, 'Restore', { url })).body.id);
   });
 
@@ -175,7 +178,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         `SELECT (SELECT count(*) FROM repository.access_grant) AS grants, (SELECT count(*) FROM repository.revision) AS live,
                 (SELECT count(*) FROM repository_copy.revision) AS copied`,
       ),
-    ).toEqual([{ grants: '49', live: '10000', copied: '20000' }]);
+    ).toEqual([{ grants: '49', live: String(NODE_COUNT), copied: String(2 * NODE_COUNT) }]);
     await sql(database, 'DROP SCHEMA repository_copy CASCADE');
 
     const dangling = await start(stack, 'Restore', {
@@ -210,7 +213,7 @@ describe.each(oneOf(queues, 0))('with the %s queue', (_title, queueUrl) => {
         archive: key,
         restorable: true,
         level: restoreDrill ? 'DRILL' : 'FIT',
-        entities: 30_099,
+        entities: 3 * NODE_COUNT + 99,
         daemonId: body.id,
       });
     }

@@ -71,6 +71,9 @@ describe.each(ownQueues)('a separate %s queue', (_title, startQueue, atOnce) => 
     await stack.workers[0]?.stop();
     const { body: waiting } = await stack.call<DaemonStatus>('POST', '/repo/v1/startBackupDaemon', {});
     ids.push(waiting.id);
+    await stack.watch(waiting.id, ({ progresssMessage }) =>
+      progresssMessage.startsWith('Waiting: no worker'),
+    );
     const before = await statuses();
     await stack.restartApi('SIGKILL');
     expect(await statuses()).toEqual(before);

@@ -111,7 +111,7 @@ describe.each(postgresMajors)('on %s', (_title, server) => {
         ? (superuserOnly === true || index % 2 === 0) === (who === 'a superuser')
         : who === 'a superuser' || superuserOnly !== true,
     );
-    const cases = sample(possible, Math.ceil(possible.length / 2));
+    const cases = sample(possible, Math.ceil(possible.length / 3));
     test.each(cases.map((one) => [one.title, one] as const))('%s', async (title, { sql: made }) => {
       await admin.query('DROP SCHEMA IF EXISTS s, outside CASCADE');
       await owner.query(`CREATE SCHEMA s; ${made}`);

@@ -17,7 +17,15 @@ import { DownloadedArchive } from '../support/archive.js';
 import { eventually } from '../support/eventually.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
 import { OwnServer } from '../support/own-server.js';
-import { newDatabase, postgresMajors, sample, servers, sql, storeOfTests } from '../support/servers.js';
+import {
+  newDatabase,
+  postgresMajors,
+  sample,
+  servers,
+  shareOf,
+  sql,
+  storeOfTests,
+} from '../support/servers.js';
 
 const store = storeOfTests();
 
@@ -174,7 +182,7 @@ describe.each(majors)('on %s', (_title, server) => {
     return { url, workerUrl: worker.href, worker: worker.username };
   }
 
-  test.each(relations)('if $title, the table is plannable: $plannable', async (relation) => {
+  test.each(shareOf(relations, server))('if $title, the table is plannable: $plannable', async (relation) => {
     const { url, workerUrl, worker } = await database(relation);
     const session = await Session.open(workerUrl, { applicationName: 'test' });
     const [table] = (await listTables(session, await findMembers(session, scopeOf(['s'])))).filter(

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { errorDetails, Failure, fullText } from '#common';
 import type { ObjectStore } from '#storage';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, openStore, postgresMajors, servers, shareOf, sql } from '../support/servers.js';
 
 /** It looks like the places that PostgreSQL names, so that a careless reader of these would take it for a name. */
 const VALUE = `swordfish, line 7, column swordfish: "swordfish"\nCOPY swordfish, line 8, column swordfish: swordfish`;
@@ -107,7 +107,7 @@ describe.each(postgresMajors)(
     });
     afterAll(() => store.close());
 
-    test.each(CASES)('$title', async ({ change, message, full, stale }) => {
+    test.each(shareOf(CASES, server))('$title', async ({ change, message, full, stale }) => {
       const url = await newDatabase(server);
       await sql(
         url,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { EvilSchema, unharmed } from '../support/evil-schema.js';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import { newDatabase, oneOf, postgresMajors, seed, sql, storeOfTests } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 import { StatementProxy } from '../support/statement-proxy.js';
 
@@ -10,7 +10,7 @@ const store = storeOfTests();
 /** Enough rows for a second reader session and a second session for statistics. */
 const LARGE = 100_000;
 
-describe.each(postgresMajors)('%s', (_, server) => {
+describe.each(oneOf(postgresMajors, seed))('%s', (_, server) => {
   let url: string;
   let database: string;
   /** Roles belong to the server: one for each test. */

@@ -1,6 +1,6 @@
 /**
- * Starts a separate set of servers for each of jest's workers, so that files that run at the same time share none. If a
- * program is not installed, prints a line and skips its tests; in CI this is an error.
+ * Starts a separate set of servers for each of jest's workers, so that files that run at the same time share none but
+ * Swift. If a program is not installed, prints a line and skips its tests; in CI this is an error.
  */
 const { spawnSync } = require('node:child_process');
 const { existsSync, readdirSync } = require('node:fs');
@@ -15,6 +15,8 @@ const {
 const { chromiumPath } = require('../../dist/tools/chromium.js');
 
 const DEBIAN = '/usr/lib/postgresql';
+/** Tests make hundreds of small databases: compiling queries and looking after each database cost more than the tests. */
+const SETTINGS = { jit: 'off', autovacuum: 'off' };
 
 module.exports = async ({ maxWorkers }) => {
   // Every server listens for the exit of this process.
@@ -27,8 +29,12 @@ module.exports = async ({ maxWorkers }) => {
   process.env.SEED ??= String(Date.now() % 1_000_000);
   if (process.env.THOROUGH !== '1') process.stdout.write(`\nSamples of sweeps: SEED=${process.env.SEED}\n`);
 
-  const sets = await Promise.all(Array.from({ length: maxWorkers }, startServers));
-  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets);
+  // Swift takes six seconds of CPU time, and its tests keep to prefixes of their own: one serves all.
+  const [swift, ...sets] = await Promise.all([
+    Swift.available() ? startSwift() : undefined,
+    ...Array.from({ length: maxWorkers }, startServers),
+  ]);
+  process.env.SNAPSHOTD_TEST_SERVERS = JSON.stringify(sets.map((servers) => ({ ...servers, swift })));
 };
 
 function missing() {
@@ -45,7 +51,8 @@ function missing() {
   ].filter((lack) => lack !== true);
 }
 
-async function startServers() {
+/** Makes a folder for servers, which the teardown stops. */
+function newSet() {
   const folder = throwAwayFolder();
   const running = [];
   globalThis.testServers.push({ folder, running });
@@ -53,12 +60,20 @@ async function startServers() {
     running.push(await server);
     return running.at(-1);
   };
+  return { folder, start };
+}
 
-  // Swift takes the longest, mostly waiting, so it starts in parallel.
-  const swiftStarting = Swift.available()
-    ? start(Swift.start(join(folder, 'swift'), ['archives']))
-    : undefined;
-  const postgres = await start(EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false }));
+async function startSwift() {
+  const { folder, start } = newSet();
+  const { endpoint } = await start(Swift.start(join(folder, 'swift'), ['archives']));
+  return { endpoint, owner: Swift.owner, reader: Swift.reader };
+}
+
+async function startServers() {
+  const { folder, start } = newSet();
+  const postgres = await start(
+    EmbeddedPostgres.start({ folder: join(folder, 'postgres'), durable: false, settings: SETTINGS }),
+  );
   const s3Folder = join(folder, 's3');
   const s3 = await start(EmbeddedS3.start({ folder: s3Folder, bucket: 'archives' }));
   const servers = {
@@ -73,16 +88,12 @@ async function startServers() {
   if (existsSync(DEBIAN)) {
     const [major] = readdirSync(DEBIAN).sort((a, b) => b - a);
     const binaries = join(DEBIAN, major, 'bin');
-    const settings = { max_connections: '60' };
+    const settings = { ...SETTINGS, max_connections: '60' };
     const debian = await start(
       EmbeddedPostgres.start({ folder: join(folder, 'debian'), durable: false, binaries, settings }),
     );
     servers.debianPostgres = { url: debian.url(), binaries };
   }
 
-  if (swiftStarting !== undefined) {
-    const swift = await swiftStarting;
-    servers.swift = { endpoint: swift.endpoint, owner: Swift.owner, reader: Swift.reader };
-  }
   return servers;
 }

@@ -48,6 +48,12 @@ export function sample<Item>(sweep: Item[], size: number): Item[] {
   return sweep.filter((_, index) => chosen.has(index));
 }
 
+/** The part of a sweep that runs on one of the {@link postgresMajors}: each item runs on one, or on all with THOROUGH=1. */
+export function shareOf<Item>(sweep: Item[], server: string): Item[] {
+  const place = postgresMajors.findIndex(([, url]) => url === server);
+  return thorough ? sweep : sweep.filter((_, index) => (index + seed) % postgresMajors.length === place);
+}
+
 /** One of several servers that are expected to behave the same; all of them with THOROUGH=1. */
 export function oneOf<Server>(all: Server[], place: number): Server[] {
   const first = place % all.length;

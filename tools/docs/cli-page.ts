@@ -10,7 +10,8 @@ export function cliPage(): string {
 
 /** A command and all commands below it. */
 function commandsOf(command: Command): Command[] {
-  return [command, ...command.commands.flatMap(commandsOf)];
+  const visible = command.createHelp().visibleCommands(command);
+  return [command, ...command.commands.filter((one) => visible.includes(one)).flatMap(commandsOf)];
 }
 
 function pathOf(command: Command): string {

@@ -6,7 +6,8 @@ import {
   type Remarks,
   remarksOf,
 } from '#common';
-import type { DaemonState, DaemonType } from '#contracts';
+import type { DaemonState, DaemonType, WorkerView } from '#contracts';
+import { countBusy } from '../workers/workers.js';
 
 /** Formats numbers and times for the pages. Functions that return HTML say so. */
 
@@ -15,6 +16,11 @@ export { bytes, count, duration, nameOmissions };
 /** "1 table", "2 tables". */
 export function counted(number: number, noun: string): string {
   return `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+/** "2 workers, 1 busy". */
+export function workerCount(workers: WorkerView[]): string {
+  return `${counted(workers.length, 'worker')}, ${count(countBusy(workers))} busy`;
 }
 
 const SECOND = 1_000;

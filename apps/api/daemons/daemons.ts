@@ -17,6 +17,7 @@ import { LostRows } from '../schedules/lost-rows.js';
 import { isId } from '../http/validation.js';
 import { Repositories } from '../repositories/repositories.js';
 import type { BackupRequest, RestoreRequest, VerifyRequest } from './daemon-requests.js';
+import { WaitingJobs } from './waiting-jobs.js';
 
 /** The start of a job. */
 export interface Start {
@@ -35,6 +36,7 @@ export class Daemons {
     private readonly store: ObjectStore,
     private readonly lostRows: LostRows,
     private readonly kept: KeptDatabases,
+    private readonly waiting: WaitingJobs,
     private readonly repositories: Repositories,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -78,8 +80,9 @@ export class Daemons {
     return this.queue.start('DROP', startedBy, { ...work, database: record.name });
   }
 
-  list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    return this.reader.list(filter);
+  async list(filter: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
+    const { daemons, total } = await this.reader.list(filter);
+    return { daemons: await Promise.all(daemons.map((daemon) => this.waiting.explained(daemon))), total };
   }
 
   /** The backups that have ended since a time, unordered, with their durations. Milliseconds. */
@@ -99,7 +102,7 @@ export class Daemons {
   async status(id: string): Promise<DaemonStatus> {
     const status = isId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
-    return status;
+    return this.waiting.explained(status);
   }
 
   /** Terminates a job. A job that has ended stays unchanged. @throws NotFoundException */

@@ -9,6 +9,7 @@ import { DaemonReader } from '#queue';
 import { Callers } from '../auth/callers.js';
 import { mayStill } from '../auth/guard.js';
 import { shownTo } from './daemons.js';
+import { WaitingJobs } from './waiting-jobs.js';
 
 const LOOK_EVERY_MS = 500;
 /** Proxies close idle connections. */
@@ -49,6 +50,7 @@ export class StatusStreams implements OnModuleDestroy {
 
   constructor(
     private readonly daemons: DaemonReader,
+    private readonly waiting: WaitingJobs,
     private readonly callers: Callers,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -101,7 +103,8 @@ export class StatusStreams implements OnModuleDestroy {
     while (all.size > 0) {
       await sleep(LOOK_EVERY_MS, undefined, { ref: false });
       try {
-        const status = await this.daemons.status(id);
+        const found = await this.daemons.status(id);
+        const status = found && (await this.waiting.explained(found));
         away = false;
         for (const listener of all)
           if (status === undefined) listener.stream.end();

@@ -16,6 +16,8 @@ const readiness = answer(
     workers: z
       .strictObject({
         count,
+        busy: count.describe('The workers that run a job.'),
+        missing: count.describe('The workers whose heartbeat has ended although nobody stopped them.'),
         warnings: z
           .record(z.string(), count)
           .describe('The number of workers by kind of warning. GET /repo/v1/workers has the texts.'),
@@ -47,7 +49,7 @@ export const ready: RouteDescription = {
         database: 'up',
         queue: 'up',
         bucket: 'up',
-        workers: { count: 2, warnings: { SUPERUSER: 2 } },
+        workers: { count: 2, busy: 1, missing: 0, warnings: { SUPERUSER: 2 } },
       },
     },
     503: {

@@ -1,18 +1,21 @@
 import { Gauge, Registry } from 'prom-client';
-import { OMISSION_KINDS, reaches } from '#common';
+import { OMISSION_KINDS, PRODUCT, reaches } from '#common';
 import { DAEMON_STATES, DAEMON_TYPES, VERIFICATION_LEVELS } from '#contracts';
 import type { DaemonFigures } from '#queue';
+import { countBusy, type WorkerList } from '../workers/workers.js';
 import type { ScheduleFigures, VerifiedFigures } from './schedule-figures.js';
 
 /**
  * Makes the gauges of queue and database. Each scrape makes new ones, so that no gauge of a deleted schedule stays.
  * @param isQueueUp whether the queue accepts jobs
  * @param daemons undefined if the queue is down
+ * @param workers undefined if the queue is down
  * @param database undefined if the database is down
  */
 export function gauges(
   isQueueUp: boolean,
   daemons: DaemonFigures | undefined,
+  workers: WorkerList | undefined,
   database: { schedules: ScheduleFigures[]; verified: VerifiedFigures[] } | undefined,
 ): Registry {
   const registry = new Registry();
@@ -22,6 +25,7 @@ export function gauges(
   gauge('queue_up', 'Whether the queue accepts jobs (1 or 0)').set(Number(isQueueUp));
   gauge('database_up', 'Whether the database answered (1 or 0)').set(Number(database !== undefined));
   if (daemons !== undefined) addDaemons(daemons, gauge);
+  if (workers !== undefined) addWorkers(workers, gauge);
   if (database !== undefined) addSchedules(database.schedules, gauge);
   addVerifications(daemons, database?.verified ?? [], gauge);
   return registry;
@@ -57,6 +61,17 @@ function addDaemons(
   gauge('queue_active_daemons', 'Jobs that a worker runs').set(active);
   const waits = waitingSince === undefined ? 0 : age((Date.now() - waitingSince) / 1_000);
   gauge('queue_oldest_waiting_age_seconds', 'Age of the longest waiting job; 0 if none waits').set(waits);
+}
+
+function addWorkers({ workers, missing }: WorkerList, gauge: NewGauge): void {
+  gauge('workers', 'Running workers').set(workers.length);
+  gauge('workers_busy', 'Running workers that run a job').set(countBusy(workers));
+  gauge('workers_missing', 'Workers of the last day that nobody has stopped or replaced').set(missing.length);
+  const versions = gauge('workers_of_version', "Running workers by version; the API's own is always there", [
+    'version',
+  ]);
+  versions.set({ version: PRODUCT.version }, 0);
+  for (const { version } of workers) versions.inc({ version });
 }
 
 /** Of verifications by schedules and by hand. The queue knows both, and forgets old ones. */

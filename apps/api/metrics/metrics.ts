@@ -4,6 +4,7 @@ import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { DataSource } from 'typeorm';
 import { LOGGER, type Logger } from '#logging';
 import { DaemonFiguresReader, DaemonQueue, DaemonReader } from '#queue';
+import { Workers } from '../workers/workers.js';
 import { gauges } from './gauges.js';
 import { scheduleFigures, verifiedFigures } from './schedule-figures.js';
 
@@ -26,6 +27,7 @@ export class Metrics {
     private readonly queue: DaemonQueue,
     reader: DaemonReader,
     private readonly database: DataSource,
+    private readonly workers: Workers,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.daemons = new DaemonFiguresReader(reader);
@@ -40,12 +42,13 @@ export class Metrics {
   }
 
   private async read(): Promise<string> {
-    const [isWritable = false, daemons, database] = await Promise.all([
+    const [isWritable = false, daemons, workers, database] = await Promise.all([
       this.unlessAway(
         'queue',
         this.queue.check().then(() => true),
       ),
       this.unlessAway('queue', this.daemons.read()),
+      this.unlessAway('queue', this.workers.list()),
       this.unlessAway(
         'database',
         Promise.all([scheduleFigures(this.database), verifiedFigures(this.database)]).then(
@@ -53,7 +56,7 @@ export class Metrics {
         ),
       ),
     ]);
-    return Registry.merge([this.own, gauges(isWritable, daemons, database)]).metrics();
+    return Registry.merge([this.own, gauges(isWritable, daemons, workers, database)]).metrics();
   }
 
   /** Metrics must work while something is down, and show it. */

@@ -1,5 +1,6 @@
 import {
   type BeforeApplicationShutdown,
+  ConflictException,
   Inject,
   Injectable,
   type OnApplicationBootstrap,
@@ -10,9 +11,10 @@ import { Repository } from 'typeorm';
 import { errorSentence } from '#common';
 import { databaseNow, Schedule } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { ScheduleQueue } from '#queue';
+import { QueueUnavailable, ScheduleQueue } from '#queue';
 import { nextTime } from './cron.js';
 import { ScheduleRuns } from './schedule-runs.js';
+import { Schedules } from './schedules.js';
 
 /** How soon the queue's clock is correct again, after the queue has lost its data or missed a change. */
 const SET_EVERY_MS = 15_000;
@@ -32,6 +34,7 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
 
   constructor(
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
+    private readonly settings: Schedules,
     private readonly runs: ScheduleRuns,
     private readonly queue: ScheduleQueue,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -55,12 +58,31 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
     await this.queue.close();
   }
 
+  /**
+   * Begins a run of a schedule now, though it is not due.
+   * @throws NotFoundException, ConflictException if the last run has not ended
+   */
+  async runNow(name: string): Promise<void> {
+    const schedule = await this.settings.find(name);
+    if (!(await this.runs.beginNow(schedule)))
+      throw new ConflictException('The last run of this schedule has not ended.');
+    try {
+      await this.drive(name);
+    } catch (error) {
+      if (!(error instanceof QueueUnavailable)) throw error;
+      this.logger.warn(
+        { schedule: name, reason: errorSentence(error) },
+        'The queue is down: the run waits for it',
+      );
+    }
+  }
+
   private async set(): Promise<void> {
     try {
       const schedules = await this.schedules.findBy({ enabled: true });
       // Runs that were due while no API ran, or while the queue's clock was lost or wrong.
       for (const { name } of schedules) await this.runs.begin(name);
-      for (const run of await this.runs.unfinished()) await this.queue.drive(run, run.stuckSince);
+      await this.drive();
       const names = new Set(schedules.map(({ name }) => name));
       for (const name of await this.queue.armed()) if (!names.has(name)) await this.queue.disarm(name);
       const now = await databaseNow(this.schedules);
@@ -84,7 +106,11 @@ export class ScheduleClock implements OnApplicationBootstrap, BeforeApplicationS
   /** @returns the milliseconds until the next run; undefined if a run has begun or none will */
   private async begin(name: string): Promise<number | undefined> {
     const early = await this.runs.begin(name);
-    for (const run of await this.runs.unfinished(name)) await this.queue.drive(run, run.stuckSince);
+    await this.drive(name);
     return early;
+  }
+
+  private async drive(name?: string): Promise<void> {
+    for (const run of await this.runs.unfinished(name)) await this.queue.drive(run, run.stuckSince);
   }
 }

@@ -1,6 +1,6 @@
 import { BadRequestException, Inject, Injectable } from '@nestjs/common';
 import { InjectRepository } from '@nestjs/typeorm';
-import { Repository } from 'typeorm';
+import { type EntityManager, Repository } from 'typeorm';
 import { SETTINGS, type Settings } from '#config';
 import { errorSentence, Failure } from '#common';
 import { type DaemonStatus, type DaemonType } from '#contracts';
@@ -66,22 +66,16 @@ export class ScheduleRuns {
     await this.schedules.manager.transaction(async (manager) => {
       const { affected } = await manager.update(Schedule, settled, { settledOn: new Date(now) });
       if (affected !== 1) return; // Another API was faster.
-      const began = await manager.query<unknown[]>(
-        `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, status)
-         VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
-         ON CONFLICT (schedule) DO UPDATE
-            SET due_on = excluded.due_on, started_on = excluded.started_on, advanced_on = excluded.started_on,
-                after_backup = excluded.after_backup, status = excluded.status, backup_daemon = NULL,
-                archive = NULL, verify_daemon = NULL, skipped = 0, error_message = NULL
-          WHERE last.status <> 'IN_PROGRESS'
-         RETURNING schedule`,
-        [name, new Date(now), schedule.afterBackup],
-      );
-      if (began.length === 1) return;
+      if (await insertRun(manager, schedule, now)) return;
       await manager.increment(ScheduleRun, { schedule: name }, 'skipped', 1);
       this.logger.warn({ schedule: name }, 'Skipped a run, because the last one has not ended');
     });
     return undefined;
+  }
+
+  /** Begins a run of a schedule that is not due, even of a disabled one. @returns false if the last one has not ended */
+  async beginNow(schedule: Schedule): Promise<boolean> {
+    return insertRun(this.runs.manager, schedule, await databaseNow(this.schedules));
   }
 
   /** The runs that have not ended: all, or that of one schedule. */
@@ -221,6 +215,26 @@ export class ScheduleRuns {
     const level = status === 'FAILED' ? 'error' : message === undefined ? 'info' : 'warn';
     this.logger[level]({ schedule, status, reason: message }, 'A run has ended');
   }
+}
+
+/** @returns false if the last run has not ended */
+async function insertRun(
+  manager: EntityManager,
+  { name, afterBackup }: Schedule,
+  dueOn: number,
+): Promise<boolean> {
+  const began = await manager.query<unknown[]>(
+    `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, status)
+     VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
+     ON CONFLICT (schedule) DO UPDATE
+        SET due_on = excluded.due_on, started_on = excluded.started_on, advanced_on = excluded.started_on,
+            after_backup = excluded.after_backup, status = excluded.status, backup_daemon = NULL,
+            archive = NULL, verify_daemon = NULL, skipped = 0, error_message = NULL
+      WHERE last.status <> 'IN_PROGRESS'
+     RETURNING schedule`,
+    [name, new Date(dueOn), afterBackup],
+  );
+  return began.length === 1;
 }
 
 function isUnderWay({ status }: DaemonStatus): boolean {

@@ -6,6 +6,7 @@ import { callerOf } from '../access/caller.js';
 import { Documented } from '../docs/documented.js';
 import { nothing, validated } from '../http/validation.js';
 import { type KeptArchive, Pruning } from './pruning.js';
+import { ScheduleClock } from './schedule-clock.js';
 import { scheduleRequest } from './schedule-request.js';
 import * as docs from './schedules.docs.js';
 import { Schedules } from './schedules.js';
@@ -15,6 +16,7 @@ export class SchedulesController {
   constructor(
     private readonly schedules: Schedules,
     private readonly pruning: Pruning,
+    private readonly clock: ScheduleClock,
   ) {}
 
   @Access({ needs: 'everything', audit: 'schedule.set' })
@@ -55,6 +57,17 @@ export class SchedulesController {
   async confirm(@Param('name') name: string, @Body() body: unknown): Promise<ScheduleView> {
     validated(nothing, body ?? {});
     await this.schedules.confirm(name);
+    return this.schedules.view(name);
+  }
+
+  /** Needs everything, because a run may drill and delete archives. */
+  @Access({ needs: 'everything', audit: 'schedule.run' })
+  @Documented(docs.runSchedule, { body: nothing })
+  @Post(':name/run')
+  @HttpCode(202)
+  async run(@Param('name') name: string, @Body() body: unknown): Promise<ScheduleView> {
+    validated(nothing, body ?? {});
+    await this.clock.runNow(name);
     return this.schedules.view(name);
   }
 

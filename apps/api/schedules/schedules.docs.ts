@@ -65,6 +65,17 @@ export const confirmSchedule: RouteDescription = {
   errors: MISSING,
 };
 
+export const runSchedule: RouteDescription = {
+  name: 'runSchedule',
+  summary: 'Begins a run of a schedule now, even of a disabled one',
+  details:
+    'The run does all that a scheduled one does: backup, verification and pruning. `lastRun` shows its status. A run that becomes due meanwhile is skipped.',
+  path,
+  example: {},
+  answers: { 202: { what: 'The schedule with the new run.', schema: schedule, example: nightly } },
+  errors: { ...MISSING, 409: 'The last run of this schedule has not ended.' },
+};
+
 export const removeSchedule: RouteDescription = {
   name: 'removeSchedule',
   summary: 'Deletes a schedule, but not its archives',

@@ -1,11 +1,11 @@
 import { Body, Controller, Get, Put, Query } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
-import type { RepositoryIdentity, WorkerView } from '#contracts';
+import type { RepositoryIdentity } from '#contracts';
 import { Access } from '../access/access.decorator.js';
 import { Documented } from '../docs/documented.js';
 import { nothing, validated } from '../http/validation.js';
 import * as docs from './workers.docs.js';
-import { Workers } from './workers.js';
+import { type WorkerList, Workers } from './workers.js';
 
 /** The workers, and the database that they back up. */
 @Controller('repo/v1')
@@ -15,9 +15,9 @@ export class WorkersController {
   @Access({ needs: 'read' })
   @Documented(docs.listWorkers, { query: nothing })
   @Get('workers')
-  async list(@Query() query: unknown): Promise<{ workers: WorkerView[] }> {
+  list(@Query() query: unknown): Promise<WorkerList> {
     validated(nothing, query);
-    return { workers: await this.workers.list() };
+    return this.workers.list();
   }
 
   @Access({ needs: 'read' })

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { databaseIdentity, repositoryIdentity, worker } from '#contracts/schemas';
+import { databaseIdentity, missingWorker, repositoryIdentity, worker } from '#contracts/schemas';
 import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
@@ -20,7 +20,17 @@ export const identityRequest = z.strictObject({
 });
 
 answer('DatabaseIdentity', databaseIdentity);
-const workers = answer('Workers', z.strictObject({ workers: z.array(worker) }));
+const workers = answer(
+  'Workers',
+  z.strictObject({
+    workers: z.array(worker),
+    missing: z
+      .array(missingWorker)
+      .describe(
+        'Workers of the last 24 hours that nobody has stopped, and that no later worker has replaced.',
+      ),
+  }),
+);
 const identity = answer('RepositoryIdentity', repositoryIdentity);
 
 const shop = { systemIdentifier: '7580012345678901234', databaseOid: 16384, databaseName: 'shop' };
@@ -28,7 +38,7 @@ const recorded = { identity: shop, predecessors: [], recordedOn: 1795342797368, 
 
 export const listWorkers: RouteDescription = {
   name: 'listWorkers',
-  summary: 'Lists the workers with a heartbeat within the last 15 seconds',
+  summary: 'Lists the workers with a heartbeat within the last 12 seconds, and those that are missing',
   answers: {
     200: {
       what: 'The workers, the longest running first.',
@@ -39,6 +49,11 @@ export const listWorkers: RouteDescription = {
             id: '0f8fad5b-d9cb-469f-a165-70867728950e',
             host: 'backup-1',
             version: '0.1.0',
+            node: '24.15.0',
+            pgDump: { version: '18.3', source: 'bundled' },
+            jobs: ['17'],
+            concurrency: 2,
+            repositories: null,
             role: 'snapshotd_worker',
             superuser: false,
             identity: shop,
@@ -46,6 +61,14 @@ export const listWorkers: RouteDescription = {
             warnings: [],
             since: 1795342797368,
             lastBeatOn: 1795342902177,
+          },
+        ],
+        missing: [
+          {
+            id: '7c9e6679-7425-40de-944b-e07fc1f90ae7',
+            host: 'backup-2',
+            version: '0.1.0',
+            lastBeatOn: 1795342880413,
           },
         ],
       },

@@ -1,10 +1,13 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import type { DatabaseIdentity, RepositoryIdentity, WorkerView } from '#contracts';
+import type { DatabaseIdentity, MissingWorker, RepositoryIdentity, WorkerView } from '#contracts';
 import { type Beat, repositoryIdentity, WorkerRegistry } from '#queue';
 
 const LOOK_EVERY_MS = 2_500;
-/** A worker writes its heartbeat every five seconds. After three missed ones it counts as gone. */
-const GONE_AFTER_MS = 15_000;
+/**
+ * A worker writes its heartbeat every five seconds, and counts as gone after two missed ones. Together with the time
+ * between two looks, that is less than 15 seconds after its death.
+ */
+const GONE_AFTER_MS = 12_000;
 const FORGOTTEN_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** A worker's last heartbeat. The times are those of this process's monotonic clock. */
@@ -14,10 +17,31 @@ interface Seen {
   changed: number;
 }
 
+/** The running workers, and those that are missing. */
+export interface WorkerList {
+  /** The longest running first. */
+  workers: WorkerView[];
+  missing: MissingWorker[];
+}
+
 /** The number of workers, and of each kind of warning. Contains no names, because it is shown without a login. */
 export interface WorkerSummary {
   count: number;
+  /** How many of them run a job. */
+  busy: number;
+  missing: number;
   warnings: Record<string, number>;
+}
+
+/** The running workers in numbers, for one repository. */
+export interface Connected {
+  count: number;
+  /** How many of them serve the repository. */
+  serving: number;
+  /** How many of these take jobs. */
+  taking: number;
+  /** How many jobs these run at once. */
+  capacity: number;
 }
 
 /**
@@ -27,6 +51,9 @@ export interface WorkerSummary {
 @Injectable()
 export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private seen: Map<string, Seen> | undefined;
+  /** The last look that the queue has answered. */
+  private lookedOn = -Infinity;
+  private isAway = false;
   private looking: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
 
@@ -34,7 +61,7 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
 
   onApplicationBootstrap(): void {
     // Other callers of the queue report that it is unavailable.
-    const look = () => void this.look().catch(() => (this.seen = undefined));
+    const look = () => void this.look().catch(() => undefined);
     look();
     this.timer = setInterval(look, LOOK_EVERY_MS);
   }
@@ -44,19 +71,30 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
   }
 
   /** @throws QueueUnavailable */
-  async list(): Promise<WorkerView[]> {
+  async list(): Promise<WorkerList> {
     await this.look();
-    return this.alive();
+    return this.present();
+  }
+
+  /** The workers at the last look, which any number of callers share. @throws QueueUnavailable */
+  async connected(repository: string): Promise<Connected> {
+    if (this.isAway || performance.now() - this.lookedOn > 2 * LOOK_EVERY_MS) await this.look();
+    const alive = this.alive();
+    const serving = alive.filter(({ beat }) => beat.repositories?.includes(repository) ?? true);
+    const taking = serving.filter(({ beat }) => beat.takesJobs);
+    // A worker of 0.1.0 does not say how many jobs it runs at once.
+    const capacity = taking.reduce((sum, { beat }) => sum + (beat.concurrency ?? 1), 0);
+    return { count: alive.length, serving: serving.length, taking: taking.length, capacity };
   }
 
   /** The last known summary, without a query; undefined while the queue is unavailable. */
   summary(): WorkerSummary | undefined {
-    if (this.seen === undefined) return undefined;
-    const workers = this.alive();
+    if (this.seen === undefined || this.isAway) return undefined;
+    const { workers, missing } = this.present();
     const warnings: Record<string, number> = {};
     for (const { kind } of workers.flatMap((worker) => worker.warnings))
       warnings[kind] = (warnings[kind] ?? 0) + 1;
-    return { count: workers.length, warnings };
+    return { count: workers.length, busy: countBusy(workers), missing: missing.length, warnings };
   }
 
   /** @throws QueueUnavailable */
@@ -70,7 +108,12 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
   }
 
   private look(): Promise<void> {
-    this.looking ??= this.lookOnce().finally(() => (this.looking = undefined));
+    this.looking ??= this.lookOnce()
+      .catch((error: unknown) => {
+        this.isAway = true;
+        throw error;
+      })
+      .finally(() => (this.looking = undefined));
     return this.looking;
   }
 
@@ -78,6 +121,8 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     const beats = await this.registry.beats();
     const now = performance.now();
     const before = this.seen ?? new Map<string, Seen>();
+    // Nobody could see a heartbeat while the queue was away or this process was frozen: that time does not count.
+    const blind = Math.max(0, now - this.lookedOn - 2 * LOOK_EVERY_MS);
     this.seen = new Map(
       beats.map((beat) => {
         const earlier = before.get(beat.id);
@@ -86,23 +131,54 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
           return [beat.id, { beat, firstSeen: now, changed: now - age }];
         }
         // An older heartbeat that was put back is no sign of life.
-        return [beat.id, beat.beat <= earlier.beat.beat ? earlier : { ...earlier, beat, changed: now }];
+        return beat.beat <= earlier.beat.beat
+          ? [beat.id, { ...earlier, changed: earlier.changed + blind }]
+          : [beat.id, { ...earlier, beat, changed: now }];
       }),
     );
+    this.lookedOn = now;
+    this.isAway = false;
     for (const [id, { firstSeen, changed }] of this.seen)
       if (now - changed > FORGOTTEN_AFTER_MS && now - firstSeen > GONE_AFTER_MS)
         await this.registry.remove(id);
   }
 
-  private alive(): WorkerView[] {
+  private present(): WorkerList {
     const now = performance.now();
-    return [...(this.seen?.values() ?? [])]
-      .filter(({ changed }) => now - changed <= GONE_AFTER_MS)
-      .map(({ beat, changed }) => {
-        const { id, host, version, role, superuser, identity, takesJobs, warnings, since } = beat;
-        const lastBeatOn = Math.round(Date.now() - (now - changed));
-        return { id, host, version, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
-      })
+    const alive = this.alive(now);
+    const workers = alive
+      .map(({ beat, changed }) => viewOf(beat, Math.round(Date.now() - (now - changed))))
       .sort((one, other) => one.since - other.since);
+    const gone = [...(this.seen?.values() ?? [])].filter((one) => !alive.includes(one));
+    const beats = gone.map(({ beat }) => beat);
+    return { workers, missing: missingOf(beats, workers) };
   }
+
+  private alive(now = performance.now()): Seen[] {
+    return [...(this.seen?.values() ?? [])].filter(({ changed }) => now - changed <= GONE_AFTER_MS);
+  }
+}
+
+function viewOf(beat: Beat, lastBeatOn: number): WorkerView {
+  const { id, host, version, node, pgDump, jobs, concurrency, repositories } = beat;
+  const { role, superuser, identity, takesJobs, warnings, since } = beat;
+  const program = { id, host, version, node, pgDump, jobs, concurrency, repositories };
+  return { ...program, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
+}
+
+/** How many of these workers run a job. */
+export function countBusy(workers: WorkerView[]): number {
+  return workers.filter(({ jobs }) => jobs.length > 0).length;
+}
+
+/** A worker removes its heartbeat when it is stopped, and begins with a new one when it is started again. */
+function missingOf(gone: Beat[], workers: WorkerView[]): MissingWorker[] {
+  const starts = workers.map(({ since }) => since);
+  const missing: MissingWorker[] = [];
+  for (const { id, host, version, at: lastBeatOn } of gone.sort((one, other) => one.at - other.at)) {
+    const replacement = starts.findIndex((since) => since > lastBeatOn);
+    if (replacement >= 0) starts.splice(replacement, 1);
+    else missing.push({ id, host, version, lastBeatOn });
+  }
+  return missing;
 }

@@ -6,6 +6,8 @@ import type { Page } from '../api.js';
 import { Context } from '../context.js';
 import { downloadFile, downloadTo, refuseExisting } from '../download.js';
 import { formatTable, formatTime, printable } from '../format.js';
+import { latestArchive, resolveLatest } from '../latest.js';
+import { confirmName } from '../prompt.js';
 import { showingProgress } from '../progress-display.js';
 import { jobTable } from './jobs.js';
 
@@ -43,9 +45,29 @@ Examples:
   snapshotd list --json | jq -r '.backups[0].name'`,
     );
   program
+    .command('latest')
+    .description('print the name of the newest archive')
+    .option('--verified', 'the newest one that has passed a verification')
+    .action(async (options: { verified?: true }, command: Command) => {
+      const context = new Context(command);
+      const archive = await latestArchive(context.api(), options.verified);
+      context.result(archive, archive.name);
+    })
+    .addHelpText(
+      'after',
+      `
+It skips archives that are damaged, or that a verification has found not restorable. restore, verify and download take
+the word latest for the same archive.
+
+Examples:
+  snapshotd latest
+  snapshotd verify latest --level DRILL --wait
+  snapshotd latest --verified --json | jq .takenOn`,
+    );
+  program
     .command('download')
     .description('download an archive; the file appears only when it is complete')
-    .argument('<archive>', "the archive's name, from snapshotd list")
+    .argument('<archive>', "the archive's name, from snapshotd list, or latest")
     .option('-o, --output <file>', "the file to write, or - for stdout (default: the archive's name)")
     .option('--force', 'replace an existing file')
     .action(download)
@@ -55,10 +77,37 @@ Examples:
 The file holds all rows, so only you can read it. This machine must reach the object store.
 
 Examples:
-  snapshotd download BackupDaemonJob1-107249060429899939.zip
+  snapshotd download latest
   snapshotd download BackupDaemonJob1-107249060429899939.zip -o /mnt/offsite/monday.zip
   snapshotd download BackupDaemonJob1-107249060429899939.zip -o - | ssh elsewhere 'cat > monday.zip'`,
     );
+  program
+    .command('delete')
+    .description('delete an archive and the record of its verification')
+    .argument('<archive>', "the archive's name, from snapshotd list")
+    .option('--yes', 'do not ask for confirmation')
+    .action(deleteArchive)
+    .addHelpText(
+      'after',
+      `
+At a terminal, it asks you to type the name; without a terminal it needs --yes. Archives that a job reads are refused.
+
+Example:
+  snapshotd delete BackupDaemonJob1-107249060429899939.zip`,
+    );
+}
+
+async function deleteArchive(name: string, { yes }: { yes?: true }, command: Command): Promise<void> {
+  const context = new Context(command);
+  const api = context.api();
+  if (yes === undefined)
+    await confirmName(name, 'archive', {
+      short: 'This deletes an archive.',
+      full: `This deletes an archive at ${api.server.url} with all of its rows.`,
+      nothing: 'Nothing was deleted.',
+    });
+  await api.deleteArchive(name);
+  context.result({ name }, `${printable(name)} deleted.`);
 }
 
 async function list({ daemons, ...page }: ListOptions, command: Command): Promise<void> {
@@ -132,8 +181,9 @@ function verified({
   ].join(', ');
 }
 
-async function download(name: string, options: DownloadCommandOptions, command: Command): Promise<void> {
+async function download(given: string, options: DownloadCommandOptions, command: Command): Promise<void> {
   const context = new Context(command);
+  const name = await resolveLatest(context.api(), given);
   const { output = basename(name), force } = options;
   const toOutput = output === '-';
   if (toOutput && context.json)

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
-import { Failure } from '#common';
 import type { KeptDatabaseView } from '#contracts';
 import { Context } from '../context.js';
 import { formatTable, formatTime, printable } from '../format.js';
-import { ask, canAsk } from '../prompt.js';
+import { confirmName } from '../prompt.js';
 import { showEnd } from '../watch.js';
 
 interface DropOptions {
@@ -53,7 +52,12 @@ Example:
 async function drop(name: string, { yes, wait }: DropOptions, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
-  if (yes === undefined) await confirm(name);
+  if (yes === undefined)
+    await confirmName(name, 'database', {
+      short: 'This drops a whole database.',
+      full: `This drops the database ${printable(name)} with all of its rows.`,
+      nothing: 'Nothing was dropped.',
+    });
   const started = await api.dropDatabase(name);
   const { id, type } = started;
   if (wait) {
@@ -63,18 +67,6 @@ async function drop(name: string, { yes, wait }: DropOptions, command: Command):
     context.note(`${type} ${id} started. To follow it: snapshotd status ${id} --wait`);
     context.result(started, id);
   }
-}
-
-/** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
-async function confirm(name: string): Promise<void> {
-  if (!canAsk())
-    throw new Failure('USAGE_WRONG', 'permanent', 'This drops a whole database.', {
-      hint: 'Without a terminal to confirm at, it needs --yes.',
-    });
-  process.stderr.write(`This drops the database ${printable(name)} with all of its rows.\n`);
-  const answer = await ask("Type the database's name to confirm: ");
-  if (answer.trim() !== name)
-    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the database's name. Nothing was dropped.");
 }
 
 function databaseTable(databases: KeptDatabaseView[]): string {

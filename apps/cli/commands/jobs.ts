@@ -12,6 +12,7 @@ import {
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
 import { formatTable, formatTime } from '../format.js';
+import { resolveLatest } from '../latest.js';
 import { ask, canAsk } from '../prompt.js';
 import { reportingTrouble, showEnd, showStatus, stateOf, watched } from '../watch.js';
 
@@ -40,7 +41,10 @@ const OTHER_DATABASE = [
   'accept an archive of another database, instead of refusing',
 ] as const;
 const REPOSITORY = '--repository <name>';
-const ARCHIVE = ['<archive>', "the archive's name, from snapshotd list, or its backupUrl"] as const;
+const ARCHIVE = [
+  '<archive>',
+  "the archive's name, from snapshotd list, its backupUrl, or latest: see snapshotd latest",
+] as const;
 const ID = "the job's id, printed by backup, restore and verify";
 
 interface WaitOption {
@@ -164,7 +168,9 @@ Examples:
     .option(...OTHER_DATABASE)
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
-      await start(new Context(command), 'Verify', { url: archive, ...named(options) }, wait);
+      const context = new Context(command);
+      const url = await resolveLatest(context.api(), archive);
+      await start(context, 'Verify', { url, ...named(options) }, wait);
     })
     .addHelpText(
       'after',
@@ -174,7 +180,7 @@ accepted. DRILL recovers the archive into a scratch database, compares it and dr
 scope "everything"; for the others, the scope "start" suffices.
 
 Examples:
-  snapshotd verify BackupDaemonJob1-107249060429899939.zip --wait
+  snapshotd verify latest --wait
   snapshotd verify BackupDaemonJob1-107249060429899939.zip --level DRILL --wait`,
     );
   program
@@ -206,10 +212,11 @@ Examples:
     );
 }
 
-async function restore(archive: string, options: RestoreOptions, command: Command): Promise<void> {
+async function restore(given: string, options: RestoreOptions, command: Command): Promise<void> {
   const { wait, yes, table: tables, into: intoSchemas, owner, ...others } = named(options);
   const { intoDatabase, swap } = others;
   const context = new Context(command);
+  const archive = await resolveLatest(context.api(), given);
   const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
   if (yes === undefined && replaces) await confirm(context.api(), archive, swap);
   const body = {
@@ -288,8 +295,14 @@ async function showUnended(context: Context, api: Api): Promise<void> {
 async function terminate(id: string, { wait }: WaitOption, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
+  const before = await api.status(id);
+  if (hasEnded(before)) {
+    context.note(`${before.type} ${id} had already ended. Nothing was terminated.`);
+    return showStatus(context, before);
+  }
   await api.terminate(id);
   const status = wait ? await watched(api, id) : await api.status(id);
+  if (status.status === 'COMPLETED') context.note(`${status.type} ${id} completed before it was terminated.`);
   if (!context.json && !hasEnded(status)) context.result(status, `${status.type} ${id} is terminating.`);
   else showStatus(context, status);
 }

@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { afterBackupOf } from '#common';
+import { afterBackupOf, Failure, retry } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
@@ -10,9 +11,13 @@ import {
   type ScheduleRequest,
   type ScheduleView,
 } from '#contracts';
+import type { Api } from '../api.js';
 import { Context } from '../context.js';
-import { type Amber, formatFields, formatTable, formatTime } from '../format.js';
+import { type Amber, formatFields, formatTable, formatTime, printable } from '../format.js';
+import { reportingTrouble, RETRY_MS, watched } from '../watch.js';
 
+/** How often --wait looks whether a run has ended. */
+const LOOK_EVERY_MS = 500;
 const KEPT = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 const NAME = ['<name>', 'letters, digits, dots, hyphens and underscores'] as const;
 
@@ -81,6 +86,13 @@ Example:
   snapshotd schedule confirm nightly`,
     );
   schedule
+    .command('run')
+    .description('begin a run now, even of a disabled schedule: backup, verification, pruning')
+    .argument(...NAME)
+    .option('--wait', 'wait until the run ends; the exit code tells the result')
+    .action(runNow)
+    .addHelpText('after', '\nExample:\n  snapshotd schedule run nightly --wait');
+  schedule
     .command('delete')
     .description('delete a schedule; its archives stay')
     .argument(...NAME)
@@ -144,6 +156,39 @@ Examples:
   snapshotd schedule set hourly --pattern '0 * * * *' --then nothing --keep-last 24
   snapshotd schedule set nightly --pattern '30 2 * * *' --disabled`,
     );
+}
+
+async function runNow(name: string, { wait }: { wait?: true }, command: Command): Promise<void> {
+  const context = new Context(command);
+  const api = context.api();
+  const begun = await api.runSchedule(name);
+  if (!wait) {
+    context.note(`The run of ${name} has begun. To see its end: snapshotd schedule show ${name}`);
+    return showSchedule(context, begun);
+  }
+  context.note(`The run of ${name} has begun.`);
+  const ended = await endOfRun(context, api, begun);
+  showSchedule(context, ended);
+  const { status, errorMessage } = ended.lastRun ?? {};
+  if (status === 'FAILED')
+    throw new Failure('DAEMON_FAILED', 'permanent', `The run failed: ${printable(errorMessage ?? '')}`);
+}
+
+/** Shows the run's backup, and then waits for its verification and pruning. */
+async function endOfRun(context: Context, api: Api, begun: ScheduleView): Promise<ScheduleView> {
+  const retries = reportingTrouble((text) => context.note(text), RETRY_MS);
+  let shown: string | null = null;
+  for (;;) {
+    const now = await retry(() => api.schedule(begun.name), retries);
+    const { lastRun } = now;
+    // A later run may have begun.
+    if (lastRun?.startedOn !== begun.lastRun?.startedOn || lastRun?.status !== 'IN_PROGRESS') return now;
+    if (lastRun.daemonId !== null && lastRun.daemonId !== shown) {
+      shown = lastRun.daemonId;
+      await watched(api, shown);
+    }
+    await sleep(LOOK_EVERY_MS);
+  }
 }
 
 /** Accepts the words of 0.1.0 too. */

@@ -15,7 +15,9 @@ export const daemonStatus = z.strictObject({
     .describe(
       'The failure and the next step; null unless FAILED. For sessions and the scope everything it includes the full message of PostgreSQL, which may contain values of rows.',
     ),
-  progresssMessage: text,
+  progresssMessage: text.describe(
+    'The present activity. It also tells what a job waits for that no worker has: a worker, or the jobs that run or wait before it.',
+  ),
   progresssCurrent: count.describe(
     'Entities done; the last tenth stands for the work after the last entity.',
   ),

@@ -40,10 +40,30 @@ const remark = z.strictObject({
 /** A remark of a worker about itself. */
 export type WorkerRemark = z.infer<typeof remark>;
 
+const pgDump = z.strictObject({
+  version: text,
+  source: z.enum(['PATH', 'bundled']),
+});
+
+/** The program that reads schema definitions. */
+export type PgDumpView = z.infer<typeof pgDump>;
+
 export const worker = z.strictObject({
   id: text,
   host: text,
   version: text,
+  node: text.nullable().describe('The version of Node. Null for a worker of 0.1.0.'),
+  pgDump: pgDump
+    .nullable()
+    .describe('Reads the schema definitions. Null until the worker has connected, and if no pg_dump can.'),
+  jobs: z.array(text).describe('The ids of the jobs that it runs.'),
+  concurrency: count
+    .nullable()
+    .describe('The number of jobs that it runs at once. Null for a worker of 0.1.0.'),
+  repositories: z
+    .array(text)
+    .nullable()
+    .describe('The repositories whose jobs it takes: WORKER_REPOSITORIES. Null if it takes those of all.'),
   role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
   superuser: z.boolean().nullable(),
   identity: databaseIdentity.nullable().describe('The database at its REPOSITORY_URL.'),
@@ -57,3 +77,14 @@ export const worker = z.strictObject({
 
 /** A worker, as its heartbeat shows it. */
 export type WorkerView = z.infer<typeof worker>;
+
+export const missingWorker = z.strictObject({
+  id: text,
+  host: text,
+  version: text,
+  /** By its own clock. */
+  lastBeatOn: time,
+});
+
+/** A worker whose heartbeat has ended although nobody stopped it, and that no later worker has replaced. */
+export type MissingWorker = z.infer<typeof missingWorker>;

@@ -1,12 +1,14 @@
 import { addAbortListener } from 'node:events';
-import { type DatabaseIdentity, type ReportProgress, type WorkerRemark } from '#contracts';
-import { databaseIdentity, findMembers, type RoleRights, roleRights } from '#postgres';
+import { type DatabaseIdentity, type PgDumpView, type ReportProgress, type WorkerRemark } from '#contracts';
+import { choosePgDump, databaseIdentity, findMembers, type RoleRights, roleRights } from '#postgres';
 import { RowProgress } from './row-progress.js';
 import { openSession, type Repository } from './repository-session.js';
 
 export interface RepositoryFacts {
   identity: DatabaseIdentity;
   rights: RoleRights;
+  /** Reads the schema definitions; null if none can. */
+  pgDump: PgDumpView | null;
 }
 
 export interface ExamineRequest {
@@ -17,7 +19,7 @@ export interface ExamineRequest {
 }
 
 /**
- * Identifies the database that a repository's URL leads to, and the rights of its role there.
+ * Identifies the database that a repository's URL leads to, the rights of its role there, and the pg_dump that reads it.
  * @throws Failure, or the signal's reason
  */
 export async function examineRepository({
@@ -33,6 +35,7 @@ export async function examineRepository({
     return {
       identity: await databaseIdentity(session),
       rights: await roleRights(session, await findMembers(session, repository.scope)),
+      pgDump: await choosePgDump(session, repository.url.reveal()),
     };
   } catch (error) {
     throw signal.aborted ? signal.reason : error;

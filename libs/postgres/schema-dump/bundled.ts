@@ -5,8 +5,9 @@ import { Failure } from '#common';
 import { takeBytes } from '../connection/pg-internals.js';
 import type { Session } from '../connection/session.js';
 
-/** The major version of the pg_dump that npm brings along. It reads servers up to that version. */
-export const BUNDLED_MAJOR = 18;
+/** The version of the pg_dump that npm brings along. It reads servers up to its major version. */
+export const BUNDLED_VERSION = '18.3';
+export const BUNDLED_MAJOR = parseInt(BUNDLED_VERSION);
 
 /** Its arguments lie on its stack of 64 kB. More of them overwrite its memory. */
 const MAX_ARGUMENT_BYTES = 40_000;
@@ -171,8 +172,9 @@ class Exchange implements pg.Submittable {
     let read = 0;
     while (read < bytes.length) {
       if (this.left === 0) {
-        const header = Buffer.concat([this.header, bytes.subarray(read)]).subarray(0, HEADER_BYTES);
-        read += header.length - this.header.length;
+        const more = bytes.subarray(read, read + HEADER_BYTES - this.header.length);
+        const header = Buffer.concat([this.header, more]);
+        read += more.length;
         this.header = header.length < HEADER_BYTES ? header : NOTHING;
         if (header.length < HEADER_BYTES) return;
         this.isLast = header[0] === READY_FOR_QUERY;

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import pg from 'pg';
+import { BUNDLED_VERSION } from './bundled.js';
 import { type ConnectionTls, connectionTls, whyUnusable } from './pg-dump.js';
 import { whyUnreadable } from './schema-dump.js';
 
@@ -43,6 +44,13 @@ test('the bundled pg_dump reads what that on PATH must not, up to PostgreSQL 18'
   expect(whyUnreadable(undefined, '19beta1', OPEN)).toBe(
     'the server is PostgreSQL 19beta1, the bundled pg_dump reads servers up to 18, and there is no pg_dump on PATH',
   );
+});
+
+test('the version of the bundled pg_dump is the one that it reports', () => {
+  const folder = dirname(require.resolve('@electric-sql/pglite-tools/pg_dump'));
+  const wasm = readFileSync(join(folder, 'pg_dump.wasm'), 'latin1');
+  const said = /pg_dump \(PostgreSQL\) [\w.]+/.exec(wasm)?.[0];
+  expect(said).toBe(`pg_dump (PostgreSQL) ${BUNDLED_VERSION}`);
 });
 
 test("the system's authorities need pg_dump 16, an authority's file does not", () => {

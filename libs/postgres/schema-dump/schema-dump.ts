@@ -1,7 +1,8 @@
 import { Failure } from '#common';
+import type { PgDumpView } from '#contracts';
 import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
 import { Session } from '../connection/session.js';
-import { BUNDLED_MAJOR, runBundledPgDump } from './bundled.js';
+import { BUNDLED_MAJOR, BUNDLED_VERSION, runBundledPgDump } from './bundled.js';
 import { type ChosenObjects, holdsStatement } from './chosen-objects.js';
 import { cleanText, type SchemaText } from './clean-text.js';
 import { type LockedObjects, objectKey } from './locked-objects.js';
@@ -9,6 +10,7 @@ import {
   connectionTls,
   type ConnectionTls,
   dumpFailure,
+  findPgDump,
   MAX_TEXT_BYTES,
   type PgDump,
   runNativePgDump,
@@ -26,6 +28,23 @@ export function whyUnreadable(
   return reason === undefined || parseInt(serverVersion) <= BUNDLED_MAJOR
     ? undefined
     : `the server is PostgreSQL ${serverVersion}, the bundled pg_dump reads servers up to ${BUNDLED_MAJOR}, and ${reason}`;
+}
+
+/**
+ * The pg_dump that reads the schema definitions of a server.
+ * @param url the one that the session was opened with
+ * @returns null if none can
+ */
+export async function choosePgDump(session: Session, url: string): Promise<PgDumpView | null> {
+  const [{ version: serverVersion = '' } = {}] = await session.query<{ version: string }>(
+    `SELECT pg_catalog.current_setting('server_version') AS version`,
+  );
+  const program = await findPgDump(url, session.client);
+  const tls = connectionTls(url, session.client);
+  if (program !== undefined && whyUnusable(program, serverVersion, tls) === undefined)
+    return { version: program.version, source: 'PATH' };
+  const isReadable = whyUnreadable(program, serverVersion, tls) === undefined;
+  return isReadable ? { version: BUNDLED_VERSION, source: 'bundled' } : null;
 }
 
 /**
