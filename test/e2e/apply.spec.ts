@@ -1,11 +1,15 @@
+import { execFile as execFileOf } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Archive, DaemonStatus, RepositoryView, ScheduleView } from '#contracts';
 import { CommandLine } from '../support/command-line.js';
 import { newDatabase, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 import { describeAtTerminal, Terminal } from '../support/terminal.js';
+
+const execFile = promisify(execFileOf);
 
 let stack: Stack;
 let user: CommandLine;
@@ -33,10 +37,36 @@ const schedules = async () => (await user.json<{ schedules: ScheduleView[] }>('s
 /** The calls that changed something, latest first. */
 const changesSoFar = async () => (await stack.ask<{ total: number }>('GET', '/repo/v1/audit?limit=1')).total;
 
+test("the operator's guide adds a database by hand and by a file, word for word", async () => {
+  const [, section = ''] = readFileSync('docs/operators-guide.md', 'utf8').split('\n## Several databases\n');
+  const blocks = [
+    ...section
+      .split('\n## ', 1)
+      .join('')
+      .matchAll(/^```(\w+)\n([^]*?)^```/gm),
+  ];
+  const [byHand = '', file = '', byFile = ''] = blocks.map(([, , code = '']) => code);
+  put('crm.secret', `${crm}\n`);
+  put('snapshotd.yml', file);
+  const run = (script: string) =>
+    execFile('bash', ['--norc', '-euo', 'pipefail', '-c', script], {
+      cwd: user.folder,
+      env: user.shellEnvironment,
+    });
+  expect((await run(byHand)).stdout).toMatch(/^repository +crm$[^]*^crm\/BackupDaemonJob\d+-\d+\.zip +crm /m);
+  expect((await run(byFile)).stdout).toMatch(
+    /^~ repository crm$[^]*^\+ schedule crm-nightly$[^]*^Dry run, would be: 1 created, 1 changed\.\n[^]*\n1 created, 1 changed\.\n$/m,
+  );
+  expect((await run(byFile)).stdout).toBe('Nothing would change.\nNothing changed.\n');
+  await user.json('schedule', 'delete', 'crm-nightly');
+  await user.json('repository', 'delete', 'crm', '--yes');
+});
+
 describe('snapshotd repository', () => {
   test('takes the URL from a file, stdin or a variable, and changes what it is told only', async () => {
     const secret = put('crm.secret', `${crm}\n`);
-    const made = await user.run(['repository', 'set', 'crm', '--database-url-file', secret, '--json']);
+    const args = ['repository', 'set', 'crm', '--adopt', '--database-url-file', secret, '--json'];
+    const made = await user.run(args);
     expect(made).toMatchObject({ code: 0, stderr: '' });
     expect(made.stdout).not.toContain(new URL(crm).password);
     expect(JSON.parse(made.stdout)).toMatchObject({ name: 'crm', target: { database: databaseOf(crm) } });
@@ -83,12 +113,16 @@ describe('snapshotd repository', () => {
 
   test('--repository names the repository of jobs and schedules, and lists show it', async () => {
     const own = await user.json<DaemonStatus>('backup', '--wait');
-    expect((await user.run(['list'])).stdout).not.toMatch(/REPOSITORY/);
+    expect((await user.run(['list', '--limit', '1'])).stdout).not.toMatch(/REPOSITORY/);
     const backup = await user.json<DaemonStatus>('backup', '--repository', 'crm', '--wait');
     expect(backup).toMatchObject({ status: 'COMPLETED', repository: 'crm' });
     const { backups } = await user.json<{ backups: Archive[] }>('list', '--repository', 'crm');
-    expect(backups.map(({ url }) => url)).toEqual([backup.backupUrl]);
+    expect(backups[0]?.url).toBe(backup.backupUrl);
     const [{ name = '' } = {}] = backups;
+    // Never the newest of another database.
+    expect((await user.run(['latest'])).stdout).toBe(`${own.backupUrl?.split('/').at(-1)}\n`);
+    expect((await user.run(['latest', '--repository', 'crm'])).stdout).toBe(`${name}\n`);
+    expect((await user.run(['names', 'archives'])).stdout.split('\n')).toContain(name);
     expect((await user.run(['list'])).stdout).toMatch(
       /^NAME +REPOSITORY .*\ncrm\/\S+ +crm .*\n\S+ +default /,
     );

@@ -22,6 +22,7 @@ interface ListOptions extends Page {
 }
 
 interface DownloadCommandOptions {
+  repository?: string;
   output?: string;
   force?: true;
 }
@@ -47,20 +48,22 @@ Examples:
   program
     .command('latest')
     .description('print the name of the newest archive')
+    .option('--repository <name>', "of this repository (default: the settings' own)")
     .option('--verified', 'the newest one that has passed a verification')
-    .action(async (options: { verified?: true }, command: Command) => {
+    .action(async (options: { repository?: string; verified?: true }, command: Command) => {
       const context = new Context(command);
-      const archive = await latestArchive(context.api(), options.verified);
+      const archive = await latestArchive(context.api(), options.repository, options.verified);
       context.result(archive, archive.name);
     })
     .addHelpText(
       'after',
       `
 It skips archives that are damaged, or that a verification has found not restorable. restore, verify and download take
-the word latest for the same archive.
+the word latest for the same archive, and with --repository for that of another repository.
 
 Examples:
   snapshotd latest
+  snapshotd restore "$(snapshotd latest --repository crm)" --repository staging --other-database --wait
   snapshotd verify latest --level DRILL --wait
   snapshotd latest --verified --json | jq .takenOn`,
     );
@@ -68,6 +71,7 @@ Examples:
     .command('download')
     .description('download an archive; the file appears only when it is complete')
     .argument('<archive>', "the archive's name, from snapshotd list, or latest")
+    .option('--repository <name>', 'with latest: the archive of this repository')
     .option('-o, --output <file>', "the file to write, or - for stdout (default: the archive's name)")
     .option('--force', 'replace an existing file')
     .action(download)
@@ -183,7 +187,7 @@ function verified({
 
 async function download(given: string, options: DownloadCommandOptions, command: Command): Promise<void> {
   const context = new Context(command);
-  const name = await resolveLatest(context.api(), given);
+  const name = await resolveLatest(context.api(), given, options.repository);
   const { output = basename(name), force } = options;
   const toOutput = output === '-';
   if (toOutput && context.json)

@@ -169,7 +169,7 @@ Examples:
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
       const context = new Context(command);
-      const url = await resolveLatest(context.api(), archive);
+      const url = await resolveLatest(context.api(), archive, options.repository);
       await start(context, 'Verify', { url, ...named(options) }, wait);
     })
     .addHelpText(
@@ -216,7 +216,7 @@ async function restore(given: string, options: RestoreOptions, command: Command)
   const { wait, yes, table: tables, into: intoSchemas, owner, ...others } = named(options);
   const { intoDatabase, swap } = others;
   const context = new Context(command);
-  const archive = await resolveLatest(context.api(), given);
+  const archive = await resolveLatest(context.api(), given, options.repository);
   const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
   if (yes === undefined && replaces) await confirm(context.api(), archive, swap);
   const body = {

@@ -4,7 +4,7 @@ import { DEFAULT_REPOSITORY, type RepositoryView } from '#contracts';
 import type { Api, RepositorySettings } from '../api.js';
 import { Context } from '../context.js';
 import { formatFields, formatTable, formatTarget, formatTime, printable } from '../format.js';
-import { ask, askHidden, canAsk } from '../prompt.js';
+import { askHidden, canAsk, confirmName } from '../prompt.js';
 import { readSecret } from '../secret-source.js';
 
 const NAME = ['<name>', 'a-z, 0-9, hyphens and underscores'] as const;
@@ -220,17 +220,12 @@ function visible(context: Context, url: string, option: string): string {
 async function remove(name: string, { yes }: { yes?: true }, command: Command): Promise<void> {
   const context = new Context(command);
   const api = context.api();
-  if (yes === undefined) {
-    if (!canAsk())
-      throw wrong('This forgets the URL of a database. Without a terminal to confirm at, it needs --yes.');
-    process.stderr.write(`This deletes the repository ${printable(name)} and its URL. Its archives stay.\n`);
-    if ((await ask("Type the repository's name to confirm: ")).trim() !== name)
-      throw new Failure(
-        'NOT_CONFIRMED',
-        'permanent',
-        "That is not the repository's name. Nothing was deleted.",
-      );
-  }
+  if (yes === undefined)
+    await confirmName(name, 'repository', {
+      short: 'This deletes a repository and its URL.',
+      full: `This deletes the repository ${printable(name)} and its URL at ${api.server.url}. Its archives stay.`,
+      nothing: 'Nothing was deleted.',
+    });
   await api.deleteRepository(name);
   context.result({ name }, `Repository ${name} deleted. Its archives stay.`);
 }
