@@ -27,6 +27,7 @@ import { DaemonPagesController } from './console/daemon-pages.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
 import { Pages } from './console/pages.js';
+import { RepositoryPagesController } from './console/repository-pages.controller.js';
 import { SchedulePagesController } from './console/schedule-pages.controller.js';
 import { DaemonsController } from './daemons/daemons.controller.js';
 import { Daemons } from './daemons/daemons.js';
@@ -96,6 +97,7 @@ export class ApiModule {
         MetricsController,
         OverviewController,
         RepositoriesController,
+        RepositoryPagesController,
         SchedulePagesController,
         SchedulesController,
         WorkersController,

@@ -53,7 +53,7 @@ async function main(): Promise<void> {
     metricsToken: settings.metricsToken,
     loginPath: LOGIN_PATH,
   });
-  await registerConsole(fastify, app.get(Pages));
+  await registerConsole(fastify, app.get(Pages), app.get(Callers));
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath: settings.basePath }, [

@@ -121,7 +121,7 @@ export class DaemonRunner {
         intoDatabase,
         swap,
         accept,
-        records: this.swaps.recordsOf(request.daemonId, name),
+        records: this.swaps.recordsOf(request.daemonId, job.data.startedBy, name),
       });
       const { entities, bytes, takenOn, database: made, keptDatabase } = result;
       return {

@@ -12,10 +12,10 @@ export class DatabaseSwaps {
   ) {}
 
   /** The records of one restore into a repository. */
-  recordsOf(daemon: string, repository: string): SwapRecords {
+  recordsOf(daemon: string, startedBy: string, repository: string): SwapRecords {
     return {
       begin: async (kept, next) => {
-        await this.kept.add({ ...kept, repository, daemon, keptOn: Date.now() });
+        await this.kept.add({ ...kept, repository, daemon, startedBy, keptOn: Date.now() });
         await this.registry.announce(next, repository);
       },
       committed: async (next) => {

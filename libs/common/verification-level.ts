@@ -1,6 +1,7 @@
 import {
   type AfterBackup,
   type AfterBackupWord,
+  type RecoverStep,
   VERIFICATION_LEVELS,
   type VerificationLevel,
 } from '#contracts';
@@ -27,4 +28,9 @@ export function levelOf({
 /** Replaces the words of 0.1.0 for the step after a scheduled backup. */
 export function afterBackupOf(word: AfterBackupWord): AfterBackup {
   return word === 'verify' ? 'FIT' : word === 'restoreDrill' ? 'DRILL' : word;
+}
+
+/** What a schedule does after its backup, for people. */
+export function thenText(then: AfterBackup | RecoverStep): string {
+  return typeof then === 'string' ? then : `recover into ${then.recoverInto}`;
 }

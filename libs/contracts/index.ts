@@ -3,7 +3,13 @@ export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archi
 export type { DaemonStatus } from './schemas/daemon-status.js';
 export type { KeptDatabaseView } from './schemas/kept-database.js';
 export type { OmittedThings } from './schemas/omission.js';
-export type { PruningPlanView, Retention, ScheduleRequest, ScheduleView } from './schemas/schedule.js';
+export type {
+  PruningPlanView,
+  RecoverStep,
+  Retention,
+  ScheduleRequest,
+  ScheduleView,
+} from './schemas/schedule.js';
 export type { DatabaseTarget, RepositoryChanges, RepositoryView } from './schemas/repository.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
 export type {

@@ -21,6 +21,7 @@ const recordSchema = z.object({
   /** Missing in records of before repositories had names. */
   repository: z.string().default(DEFAULT_REPOSITORY),
   daemon: z.string(),
+  startedBy: z.string().default(''),
   keptOn: z.int().min(0),
 });
 
@@ -29,6 +30,8 @@ export interface KeptRecord extends KeptDatabase {
   repository: string;
   /** The id of the restore that swapped it. */
   daemon: string;
+  /** Who started it: an email, or `schedule NAME`. Empty in older records. */
+  startedBy: string;
   /** Milliseconds since 1970, by the worker's clock. */
   keptOn: number;
 }

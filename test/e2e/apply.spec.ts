@@ -152,7 +152,7 @@ describe('snapshotd repository', () => {
   test('is deleted after a confirmation only', async () => {
     expect((await user.run(['repository', 'delete', 'wiki'])).stderr).toMatch(/needs --yes/);
     expect((await user.run(['repository', 'delete', 'wiki', '--yes'])).stderr).toMatch(
-      /The schedules nightly back it up/,
+      /The schedules nightly use it/,
     );
     await user.json('schedule', 'delete', 'nightly');
     expect((await user.run(['repository', 'delete', 'wiki', '--yes'])).code).toBe(0);
@@ -176,6 +176,11 @@ schedules:
     then: nothing
     retention: {daily: 7, weekly: 0}
     enabled: false
+  refresh:
+    repository: shop
+    pattern: '0 4 * * *'
+    then: {recoverInto: crm, swap: true}
+    enabled: false
 `;
 
 describe('snapshotd apply', () => {
@@ -193,15 +198,18 @@ describe('snapshotd apply', () => {
     );
     expect(dry.stdout).toMatch(new RegExp(`    url: ${databaseOf(wiki)} at `));
     expect(dry.stdout).toMatch(/\+ schedule nightly\n {4}repository: shop\n/);
-    expect(dry.stdout).toMatch(/\nDry run, would be: 2 created, 1 changed\.\n$/);
+    expect(dry.stdout).toMatch(/\nDry run, would be: 3 created, 1 changed\.\n$/);
     expect((await apply(['--dry-run', '--exit-code'])).code).toBe(6);
     expect(await changesSoFar()).toBe(before);
 
-    expect((await apply([])).stdout).toMatch(/\n2 created, 1 changed\.\n$/);
+    expect((await apply([])).stdout).toMatch(/\n3 created, 1 changed\.\n$/);
     expect((await repositories()).map(({ name }) => name)).toEqual(['default', 'crm', 'shop']);
-    expect(await schedules()).toMatchObject([{ name: 'nightly', repository: 'shop', enabled: false }]);
+    expect(await schedules()).toMatchObject([
+      { name: 'nightly', repository: 'shop', enabled: false },
+      { name: 'refresh', then: { recoverInto: 'crm', swap: true } },
+    ]);
     const after = await changesSoFar();
-    expect(after).toBe(before + 3);
+    expect(after).toBe(before + 4);
     expect(await apply([])).toEqual({ code: 0, stdout: 'Nothing changed.\n', stderr: '' });
     expect((await apply(['--dry-run', '--exit-code'])).code).toBe(0);
     expect(await apply([], {})).toEqual({
@@ -243,12 +251,12 @@ describe('snapshotd apply', () => {
     put('snapshotd.yml', 'repositories: {crm: {url: {file: crm.secret}, excludeTables: [public.cache_*]}}');
     expect((await apply([])).stdout).toBe('Nothing changed.\n');
     expect((await apply(['--prune'])).stderr).toMatch(/This deletes repository shop.*needs --yes/);
-    expect((await apply(['--prune', '--yes'])).stderr).toMatch(/The schedules nightly back it up/);
+    expect((await apply(['--prune', '--yes'])).stderr).toMatch(/The schedules nightly, refresh /);
     put('snapshotd.yml', `${readFileSync(join(user.folder, 'snapshotd.yml'), 'utf8')}\nschedules: {}`);
     expect((await apply(['--prune', '--dry-run'])).stdout).toBe(
-      '- schedule nightly\n- repository shop\nDry run, would be: 2 deleted.\n',
+      '- schedule nightly\n- schedule refresh\n- repository shop\nDry run, would be: 3 deleted.\n',
     );
-    expect((await apply(['--prune', '--yes'])).stdout).toMatch(/\n2 deleted\.\n$/);
+    expect((await apply(['--prune', '--yes'])).stdout).toMatch(/\n3 deleted\.\n$/);
     expect(await schedules()).toEqual([]);
     expect((await repositories()).map(({ name }) => name)).toEqual(['default', 'crm']);
   });

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hash } from '@node-rs/argon2';
-import axe from 'axe-core';
 import pg from 'pg';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { DaemonStatus, RepositoryIdentity } from '#contracts';
@@ -10,6 +9,7 @@ import { launchChromium } from '../../tools/chromium.js';
 import { describeInBrowser } from '../support/browser.js';
 import { eventually } from '../support/eventually.js';
 import { contentsOf, largeTable } from '../support/large-table.js';
+import { pageFaults } from '../support/page-faults.js';
 import { Proxy } from '../support/proxy.js';
 import { pathOf, routesFile } from '../support/routes.js';
 import { servers, sql } from '../support/servers.js';
@@ -349,40 +349,7 @@ describeInBrowser('the console', () => {
     expect(await text('article pre')).toContain('STORE_OBJECT_MISSING');
   });
 
-  /** The serious findings of axe in pages, in light and dark mode, and elements wider than the screen. */
-  async function faultsOf(pages: string[]): Promise<object[]> {
-    // The policy keeps out what tests put into a page, too.
-    const looked = await browser.newContext({
-      baseURL: stack.url,
-      bypassCSP: true,
-      storageState: await context.storageState(),
-    });
-    const view = await looked.newPage();
-    const faults: object[] = [];
-    for (const path of pages) {
-      await view.goto(path);
-      await view.evaluate(axe.source);
-      for (const width of WIDTHS) {
-        await view.setViewportSize({ width, height: 800 });
-        const overflow = await view.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
-        if (overflow > 0) faults.push({ path, width, overflow });
-      }
-      for (const colorScheme of ['light', 'dark'] as const) {
-        await view.emulateMedia({ colorScheme });
-        // In the dark only the colours are others.
-        const rules = colorScheme === 'light' ? '' : ", runOnly: ['color-contrast']";
-        const { violations } = await view.evaluate<axe.AxeResults>(
-          `axe.run({ resultTypes: ['violations'], preload: false${rules} })`,
-        );
-        faults.push(
-          ...violations
-            .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-            .map(({ id, nodes }) => ({ path, colorScheme, id, targets: nodes.map(({ target }) => target) })),
-        );
-      }
-    }
-    return faults;
-  }
+  const faultsOf = (pages: string[]) => pageFaults(browser, context, stack.url, { pages, widths: WIDTHS });
 
   test('has the accessibility that axe can see, in light and dark, and fits a phone', async () => {
     const name = await openNewestArchive();

@@ -289,6 +289,7 @@ test('every route answers as its schema says, when all is well and when it is no
     ...kept,
     repository: 'default',
     daemon: '1',
+    startedBy: '',
   });
   await queue.close();
   await call('GET /repo/v1/databases');

@@ -128,7 +128,7 @@ test('a schedule backs a repository up, which cannot be deleted meanwhile', asyn
   });
   expect(await stack.call('DELETE', '/repo/v1/repositories/staging')).toMatchObject({
     status: 409,
-    body: { reason: 'The schedules every-second back it up. Delete them first.' },
+    body: { reason: 'The schedules every-second use it. Delete them first.' },
   });
   await stack.ask('DELETE', '/repo/v1/schedules/every-second');
 });

@@ -13,7 +13,17 @@ const OLD = new Secret('01'.repeat(32));
 const NEW = new Secret('02'.repeat(32));
 const here = { systemIdentifier: '7580012345678901234', databaseOid: 16384, databaseName: 'shop' };
 const record = (name: string, keptOn: number): KeptRecord => ({
-  ...{ name, of: 'shop', repository: 'default', oid: 16384, owner: 'owner', mark: 'mark', daemon: '7', keptOn },
+  ...{
+    name,
+    of: 'shop',
+    repository: 'default',
+    startedBy: '',
+    oid: 16384,
+    owner: 'owner',
+    mark: 'mark',
+    daemon: '7',
+    keptOn,
+  },
 });
 
 describe.each(queues)('on the %s queue', (_title, queueUrl) => {

@@ -57,11 +57,13 @@ export class Archives {
   }
 
   /** The archives that were written since a time, unordered. @throws Failure STORE_* */
-  writtenSince(since: number): Promise<{ createdOn: number; bytes: number }[]> {
+  writtenSince(since: number, repository?: string): Promise<{ createdOn: number; bytes: number }[]> {
     return inTime(async (signal) => {
+      const folders = await this.repositories.folders();
       const { archives } = await this.listing(signal);
       return archives
         .filter(({ modifiedOn }) => modifiedOn >= since)
+        .filter(({ key }) => repository === undefined || folders.repositoryOf(key) === repository)
         .map(({ modifiedOn, bytes }) => ({ createdOn: modifiedOn, bytes }));
     });
   }

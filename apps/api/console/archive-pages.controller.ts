@@ -7,18 +7,31 @@ import { Archives } from '../archives/archives.js';
 import { restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
-import { allTicked, expectConfirmed, filled, startOf, text } from './forms.js';
+import { allTicked, expectConfirmed, filled, lines, startOf, text } from './forms.js';
+import { Repositories } from '../repositories/repositories.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 
-/** The options of a restore that are off until they are ticked. */
-const OPTIONS = [
+/** The options of a restore in place that are off until they are ticked. */
+const IN_PLACE = [
   'keepViolations',
   'removeExtraLargeObjects',
   'allowExtraTables',
   'allowExtraColumns',
   'fireEventTriggers',
-  'otherDatabase',
 ] as const;
+
+/** The form of a restore. */
+interface RestoreForm {
+  repository: string;
+  otherDatabase: boolean;
+  into: 'tables' | 'database';
+  intoDatabase: string;
+  swap: boolean;
+  owners: string;
+  ticked: Record<(typeof IN_PLACE)[number] | 'backupFirst', boolean>;
+  tables: string;
+  dropColumns: string;
+}
 
 /** The archives: list, details, verification, restore, download and deletion. */
 @ApiExcludeController()
@@ -28,6 +41,7 @@ export class ArchivePagesController {
     private readonly pages: Pages,
     private readonly archives: Archives,
     private readonly daemons: Daemons,
+    private readonly repositories: Repositories,
   ) {}
 
   @PageAccess()
@@ -37,13 +51,17 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { limit, offset } = validated(listQuery, filled(query));
-    const { backups, total } = await this.archives.list(limit, offset);
+    const { limit, offset, repository } = validated(listQuery, filled(query));
+    const { backups, total } = await this.archives.list(limit, offset, repository);
+    const path = '/admin/archives';
     this.pages.show(request, reply, {
       view: 'archives',
       title: 'Archives',
       section: 'archives',
-      data: { backups, pager: { path: '/admin/archives', query: {}, limit, offset, total } },
+      data: {
+        ...{ backups, path, names: await this.repositories.names() },
+        pager: { path, query: { repository }, limit, offset, total },
+      },
     });
   }
 
@@ -92,10 +110,9 @@ export class ArchivePagesController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     return this.restoreForm(request, reply, name, {
-      ...allTicked({}, ...OPTIONS),
-      backupFirst: true,
-      tables: '',
-      dropColumns: '',
+      ...{ repository: '', otherDatabase: false, into: 'tables' },
+      ...{ intoDatabase: '', swap: false, owners: '' },
+      ...{ ticked: { ...allTicked({}, ...IN_PLACE), backupFirst: true }, tables: '', dropColumns: '' },
     });
   }
 
@@ -107,22 +124,13 @@ export class ArchivePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const given = {
-      ...allTicked(body, 'backupFirst', ...OPTIONS),
-      tables: text(body, 'tables'),
-      dropColumns: text(body, 'dropColumns'),
-    };
+    const given = restoreFormOf(body);
     try {
       expectConfirmed(body, name);
       const { url } = await this.archives.details(name);
       const { id } = await this.daemons.startRestore(
         startOf(request, body),
-        validated(restoreRequest, {
-          ...given,
-          url,
-          tables: lines(given.tables),
-          dropColumns: lines(given.dropColumns),
-        }),
+        validated(restoreRequest, restoreRequestOf(url, given)),
       );
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
@@ -169,14 +177,14 @@ export class ArchivePagesController {
     request: FastifyRequest,
     reply: FastifyReply,
     name: string,
-    given: object,
+    given: RestoreForm,
     fault?: Fault,
   ): Promise<void> {
     this.pages.show(request, reply, {
       view: 'restore',
       title: `Restore ${name}`,
       section: 'archives',
-      data: { archive: await this.archives.details(name), given },
+      data: { archive: await this.archives.details(name), given, names: await this.repositories.names() },
       fault,
     });
   }
@@ -197,11 +205,30 @@ export class ArchivePagesController {
   }
 }
 
-/** The lines of a field that are not empty; undefined if there are none. */
-function lines(field: string): string[] | undefined {
-  const all = field
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-  return all.length > 0 ? all : undefined;
+function restoreFormOf(body: unknown): RestoreForm {
+  return {
+    repository: text(body, 'repository'),
+    into: text(body, 'into') === 'database' ? 'database' : 'tables',
+    intoDatabase: text(body, 'intoDatabase').trim(),
+    owners: text(body, 'owners'),
+    ...allTicked(body, 'otherDatabase', 'swap'),
+    ticked: allTicked(body, 'backupFirst', ...IN_PLACE),
+    tables: text(body, 'tables'),
+    dropColumns: text(body, 'dropColumns'),
+  };
+}
+
+/** The request to the API: the options of the chosen kind of restore only. */
+function restoreRequestOf(url: string, given: RestoreForm): Record<string, unknown> {
+  const { repository, into, otherDatabase, intoDatabase, swap, owners } = given;
+  const target = { url, otherDatabase, ...(repository !== '' && { repository }) };
+  if (into === 'tables')
+    return {
+      ...target,
+      ...given.ticked,
+      tables: lines(given.tables),
+      dropColumns: lines(given.dropColumns),
+    };
+  const owner = owners === 'createRoles' || owners === 'noOwner' ? { [owners]: true } : {};
+  return { ...target, intoDatabase, swap, ...owner };
 }

@@ -3,13 +3,14 @@ import fastifyStatic from '@fastify/static';
 import { ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { policyOf, setAccessBelow } from '../access/policy.js';
+import type { Callers } from '../auth/callers.js';
 import { pageToken } from '../auth/request-tokens.js';
 import { isFormToken } from '../auth/tokens.js';
 import { sendReason } from '../http/reason.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 import { text } from './forms.js';
 import type { Pages } from './pages.js';
-import { isConsole } from './paths.js';
+import { CONSOLE_PATH, isConsole } from './paths.js';
 
 const FOREIGN_FORM =
   'This form was not sent by the console itself, and nothing was done. Open the page again and repeat it.';
@@ -18,7 +19,20 @@ const FOREIGN_FORM =
  * Sets up what all pages of the console share. Only the console's own forms change anything, browsers load nothing from
  * other servers, and errors are pages.
  */
-export async function registerConsole(fastify: FastifyInstance, pages: Pages): Promise<void> {
+export async function registerConsole(
+  fastify: FastifyInstance,
+  pages: Pages,
+  callers: Callers,
+): Promise<void> {
+  fastify.get('/', { config: { access: { needs: 'session', page: true } } }, (_request, reply) =>
+    reply.redirect(CONSOLE_PATH, 302),
+  );
+  // No policy guards a page that does not exist. Its error page has the navigation if somebody is logged in.
+  fastify.addHook('onRequest', async (request) => {
+    const token = request.is404 && isConsole(request.url) ? pageToken(request) : undefined;
+    const account = token === undefined ? undefined : await callers.accountOf(token);
+    if (account?.administrator === true) request.account = account;
+  });
   fastify.addHook('onRequest', async (request, reply) => {
     if (changesSomething(request) && comesFromElsewhere(request))
       return sendReason(new ForbiddenException(FOREIGN_FORM), request, reply);

@@ -10,6 +10,7 @@ import { daemonsQuery } from '../daemons/daemon-requests.js';
 import { Daemons, shownTo } from '../daemons/daemons.js';
 import { StatusStreams } from '../daemons/status-streams.js';
 import { validated } from '../http/validation.js';
+import { Repositories } from '../repositories/repositories.js';
 import { filled } from './forms.js';
 import { Pages, redirectTo } from './pages.js';
 import { typeName } from './words.js';
@@ -22,6 +23,7 @@ export class DaemonPagesController {
     private readonly pages: Pages,
     private readonly daemons: Daemons,
     private readonly archives: Archives,
+    private readonly repositories: Repositories,
     private readonly streams: StatusStreams,
     private readonly kept: KeptDatabases,
   ) {}
@@ -35,7 +37,7 @@ export class DaemonPagesController {
   ): Promise<void> {
     const filter = validated(daemonsQuery, filled(query));
     const { daemons, total } = await this.daemons.list(filter);
-    const { type, status, limit, offset } = filter;
+    const { type, status, repository, limit, offset } = filter;
     this.pages.show(request, reply, {
       view: 'daemons',
       title: 'Jobs',
@@ -43,9 +45,10 @@ export class DaemonPagesController {
       data: {
         daemons: daemons.map((daemon) => shownTo(request, daemon)),
         chosen: { type, status },
+        names: await this.repositories.names(),
         types: DAEMON_TYPES,
         states: DAEMON_STATES,
-        pager: { path: '/admin/daemons', query: { type, status }, limit, offset, total },
+        pager: { path: '/admin/daemons', query: { type, status, repository }, limit, offset, total },
       },
     });
   }

@@ -45,3 +45,12 @@ export function expectConfirmed(body: unknown, name: string): void {
   if (text(body, 'confirmation').trim() !== name)
     throw new BadRequestException(`Nothing was done: to confirm, type ${name} into the field.`);
 }
+
+/** The lines of a field that are not empty; undefined if there are none. */
+export function lines(field: string): string[] | undefined {
+  const all = field
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  return all.length > 0 ? all : undefined;
+}

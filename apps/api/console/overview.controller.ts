@@ -1,17 +1,20 @@
-import { Controller, Get, Post, Body, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { DaemonStatus } from '#contracts';
+import { DEFAULT_REPOSITORY, type DaemonStatus } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
+import { backupRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
+import { Repositories } from '../repositories/repositories.js';
+import { repositoryFilter } from '../repositories/repository-request.js';
 import { Schedules } from '../schedules/schedules.js';
 import { acceptedDatabase } from '../workers/workers.controller.js';
 import { identityRequest } from '../workers/workers.docs.js';
 import { Workers } from '../workers/workers.js';
 import { chartDays, chartStart, type Day } from './chart.js';
-import { startOf, text, ticked } from './forms.js';
+import { filled, startOf, text, ticked } from './forms.js';
 import { Pages, part, redirectTo } from './pages.js';
 
 const LAST_ARCHIVES = 5;
@@ -27,24 +30,31 @@ export class OverviewController {
     private readonly daemons: Daemons,
     private readonly archives: Archives,
     private readonly schedules: Schedules,
+    private readonly repositories: Repositories,
     private readonly workers: Workers,
   ) {}
 
   @PageAccess()
   @Get()
-  async show(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const [running, days, last, schedules, workers] = await Promise.all([
-      part(this.running()),
-      part(this.days()),
-      part(this.archives.list(LAST_ARCHIVES, 0)),
-      part(this.schedules.views()),
+  async show(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { repository } = validated(repositoryFilter, filled(query));
+    const [names, running, days, last, schedules, workers] = await Promise.all([
+      this.repositories.names(),
+      part(this.running(repository)),
+      part(this.days(repository)),
+      part(this.archives.list(LAST_ARCHIVES, 0, repository)),
+      part(this.schedules.views({ repository })),
       part(this.workers.list()),
     ]);
     this.pages.show(request, reply, {
       view: 'overview',
       title: 'Overview',
       section: 'overview',
-      data: { running, days, last, schedules, workers },
+      data: { names, path: '/admin', running, days, last, schedules, workers },
     });
   }
 
@@ -55,7 +65,12 @@ export class OverviewController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { id } = await this.daemons.startBackup(startOf(request, body), {});
+    const { repository = DEFAULT_REPOSITORY } = validated(backupRequest, {
+      repository: text(body, 'repository') || undefined,
+    });
+    const { startedBy, key } = startOf(request, body);
+    // A page has a form for each repository, and one key.
+    const { id } = await this.daemons.startBackup({ startedBy, key: `${key}-${repository}` }, { repository });
     request.made = id;
     redirectTo(reply, `/admin/daemons/${id}`, 'backup-started');
   }
@@ -74,8 +89,8 @@ export class OverviewController {
     redirectTo(reply, '/admin', 'database-accepted');
   }
 
-  private async running(): Promise<{ daemons: DaemonStatus[]; more: number }> {
-    const some = { limit: MOST_RUNNING, offset: 0 };
+  private async running(repository?: string): Promise<{ daemons: DaemonStatus[]; more: number }> {
+    const some = { repository, limit: MOST_RUNNING, offset: 0 };
     // In this order: a job that begins in between is in both lists, and not in neither.
     const waiting = await this.daemons.list({ status: 'STARTED', ...some });
     const running = await this.daemons.list({ status: 'IN_PROGRESS', ...some });
@@ -86,11 +101,11 @@ export class OverviewController {
     return { daemons, more: running.total + waiting.total - begun - daemons.length };
   }
 
-  private async days(): Promise<Day[]> {
+  private async days(repository?: string): Promise<Day[]> {
     const now = Date.now();
     const [archives, backups] = await Promise.all([
-      this.archives.writtenSince(chartStart(now)),
-      this.daemons.backupsSince(chartStart(now)),
+      this.archives.writtenSince(chartStart(now), repository),
+      this.daemons.backupsSince(chartStart(now), repository),
     ]);
     return chartDays(now, archives, backups);
   }

@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import { join } from 'node:path';
-import { Injectable } from '@nestjs/common';
+import { BadRequestException, Injectable } from '@nestjs/common';
 import { Eta } from 'eta';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PRODUCT } from '#common';
+import { REPOSITORY_NAME } from '#contracts';
 import { pageToken } from '../auth/request-tokens.js';
 import { formToken } from '../auth/tokens.js';
 import { linksBelow } from '../http/base-path.js';
 import { answerFor, TooManyRequests } from '../http/reason.js';
+import { InvalidRequest } from '../http/validation.js';
 import { text } from './forms.js';
 import * as words from './words.js';
 
@@ -21,6 +23,8 @@ const SAID = {
   'daemon-had-ended': 'The job had already ended.',
   'daemon-terminated': 'The job is being terminated.',
   'logged-out': 'You are logged out.',
+  'repository-deleted': 'The repository is deleted. Its archives stay.',
+  'repository-saved': 'The repository is saved.',
   'loss-confirmed': 'The loss of rows is confirmed. The schedule deletes archives again after its next run.',
   'restore-started': 'The restore is started.',
   'schedule-deleted': 'The schedule is deleted. Its archives stay.',
@@ -33,7 +37,7 @@ export interface Page {
   view: string;
   title: string;
   /** The part of the console that it belongs to. */
-  section?: 'overview' | 'archives' | 'daemons' | 'schedules';
+  section?: 'overview' | 'repositories' | 'archives' | 'daemons' | 'schedules';
   /** The data of the view. */
   data?: object;
   /** Why a form is shown again, or an error in place of a page. */
@@ -44,6 +48,8 @@ export interface Page {
 export interface Fault {
   status: number;
   reason: string;
+  /** The messages at the fields of the form, by name. */
+  fields?: Record<string, string>;
   retryAfterSeconds?: number;
 }
 
@@ -84,6 +90,8 @@ export class Pages {
       section,
       status: fault?.status,
       reason: fault?.reason,
+      faults: fault?.fields ?? {},
+      chosenRepository: chosenRepository(request),
       version: PRODUCT.version,
       account: request.account?.email,
       form: token === undefined ? '' : formToken(token),
@@ -93,6 +101,12 @@ export class Pages {
     });
     return linksBelow(request.basePath, page);
   }
+}
+
+/** The repository that the page is restricted to, which links to other lists keep; empty for all. */
+function chosenRepository(request: FastifyRequest): string {
+  const name = text(request.query, 'repository');
+  return REPOSITORY_NAME.test(name) ? name : '';
 }
 
 /** Redirects from a form to a page, so that reloading does not send the form again. */
@@ -107,8 +121,20 @@ export function faultOf(error: unknown): Fault {
   return {
     status,
     reason,
+    fields: fieldsOf(error),
     ...(error instanceof TooManyRequests && { retryAfterSeconds: error.retryAfterSeconds }),
   };
+}
+
+/** The messages of a fault by field. Services name the field of a fault before a colon. */
+function fieldsOf(error: unknown): Record<string, string> {
+  if (error instanceof InvalidRequest)
+    return Object.fromEntries(
+      error.faults.map(({ field, message }): [string, string] => [field.replace(/\..*$/s, ''), message]),
+    );
+  const [, field, message] =
+    /^(\w+): (.+)$/s.exec(error instanceof BadRequestException ? error.message : '') ?? [];
+  return field === undefined || message === undefined ? {} : { [field]: message };
 }
 
 /** The data of a part of a page, or why it cannot be shown. One service may be down while the others work. */

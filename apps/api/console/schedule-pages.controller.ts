@@ -1,16 +1,22 @@
-import { Body, ConflictException, Controller, Get, Param, Post, Req, Res } from '@nestjs/common';
+import { Body, ConflictException, Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AFTER_BACKUP } from '#contracts';
+import { AFTER_BACKUP, DEFAULT_REPOSITORY } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { callerOf } from '../access/caller.js';
 import { validated } from '../http/validation.js';
+import { Repositories } from '../repositories/repositories.js';
+import { repositoryFilter } from '../repositories/repository-request.js';
+import { nextTimes } from '../schedules/cron.js';
 import { Pruning } from '../schedules/pruning.js';
 import { scheduleRequest } from '../schedules/schedule-request.js';
 import { Schedules } from '../schedules/schedules.js';
-import { text, ticked } from './forms.js';
+import { filled, text, ticked } from './forms.js';
 import { type Fault, faultOf, Pages, redirectTo } from './pages.js';
 import { part } from './words.js';
+
+/** The runs that a preview shows. */
+const PREVIEWED = 3;
 
 const COUNTS = ['last', 'daily', 'weekly', 'monthly', 'yearly'] as const;
 
@@ -20,15 +26,20 @@ interface ScheduleForm {
   pattern: string;
   timeZone: string;
   then: string;
+  repository: string;
   enabled: boolean;
   retention: Record<string, string>;
 }
+
+/** Stands for the step that recovers the archive into another repository. */
+const RECOVER = 'recover';
 
 const NEW: ScheduleForm = {
   name: '',
   pattern: '30 2 * * *',
   timeZone: 'UTC',
   then: 'READ',
+  repository: DEFAULT_REPOSITORY,
   enabled: true,
   retention: { last: '3', daily: '7', weekly: '5', monthly: '12', yearly: '' },
 };
@@ -41,23 +52,48 @@ export class SchedulePagesController {
     private readonly pages: Pages,
     private readonly schedules: Schedules,
     private readonly pruning: Pruning,
+    private readonly repositories: Repositories,
   ) {}
 
   @PageAccess()
   @Get('schedules')
-  async list(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+  async list(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { repository } = validated(repositoryFilter, filled(query));
     this.pages.show(request, reply, {
       view: 'schedules',
       title: 'Schedules',
       section: 'schedules',
-      data: { schedules: await this.schedules.views() },
+      data: {
+        schedules: await this.schedules.views({ repository }),
+        names: await this.repositories.names(),
+        path: '/admin/schedules',
+      },
     });
   }
 
   @PageAccess()
   @Get('new-schedule')
-  askForNew(@Req() request: FastifyRequest, @Res() reply: FastifyReply): void {
-    this.newForm(request, reply, NEW);
+  askForNew(
+    @Query() query: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const { repository = DEFAULT_REPOSITORY } = validated(repositoryFilter, filled(query));
+    return this.newForm(request, reply, { ...NEW, repository });
+  }
+
+  /** Shows the form again with the next runs, and changes nothing. */
+  @PageAccess()
+  @Post('schedule-preview')
+  preview(@Body() body: unknown, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const existing = text(body, 'existing');
+    return existing === ''
+      ? this.newForm(request, reply, { ...formOf(body), name: text(body, 'name') })
+      : this.form(request, reply, existing, { ...formOf(body), name: existing });
   }
 
   @PageAccess({ audit: 'schedule.set' })
@@ -71,7 +107,7 @@ export class SchedulePagesController {
     try {
       const wanted = validated(scheduleRequest, requestOf(body));
       // put() would change the existing schedule, which a form for a new one must not do.
-      if ((await this.schedules.views(name)).length > 0)
+      if ((await this.schedules.views({ name })).length > 0)
         throw new ConflictException(
           'There is a schedule of this name. Choose another name, or change that one.',
         );
@@ -89,9 +125,13 @@ export class SchedulePagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const { retention, ...schedule } = await this.schedules.view(name);
+    const { retention, then, ...schedule } = await this.schedules.view(name);
     const counts = Object.entries(retention ?? {}).map(([rule, kept]) => [rule, String(kept)]);
-    const shown = { ...schedule, retention: Object.fromEntries(counts) as Record<string, string> };
+    const shown = {
+      ...schedule,
+      then: typeof then === 'string' ? then : RECOVER,
+      retention: Object.fromEntries(counts) as Record<string, string>,
+    };
     return this.form(request, reply, name, shown);
   }
 
@@ -157,12 +197,17 @@ export class SchedulePagesController {
     redirectTo(reply, '/admin/schedules', 'schedule-deleted');
   }
 
-  private newForm(request: FastifyRequest, reply: FastifyReply, given: ScheduleForm, fault?: Fault): void {
+  private async newForm(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    given: ScheduleForm,
+    fault?: Fault,
+  ): Promise<void> {
     this.pages.show(request, reply, {
       view: 'new-schedule',
       title: 'New schedule',
       section: 'schedules',
-      data: { given, counts: COUNTS, thens: AFTER_BACKUP },
+      data: await this.formData(given),
       fault,
     });
   }
@@ -178,10 +223,32 @@ export class SchedulePagesController {
       view: 'schedule',
       title: name,
       section: 'schedules',
-      data: { schedule: await this.schedules.view(name), given, counts: COUNTS, thens: AFTER_BACKUP },
+      data: { schedule: await this.schedules.view(name), ...(await this.formData(given)) },
       fault,
     });
   }
+
+  private async formData(given: ScheduleForm): Promise<object> {
+    const names = await this.repositories.names();
+    const known = Intl.supportedValuesOf('timeZone');
+    const parsed = scheduleRequest.pick({ pattern: true, timeZone: true }).safeParse({
+      pattern: given.pattern,
+      timeZone: given.timeZone,
+    });
+    return {
+      given,
+      repositories: names.filter(({ isDeleted }) => !isDeleted).map(({ name }) => name),
+      zones: [...new Set(['UTC', given.timeZone, ...known])],
+      // A fault of the pattern is said at its field.
+      nextRuns: parsed.success ? nextTimes(parsed.data, Date.now(), PREVIEWED) : [],
+      ...{ counts: COUNTS, thens: thensOf(given) },
+    };
+  }
+}
+
+/** The steps after a backup that the form offers. Only the API sets the last one. */
+function thensOf({ then }: ScheduleForm): readonly string[] {
+  return then === RECOVER ? [...AFTER_BACKUP, RECOVER] : AFTER_BACKUP;
 }
 
 /** The texts of a submitted form. */
@@ -190,6 +257,7 @@ function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
     pattern: text(body, 'pattern'),
     timeZone: text(body, 'timeZone'),
     then: text(body, 'then'),
+    repository: text(body, 'repository') || DEFAULT_REPOSITORY,
     enabled: ticked(body, 'enabled'),
     retention: Object.fromEntries(COUNTS.map((name) => [name, text(body, name)])),
   };
@@ -197,9 +265,11 @@ function formOf(body: unknown): Omit<ScheduleForm, 'name'> {
 
 /** The request to the API. Empty counts are omitted; without any count, everything is kept. */
 function requestOf(body: unknown): Record<string, unknown> {
-  const { retention, ...form } = formOf(body);
+  const { retention, then, ...form } = formOf(body);
   const counts = Object.entries(retention)
     .filter(([, kept]) => kept.trim() !== '')
     .map(([name, kept]) => [name, Number(kept)]);
-  return { ...form, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
+  // Without it, the schedule keeps its own.
+  const step = then === RECOVER ? {} : { then };
+  return { ...form, ...step, retention: counts.length > 0 ? Object.fromEntries(counts) : null };
 }

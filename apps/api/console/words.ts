@@ -50,6 +50,16 @@ export function utc(on: number): string {
   return `${new Date(on).toISOString().slice(0, 16).replace('T', ' ')} UTC`;
 }
 
+/** "2026-11-25 03:30" on the clock of a time zone. */
+export function inZone(on: number, timeZone: string): string {
+  return new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' }).format(on);
+}
+
+/** HTML: an exact time in UTC. The script adds the viewer's own clock. */
+export function exact(on: number): string {
+  return `<time datetime="${new Date(on).toISOString()}" data-exact>${utc(on)}</time>`;
+}
+
 /** HTML: an age with its exact time, for machines and as a tooltip. */
 export function time(on: number): string {
   return `<time datetime="${new Date(on).toISOString()}" title="${utc(on)}">${age(on)}</time>`;

@@ -86,10 +86,16 @@ export class Daemons {
   }
 
   /** The backups that have ended since a time, unordered, with their durations. Milliseconds. */
-  async backupsSince(since: number): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
+  async backupsSince(
+    since: number,
+    repository?: string,
+  ): Promise<{ endedOn: number; duration: number; failed: boolean }[]> {
     const backups = new Map<string, { endedOn: number; duration: number; failed: boolean }>();
     for await (const { endedOn, status } of this.reader.endedSince(since))
-      if (status.type === 'BACKUP')
+      if (
+        status.type === 'BACKUP' &&
+        (repository === undefined || (status.repository ?? DEFAULT_REPOSITORY) === repository)
+      )
         backups.set(status.id, {
           endedOn,
           duration: status.totalTimeMS,

@@ -5,6 +5,7 @@ import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { Job, JobType, Queue } from 'bullmq';
 import { type DaemonReader, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
+import { withWayBack } from '../console/way-back.js';
 import { setAccessBelow } from '../access/policy.js';
 import { sendReason } from '../http/reason.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
@@ -78,7 +79,9 @@ export async function registerDashboard(
       scope.addHook('onSend', async (_request, reply, payload) => {
         void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
         const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');
-        return html && typeof payload === 'string' ? payload.replace(FOREIGN_LINKS, '') : payload;
+        return html && typeof payload === 'string'
+          ? withWayBack(payload.replace(FOREIGN_LINKS, ''), basePath)
+          : payload;
       });
       await scope.register(serverAdapter.registerPlugin());
     },

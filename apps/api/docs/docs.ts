@@ -1,5 +1,6 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { withWayBack } from '../console/way-back.js';
 import { setAccessBelow } from '../access/policy.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
 import { openApiDocument } from './document.js';
@@ -19,9 +20,10 @@ export function registerDocs(
   const fastify = app.getHttpAdapter().getInstance();
   for (const page of [path, documentPath]) setAccessBelow(fastify, page, { needs: 'read', page: true });
   fastify.addHook('onSend', async ({ routeOptions: { url = '' } }, reply, payload) => {
-    if (url === path || url.startsWith(`${path}/`))
-      void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
-    return payload;
+    if (url !== path && !url.startsWith(`${path}/`)) return payload;
+    void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
+    const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');
+    return html && typeof payload === 'string' ? withWayBack(payload, basePath) : payload;
   });
   let document: OpenAPIObject | undefined;
   SwaggerModule.setup(path, app, () => (document ??= openApiDocument(app, basePath)), {

@@ -1,14 +1,22 @@
 import { BadRequestException } from '@nestjs/common';
 import { z } from 'zod';
 
-/** Checks a body or a query against its schema. @throws BadRequestException that names every fault */
+/** A 400 with the faults of a body or a query, by field. */
+export class InvalidRequest extends BadRequestException {
+  constructor(readonly faults: { field: string; message: string }[]) {
+    super(
+      `${faults.map(({ field, message }) => (field === '' ? message : `${field}: ${message}`)).join('; ')}.`,
+    );
+  }
+}
+
+/** Checks a body or a query against its schema. @throws InvalidRequest that names every fault */
 export function validated<Schema extends z.ZodType>(schema: Schema, body: unknown): z.infer<Schema> {
   const parsed = schema.safeParse(body ?? {});
   if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) =>
-    path.length > 0 ? `${path.join('.')}: ${message}` : message,
+  throw new InvalidRequest(
+    parsed.error.issues.map(({ path, message }) => ({ field: path.join('.'), message })),
   );
-  throw new BadRequestException(`${faults.join('; ')}.`);
 }
 
 /** The schema of a body or a query without any fields. */

@@ -80,7 +80,7 @@ export const removeRepository: RouteDescription = {
     'Its URLs are forgotten. Its archives stay listed, and can be restored into other repositories. A new repository of this name must adopt them.',
   path,
   answers: { 204: { what: 'The repository is deleted.' } },
-  errors: { ...MISSING, 409: 'The settings define `default`; or schedules back it up.' },
+  errors: { ...MISSING, 409: 'The settings define `default`; or schedules use it.' },
 };
 
 export const showIdentity: RouteDescription = {

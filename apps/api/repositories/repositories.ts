@@ -81,6 +81,15 @@ export class Repositories {
     return [this.defaultView(), ...rows.map(viewOf)];
   }
 
+  /** The names of all repositories, also of deleted ones, whose archives and jobs are still listed. */
+  async names(): Promise<{ name: string; isDeleted: boolean }[]> {
+    const rows = await this.stored.find({ select: { name: true, deletedOn: true }, order: { name: 'ASC' } });
+    return [
+      { name: DEFAULT_REPOSITORY, isDeleted: false },
+      ...rows.map(({ name, deletedOn }) => ({ name, isDeleted: deletedOn !== null })),
+    ];
+  }
+
   /** @throws NotFoundException */
   async view(name: string): Promise<RepositoryView> {
     return name === DEFAULT_REPOSITORY ? this.defaultView() : viewOf(await this.find(name));
@@ -88,27 +97,35 @@ export class Repositories {
 
   /**
    * Deletes a repository and its URLs. Its archives stay, and so does its folder's name.
-   * @throws NotFoundException; ConflictException while schedules back it up; QueueUnavailable
+   * @throws NotFoundException; ConflictException while schedules use it; QueueUnavailable
    */
   async remove(name: string): Promise<void> {
     if (name === DEFAULT_REPOSITORY) throw new ConflictException(DEFINED_BY_SETTINGS);
     await this.find(name);
-    const users = await this.schedules.find({ where: { repository: name }, order: { name: 'ASC' } });
+    const users = await this.schedules.query<{ name: string }[]>(
+      `SELECT name FROM snapshotd.schedule
+        WHERE repository = $1 OR recover ->> 'recoverInto' = $1 ORDER BY name`,
+      [name],
+    );
     if (users.length > 0)
       throw new ConflictException(
-        `The schedules ${users.map((schedule) => schedule.name).join(', ')} back it up. Delete them first.`,
+        `The schedules ${users.map((schedule) => schedule.name).join(', ')} use it. Delete them first.`,
       );
     await this.stored.update({ name }, { sealedUrl: null, sealedDrillUrl: null, deletedOn: () => 'now()' });
     await this.registry.forget(name);
   }
 
-  /** The repository as its jobs need it; undefined for the default one. @throws BadRequestException if there is none */
-  async forJob(name: string): Promise<JobRepository | undefined> {
+  /**
+   * The repository as its jobs need it; undefined for the default one.
+   * @param field the field of the request that names it.
+   * @throws BadRequestException if there is none
+   */
+  async forJob(name: string, field = 'repository'): Promise<JobRepository | undefined> {
     if (name === DEFAULT_REPOSITORY) return undefined;
     const row = await this.stored.findOneBy({ name });
     if (row === null || row.sealedUrl === null)
       throw new BadRequestException(
-        `repository: there is no repository ${name}${row === null ? '' : ': it was deleted, and its archives are left. Name the repository to restore into'}.`,
+        `${field}: there is no repository ${name}${row === null ? '' : ': it was deleted, and its archives are left. Name the repository to restore into'}.`,
       );
     const { sealedUrl, sealedDrillUrl, scope, prefix, jobs, definitions } = row;
     return {

@@ -85,3 +85,6 @@ export type RepositoryRequest = z.infer<typeof repositoryRequest>;
 export const repositoryName = z
   .string('the repository is a text')
   .regex(REPOSITORY_NAME, 'a repository has 1 to 40 of the characters a-z, 0-9, _ and -');
+
+/** The query of a page that shows one repository or all. */
+export const repositoryFilter = z.strictObject({ repository: repositoryName.optional() });

@@ -33,6 +33,13 @@ export function nextTime({ pattern, timeZone }: Times, after: number): number {
   return next;
 }
 
+/** The next times of a pattern after a time, the earliest first. */
+export function nextTimes(times: Times, after: number, count: number): number[] {
+  const all: number[] = [];
+  for (let last = after; all.length < count;) all.push((last = nextTime(times, last)));
+  return all;
+}
+
 /** The readings of a pattern on a clock without changes. */
 function parsed(pattern: string, after: number) {
   return CronExpressionParser.parse(pattern, { currentDate: new Date(after), tz: 'UTC' });

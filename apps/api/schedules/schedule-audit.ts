@@ -7,7 +7,7 @@ import { answerFor } from '../http/reason.js';
 /** An action of a schedule. The audit gives it the same name as the action of a person. */
 export interface ScheduledAct {
   schedule: string;
-  action: 'backup.start' | 'verify.start' | 'archive.delete';
+  action: 'backup.start' | 'verify.start' | 'restore.start' | 'database.drop' | 'archive.delete';
   /** The archive of the action. */
   subject?: string | undefined;
   repository: string;

@@ -3,10 +3,10 @@ import { InjectRepository } from '@nestjs/typeorm';
 import { type EntityManager, Repository } from 'typeorm';
 import { SETTINGS, type Settings } from '#config';
 import { errorSentence, Failure } from '#common';
-import { type DaemonStatus, type DaemonType } from '#contracts';
+import type { DaemonStatus } from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
-import { type ArchiveRequest, DaemonQueue, DaemonReader, type ScheduledRun } from '#queue';
+import { type ArchiveRequest, DaemonQueue, DaemonReader, KeptDatabases, type ScheduledRun } from '#queue';
 import { archiveKey } from '#storage';
 import { Notifications } from '../notifications/notifications.js';
 import { Repositories } from '../repositories/repositories.js';
@@ -19,6 +19,8 @@ import { ScheduleAudit } from './schedule-audit.js';
 const LOOK_EVERY_MS = 1_000;
 /** How often a long step reports that it goes on. */
 const NOTE_EVERY_MS = 5_000;
+/** The steps of a run, as the audit names them. */
+const ACTIONS = { BACKUP: 'backup.start', VERIFY: 'verify.start', RESTORE: 'restore.start' } as const;
 /** A run without a reported step for this time is stuck in the queue. */
 const STUCK_AFTER = `interval '20 seconds'`;
 
@@ -40,6 +42,7 @@ export class ScheduleRuns {
     private readonly pruning: Pruning,
     private readonly lostRows: LostRows,
     private readonly repositories: Repositories,
+    private readonly kept: KeptDatabases,
     private readonly audit: ScheduleAudit,
     private readonly notifications: Notifications,
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -151,6 +154,18 @@ export class ScheduleRuns {
       );
     }
 
+    if (run.recover !== null) {
+      const { recoverInto, ...options } = run.recover;
+      const intoDatabase = recoveredName(schedule.name, run.dueOn);
+      const request = { ...archive, ...options, intoDatabase, otherDatabase: true };
+      const restore = await this.daemonOf(run, { ...schedule, repository: recoverInto }, 'RESTORE', request);
+      if (restore === undefined) return this.end(run, 'FAILED', forgotten('restore', run.verifyDaemon));
+      if (isUnderWay(restore)) return LOOK_EVERY_MS;
+      if (restore.status === 'FAILED')
+        return this.end(run, 'FAILED', `The recover into ${recoverInto} failed: ${restore.errorMessage}`);
+      await this.dropKept(run, recoverInto);
+    }
+
     // Before pruning, whose outcome does not matter here: the new archive exists.
     await this.notifications.runSucceeded({ schedule: run.schedule, dueOn: run.dueOn.getTime() });
     return this.end(run, 'COMPLETED', await this.pruning.prune(schedule, signal));
@@ -163,7 +178,7 @@ export class ScheduleRuns {
   private async daemonOf(
     run: ScheduleRun,
     { repository: name }: Schedule,
-    type: DaemonType,
+    type: keyof typeof ACTIONS,
     archive?: ArchiveRequest,
   ): Promise<DaemonStatus | undefined> {
     const { schedule, dueOn } = run;
@@ -171,7 +186,7 @@ export class ScheduleRuns {
     const mark = `${type} of schedule ${schedule} at ${dueOn.toISOString()}`;
     const known = run[column];
     if (known !== null) return this.reader.statusOfMarked(known, mark);
-    const action = type === 'BACKUP' ? 'backup.start' : 'verify.start';
+    const action = ACTIONS[type];
     const repository = await this.repositories.forJob(name);
     const confirmedKey = type === 'BACKUP' ? await this.lostRows.newestConfirmedKey(name) : undefined;
     const work = { repository, archive, confirmedKey };
@@ -182,6 +197,25 @@ export class ScheduleRuns {
     await this.runs.update({ schedule, dueOn }, { [column]: status.id });
     this.logger.info({ schedule, daemon: status.id, type }, 'A schedule has started a job');
     return status;
+  }
+
+  /** Drops the databases that earlier runs of the schedule have kept: only the newest one is left. */
+  private async dropKept({ schedule, dueOn }: ScheduleRun, name: string): Promise<void> {
+    const account = `schedule ${schedule}`;
+    const records = await this.kept.list();
+    const [, ...older] = records.filter((one) => one.startedBy === account && one.repository === name);
+    const repository = await this.repositories.forJob(name);
+    for (const { name: database } of older)
+      await this.audit.recorded(
+        { schedule, action: 'database.drop', subject: database, repository: name },
+        () =>
+          this.daemons.startMarked(
+            `DROP ${database} of schedule ${schedule} at ${dueOn.toISOString()}`,
+            'DROP',
+            account,
+            { repository, database },
+          ),
+      );
   }
 
   /**
@@ -217,22 +251,30 @@ export class ScheduleRuns {
   }
 }
 
+/** The name of the database until the swap. */
+function recoveredName(schedule: string, dueOn: Date): string {
+  const time = dueOn.toISOString().replace(/\D/g, '').slice(0, 14);
+  // A name in PostgreSQL has at most 63 bytes.
+  return `${schedule.slice(0, 48)}_${time}`;
+}
+
 /** @returns false if the last run has not ended */
 async function insertRun(
   manager: EntityManager,
-  { name, afterBackup }: Schedule,
+  { name, afterBackup, recover }: Schedule,
   dueOn: number,
 ): Promise<boolean> {
   const began = await manager.query<unknown[]>(
-    `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, status)
-     VALUES ($1, $2, now(), $3, 'IN_PROGRESS')
+    `INSERT INTO snapshotd.schedule_run AS last (schedule, due_on, started_on, after_backup, recover, status)
+     VALUES ($1, $2, now(), $3, $4, 'IN_PROGRESS')
      ON CONFLICT (schedule) DO UPDATE
         SET due_on = excluded.due_on, started_on = excluded.started_on, advanced_on = excluded.started_on,
-            after_backup = excluded.after_backup, status = excluded.status, backup_daemon = NULL,
+            after_backup = excluded.after_backup, recover = excluded.recover, status = excluded.status,
+             backup_daemon = NULL,
             archive = NULL, verify_daemon = NULL, skipped = 0, error_message = NULL
       WHERE last.status <> 'IN_PROGRESS'
      RETURNING schedule`,
-    [name, new Date(dueOn), afterBackup],
+    [name, new Date(dueOn), afterBackup, recover && JSON.stringify(recover)],
   );
   return began.length === 1;
 }

@@ -2,7 +2,12 @@ import { BadRequestException, Inject, Injectable, NotFoundException } from '@nes
 import { InjectRepository } from '@nestjs/typeorm';
 import { Repository } from 'typeorm';
 import { afterBackupOf, errorSentence } from '#common';
-import { type ScheduleRequest, type ScheduleView } from '#contracts';
+import {
+  type AfterBackupWord,
+  DEFAULT_REPOSITORY,
+  type ScheduleRequest,
+  type ScheduleView,
+} from '#contracts';
 import { databaseNow, Schedule, ScheduleArchive, ScheduleRun } from '#database';
 import { LOGGER, type Logger } from '#logging';
 import { ScheduleQueue } from '#queue';
@@ -39,14 +44,16 @@ export class Schedules {
       );
     const { pattern, timeZone, then, repository, retention, enabled } = request;
     if (repository !== undefined) await this.repositories.forJob(repository);
+    const recover = typeof then === 'object' ? then : null;
+    if (recover !== null) await this.expectRecoverable(name, recover.recoverInto, repository);
     const [row] = await this.schedules.query<{ created: boolean }[]>(
       `INSERT INTO snapshotd.schedule AS was
-              (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on, repository)
-       VALUES ($1, $2, $3, coalesce($4, 'READ'), $5, $6, $7, now(), coalesce($8, 'default'))
+              (name, pattern, time_zone, after_backup, retention, enabled, created_by, settled_on, repository, recover)
+       VALUES ($1, $2, $3, coalesce($4, 'READ'), $5, $6, $7, now(), coalesce($8, 'default'), $9)
        ON CONFLICT (name) DO UPDATE
           SET pattern = excluded.pattern, time_zone = excluded.time_zone,
               after_backup = coalesce($4, was.after_backup), retention = excluded.retention, enabled = excluded.enabled,
-              repository = coalesce($8, was.repository),
+              repository = coalesce($8, was.repository), recover = CASE WHEN $4 IS NULL THEN was.recover ELSE $9 END,
               settled_on = CASE
                 WHEN (was.pattern, was.time_zone, was.enabled) = (excluded.pattern, excluded.time_zone, true)
                 THEN was.settled_on ELSE excluded.settled_on END
@@ -55,11 +62,12 @@ export class Schedules {
         name,
         pattern,
         timeZone,
-        then && afterBackupOf(then),
+        recover !== null ? 'nothing' : then && afterBackupOf(then as AfterBackupWord),
         retention && JSON.stringify(retention),
         enabled,
         account,
         repository,
+        recover && JSON.stringify(recover),
       ],
     );
     const next = nextTime(request, await databaseNow(this.schedules));
@@ -94,15 +102,17 @@ export class Schedules {
   /** @throws NotFoundException */
   async view(name: string): Promise<ScheduleView> {
     expectPossible(name);
-    const [schedule] = await this.views(name);
+    const [schedule] = await this.views({ name });
     if (schedule === undefined) throw noSuchSchedule();
     return schedule;
   }
 
-  /** All schedules, ordered by name, or the one of this name. */
-  async views(name?: string): Promise<ScheduleView[]> {
+  /** All schedules, ordered by name, or those of this name or this repository. */
+  async views({ name, repository }: { name?: string; repository?: string | undefined } = {}): Promise<
+    ScheduleView[]
+  > {
     const schedules = await this.schedules.find({
-      ...(name !== undefined && { where: { name } }),
+      where: { ...(name !== undefined && { name }), ...(repository !== undefined && { repository }) },
       order: { name: 'ASC' },
     });
     const runs = new Map((await this.runs.find()).map((run) => [run.schedule, run]));
@@ -119,6 +129,17 @@ export class Schedules {
       ...viewOf(schedule, now, runs.get(schedule.name), lasts.get(schedule.name)),
       lostRowsSince: lostRows.get(schedule.name)?.getTime() ?? null,
     }));
+  }
+
+  /** Refuses a step that would replace the database that the schedule backs up, or the default one. */
+  private async expectRecoverable(name: string, into: string, given: string | undefined): Promise<void> {
+    const known = await this.schedules.findOneBy({ name });
+    const repository = given ?? known?.repository ?? DEFAULT_REPOSITORY;
+    if (into === repository || into === DEFAULT_REPOSITORY)
+      throw new BadRequestException(
+        'then: a schedule may replace neither the database that it backs up nor that of the repository default.',
+      );
+    await this.repositories.forJob(into, 'then');
   }
 
   /** Sets the queue's clock. If the queue is down, ScheduleClock sets it later, and the change succeeds. */
@@ -147,14 +168,24 @@ function viewOf(
   run: ScheduleRun | undefined,
   last: LastTimes | undefined,
 ): Omit<ScheduleView, 'lostRowsSince'> {
-  const { name, repository, pattern, timeZone, afterBackup, retention, enabled, createdBy, createdOn } =
-    schedule;
+  const {
+    name,
+    repository,
+    pattern,
+    timeZone,
+    afterBackup,
+    recover,
+    retention,
+    enabled,
+    createdBy,
+    createdOn,
+  } = schedule;
   return {
     name,
     repository,
     pattern,
     timeZone,
-    then: afterBackup,
+    then: recover ?? afterBackup,
     retention,
     enabled,
     createdBy,

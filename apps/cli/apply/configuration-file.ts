@@ -82,7 +82,13 @@ const CONFIGURATION: Shape = {
           repository: text,
           pattern: text,
           timeZone: text,
-          then: { value: must(`be one of ${AFTER_BACKUP.join(', ')}`, (value) => typeof value === 'string') },
+          then: {
+            value: must(
+              `be one of ${AFTER_BACKUP.join(', ')}, or {recoverInto: REPOSITORY, swap: true}`,
+              (value) => typeof value === 'string',
+            ),
+            keys: { recoverInto: text, swap: flag, accept: texts, createRoles: flag, noOwner: flag },
+          },
           retention: orNull({
             keys: { last: count, daily: count, weekly: count, monthly: count, yearly: count },
           }),

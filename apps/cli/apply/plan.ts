@@ -162,14 +162,15 @@ function scheduleStep(
 ): Step[] {
   const { then = 'READ', retention = null, pattern, repository = DEFAULT_REPOSITORY, ...others } = declared;
   if (pattern === undefined) throw refused(place, 'needs a pattern.');
-  if (!repositories.has(repository)) throw refused(place, `there is no repository ${repository}.`);
+  for (const one of [repository, ...(typeof then === 'string' ? [] : [then.recoverInto])])
+    if (!repositories.has(one)) throw refused(place, `there is no repository ${one}.`);
   const after = {
     timeZone: 'UTC',
     enabled: true,
     ...others,
     repository,
     pattern,
-    then: afterBackupOf(then),
+    then: typeof then === 'string' ? afterBackupOf(then) : then,
     retention,
   };
   const fields = SCHEDULE_FIELDS.flatMap((field): FieldChange[] => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { afterBackupOf, Failure, retry } from '#common';
+import { afterBackupOf, Failure, retry, thenText } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
@@ -226,7 +226,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
       ['name', schedule.name],
       ['repository', schedule.repository],
       ['pattern', `${schedule.pattern} (${schedule.timeZone})`],
-      ['then', schedule.then],
+      ['then', thenText(schedule.then)],
       ['keeps', keptText(schedule.retention)],
       ['next run', nextRun(schedule)],
       ['last run', lastRun && `${formatTime(lastRun.startedOn)}, ${lastRun.status}${backupOf(lastRun)}`],
@@ -257,7 +257,7 @@ function scheduleTable(schedules: ScheduleView[]): string {
       ...(isNamed ? [schedule.repository] : []),
       schedule.pattern,
       schedule.timeZone,
-      schedule.then,
+      thenText(schedule.then),
       keptText(schedule.retention),
       nextRun(schedule),
       lastStatus(schedule),

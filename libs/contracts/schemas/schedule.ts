@@ -1,12 +1,23 @@
 import { z } from 'zod';
 import { text, time } from './fields.js';
-import { AFTER_BACKUP, FORMER_AFTER_BACKUP } from './words.js';
+import { AFTER_BACKUP, FORMER_AFTER_BACKUP, SWAP_OBSTACLES } from './words.js';
 
 const kept = z.int().min(0).max(10_000).optional();
 const retention = z.strictObject({ last: kept, daily: kept, weekly: kept, monthly: kept, yearly: kept });
 
 /** The number of archives to keep: the last ones, and the last one of each day, week, month and year. */
 export type Retention = z.infer<typeof retention>;
+
+const recoverStep = z.strictObject({
+  recoverInto: text.describe('The repository whose database the recovered one replaces.'),
+  swap: z.literal(true).describe('Without a swap, each run would leave a database.'),
+  accept: z.array(z.enum(SWAP_OBSTACLES)).optional().describe('As for a restore.'),
+  createRoles: z.boolean().optional().describe('As for a restore.'),
+  noOwner: z.boolean().optional().describe('As for a restore.'),
+});
+
+/** The step of a scheduled run that recovers the new archive in place of the database of another repository. */
+export type RecoverStep = z.infer<typeof recoverStep>;
 
 /** The shape of a schedule's settings. The API also checks its pattern, time zone and counts. */
 export const scheduleSettings = z.strictObject({
@@ -16,10 +27,12 @@ export const scheduleSettings = z.strictObject({
     .describe('A cron pattern of five fields, or of six with seconds first.'),
   timeZone: z.string('the time zone must be a text'),
   then: z
-    .enum([...AFTER_BACKUP, ...FORMER_AFTER_BACKUP], `must be one of ${AFTER_BACKUP.join(', ')}`)
+    .union([z.enum([...AFTER_BACKUP, ...FORMER_AFTER_BACKUP]), recoverStep], {
+      error: `must be one of ${AFTER_BACKUP.join(', ')}, or {"recoverInto": "…", "swap": true}`,
+    })
     .optional()
     .describe(
-      'What a run does after its backup: nothing, or a verification of this level. Without it, a new schedule gets `READ`, and an existing one keeps its own. `verify` is an older word for `FIT`, `restoreDrill` for `DRILL`.',
+      'What a run does after its backup: nothing, a verification of this level, or a recover of the new archive in place of the database of another repository. Without it, a new schedule gets `READ`, and an existing one keeps its own. `verify` is an older word for `FIT`, `restoreDrill` for `DRILL`.',
     ),
   repository: z
     .string('the repository is a text')
@@ -37,7 +50,7 @@ export type ScheduleRequest = z.infer<typeof scheduleSettings>;
 export const schedule = z.strictObject({
   name: text,
   ...scheduleSettings.shape,
-  then: z.enum(AFTER_BACKUP).describe('What a run does after its backup.'),
+  then: z.union([z.enum(AFTER_BACKUP), recoverStep]).describe('What a run does after its backup.'),
   repository: text.describe('The repository that it backs up.'),
   /** An administrator's email. */
   createdBy: text,

@@ -18,7 +18,8 @@ export class CreateRepositories1799000000000 implements MigrationInterface {
         created_on timestamptz NOT NULL DEFAULT now(),
         deleted_on timestamptz
       );
-      ALTER TABLE snapshotd.schedule ADD repository text NOT NULL DEFAULT 'default';
+      ALTER TABLE snapshotd.schedule ADD repository text NOT NULL DEFAULT 'default', ADD recover jsonb;
+      ALTER TABLE snapshotd.schedule_run ADD recover jsonb;
       ALTER TABLE snapshotd.schedule_archive ADD repository text NOT NULL DEFAULT 'default';
       ALTER TABLE snapshotd.audit_event ADD repository text;`);
   }
@@ -27,7 +28,8 @@ export class CreateRepositories1799000000000 implements MigrationInterface {
     await runner.query(`
       ALTER TABLE snapshotd.audit_event DROP repository;
       ALTER TABLE snapshotd.schedule_archive DROP repository;
-      ALTER TABLE snapshotd.schedule DROP repository;
+      ALTER TABLE snapshotd.schedule_run DROP recover;
+      ALTER TABLE snapshotd.schedule DROP repository, DROP recover;
       DROP TABLE snapshotd.repository;`);
   }
 }

@@ -1,5 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import type { AfterBackup } from '#contracts';
+import type { AfterBackup, RecoverStep } from '#contracts';
 
 /** The last run of a schedule, and its progress. */
 @Entity({ schema: 'snapshotd', name: 'schedule_run' })
@@ -22,6 +22,9 @@ export class ScheduleRun {
   @Column('text', { name: 'after_backup' })
   afterBackup!: AfterBackup;
 
+  @Column('jsonb', { nullable: true })
+  recover!: RecoverStep | null;
+
   @Column('text')
   status!: 'IN_PROGRESS' | 'COMPLETED' | 'FAILED';
 
@@ -33,7 +36,7 @@ export class ScheduleRun {
   @Column('text', { nullable: true })
   archive!: string | null;
 
-  /** The id of its verification, once started. */
+  /** The id of its verification or its recover, once started. */
   @Column('text', { name: 'verify_daemon', nullable: true })
   verifyDaemon!: string | null;
 

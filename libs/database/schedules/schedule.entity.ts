@@ -1,5 +1,5 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn } from 'typeorm';
-import type { AfterBackup, Retention } from '#contracts';
+import type { AfterBackup, RecoverStep, Retention } from '#contracts';
 
 /** A schedule of backups. */
 @Entity({ schema: 'snapshotd', name: 'schedule' })
@@ -20,6 +20,10 @@ export class Schedule {
 
   @Column('text', { name: 'after_backup' })
   afterBackup!: AfterBackup;
+
+  /** Set if a run recovers its archive in place of another repository's database. `afterBackup` is `nothing` then. */
+  @Column('jsonb', { nullable: true })
+  recover!: RecoverStep | null;
 
   /** Null keeps everything. */
   @Column('jsonb', { nullable: true })

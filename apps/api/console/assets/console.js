@@ -76,4 +76,16 @@ function follow(card) {
   });
 }
 
+/** The viewer's own clock beside UTC, if it differs. */
+const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' });
+const zoneOf = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
+for (const time of document.querySelectorAll('time')) {
+  const on = new Date(time.dateTime);
+  if (on.getTimezoneOffset() === 0) continue;
+  const name = zoneOf.formatToParts(on).find(({ type }) => type === 'timeZoneName').value;
+  const local = `${clock.format(on)} ${name}`;
+  if ('exact' in time.dataset) time.textContent += ` (${local})`;
+  else time.title += ` (${local})`;
+}
+
 [...document.querySelectorAll('[data-events]')].slice(0, MOST_FOLLOWED).forEach(follow);
