@@ -22,8 +22,11 @@ import { ArchivesController } from './archives/archives.controller.js';
 import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
+import { CheckPagesController } from './console/check-pages.controller.js';
 import { DatabasePagesController } from './console/database-pages.controller.js';
 import { DaemonPagesController } from './console/daemon-pages.controller.js';
+import { Checks } from './checks/checks.js';
+import { ChecksController } from './checks/checks.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
 import { Pages } from './console/pages.js';
@@ -88,6 +91,8 @@ export class ApiModule {
       controllers: [
         ArchivePagesController,
         ArchivesController,
+        CheckPagesController,
+        ChecksController,
         DaemonPagesController,
         DatabasePagesController,
         DaemonsController,
@@ -105,6 +110,7 @@ export class ApiModule {
       providers: [
         ArchiveReader,
         Archives,
+        Checks,
         Daemons,
         EndedDaemons,
         History,

@@ -8,7 +8,9 @@ import {
   type MissingWorker,
   type PruningPlanView,
   type RepositoryChanges,
+  type RepositoryCheck,
   type RepositoryView,
+  type RestorePreview,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,
@@ -130,6 +132,20 @@ export class Api {
   daemons(page: Page, status?: DaemonState): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const only = status === undefined ? '' : `&status=${status}`;
     return this.json('GET', `/repo/v1/daemons?${queryOf(page)}${only}`);
+  }
+
+  /** @returns the status of the job if no worker answers in time */
+  check(repository: string): Promise<RepositoryCheck | DaemonStatus> {
+    return this.json('POST', '/repo/v1/check', { body: { repository } });
+  }
+
+  newestCheck(repository: string): Promise<RepositoryCheck> {
+    return this.json('GET', `/repo/v1/check?repository=${encodeURIComponent(repository)}`);
+  }
+
+  /** @returns the status of the job if no worker answers in time */
+  restorePlan(body: object): Promise<RestorePreview | DaemonStatus> {
+    return this.json('POST', '/repo/v1/restorePlan', { body });
   }
 
   async terminate(id: string): Promise<void> {

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { PRODUCT } from '#common';
 import { addApplyCommands } from './commands/apply.js';
 import { addArchiveCommands } from './commands/archives.js';
+import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
@@ -60,6 +61,7 @@ Examples:
   addRepositoryCommands(program);
   addApplyCommands(program);
   addWorkerCommands(program);
+  addCheckCommand(program);
   addStartCommand(program);
   addCompletionCommand(program);
   return program;

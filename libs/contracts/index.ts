@@ -1,5 +1,6 @@
 // Types only, so that the command line loads no zod. The schemas are #contracts/schemas.
 export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archive.js';
+export type { Finding, RepositoryCheck, RestorePreview, RestoreTarget } from './schemas/check.js';
 export type { DaemonStatus } from './schemas/daemon-status.js';
 export type { KeptDatabaseView } from './schemas/kept-database.js';
 export type { OmittedThings } from './schemas/omission.js';
@@ -10,10 +11,11 @@ export type {
   ScheduleRequest,
   ScheduleView,
 } from './schemas/schedule.js';
-export type { DatabaseTarget, RepositoryChanges, RepositoryView } from './schemas/repository.js';
+export type { RepositoryChanges, RepositoryView } from './schemas/repository.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
 export type {
   DatabaseIdentity,
+  DatabaseTarget,
   MissingWorker,
   PgDumpView,
   RepositoryIdentity,

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DEFAULT_REPOSITORY, type DaemonStatus } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
+import { Checks } from '../checks/checks.js';
 import { backupRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
@@ -32,6 +33,7 @@ export class OverviewController {
     private readonly schedules: Schedules,
     private readonly repositories: Repositories,
     private readonly workers: Workers,
+    private readonly checks: Checks,
   ) {}
 
   @PageAccess()
@@ -42,19 +44,23 @@ export class OverviewController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository } = validated(repositoryFilter, filled(query));
-    const [names, running, days, last, schedules, workers] = await Promise.all([
+    const [names, running, days, last, schedules, workers, check] = await Promise.all([
       this.repositories.names(),
       part(this.running(repository)),
       part(this.days(repository)),
       part(this.archives.list(LAST_ARCHIVES, 0, repository)),
       part(this.schedules.views({ repository })),
       part(this.workers.list()),
+      part(this.checks.newest(repository ?? DEFAULT_REPOSITORY)),
     ]);
     this.pages.show(request, reply, {
       view: 'overview',
       title: 'Overview',
       section: 'overview',
-      data: { names, path: '/admin', running, days, last, schedules, workers },
+      data: {
+        ...{ names, path: '/admin', running, days, last, schedules, workers, check },
+        checked: repository ?? DEFAULT_REPOSITORY,
+      },
     });
   }
 
