@@ -40,15 +40,15 @@ export class Repositories {
    */
   async put(name: string, request: RepositoryRequest, account: string): Promise<boolean> {
     await this.expectAllowed(name, request);
-    const isNew = await this.stored.manager.transaction(async (manager) => {
+    const { isNew, moved } = await this.stored.manager.transaction(async (manager) => {
       // Two repositories must not get the same folder at once.
       await manager.query('LOCK TABLE snapshotd.repository IN SHARE ROW EXCLUSIVE MODE');
       const { before, row } = await this.prepared(manager, name, request, account);
       await manager.save(StoredRepository, row);
-      return before === undefined;
+      return { isNew: before === undefined, moved: !isDeepStrictEqual(before?.target, row.target) };
     });
-    // A URL may lead to another database, which has another identity. The next job records it.
-    if (isNew || request.url !== undefined) await this.forget(name);
+    // Another database has another identity. The next job records it.
+    if (moved) await this.forget(name);
     return isNew;
   }
 
