@@ -69,6 +69,17 @@ const PACKAGES = [
     message: 'The engine is loaded on demand: await import(…) in commands/recover.ts.',
   },
   {
+    name: '(?!(node:\\w|yaml$))[^.#]',
+    allowed: (place) => place !== 'apps/cli/apply',
+    message: 'The files of apply need yaml and Node.',
+  },
+  {
+    name: '\\.{1,2}/(.*/)?apply/',
+    allowed: (place) => place !== 'apps/cli',
+    allowTypeImports: true,
+    message: 'YAML is loaded on demand: await import(…) in commands/apply.ts.',
+  },
+  {
     name: 'commander$',
     allowed: (place) => place === 'apps/cli',
     message: 'Only the command line uses commander.',
@@ -150,18 +161,19 @@ const arrows = [
     files: [file],
     rules: imports('apps/worker', file, 1),
   })),
-  {
-    files: ['apps/cli/commands/recover.ts'],
+  { files: ['apps/cli/apply/*.ts'], rules: imports('apps/cli', 'apps/cli/apply', 2) },
+  ...['recover', 'apply'].map((folder) => ({
+    files: [`apps/cli/commands/${folder}.ts`],
     rules: {
       'no-restricted-syntax': [
         'error',
         {
-          selector: 'ImportExpression[source.value!="../recover/recover-archive.js"], TSImportType',
+          selector: `ImportExpression[source.value!=/^\\.\\.\\/${folder}\\//], TSImportType`,
           message: 'Import at the top of the file.',
         },
       ],
     },
-  },
+  })),
   // A user's environment is not a server's settings.
   { files: ['apps/cli/environment.ts'], rules: { 'no-restricted-properties': 'off' } },
 ].map((block) => ({ ...block, ignores: ['**/*.spec.ts'] }));

@@ -19,7 +19,14 @@ import { LoginSessions } from './auth/login-sessions.js';
 import { Login } from './auth/login.js';
 import { registerConsole } from './console/console.js';
 import { Pages } from './console/pages.js';
-import { DASHBOARD_PATH, DOCS_PATH, DOCUMENT_PATH, isConsole, LOGIN_PATH } from './console/paths.js';
+import {
+  CONSOLE_PATH,
+  DASHBOARD_PATH,
+  DOCS_PATH,
+  DOCUMENT_PATH,
+  isConsole,
+  LOGIN_PATH,
+} from './console/paths.js';
 import { registerDashboard } from './dashboard/dashboard.js';
 import { registerDocs } from './docs/docs.js';
 import { redirectBelowBasePath } from './http/base-path.js';
@@ -56,13 +63,15 @@ async function main(): Promise<void> {
   await registerConsole(fastify, app.get(Pages), app.get(Callers));
   recordAuditedCalls(fastify, app.get(Audit), app.get(Refusals));
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
-  await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath: settings.basePath }, [
+  const { basePath } = settings;
+  const consolePath = basePath + CONSOLE_PATH;
+  await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath, consolePath }, [
     app.get(DaemonReader).queue,
     app.get(DaemonReader).checks,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);
-  registerDocs(app, { path: DOCS_PATH, documentPath: DOCUMENT_PATH, basePath: settings.basePath });
+  registerDocs(app, { path: DOCS_PATH, documentPath: DOCUMENT_PATH, basePath, consolePath });
   app.enableShutdownHooks();
 
   const { firstAdministrator } = settings;

@@ -7,7 +7,9 @@ import {
   type KeptDatabaseView,
   type MissingWorker,
   type PruningPlanView,
+  type RepositoryChanges,
   type RepositoryCheck,
+  type RepositoryView,
   type RestorePreview,
   type ScheduleRequest,
   type ScheduleView,
@@ -33,6 +35,20 @@ export type DaemonKind = 'Backup' | 'Restore' | 'Verify';
 export interface Page {
   limit: number;
   offset: number;
+  /** Without it, all repositories. */
+  repository?: string;
+}
+
+/** The settings of a repository. Missing ones are set to their defaults, but missing URLs are kept. */
+export interface RepositorySettings extends Partial<
+  Pick<
+    RepositoryView,
+    'schemas' | 'excludeSchemas' | 'excludeTables' | 'excludeTableRows' | 'jobs' | 'definitions' | 'prefix'
+  >
+> {
+  url?: string;
+  drillUrl?: string | null;
+  adopt?: boolean;
 }
 
 interface Call {
@@ -113,12 +129,9 @@ export class Api {
     }
   }
 
-  daemons(
-    { limit, offset }: Page,
-    status?: DaemonState,
-  ): Promise<{ daemons: DaemonStatus[]; total: number }> {
+  daemons(page: Page, status?: DaemonState): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const only = status === undefined ? '' : `&status=${status}`;
-    return this.json('GET', `/repo/v1/daemons?limit=${limit}&offset=${offset}${only}`);
+    return this.json('GET', `/repo/v1/daemons?${queryOf(page)}${only}`);
   }
 
   /** @returns the status of the job if no worker answers in time */
@@ -139,8 +152,8 @@ export class Api {
     await this.send('DELETE', `/repo/v1/terminateDaemon/${encodeURIComponent(id)}`);
   }
 
-  archives({ limit, offset }: Page): Promise<{ backups: Archive[]; total: number }> {
-    return this.json('GET', `/repo/v1/backups?limit=${limit}&offset=${offset}`);
+  archives(page: Page): Promise<{ backups: Archive[]; total: number }> {
+    return this.json('GET', `/repo/v1/backups?${queryOf(page)}`);
   }
 
   async deleteArchive(name: string): Promise<void> {
@@ -159,6 +172,28 @@ export class Api {
 
   dropDatabase(name: string): Promise<DaemonStatus> {
     return this.json('DELETE', `/repo/v1/databases/${encodeURIComponent(name)}`);
+  }
+
+  repositories(): Promise<{ repositories: RepositoryView[] }> {
+    return this.json('GET', '/repo/v1/repositories');
+  }
+
+  repository(name: string): Promise<RepositoryView> {
+    return this.json('GET', `/repo/v1/repositories/${encodeURIComponent(name)}`);
+  }
+
+  setRepository(name: string, settings: RepositorySettings): Promise<RepositoryView> {
+    return this.json('PUT', `/repo/v1/repositories/${encodeURIComponent(name)}`, { body: settings });
+  }
+
+  /** Tells what {@link setRepository} would change. */
+  repositoryChanges(name: string, settings: RepositorySettings): Promise<RepositoryChanges> {
+    const path = `/repo/v1/repositories/${encodeURIComponent(name)}/changes`;
+    return this.json('POST', path, { body: settings });
+  }
+
+  async deleteRepository(name: string): Promise<void> {
+    await this.send('DELETE', `/repo/v1/repositories/${encodeURIComponent(name)}`);
   }
 
   workers(): Promise<{ workers: WorkerView[]; missing: MissingWorker[] }> {
@@ -301,6 +336,11 @@ export class Api {
       hint: 'Check the address, or set another one with --url or SNAPSHOTD_URL.',
     });
   }
+}
+
+function queryOf({ limit, offset, repository }: Page): string {
+  const only = repository === undefined ? '' : `&repository=${encodeURIComponent(repository)}`;
+  return `limit=${limit}&offset=${offset}${only}`;
 }
 
 /** @returns undefined if the text is not an error of snapshotd, but for example a proxy's page */

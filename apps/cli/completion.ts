@@ -7,7 +7,7 @@ export type Shell = (typeof SHELLS)[number];
 export const NAMES_COMMAND = 'names';
 
 /** The names that the server knows. */
-export const NAME_KINDS = ['archives', 'jobs', 'schedules', 'databases'] as const;
+export const NAME_KINDS = ['archives', 'jobs', 'schedules', 'databases', 'repositories'] as const;
 export type NameKind = (typeof NAME_KINDS)[number];
 
 /** The commands whose argument is such a name. */
@@ -25,6 +25,9 @@ const NAMED: Record<string, NameKind> = {
   'schedule pruning': 'schedules',
   'schedule delete': 'schedules',
   'databases drop': 'databases',
+  'repository show': 'repositories',
+  'repository set': 'repositories',
+  'repository delete': 'repositories',
 };
 
 /** A command and the words that may follow it. */
@@ -82,7 +85,11 @@ _snapshotd() {
     esac
   done
   case "$at \${COMP_WORDS[COMP_CWORD - 1]}" in
-${valueCases(nodes, (values) => `words=${quoted(values.join(' '))}`)}
+${valueCases(
+  nodes,
+  (values) => `words=${quoted(values.join(' '))}`,
+  (names) => `names=${names}`,
+)}
     *)
       case "$at" in
 ${lines(nodes, ({ path, words, names, options }) => [
@@ -113,7 +120,11 @@ _snapshotd() {
     esac
   done
   case "$at $words[CURRENT-1]" in
-${valueCases(nodes, (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`)}
+${valueCases(
+  nodes,
+  (values) => `found=(${values.map((value) => quoted(value)).join(' ')})`,
+  (names) => `found=(\${(f)"$(${askFor(names)})"})`,
+)}
     *)
       case "$at" in
 ${lines(nodes, ({ path, words, names, options }) => [
@@ -156,16 +167,20 @@ ${lines(nodes, (node) => [
       when(node),
       ...(option.short ? ['-s', option.short.slice(1)] : []),
       ...(option.long ? ['-l', option.long.slice(2)] : []),
-      ...(option.argChoices
-        ? ['-x', '-a', quoted(option.argChoices.join(' '))]
-        : option.required
-          ? ['-r', '-F']
-          : []),
+      ...fishValue(option),
       '-d',
       quoted(option.description),
     ].join(' '),
   ),
 ])}`;
+}
+
+/** Says how fish completes the value of an option. */
+function fishValue(option: Option): string[] {
+  const names = namesFor(option);
+  if (option.argChoices) return ['-x', '-a', quoted(option.argChoices.join(' '))];
+  if (names !== undefined) return ['-x', '-a', quoted(`(${askFor(names)})`)];
+  return option.required ? ['-r', '-F'] : [];
 }
 
 /** The command that prints names; without a server or a session it prints nothing. */
@@ -181,8 +196,12 @@ function knownPaths(nodes: Node[]): string {
     .join(' | ');
 }
 
-/** Completes the value of an option: its choices, or nothing. */
-function valueCases(nodes: Node[], offer: (values: string[]) => string): string {
+/** Completes the value of an option: its choices, names that the server knows, or nothing. */
+function valueCases(
+  nodes: Node[],
+  offer: (values: string[]) => string,
+  ask: (names: NameKind) => string,
+): string {
   return lines(nodes, ({ path, options }) =>
     options
       .filter(({ required }) => required)
@@ -190,9 +209,15 @@ function valueCases(nodes: Node[], offer: (values: string[]) => string): string 
         const pattern = flagsOf(option)
           .map((flag) => quoted(`${path} ${flag}`))
           .join(' | ');
-        return `    ${pattern}) ${option.argChoices ? offer(option.argChoices) : ':'} ;;`;
+        const names = namesFor(option);
+        return `    ${pattern}) ${option.argChoices ? offer(option.argChoices) : names ? ask(names) : ':'} ;;`;
       }),
   );
+}
+
+/** The kind of names that are values of an option. */
+function namesFor({ long }: Option): NameKind | undefined {
+  return long === '--repository' ? 'repositories' : undefined;
 }
 
 function flagsOf({ short, long }: Option): string[] {

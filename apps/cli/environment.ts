@@ -20,3 +20,8 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
       configHome && isAbsolute(configHome) ? configHome : home ? join(home, '.config') : undefined,
   };
 }
+
+/** The value of a variable that the user has named. @returns undefined if it is missing or empty */
+export function readVariable(name: string, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  return env[name]?.trim() || undefined;
+}

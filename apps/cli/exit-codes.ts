@@ -1,6 +1,8 @@
 import { type ErrorCode, Failure } from '#common';
 
 const REFUSED = 1;
+/** A dry run that was asked whether something would change. */
+export const DIFFERENT = 6;
 
 /** Exit codes for scripts: they never change. Every other error is 1. */
 const EXIT_CODES: Partial<Record<ErrorCode, number>> = {
@@ -19,7 +21,8 @@ export const EXIT_CODES_HELP = `Exit codes:
   2    wrong command, argument or option
   3    no session, or no permission
   4    the server cannot be reached, or failed
-  5    no such job, archive or schedule
+  5    no such job, archive, schedule or repository
+  6    apply --dry-run --exit-code: something would change
   130  interrupted by Ctrl-C`;
 
 export function exitCodeOf(error: unknown): number {

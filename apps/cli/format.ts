@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { formatCount } from '#common';
+import type { DatabaseTarget } from '#contracts';
 
 /** A text that calls for attention: yellow on a terminal with colours. */
 export interface Amber {
@@ -16,6 +17,11 @@ export function formatTime(time: number): string {
     `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ` +
     `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${offset}`
   );
+}
+
+/** A database as people read it. */
+export function formatTarget({ user, host, port, database }: DatabaseTarget): string {
+  return `${database} at ${host}:${port} as ${user}`;
 }
 
 /** Puts text on one line and replaces control characters: names of tables and archives may hold terminal commands. */

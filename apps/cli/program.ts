@@ -1,11 +1,13 @@
 import { Command } from 'commander';
 import { PRODUCT } from '#common';
+import { addApplyCommands } from './commands/apply.js';
 import { addArchiveCommands } from './commands/archives.js';
 import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
 import { addRecoverCommand } from './commands/recover.js';
+import { addRepositoryCommands } from './commands/repository.js';
 import { addScheduleCommands } from './commands/schedule.js';
 import { addSessionCommands } from './commands/session.js';
 import { addStartCommand } from './commands/start.js';
@@ -56,6 +58,8 @@ Examples:
   addDatabaseCommands(program);
   addRecoverCommand(program);
   addScheduleCommands(program);
+  addRepositoryCommands(program);
+  addApplyCommands(program);
   addWorkerCommands(program);
   addCheckCommand(program);
   addStartCommand(program);

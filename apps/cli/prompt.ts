@@ -33,7 +33,7 @@ export async function askHidden(question: string): Promise<string> {
  */
 export async function confirmName(
   name: string,
-  what: 'archive' | 'database',
+  what: 'archive' | 'database' | 'repository',
   warning: { short: string; full: string; nothing: string },
 ): Promise<void> {
   if (!canAsk())

@@ -41,6 +41,16 @@ export function chooseServer(
 /** Normalizes a server's address. @throws Failure USAGE_WRONG */
 export function serverUrl(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
+  // Not quoted: it may hold a password.
+  if (url?.protocol.startsWith('postgres'))
+    throw new Failure(
+      'USAGE_WRONG',
+      'permanent',
+      "--url is the address of snapshotd, not a database's URL.",
+      {
+        hint: 'See snapshotd repository set --help.',
+      },
+    );
   if (url === undefined || !['http:', 'https:'].includes(url.protocol))
     throw new Failure('USAGE_WRONG', 'permanent', `${JSON.stringify(text)} is not a server's address.`, {
       hint: 'Use the form https://backup.example.org or http://127.0.0.1:8080.',

@@ -75,6 +75,7 @@ export function showStatus(context: Context, status: DaemonStatus): void {
     formatFields([
       ['id', status.id],
       ['type', status.type],
+      ['repository', status.repository ?? null],
       ['status', stateOf(status)],
       ['progress', `${formatCount(done)} of ${formatCount(total)}, ${status.progresssMessage}`],
       ['error', status.errorMessage],

@@ -431,3 +431,24 @@ test('a manifest survives being written and read', () => {
   const manifest = createManifest(FACTS);
   expect(parseManifest(JSON.stringify(manifest))).toEqual(manifest);
 });
+
+test('a long manifest is written without indentation, and read', async () => {
+  const sequences = Array.from({ length: 16_000 }, (_, n) => ({
+    schema: 's',
+    name: `number_${n}`,
+    lastValue: '1',
+    isCalled: true,
+  }));
+  const lengthOf = async (facts: ManifestFacts) => {
+    const written: Buffer[] = [];
+    const writer = new ArchiveWriter(async (bytes) => void written.push(Buffer.from(bytes)), OPTIONS);
+    const manifest = await writer.finish(facts);
+    const archive = await openArchive(source(Buffer.concat(written)));
+    expect(archive.manifest).toEqual(manifest);
+    const found = await findManifest(source(Buffer.concat(written)));
+    return { bytes: found.length, compact: JSON.stringify(manifest).length + 1 };
+  };
+  const [short, long] = [await lengthOf(FACTS), await lengthOf({ ...FACTS, sequences })];
+  expect(short.bytes).toBeGreaterThan(short.compact);
+  expect(long.bytes).toBe(long.compact);
+});

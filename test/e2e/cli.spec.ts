@@ -683,6 +683,7 @@ describeAtTerminal('at a terminal', () => {
       ['snapshotd schedule set --then not', /--then nothing$/m],
       ['snapshotd verify --level DR', /--level DRILL$/m],
       ['snapshotd restore --backup', /--backup-first$/m],
+      ['snapshotd backup --repository def', /--repository default$/m],
       [`snapshotd verify ${archive.slice(0, -8)}`, new RegExp(`verify ${archive}$`, 'm')],
     ] as const) {
       await terminal.press('C-u');
@@ -714,6 +715,7 @@ fish('fish completes commands, options and values', async () => {
   expect(stdout).toContain(
     "'__snapshotd_at snapshotd verify' -k -a '(snapshotd names archives 2>/dev/null)'",
   );
+  expect(stdout).toContain("-l repository -x -a '(snapshotd names repositories 2>/dev/null)'");
 });
 
 zsh('zsh accepts its script', async () => {

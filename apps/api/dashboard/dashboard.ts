@@ -5,10 +5,10 @@ import { BadRequestException, ForbiddenException } from '@nestjs/common';
 import type { FastifyInstance } from 'fastify';
 import type { Job, JobType, Queue } from 'bullmq';
 import { type DaemonReader, type NotificationQueue, type ScheduleQueue, undefinedIfUnreadable } from '#queue';
-import { withWayBack } from '../console/way-back.js';
 import { setAccessBelow } from '../access/policy.js';
 import { sendReason } from '../http/reason.js';
 import { CONTENT_SECURITY_POLICY } from '../http/safe-answers.js';
+import { withWayBack } from '../http/way-back.js';
 
 /** Links to fonts on the internet. Without them the page uses the system's fonts. */
 const FOREIGN_LINKS = /<link[^>]+href="https?:\/\/[^>]*>/g;
@@ -34,10 +34,11 @@ class ReadableJobs extends BullMQAdapter {
 /**
  * Shows the queues, read-only. Needs everything, because the jobs contain the full texts of failures.
  * @param path without the base path
+ * @param consolePath where its link back leads
  */
 export async function registerDashboard(
   fastify: FastifyInstance,
-  { path, basePath }: { path: string; basePath: string },
+  { path, basePath, consolePath }: { path: string; basePath: string; consolePath: string },
   queues: (DaemonReader | NotificationQueue | ScheduleQueue)['queue'][],
 ): Promise<void> {
   setAccessBelow(fastify, path, { needs: 'everything', page: true });
@@ -80,7 +81,7 @@ export async function registerDashboard(
         void reply.header('Content-Security-Policy', CONTENT_SECURITY_POLICY.inlineStyles);
         const html = String(reply.getHeader('Content-Type') ?? '').startsWith('text/html');
         return html && typeof payload === 'string'
-          ? withWayBack(payload.replace(FOREIGN_LINKS, ''), basePath)
+          ? withWayBack(payload.replace(FOREIGN_LINKS, ''), consolePath)
           : payload;
       });
       await scope.register(serverAdapter.registerPlugin());

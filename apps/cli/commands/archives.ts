@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { Failure, formatBytes, formatDuration, nameOmissions, remarksOf } from '#common';
-import { type Archive } from '#contracts';
+import { type Archive, DEFAULT_REPOSITORY } from '#contracts';
 import type { Page } from '../api.js';
 import { Context } from '../context.js';
 import { downloadFile, downloadTo, refuseExisting } from '../download.js';
@@ -22,6 +22,7 @@ interface ListOptions extends Page {
 }
 
 interface DownloadCommandOptions {
+  repository?: string;
   output?: string;
   force?: true;
 }
@@ -31,6 +32,7 @@ export function addArchiveCommands(program: Command): void {
     .command('list')
     .description('list the archives in the bucket, newest first')
     .option('--daemons', 'list backups, restores and verifications instead')
+    .option('--repository <name>', 'only those of this repository')
     .option('--limit <count>', 'how many to show, at most 100', wholeNumber, 20)
     .option('--offset <count>', 'how many to skip', wholeNumber, 0)
     .action(list)
@@ -39,26 +41,29 @@ export function addArchiveCommands(program: Command): void {
       `
 Examples:
   snapshotd list
+  snapshotd list --repository crm
   snapshotd list --daemons --limit 5
   snapshotd list --json | jq -r '.backups[0].name'`,
     );
   program
     .command('latest')
     .description('print the name of the newest archive')
+    .option('--repository <name>', "of this repository (default: the settings' own)")
     .option('--verified', 'the newest one that has passed a verification')
-    .action(async (options: { verified?: true }, command: Command) => {
+    .action(async (options: { repository?: string; verified?: true }, command: Command) => {
       const context = new Context(command);
-      const archive = await latestArchive(context.api(), options.verified);
+      const archive = await latestArchive(context.api(), options.repository, options.verified);
       context.result(archive, archive.name);
     })
     .addHelpText(
       'after',
       `
 It skips archives that are damaged, or that a verification has found not restorable. restore, verify and download take
-the word latest for the same archive.
+the word latest for the same archive, and with --repository for that of another repository.
 
 Examples:
   snapshotd latest
+  snapshotd restore "$(snapshotd latest --repository crm)" --repository staging --other-database --wait
   snapshotd verify latest --level DRILL --wait
   snapshotd latest --verified --json | jq .takenOn`,
     );
@@ -66,6 +71,7 @@ Examples:
     .command('download')
     .description('download an archive; the file appears only when it is complete')
     .argument('<archive>', "the archive's name, from snapshotd list, or latest")
+    .option('--repository <name>', 'with latest: the archive of this repository')
     .option('-o, --output <file>', "the file to write, or - for stdout (default: the archive's name)")
     .option('--force', 'replace an existing file')
     .action(download)
@@ -130,10 +136,20 @@ function noteRest(context: Context, { offset }: Page, shown: number, total: numb
 
 function archiveTable(archives: Archive[]): string {
   const isRemarked = archives.some((archive) => remarksOf(archive) !== undefined);
+  const isNamed = archives.some(({ repository }) => repository !== DEFAULT_REPOSITORY);
   const table = formatTable(
-    ['NAME', 'TAKEN', 'SIZE', 'ENTITIES', 'VERIFIED', ...(isRemarked ? ['REMARKS'] : [])],
-    archives.map(({ name, takenOn, createdOn, bytes, entities, ...archive }) => [
+    [
+      'NAME',
+      ...(isNamed ? ['REPOSITORY'] : []),
+      'TAKEN',
+      'SIZE',
+      'ENTITIES',
+      'VERIFIED',
+      ...(isRemarked ? ['REMARKS'] : []),
+    ],
+    archives.map(({ name, repository, takenOn, createdOn, bytes, entities, ...archive }) => [
       name,
+      ...(isNamed ? [repository] : []),
       formatTime(takenOn ?? createdOn),
       formatBytes(bytes),
       entities ?? '-',
@@ -171,7 +187,7 @@ function verified({
 
 async function download(given: string, options: DownloadCommandOptions, command: Command): Promise<void> {
   const context = new Context(command);
-  const name = await resolveLatest(context.api(), given);
+  const name = await resolveLatest(context.api(), given, options.repository);
   const { output = basename(name), force } = options;
   const toOutput = output === '-';
   if (toOutput && context.json)

@@ -15,7 +15,7 @@ const ANSWER_WITHIN_MS = 2_000;
 const MOST_NAMES = 100;
 
 /** Shells expand the words that they are offered: a name must not hold a command. */
-const SAFE = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const SAFE = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
 
 export function addCompletionCommand(program: Command): void {
   program
@@ -28,7 +28,7 @@ export function addCompletionCommand(program: Command): void {
     .addHelpText(
       'after',
       `
-With a session, it completes the names of archives, schedules and kept databases, and the ids of jobs.
+With a session, it completes the names of archives, schedules, repositories and kept databases, and the ids of jobs.
 
 Examples:
   source <(snapshotd completion bash)      in ~/.bashrc
@@ -54,6 +54,8 @@ async function namesOf(api: Api, kind: NameKind): Promise<string[]> {
       return (await api.daemons(newest)).daemons.map(({ id }) => id);
     case 'schedules':
       return (await api.schedules()).schedules.map(({ name }) => name);
+    case 'repositories':
+      return (await api.repositories()).repositories.map(({ name }) => name);
     case 'databases':
       return (await api.databases()).databases.map(({ name }) => name);
   }

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatDuration, hasEnded } from '#common';
 import {
   type DaemonStatus,
+  DEFAULT_REPOSITORY,
   SWAP_OBSTACLES,
   type SwapObstacleCode,
   VERIFICATION_LEVELS,
@@ -39,6 +40,7 @@ const OTHER_DATABASE = [
   '--other-database',
   'accept an archive of another database, instead of refusing',
 ] as const;
+const REPOSITORY = '--repository <name>';
 const ARCHIVE = [
   '<archive>',
   "the archive's name, from snapshotd list, its backupUrl, or latest: see snapshotd latest",
@@ -49,12 +51,17 @@ interface WaitOption {
   wait?: true;
 }
 
+interface BackupOptions extends WaitOption {
+  repository?: string;
+}
+
 interface ColumnOptions {
   allowExtraColumns?: true;
   dropColumn?: string[];
 }
 
 interface RestoreOptions extends WaitOption, ColumnOptions {
+  repository?: string;
   backupFirst?: true;
   allowExtraTables?: true;
   fireEventTriggers?: true;
@@ -76,6 +83,7 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
 }
 
 interface VerifyOptions extends WaitOption, ColumnOptions {
+  repository?: string;
   level?: VerificationLevel;
   restoreDrill?: true;
   allowExtraTables?: true;
@@ -87,15 +95,17 @@ export function addJobCommands(program: Command): void {
   program
     .command('backup')
     .description('start a backup and print its id')
+    .option(REPOSITORY, 'the repository to back up (default: the one of the settings)')
     .option(...WAIT)
-    .action(async (options: WaitOption, command: Command) => {
-      await start(new Context(command), 'Backup', {}, options.wait);
+    .action(async ({ wait, ...options }: BackupOptions, command: Command) => {
+      await start(new Context(command), 'Backup', options, wait);
     })
     .addHelpText(
       'after',
       `
 Examples:
   snapshotd backup --wait
+  snapshotd backup --repository crm --wait
   id=$(snapshotd backup)
   snapshotd backup --wait --json | jq -r .backupUrl`,
     );
@@ -103,6 +113,7 @@ Examples:
     .command('restore')
     .description('replace the rows of the tables by those of an archive and print the id')
     .argument(...ARCHIVE)
+    .option(REPOSITORY, "the repository to restore into (default: the archive's own)")
     .option('--backup-first', 'back up the present rows first')
     .option(...ALLOW_EXTRA_TABLES)
     .option(...ALLOW_EXTRA_COLUMNS)
@@ -142,6 +153,7 @@ the kept database: see snapshotd databases.
 Examples:
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --dry-run
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
+  snapshotd restore crm/BackupDaemonJob2-107249060429899940.zip --repository staging --other-database --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --table repository.node --table repository.revision
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --into-database shop_2026_11_28 --swap --wait`,
@@ -152,6 +164,7 @@ Examples:
     .argument(...ARCHIVE)
     .addOption(new Option('--level <level>', 'how much to prove (default: FIT)').choices(VERIFICATION_LEVELS))
     .option('--restore-drill', 'the same as --level DRILL')
+    .option(REPOSITORY, "the repository that a restore is checked against (default: the archive's own)")
     .option(...ALLOW_EXTRA_TABLES)
     .option(...ALLOW_EXTRA_COLUMNS)
     .option(...DROP_COLUMN, collected)
@@ -160,7 +173,7 @@ Examples:
     .option(...WAIT)
     .action(async (archive: string, { wait, ...options }: VerifyOptions, command: Command) => {
       const context = new Context(command);
-      const url = await resolveLatest(context.api(), archive);
+      const url = await resolveLatest(context.api(), archive, options.repository);
       await start(context, 'Verify', { url, ...named(options) }, wait);
     })
     .addHelpText(
@@ -207,7 +220,7 @@ async function restore(given: string, options: RestoreOptions, command: Command)
   const { wait, yes, dryRun, table: tables, into: intoSchemas, owner, ...others } = named(options);
   const { intoDatabase, swap } = others;
   const context = new Context(command);
-  const archive = await resolveLatest(context.api(), given);
+  const archive = await resolveLatest(context.api(), given, options.repository);
   const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
   const body = {
     url: archive,
@@ -305,12 +318,14 @@ async function terminate(id: string, { wait }: WaitOption, command: Command): Pr
   else showStatus(context, status);
 }
 
-/** Formats jobs as a table. */
+/** Formats jobs as a table, with their repositories unless all are of the default one. */
 export function jobTable(daemons: DaemonStatus[]): string {
+  const isNamed = daemons.some(({ repository }) => repository !== undefined);
   return formatTable(
-    ['ID', 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
+    ['ID', ...(isNamed ? ['REPOSITORY'] : []), 'TYPE', 'STATUS', 'STARTED', 'TOOK', 'BY', 'MESSAGE'],
     daemons.map((status) => [
       status.id,
+      ...(isNamed ? [status.repository ?? DEFAULT_REPOSITORY] : []),
       status.type,
       stateOf(status),
       formatTime(status.startedOn),

@@ -4,6 +4,7 @@ import { afterBackupOf, Failure, retry, thenText } from '#common';
 import {
   AFTER_BACKUP,
   type AfterBackup,
+  DEFAULT_REPOSITORY,
   FORMER_AFTER_BACKUP,
   type PruningPlanView,
   type Retention,
@@ -22,6 +23,7 @@ const NAME = ['<name>', 'letters, digits, dots, hyphens and underscores'] as con
 
 interface SetOptions {
   pattern: string;
+  repository?: string;
   timeZone?: string;
   then?: AfterBackup;
   keepLast?: number;
@@ -118,6 +120,10 @@ function addSet(schedule: Command): void {
     .description('create a schedule, or replace the one of this name')
     .argument(...NAME)
     .requiredOption('--pattern <cron>', 'a cron pattern in quotes: five fields, or six with seconds first')
+    .option(
+      '--repository <name>',
+      'the repository to back up; without it, an existing schedule keeps its own',
+    )
     .option('--time-zone <zone>', 'the time zone of the pattern, such as Europe/Berlin (default: UTC)')
     .addOption(
       new Option(
@@ -146,6 +152,7 @@ Without a --keep-... option the schedule deletes nothing. It deletes only archiv
 
 Examples:
   snapshotd schedule set nightly --pattern '30 2 * * *' --time-zone Europe/Berlin --keep-daily 7 --keep-weekly 5
+  snapshotd schedule set crm --repository crm --pattern '0 4 * * *'
   snapshotd schedule set hourly --pattern '0 * * * *' --then nothing --keep-last 24
   snapshotd schedule set nightly --pattern '30 2 * * *' --disabled`,
     );
@@ -192,7 +199,8 @@ function afterBackup(word: string): AfterBackup {
 }
 
 function requestOf(options: SetOptions): Partial<ScheduleRequest> {
-  const { pattern, timeZone, then, keepLast, keepDaily, keepWeekly, keepMonthly, keepYearly } = options;
+  const { pattern, repository, timeZone, then, keepLast, keepDaily, keepWeekly, keepMonthly, keepYearly } =
+    options;
   const kept = {
     last: keepLast,
     daily: keepDaily,
@@ -202,6 +210,7 @@ function requestOf(options: SetOptions): Partial<ScheduleRequest> {
   };
   return {
     pattern,
+    ...(repository !== undefined && { repository }),
     ...(timeZone !== undefined && { timeZone }),
     ...(then !== undefined && { then }),
     ...(Object.values(kept).some((count) => count !== undefined) && { retention: kept }),
@@ -215,6 +224,7 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
     schedule,
     formatFields([
       ['name', schedule.name],
+      ['repository', schedule.repository],
       ['pattern', `${schedule.pattern} (${schedule.timeZone})`],
       ['then', thenText(schedule.then)],
       ['keeps', keptText(schedule.retention)],
@@ -230,10 +240,21 @@ function showSchedule(context: Context, schedule: ScheduleView): void {
 }
 
 function scheduleTable(schedules: ScheduleView[]): string {
+  const isNamed = schedules.some(({ repository }) => repository !== DEFAULT_REPOSITORY);
   return formatTable(
-    ['NAME', 'PATTERN', 'TIME ZONE', 'THEN', 'KEEPS', 'NEXT RUN', 'LAST RUN'],
+    [
+      'NAME',
+      ...(isNamed ? ['REPOSITORY'] : []),
+      'PATTERN',
+      'TIME ZONE',
+      'THEN',
+      'KEEPS',
+      'NEXT RUN',
+      'LAST RUN',
+    ],
     schedules.map((schedule) => [
       schedule.name,
+      ...(isNamed ? [schedule.repository] : []),
       schedule.pattern,
       schedule.timeZone,
       thenText(schedule.then),

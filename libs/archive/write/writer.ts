@@ -9,6 +9,9 @@ export interface ArchiveWriterOptions extends ZipStreamOptions {
   waitingBytes: number;
 }
 
+/** Longer manifests, which nobody reads with their eyes, are not indented: that would make them half as long again. */
+const INDENTED_LENGTH = 1024 ** 2;
+
 /**
  * Writes an archive as docs/archive-format.md describes it, the manifest last. Several entries can be filled at once. They
  * are compressed in parallel, and lie in the archive in the order in which they were completed.
@@ -52,7 +55,10 @@ export class ArchiveWriter {
    */
   async finish(facts: ManifestFacts): Promise<Manifest> {
     const manifest = createManifest(facts);
-    const text = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`);
+    const compact = JSON.stringify(manifest);
+    const text = Buffer.from(
+      `${compact.length > INDENTED_LENGTH ? compact : JSON.stringify(manifest, null, 1)}\n`,
+    );
     if (text.length > MAX_MANIFEST_BYTES)
       throw new Failure(
         'ARCHIVE_TOO_LARGE',
