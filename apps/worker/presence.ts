@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { targetOf } from '#config';
 import { displayDatabase, errorSentence, Failure, isSameDatabase, PRODUCT, withTimeout } from '#common';
 import type { DatabaseIdentity, ReportProgress, WorkerRemark } from '#contracts';
 import type { Logger } from '#logging';
@@ -150,6 +151,7 @@ export class Presence {
       jobs,
       concurrency: this.workload.concurrency,
       repositories: this.workload.repositories ?? null,
+      target: targetOf(this.repository.url.reveal()),
       role: facts?.rights.role ?? null,
       superuser: facts?.rights.superuser ?? null,
       identity: facts?.identity ?? null,

@@ -10,10 +10,11 @@ export type {
   ScheduleRequest,
   ScheduleView,
 } from './schemas/schedule.js';
-export type { DatabaseTarget, RepositoryChanges, RepositoryView } from './schemas/repository.js';
+export type { RepositoryChanges, RepositoryView } from './schemas/repository.js';
 export type { ShrinkageView } from './schemas/shrinkage.js';
 export type {
   DatabaseIdentity,
+  DatabaseTarget,
   MissingWorker,
   PgDumpView,
   RepositoryIdentity,

@@ -44,6 +44,10 @@ const beatSchema = z.object({
   jobs: z.array(z.string()).default([]),
   concurrency: z.number().nullable().default(null),
   repositories: z.array(z.string()).nullable().default(null),
+  target: z
+    .object({ host: z.string(), port: z.number(), database: z.string(), user: z.string() })
+    .nullable()
+    .default(null),
   role: z.string().nullable(),
   superuser: z.boolean().nullable(),
   identity: databaseIdentity.nullable(),

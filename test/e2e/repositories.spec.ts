@@ -1,5 +1,6 @@
 import { pollUntil } from '#common';
 import type { Archive, DaemonStatus, RepositoryIdentity, RepositoryView, ScheduleView } from '#contracts';
+import { eventually } from '../support/eventually.js';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';
 
@@ -66,6 +67,9 @@ test('a repository needs its URL only, and its password is never shown', async (
   ]);
   expect(said).not.toContain(crm);
   expect(said).not.toContain(`:${password}@`);
+  const { hostname: host, port: own, pathname: path } = new URL(stack.env['DATABASE_URL'] ?? '');
+  const of = async () => (await stack.ask<RepositoryView>('GET', '/repo/v1/repositories/default')).target;
+  expect(await eventually(of)).toMatchObject({ host, port: Number(own), database: path.slice(1) });
   expect((await put('crm', { excludeTables: ['crm.cache_*'] })).body).toMatchObject({
     target,
     excludeTables: ['crm.cache_*'],

@@ -23,6 +23,7 @@ const beat: Beat = {
   jobs: ['7'],
   concurrency: 2,
   repositories: null,
+  target: null,
   role: 'worker',
   superuser: false,
   identity: here,

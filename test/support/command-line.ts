@@ -78,7 +78,13 @@ export class CommandLine {
   start(args: string[], { input, env }: RunOptions = {}): RunningCommand {
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: this.folder,
-      env: { PATH: process.env['PATH'], HOME: this.home, ...this.env, ...env },
+      env: {
+        PATH: process.env['PATH'],
+        HOME: this.home,
+        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
+        ...this.env,
+        ...env,
+      },
       stdio: 'pipe',
     });
     child.stdin.end(input ?? '');

@@ -26,6 +26,8 @@ module.exports = async ({ maxWorkers }) => {
   for (const lack of lacks) process.stdout.write(`\nNOT TESTED: ${lack}\n`);
   if (lacks.length > 0 && process.env.CI) throw new Error(`CI needs all programs. ${lacks.join(' ')}`);
 
+  // Jest's workers, and the programs that they start, compile the same code again and again.
+  process.env.NODE_COMPILE_CACHE ??= join(__dirname, '../../dist/compile-cache');
   process.env.SEED ??= String(Date.now() % 1_000_000);
   if (process.env.THOROUGH !== '1') process.stdout.write(`\nSamples of sweeps: SEED=${process.env.SEED}\n`);
 

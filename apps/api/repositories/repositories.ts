@@ -15,6 +15,7 @@ import { Keys } from '#keys';
 import { type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { inTime } from '../http/in-time.js';
+import { Workers } from '../workers/workers.js';
 import { overlap, RepositoryFolders } from './repository-folders.js';
 import type { RepositoryRequest } from './repository-request.js';
 
@@ -26,6 +27,7 @@ export class Repositories {
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
     private readonly store: ObjectStore,
     private readonly registry: WorkerRegistry,
+    private readonly workers: Workers,
     private readonly keys: Keys,
     @Inject(SETTINGS) private readonly settings: Settings,
   ) {}
@@ -254,7 +256,7 @@ export class Repositories {
     const { schemas, excludeSchemas, excludeTables, excludeTableRows } = this.settings.repository.scope;
     return {
       name: DEFAULT_REPOSITORY,
-      target: null,
+      target: this.workers.defaultTarget(),
       schemas: schemas === '*' ? ['*'] : schemas,
       ...{ excludeSchemas, excludeTables, excludeTableRows },
       ...{ jobs: null, definitions: null, drillTarget: null, prefix: '', createdBy: null, createdOn: null },

@@ -54,6 +54,7 @@ export const listWorkers: RouteDescription = {
             jobs: ['17'],
             concurrency: 2,
             repositories: null,
+            target: { host: 'db.example.org', port: 5432, database: 'shop', user: 'snapshotd_worker' },
             role: 'snapshotd_worker',
             superuser: false,
             identity: shop,

@@ -1,5 +1,12 @@
 import { type BeforeApplicationShutdown, Injectable, type OnApplicationBootstrap } from '@nestjs/common';
-import type { DatabaseIdentity, MissingWorker, RepositoryIdentity, WorkerView } from '#contracts';
+import {
+  type DatabaseIdentity,
+  type DatabaseTarget,
+  DEFAULT_REPOSITORY,
+  type MissingWorker,
+  type RepositoryIdentity,
+  type WorkerView,
+} from '#contracts';
 import { type Beat, repositoryIdentity, WorkerRegistry } from '#queue';
 
 const LOOK_EVERY_MS = 2_500;
@@ -87,6 +94,14 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
     return { count: alive.length, serving: serving.length, taking: taking.length, capacity };
   }
 
+  /** Where the workers' REPOSITORY_URL leads; null while none serves the default repository. */
+  defaultTarget(): DatabaseTarget | null {
+    const serving = this.alive().filter(
+      ({ beat }) => beat.takesJobs && (beat.repositories?.includes(DEFAULT_REPOSITORY) ?? true),
+    );
+    return serving[0]?.beat.target ?? null;
+  }
+
   /** The last known summary, without a query; undefined while the queue is unavailable. */
   summary(): WorkerSummary | undefined {
     if (this.seen === undefined || this.isAway) return undefined;
@@ -161,9 +176,9 @@ export class Workers implements OnApplicationBootstrap, BeforeApplicationShutdow
 
 function viewOf(beat: Beat, lastBeatOn: number): WorkerView {
   const { id, host, version, node, pgDump, jobs, concurrency, repositories } = beat;
-  const { role, superuser, identity, takesJobs, warnings, since } = beat;
+  const { target, role, superuser, identity, takesJobs, warnings, since } = beat;
   const program = { id, host, version, node, pgDump, jobs, concurrency, repositories };
-  return { ...program, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
+  return { ...program, target, role, superuser, identity, takesJobs, warnings, since, lastBeatOn };
 }
 
 /** How many of these workers run a job. */

@@ -1,19 +1,12 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
-
-const server = z.strictObject({
-  host: text.describe('A host, or the folder of a Unix socket.'),
-  port: count,
-  database: text,
-  user: text,
-});
-
-/** A PostgreSQL URL without its password. */
-export type DatabaseTarget = z.infer<typeof server>;
+import { databaseTarget } from './worker.js';
 
 export const repository = z.strictObject({
   name: text,
-  target: server.nullable().describe('Null if unknown: `default` is shown once a worker has connected.'),
+  target: databaseTarget
+    .nullable()
+    .describe('Null if unknown: `default` is shown once a worker has connected.'),
   schemas: z.array(text).describe('`*` alone for all schemas.'),
   excludeSchemas: z.array(text),
   excludeTables: z.array(text),
@@ -23,7 +16,9 @@ export const repository = z.strictObject({
     .enum(['auto', 'required', 'off'])
     .nullable()
     .describe('Null for the setting BACKUP_DEFINITIONS.'),
-  drillTarget: server.nullable().describe('The server of its drills; null for the setting DRILL_URL.'),
+  drillTarget: databaseTarget
+    .nullable()
+    .describe('The server of its drills; null for the setting DRILL_URL.'),
   prefix: text.describe('The folder of its archives below S3_PREFIX; empty for `default`.'),
   createdBy: text.nullable().describe('Null for `default`.'),
   createdOn: time.nullable(),

@@ -40,6 +40,16 @@ const remark = z.strictObject({
 /** A remark of a worker about itself. */
 export type WorkerRemark = z.infer<typeof remark>;
 
+export const databaseTarget = z.strictObject({
+  host: text.describe('A host, or the folder of a Unix socket.'),
+  port: count,
+  database: text,
+  user: text,
+});
+
+/** A PostgreSQL URL without its password. */
+export type DatabaseTarget = z.infer<typeof databaseTarget>;
+
 const pgDump = z.strictObject({
   version: text,
   source: z.enum(['PATH', 'bundled']),
@@ -64,6 +74,7 @@ export const worker = z.strictObject({
     .array(text)
     .nullable()
     .describe('The repositories whose jobs it takes: WORKER_REPOSITORIES. Null if it takes those of all.'),
+  target: databaseTarget.nullable().describe('Where its REPOSITORY_URL leads. Null for a worker of 0.1.0.'),
   role: text.nullable().describe('Its role in PostgreSQL; null until it has connected.'),
   superuser: z.boolean().nullable(),
   identity: databaseIdentity.nullable().describe('The database at its REPOSITORY_URL.'),

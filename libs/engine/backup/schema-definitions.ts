@@ -15,6 +15,7 @@ import {
   type SchemaDump,
   type SchemaText,
   dumpSchema,
+  excludeSchemas,
   findLockedObjects,
   type LockedObjects,
   type Members,
@@ -104,7 +105,7 @@ export async function startSchemaDump(
     applicationName: dump.applicationName,
     snapshot: snapshot.exportedName,
     // pg_dump need not lock the tables of unrelated schemas. Too many names would not fit into its arguments.
-    exclude: [...new Set([...members.own, ...closed, ...unrelated.slice(0, MAX_UNRELATED)])],
+    exclude: await excludeSchemas(session, [...members.own, ...closed, ...unrelated.slice(0, MAX_UNRELATED)]),
     chosen,
     signal,
   };

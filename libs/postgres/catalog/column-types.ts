@@ -24,12 +24,13 @@ export interface TypePart {
 /**
  * SQL, a recursive part of WITH: `types` has the OIDs of the types of columns and of the types that they are made of,
  * through arrays, domains, composites and ranges.
- * @param columns a query for relations and types
+ * @param columns a query for what the types belong to, and for the types
+ * @param whole the name of the former
  */
-const typesOf = (columns: string) => `types (relation, oid) AS (
+const typesOf = (columns: string, whole = 'relation') => `types (${whole}, oid) AS (
        ${columns}
        UNION
-       SELECT types.relation, part.oid
+       SELECT types.${whole}, part.oid
          FROM types JOIN pg_type t ON t.oid = types.oid
          CROSS JOIN LATERAL (
            SELECT t.typelem UNION ALL SELECT t.typbasetype
@@ -44,6 +45,11 @@ const COLUMNS = 'FROM pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum >
 const ALL_TYPES = typesOf(`SELECT NULL::oid, atttypid ${COLUMNS}`);
 /** SQL, a recursive part of WITH: the types of each of the tables $1, as `types (relation, oid)`. */
 export const COLUMN_TYPES = typesOf(`SELECT attrelid, atttypid ${COLUMNS}`);
+/**
+ * SQL, a recursive part of WITH: the columns' types of the tables $1, each with those that it is made of, as
+ * `types (whole, oid)`. Many columns share few types.
+ */
+export const TYPES_OF_COLUMNS = typesOf(`SELECT DISTINCT atttypid, atttypid ${COLUMNS}`, 'whole');
 
 /** SQL: a {@link TypePart} as JSON. */
 function part(name: string, type: string, modifier: string, collation: string, options = 'ARRAY[]::text[]') {
@@ -115,11 +121,11 @@ const NAMED = 10;
  */
 export async function warnOfAmbiguousNames(session: Session, tables: { oid: number }[]): Promise<string[]> {
   const columns = await session.query<{ name: string }>(
-    `SELECT format('%s.%s.%s', n.nspname, c.relname, a.attname) AS name
+    `WITH RECURSIVE ${TYPES_OF_COLUMNS}
+     SELECT format('%s.%s.%s', n.nspname, c.relname, a.attname) AS name
        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
       WHERE c.oid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-        AND EXISTS (WITH RECURSIVE ${typesOf('SELECT NULL::oid, a.atttypid')}
-                    SELECT FROM types WHERE oid IN ('regproc'::regtype, 'regoper'::regtype))
+        AND a.atttypid IN (SELECT whole FROM types WHERE oid IN ('regproc'::regtype, 'regoper'::regtype))
       ORDER BY name`,
     [tables.map(({ oid }) => oid)],
   );

@@ -1,4 +1,4 @@
-import { COLUMN_TYPES } from './column-types.js';
+import { TYPES_OF_COLUMNS } from './column-types.js';
 import { displayTable } from '../connection/identifiers.js';
 import type { Session } from '../connection/session.js';
 
@@ -31,7 +31,11 @@ export async function listRowConditions(
   tables: { oid: number }[],
 ): Promise<Map<number, RowCondition[]>> {
   const rows = await session.query<NamedCondition & Record<string, unknown>>(
-    `WITH RECURSIVE ${COLUMN_TYPES},
+    `WITH RECURSIVE ${TYPES_OF_COLUMNS},
+     domains AS (
+       SELECT DISTINCT a.attrelid AS relation, t.oid
+         FROM types JOIN pg_type t ON t.oid = types.oid AND t.typtype = 'd' JOIN pg_attribute a ON a.atttypid = types.whole
+        WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped),
      levels AS (
        SELECT t.oid AS relation, c.oid, i.inhparent AS parent, pg_get_expr(c.relpartbound, 0) AS bound,
               'PARTITION BY ' || pg_get_partkeydef(i.inhparent) AS key
@@ -58,9 +62,9 @@ export async function listRowConditions(
      SELECT d.relation::int8::float8 AS relation, d.kind, n.nspname AS schema, c.relname AS name, d.part, d.definition
        FROM conditions d JOIN pg_class c ON c.oid = d.relation JOIN pg_namespace n ON n.oid = c.relnamespace
       UNION ALL
-     SELECT types.relation::int8::float8, d.kind, n.nspname, t.typname, d.part,
+     SELECT domains.relation::int8::float8, d.kind, n.nspname, t.typname, d.part,
             format('%s %s', format_type(t.oid, NULL), d.definition)
-       FROM types JOIN pg_type t ON t.oid = types.oid AND t.typtype = 'd' JOIN pg_namespace n ON n.oid = t.typnamespace
+       FROM domains JOIN pg_type t ON t.oid = domains.oid JOIN pg_namespace n ON n.oid = t.typnamespace
        CROSS JOIN LATERAL (
          SELECT 'domain check', k.conname, format('CHECK (%s)', pg_get_expr(k.conbin, 0))
            FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c' AND k.convalidated

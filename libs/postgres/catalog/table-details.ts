@@ -69,7 +69,11 @@ const COLLATION = (oid: string) =>
 const INDEX_COLUMNS = (positions: string) =>
   `coalesce((SELECT json_agg(a.attname ORDER BY place.n) FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS place (attnum, n)
               JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = place.attnum WHERE ${positions}), '[]')`;
-const NULLS_NOT_DISTINCT = `coalesce((to_jsonb(x) ->> 'indnullsnotdistinct')::bool, false)`;
+/** SQL: values of columns that older servers lack. If the catalog of a subquery has such a column, its name means that. */
+const OLDER = '(SELECT false AS indnullsnotdistinct, false AS conperiod) AS older';
+/** SQL: joins the comment `e` of an object. */
+const COMMENT = (catalog: string, oid: string, column = '0') =>
+  `LEFT JOIN pg_description e ON e.classoid = '${catalog}'::regclass AND e.objoid = ${oid} AND e.objsubid = ${column}`;
 const aggregate = (query: string) => `coalesce((SELECT json_agg(found) FROM (${query}) AS found), '[]')`;
 
 /** Reads the details of tables from the catalog, by OID. */
@@ -81,30 +85,31 @@ export async function listTableDetails(
     `SELECT c.oid::int8::float8 AS oid, obj_description(c.oid, 'pg_class') AS comment,
             ${aggregate(`
               SELECT a.attname AS name, CASE WHEN a.attcollation <> t.typcollation THEN ${COLLATION('a.attcollation')} END AS collation,
-                     CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
-                     CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END AS generation, a.attgenerated = 'v' AS virtual,
+                     CASE WHEN a.attgenerated = '' THEN d.expression END AS default, CASE WHEN a.attgenerated <> '' THEN d.expression END AS generation, a.attgenerated = 'v' AS virtual,
                      CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END AS identity,
-                     coalesce((SELECT pg_get_expr(d.adbin, d.adrelid) = format('nextval(%L::regclass)', s.objid::regclass)
+                     coalesce((SELECT d.expression = format('nextval(%L::regclass)', s.objid::regclass)
                                  FROM pg_depend s WHERE s.classid = 'pg_class'::regclass AND s.refclassid = 'pg_class'::regclass
-                                  AND s.refobjid = c.oid AND s.refobjsubid = a.attnum AND s.deptype = 'a' LIMIT 1), false) AS counts,
-                     col_description(c.oid, a.attnum) AS comment
+                                  AND d.expression LIKE 'nextval(%' AND s.refobjid = c.oid AND s.refobjsubid = a.attnum AND s.deptype = 'a' LIMIT 1), false) AS counts,
+                     e.description AS comment
                 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-                LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                LEFT JOIN LATERAL (SELECT pg_get_expr(adbin, adrelid) AS expression FROM pg_attrdef
+                                    WHERE adrelid = a.attrelid AND adnum = a.attnum OFFSET 0) AS d ON a.atthasdef
+                ${COMMENT('pg_class', 'c.oid', 'a.attnum')}
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                 AND (d.oid IS NOT NULL OR a.attidentity <> '' OR a.attcollation <> t.typcollation OR col_description(c.oid, a.attnum) IS NOT NULL)
+                 AND (a.atthasdef OR a.attidentity <> '' OR a.attcollation <> t.typcollation OR e.description IS NOT NULL)
                ORDER BY a.attnum`)} AS columns,
             ${aggregate(`
               SELECT k.conname AS name, k.contype = 'p' AS primary, ${INDEX_COLUMNS('place.n <= x.indnkeyatts')} AS columns,
-                     ${INDEX_COLUMNS('place.n > x.indnkeyatts')} AS include, ${NULLS_NOT_DISTINCT} AS "nullsNotDistinct",
-                     k.condeferrable AS deferrable, k.condeferred AS deferred, obj_description(k.oid, 'pg_constraint') AS comment
-                FROM pg_constraint k JOIN pg_index x ON x.indexrelid = k.conindid
-               WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u') AND to_jsonb(k) -> 'conperiod' IS DISTINCT FROM 'true'
+                     ${INDEX_COLUMNS('place.n > x.indnkeyatts')} AS include, indnullsnotdistinct AS "nullsNotDistinct",
+                     k.condeferrable AS deferrable, k.condeferred AS deferred, e.description AS comment
+                FROM pg_constraint k JOIN pg_index x ON x.indexrelid = k.conindid ${COMMENT('pg_constraint', 'k.oid')}
+               WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u') AND NOT conperiod
                ORDER BY k.oid`)} AS keys,
             ${aggregate(`
-              SELECT k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression, obj_description(k.oid, 'pg_constraint') AS comment
-                FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated ORDER BY k.oid`)} AS checks,
+              SELECT k.conname AS name, pg_get_expr(k.conbin, k.conrelid) AS expression, e.description AS comment
+                FROM pg_constraint k ${COMMENT('pg_constraint', 'k.oid')} WHERE k.conrelid = c.oid AND k.contype = 'c' AND k.convalidated ORDER BY k.oid`)} AS checks,
             ${aggregate(`
-              SELECT i.relname AS name, x.indisunique AS unique, ${NULLS_NOT_DISTINCT} AS "nullsNotDistinct", m.amname AS method,
+              SELECT i.relname AS name, x.indisunique AS unique, indnullsnotdistinct AS "nullsNotDistinct", m.amname AS method,
                      (SELECT json_agg(json_build_object('name', a.attname,
                                'collation', CASE WHEN x.indcollation[place.n - 1] NOT IN (0, a.attcollation) THEN ${COLLATION('x.indcollation[place.n - 1]')} END,
                                'operatorClass', CASE WHEN NOT o.opcdefault THEN ${named('os.nspname', 'o.opcname')} END,
@@ -113,19 +118,19 @@ export async function listTableDetails(
                         JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = place.attnum
                         JOIN pg_opclass o ON o.oid = x.indclass[place.n - 1] JOIN pg_namespace os ON os.oid = o.opcnamespace
                        WHERE place.n <= x.indnkeyatts) AS columns,
-                     ${INDEX_COLUMNS('place.n > x.indnkeyatts')} AS include, obj_description(i.oid, 'pg_class') AS comment
-                FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam
+                     ${INDEX_COLUMNS('place.n > x.indnkeyatts')} AS include, e.description AS comment
+                FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_am m ON m.oid = i.relam ${COMMENT('pg_class', 'i.oid')}
                WHERE x.indrelid = c.oid AND x.indisvalid AND x.indexprs IS NULL AND x.indpred IS NULL
                  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = x.indrelid AND k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
                ORDER BY i.oid`)} AS indexes,
             ARRAY(SELECT 'foreign key ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
                   UNION ALL SELECT 'exclusion constraint ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'x'
-                  UNION ALL SELECT 'key ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND to_jsonb(k) -> 'conperiod' = 'true' AND k.contype IN ('p', 'u')
+                  UNION ALL SELECT 'key ' || k.conname FROM pg_constraint k WHERE k.conrelid = c.oid AND conperiod AND k.contype IN ('p', 'u')
                   UNION ALL SELECT 'index ' || i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indrelid = c.oid AND x.indisvalid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)
                   UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                   UNION ALL SELECT 'rule ' || r.rulename FROM pg_rewrite r WHERE r.ev_class = c.oid
                   UNION ALL SELECT 'policy ' || p.polname FROM pg_policy p WHERE p.polrelid = c.oid) AS others
-       FROM pg_class c WHERE c.oid = ANY ($1::oid[])`,
+       FROM pg_class c CROSS JOIN ${OLDER} WHERE c.oid = ANY ($1::oid[])`,
     [tables.map(({ oid }) => oid)],
   );
   return new Map(rows.map(({ oid, ...details }) => [oid, details]));

@@ -40,8 +40,8 @@ const [BLOCK_HEADER_BYTES, ROW_HEADER_BYTES, USUAL_WIDTH] = [24, 28, 32];
 const ROWS_PER_BLOCK = `
             CASE WHEN c.reltuples >= 0 AND c.relpages > 0 THEN c.reltuples::float8 / c.relpages
                  ELSE (current_setting('block_size')::float8 - ${BLOCK_HEADER_BYTES}) /
-                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN t.typlen > 0 THEN t.typlen ELSE ${USUAL_WIDTH} END), 0)
-                         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                      (SELECT ${ROW_HEADER_BYTES} + coalesce(sum(CASE WHEN a.attlen > 0 THEN a.attlen ELSE ${USUAL_WIDTH} END), 0)
+                         FROM pg_attribute a
                         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) END`;
 
 /** SQL: the OIDs of the tables $1 and of the partitioned tables above them, which hold no rows but keys and triggers. */

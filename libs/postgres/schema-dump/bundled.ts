@@ -79,7 +79,7 @@ function tooManyNames(names: number): Failure {
     'permanent',
     `The names of about ${names} schemas and tables to leave out are too long for the arguments of the bundled pg_dump.`,
     {
-      hint: "Let the role read these schemas, or install a pg_dump of the server's major version on the worker.",
+      hint: "Let the role read these schemas, give them names with a beginning that no readable schema has, or install a pg_dump of the server's major version on the worker.",
     },
   );
 }

@@ -241,12 +241,14 @@ function parameterOf(url: string, name: string): string | undefined {
 }
 
 function notStarted(error: Error, args = 0): Failure {
-  const reason =
-    (error as NodeJS.ErrnoException).code === 'E2BIG'
-      ? `the names of ${args} schemas that the role may not read are too long for its arguments`
-      : error.message;
+  const isTooLong = (error as NodeJS.ErrnoException).code === 'E2BIG';
+  const reason = isTooLong
+    ? `its ${args} arguments, which name the schemas that the role may not read, are too long`
+    : error.message;
   return new Failure('DEFINITIONS_FAILED', 'permanent', `Cannot start pg_dump: ${reason}.`, {
-    hint: HINT,
+    hint: isTooLong
+      ? 'Let the role read these schemas, or give them names with a beginning that no readable schema has: one argument then stands for all of them. Or set BACKUP_DEFINITIONS=auto for archives that name the missing schema definitions.'
+      : HINT,
     cause: error,
   });
 }

@@ -1,9 +1,10 @@
 import { Failure } from '#common';
 import type { PgDumpView } from '#contracts';
-import { quoteIdentifier, quoteTable } from '../connection/identifiers.js';
+import { quoteTable } from '../connection/identifiers.js';
 import { Session } from '../connection/session.js';
 import { BUNDLED_MAJOR, BUNDLED_VERSION, runBundledPgDump } from './bundled.js';
 import { type ChosenObjects, holdsStatement } from './chosen-objects.js';
+import { schemaPatterns } from './schema-patterns.js';
 import { cleanText, type SchemaText } from './clean-text.js';
 import { type LockedObjects, objectKey } from './locked-objects.js';
 import {
@@ -63,6 +64,15 @@ export async function listClosedSchemas(session: Session): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** Returns patterns that match these schemas and no other, as few as possible. */
+export async function excludeSchemas(session: Session, schemas: Iterable<string>): Promise<string[]> {
+  const all = await session.query<{ name: string }>('SELECT nspname AS name FROM pg_namespace');
+  return schemaPatterns(
+    schemas,
+    all.map(({ name }) => name),
+  );
+}
+
 export interface SchemaDumpOptions {
   /** The pg_dump on PATH. The bundled one reads servers that it must not read. */
   program: PgDump | undefined;
@@ -74,7 +84,7 @@ export interface SchemaDumpOptions {
   applicationName: string;
   /** An exported snapshot, whose transaction stays open. */
   snapshot: string;
-  /** Schemas that are none of the repository's business, or that the role may not read. */
+  /** Patterns of schemas that are none of the repository's business, or that the role may not read. */
   exclude: string[];
   /** Objects that it must not wait for. */
   without?: LockedObjects;
@@ -115,7 +125,7 @@ async function readText(
     '--encoding=UTF8',
     `--snapshot=${snapshot}`,
     // One pattern each: PostgreSQL finds these by an index, and takes minutes for patterns that list many names.
-    ...exclude.map((schema) => `--exclude-schema=${quoteIdentifier(schema)}`),
+    ...exclude.map((schema) => `--exclude-schema=${schema}`),
     ...(without?.relations ?? []).map((table) => `--exclude-table=${quoteTable(table)}`),
   ];
   const isNative = whyUnusable(program, serverVersion, connectionTls(url, session.client)) === undefined;
