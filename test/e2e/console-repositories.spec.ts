@@ -97,7 +97,7 @@ describeInBrowser('the console of several repositories', () => {
     await page.goto('/admin');
     const rows = page.locator('[aria-labelledby=repositories] tbody tr');
     expect(await rows.filter({ hasText: 'shop' }).innerText()).toMatch(
-      /No archive is proven\s+just now\s+–\s+[\d.]+ kB\s+[\d.]+ kB in 1 archive\s+–\s+Back up shop/,
+      /No archive is proven\s+just now\s+–\s+[\d.]+ kB\s+[\d.]+ kB in 1 archive\s+–\s+Back up\s+shop/,
     );
     expect(await text('[aria-labelledby=repositories] summary')).toMatch(
       /^Storage: ([\d.]+ kB), in 30 days about \1$/,

@@ -49,7 +49,7 @@ export class ArchiveSums {
   byRepository(): Promise<Map<string, RepositoryArchives>> {
     return inTime(async (signal) => {
       const folders = await this.repositories.folders();
-      const { archives, verifications } = await this.listing.read(signal);
+      const { archives, verifications } = await this.listing.read();
       const groups = grouped(archives, ({ key }) => folders.repositoryOf(key));
       const sums = [...groups].map(async ([name, group]) => {
         const proof = await this.proof(group, verifications, signal);
@@ -61,10 +61,10 @@ export class ArchiveSums {
 
   /** @returns the archives in the bucket by schedule; undefined stands for those of no schedule. @throws Failure STORE_* */
   bySchedule(): Promise<Map<string | undefined, ScheduleStorage>> {
-    return inTime(async (signal) => {
+    return inTime(async () => {
       const rows = await this.scheduled.find({ select: { key: true, schedule: true } });
       const scheduleOf = new Map(rows.map(({ key, schedule }) => [key, schedule]));
-      const { archives } = await this.listing.read(signal);
+      const { archives } = await this.listing.read();
       const groups = grouped(archives, ({ key }) => scheduleOf.get(key));
       return new Map(
         [...groups].map(([schedule, group]) => {

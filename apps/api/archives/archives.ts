@@ -38,7 +38,7 @@ export class Archives {
   list(limit: number, offset: number, repository?: string): Promise<{ backups: Archive[]; total: number }> {
     return inTime(async (signal) => {
       const folders = await this.repositories.folders();
-      const { archives: all, verifications } = await this.listing.read(signal);
+      const { archives: all, verifications } = await this.listing.read();
       const archives =
         repository === undefined ? all : all.filter(({ key }) => folders.repositoryOf(key) === repository);
       const page = archives.slice(offset, offset + limit);
@@ -59,9 +59,9 @@ export class Archives {
 
   /** The archives that were written since a time, unordered. @throws Failure STORE_* */
   writtenSince(since: number, repository?: string): Promise<{ createdOn: number; bytes: number }[]> {
-    return inTime(async (signal) => {
+    return inTime(async () => {
       const folders = await this.repositories.folders();
-      const { archives } = await this.listing.read(signal);
+      const { archives } = await this.listing.read();
       return archives
         .filter(({ modifiedOn }) => modifiedOn >= since)
         .filter(({ key }) => repository === undefined || folders.repositoryOf(key) === repository)
