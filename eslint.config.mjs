@@ -23,7 +23,7 @@ const ARROWS = {
   'libs/archive': ['common', 'config', 'contracts'],
   'libs/postgres': ['common', 'config', 'contracts'],
   'libs/storage': ['common', 'config', 'contracts'],
-  'libs/queue': ['common', 'config', 'contracts', 'keys', 'logging', 'postgres'],
+  'libs/queue': ['common', 'config', 'contracts', 'contracts/schemas', 'keys', 'logging', 'postgres'],
   'libs/database': ['common', 'config', 'contracts', 'logging', 'postgres'],
   'libs/keys': ['config'],
   'libs/logging': ['config'],
@@ -43,8 +43,13 @@ const PACKAGES = [
   {
     name: '(bullmq|@nestjs/bullmq|@bull-board)(/|$)',
     allowed: (place) =>
-      ['libs/queue', 'apps/api/dashboard', 'apps/worker/daemon.processor.ts'].includes(place),
-    message: 'Only libs/queue, the processor and the dashboard use BullMQ.',
+      [
+        'libs/queue',
+        'apps/api/dashboard',
+        'apps/worker/daemon.processor.ts',
+        'apps/worker/check.processor.ts',
+      ].includes(place),
+    message: 'Only libs/queue, the processors and the dashboard use BullMQ.',
   },
   {
     name: '(@nestjs|typeorm)(/|$)',
@@ -141,10 +146,10 @@ const arrows = [
     rules: imports('libs/contracts', 'libs/contracts/schemas', 2),
   },
   { files: ['apps/api/dashboard/*.ts'], rules: imports('apps/api', 'apps/api/dashboard', 2) },
-  {
-    files: ['apps/worker/daemon.processor.ts'],
-    rules: imports('apps/worker', 'apps/worker/daemon.processor.ts', 1),
-  },
+  ...['apps/worker/daemon.processor.ts', 'apps/worker/check.processor.ts'].map((file) => ({
+    files: [file],
+    rules: imports('apps/worker', file, 1),
+  })),
   {
     files: ['apps/cli/commands/recover.ts'],
     rules: {

@@ -15,7 +15,7 @@ export interface RedisOptions {
 /** The rights of the API and the workers: only their queues' keys, and no dangerous commands. */
 export const REDIS_RIGHTS = {
   api: '~snapshotd:* +@all -@dangerous +info',
-  worker: '~snapshotd:daemons:* ~snapshotd:workers:* +@all -@dangerous +info',
+  worker: '~snapshotd:daemons:* ~snapshotd:checks:* ~snapshotd:workers:* +@all -@dangerous +info',
 };
 export type RedisUser = keyof typeof REDIS_RIGHTS;
 

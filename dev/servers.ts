@@ -17,6 +17,8 @@ export interface ServersOptions {
   rolesScript?: string;
   /** The kind of queue; if missing, a private redis-server if one is installed. */
   queue?: 'redis' | 'postgres';
+  /** Called with the name of each server before it starts. */
+  onStart?: (server: string) => void;
   ports?: { postgres?: number | undefined; redis?: number | undefined; s3?: number | undefined };
 }
 
@@ -36,7 +38,7 @@ const BUCKET = 'snapshotd-archives';
 
 /** Starts the missing servers. @throws Error if one does not start, after stopping the others */
 export async function startServers(options: ServersOptions): Promise<Servers> {
-  const { folder, env: given, durable, ports = {} } = options;
+  const { folder, env: given, durable, onStart = () => undefined, ports = {} } = options;
   const env: Record<string, string> = {};
   const started: { stop(): Promise<void> }[] = [];
   const stop = async () => {
@@ -48,6 +50,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     if (!given['S3_ENDPOINT']) {
       const bucket = given['S3_BUCKET'] || BUCKET;
       const own = join(folder, 's3');
+      onStart('the S3 server');
       servers.s3 = await EmbeddedS3.start({ folder: own, bucket, ...(ports.s3 && { port: ports.s3 }) });
       started.push(servers.s3);
       for (const name of ['api', 'worker'] as const)
@@ -59,6 +62,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
       });
     }
     if (!given['DATABASE_URL']) {
+      onStart('PostgreSQL');
       servers.postgres = await EmbeddedPostgres.start({
         folder: join(folder, 'postgres'),
         durable,
@@ -69,6 +73,7 @@ export async function startServers(options: ServersOptions): Promise<Servers> {
     }
     if (!given['QUEUE_URL']) {
       if ((options.queue ?? (EmbeddedRedis.available() ? 'redis' : 'postgres')) === 'redis') {
+        onStart('redis-server');
         servers.redis = await EmbeddedRedis.start({
           folder: join(folder, 'redis'),
           ...(ports.redis && { port: ports.redis }),

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { Client, freePort } from '../dev/index.js';
 import { eventually } from './support/eventually.js';
+import { sql } from './support/servers.js';
 
 const tool = (name: string) => resolve('dist', 'tools', `${name}.js`);
 
@@ -27,6 +28,7 @@ function expectShown(output: string, ofCommand: string): void {
       line
         .replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
         .replace(/^(password +)\S+/, '$1\\S+')
+        .replace(/^(database +psql ).*/, '$1postgres:.*')
         // An empty repository has no rate.
         .replace(/^100% .* - /, '100%.* - ')
         // Its figure may be in milliseconds.
@@ -94,6 +96,10 @@ test('start runs everything, stops at a signal, and starts again after a crash o
     workers: [{ role: 'snapshotd_worker', superuser: false, takesJobs: true, warnings: [] }],
   });
   expectShown(first.output(), 'npm start');
+  expect(first.output()).toMatch(/^Starting the S3 server \.\.\.$/m);
+  expect(first.output()).toMatch(/^rows +none; for 785 rows of example data: /m);
+  const [, printed = ''] = /^database +psql (\S+)$/m.exec(first.output()) ?? [];
+  expect(await sql(printed, 'SELECT count(*)::int AS rows FROM repository.node')).toEqual([{ rows: 0 }]);
   const postgres = `postgres://snapshotd:${readFileSync(join(folder, '.data/postgres/password'), 'utf8')}@127.0.0.1:${postgresPort}`;
   await followReadme({ url: `http://127.0.0.1:${port}`, token: session ?? '', postgres, cwd: folder });
   // The worker has none of the API's secrets.
@@ -105,11 +111,12 @@ test('start runs everything, stops at a signal, and starts again after a crash o
   first.started.kill('SIGKILL');
   await once(first.started, 'exit');
 
-  const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start');
+  const second = await begin(resolve('dist', 'apps', 'cli', 'main.js'), 'start', '--with-example-data');
   expect(second.password).toBe(first.password);
   // The session and the job survived the crash.
   client.sessionToken = session;
   expect(await client.status('1')).toEqual(status);
+  expect(second.output()).toMatch(/^rows +785 rows of example data were added$/m);
   second.started.kill('SIGTERM');
   expect(await once(second.started, 'exit')).toEqual([0, null]);
   expect(second.output()).toContain('Stopped.');

@@ -28,6 +28,7 @@ async function takePictures(): Promise<void> {
     await phone.goto('/admin/archives');
     await phone.locator('tbody th a').first().click();
     await phone.getByRole('link', { name: 'Restore' }).click();
+    await phone.getByRole('button', { name: 'Show the plan' }).click();
     await phone.getByText('To confirm').waitFor();
     await take(phone, 'phone-restore-dark', 'dark');
 

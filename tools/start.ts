@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { apiReady, claimFolder, type ServerProcess, startApp, startServers } from '../dev/index.js';
+import { addExampleData, type ExampleData } from './example-data.js';
 import { watchSources } from './watch.js';
 
 const DIST = join(__dirname, '..');
@@ -17,7 +18,13 @@ const SECRETS_OF_THE_API = [
   'TLS_KEY_FILE',
 ];
 const withWorker = !process.argv.includes('--no-worker');
+const withExampleData = process.argv.includes('--with-example-data');
 const watches = process.argv.includes('--watch');
+const EXAMPLE_DATA: Record<ExampleData, string> = {
+  none: 'none; for 785 rows of example data: npm start -- --with-example-data',
+  added: '785 rows of example data were added',
+  there: 'the repository has rows',
+};
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 /** Runs everything with data in ./.data until a signal stops it. */
@@ -25,6 +32,10 @@ async function start(): Promise<void> {
   const stopped = new Promise<string>((tell) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => tell(signal));
   });
+  if (withExampleData && (process.env['DATABASE_URL'] || process.env['REPOSITORY_URL']))
+    throw new Error(
+      '--with-example-data fills the embedded database only. Unset DATABASE_URL and REPOSITORY_URL.',
+    );
   mkdirSync(FOLDER, { recursive: true });
   // PostgreSQL may run as another user, who must be able to enter the folder.
   chmodSync(FOLDER, 0o711);
@@ -36,6 +47,7 @@ async function start(): Promise<void> {
       folder: FOLDER,
       env: process.env,
       durable: true,
+      onStart: (server) => say(`Starting ${server} ...`),
       rolesScript: join(DIST, '..', 'deploy', 'postgres-roles.sql'),
       ports: {
         postgres: port('POSTGRES_PORT'),
@@ -69,7 +81,12 @@ async function start(): Promise<void> {
     const url = `${scheme}://127.0.0.1:${env['PORT']}`;
     const apps = new Apps(envOf, scheme === 'http' ? url : undefined);
     running.push(apps);
+    say(withWorker ? 'Starting the API and a worker ...' : 'Starting the API ...');
     await apps.start();
+    const example =
+      servers.postgres === undefined || process.env['REPOSITORY_URL']
+        ? undefined
+        : await addExampleData(servers.postgres.url(), withExampleData);
 
     say(`snapshotd is at      ${url}`);
     say(`the console is at    ${url}/admin`);
@@ -77,6 +94,8 @@ async function start(): Promise<void> {
     say(`password             ${administrator.password}`);
     say(`data and logs        ${FOLDER}`);
     say(`servers              ${described(servers)}`);
+    if (servers.postgres) say(`database             psql ${servers.postgres.url()}`);
+    if (example !== undefined) say(`rows                 ${EXAMPLE_DATA[example]}`);
     if (!withWorker) {
       say('No worker was started. Your own worker needs:');
       for (const [name, value] of Object.entries({ ...servers.env, ...servers.accounts.worker }))

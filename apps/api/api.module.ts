@@ -24,8 +24,11 @@ import { BucketListing } from './archives/bucket-listing.js';
 import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
+import { CheckPagesController } from './console/check-pages.controller.js';
 import { DatabasePagesController } from './console/database-pages.controller.js';
 import { DaemonPagesController } from './console/daemon-pages.controller.js';
+import { Checks } from './checks/checks.js';
+import { ChecksController } from './checks/checks.controller.js';
 import { LoginController } from './console/login.controller.js';
 import { OverviewController } from './console/overview.controller.js';
 import { Pages } from './console/pages.js';
@@ -90,6 +93,8 @@ export class ApiModule {
       controllers: [
         ArchivePagesController,
         ArchivesController,
+        CheckPagesController,
+        ChecksController,
         DaemonPagesController,
         DatabasePagesController,
         DaemonsController,
@@ -109,6 +114,7 @@ export class ApiModule {
         Archives,
         ArchiveSums,
         BucketListing,
+        Checks,
         Daemons,
         EndedDaemons,
         History,

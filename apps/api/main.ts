@@ -58,6 +58,7 @@ async function main(): Promise<void> {
   const notifications = app.get<NotificationQueue | undefined>(NotificationQueue);
   await registerDashboard(fastify, { path: DASHBOARD_PATH, basePath: settings.basePath }, [
     app.get(DaemonReader).queue,
+    app.get(DaemonReader).checks,
     app.get(ScheduleQueue).queue,
     ...(notifications === undefined ? [] : [notifications.queue]),
   ]);

@@ -7,6 +7,8 @@ import {
   type KeptDatabaseView,
   type MissingWorker,
   type PruningPlanView,
+  type RepositoryCheck,
+  type RestorePreview,
   type ScheduleRequest,
   type ScheduleView,
   type WorkerView,
@@ -117,6 +119,20 @@ export class Api {
   ): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const only = status === undefined ? '' : `&status=${status}`;
     return this.json('GET', `/repo/v1/daemons?limit=${limit}&offset=${offset}${only}`);
+  }
+
+  /** @returns the status of the job if no worker answers in time */
+  check(repository: string): Promise<RepositoryCheck | DaemonStatus> {
+    return this.json('POST', '/repo/v1/check', { body: { repository } });
+  }
+
+  newestCheck(repository: string): Promise<RepositoryCheck> {
+    return this.json('GET', `/repo/v1/check?repository=${encodeURIComponent(repository)}`);
+  }
+
+  /** @returns the status of the job if no worker answers in time */
+  restorePlan(body: object): Promise<RestorePreview | DaemonStatus> {
+    return this.json('POST', '/repo/v1/restorePlan', { body });
   }
 
   async terminate(id: string): Promise<void> {

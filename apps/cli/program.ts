@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { PRODUCT } from '#common';
 import { addArchiveCommands } from './commands/archives.js';
+import { addCheckCommand } from './commands/check.js';
 import { addCompletionCommand } from './commands/completion.js';
 import { addDatabaseCommands } from './commands/databases.js';
 import { addJobCommands } from './commands/jobs.js';
@@ -56,6 +57,7 @@ Examples:
   addRecoverCommand(program);
   addScheduleCommands(program);
   addWorkerCommands(program);
+  addCheckCommand(program);
   addStartCommand(program);
   addCompletionCommand(program);
   return program;

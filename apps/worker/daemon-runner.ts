@@ -4,7 +4,7 @@ import type { ShrinkageView } from '#contracts';
 import { errorSentence, Failure, levelOf, PRODUCT, summarizeOmissions } from '#common';
 import type { Keys } from '#keys';
 import type { Logger } from '#logging';
-import type { DaemonJob, DaemonResult, JobJournal } from '#queue';
+import { type DaemonJob, type DaemonResult, type JobJournal, notAuthentic } from '#queue';
 import { backup, type BackupResult, recoverInto, restore, verify } from '#engine';
 import { isBelowPrefix, type ObjectStore } from '#storage';
 import type { DatabaseSwaps } from './database-swaps.js';
@@ -74,6 +74,8 @@ export class DaemonRunner {
         ...(shrunk !== undefined && { shrunk: viewOf(shrunk) }),
       };
     }
+    // Somebody has copied it into this queue.
+    if (job.name === 'CHECK') throw notAuthentic();
     const { archive, database } = job.data;
     if (job.name === 'DROP') {
       if (endAfterSettling !== undefined) throw endAfterSettling;

@@ -19,6 +19,7 @@ import {
 } from '#queue';
 import type { DaemonRunner } from './daemon-runner.js';
 import { Presence } from './presence.js';
+import { watchForTermination } from './watch-for-termination.js';
 
 /** How soon a worker calls a queue again that refused its connection: before the lock of a job that has ended expires. */
 const RETRY_QUEUE = { runRetryDelay: 2_000 };
@@ -34,9 +35,6 @@ const FINISH_WITHIN_MS = 500;
 
 /** When a stopping worker ends in any case. Other workers then take its jobs over. */
 const END_WITHIN_MS = 4_500;
-
-/** How often a worker checks whether its job was terminated. */
-const LOOK_EVERY_MS = 500;
 
 const LOOK_WHETHER_ENDED_EVERY_MS = 20;
 
@@ -121,7 +119,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     });
     this.running.set(id, { stop, journal });
     log.info({ takeovers: job.stalledCounter }, 'Started');
-    const watching = ended === undefined ? this.watchForTermination(job, stop, log) : undefined;
+    const watching = ended === undefined ? watchForTermination(this.jobs, job, stop, log) : undefined;
     try {
       const admission = needsDatabase(job)
         ? await this.presence.admit(this.runner.targetOf(job), journal.report, stop.signal)
@@ -156,7 +154,7 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
         throw jobFailure(ended.and(`Cannot remove the remains of its attempts: ${failure.message}`));
       throw failure;
     } finally {
-      watching?.close();
+      watching?.[Symbol.dispose]();
       journal.close();
       this.running.delete(id);
     }
@@ -186,24 +184,6 @@ export class DaemonProcessor extends WorkerHost implements OnApplicationBootstra
     } catch (error) {
       throw jobFailure(error);
     }
-  }
-
-  /** Stops the job if somebody terminates it. That happens in another process, so this polls the queue. */
-  private watchForTermination(job: DaemonJob, stop: AbortController, log: Logger): { close(): void } {
-    let asking = false;
-    const ask = async () => {
-      if (asking || stop.signal.aborted) return;
-      asking = true;
-      try {
-        if (await this.jobs.isTerminated(job.id ?? '')) stop.abort(termination(job.name));
-      } catch (error) {
-        log.warn({ reason: errorSentence(error) }, 'Cannot check whether the job was terminated');
-      } finally {
-        asking = false;
-      }
-    };
-    const timer = setInterval(() => void ask(), LOOK_EVERY_MS);
-    return { close: () => clearInterval(timer) };
   }
 
   /** Stops a job whose lock is lost: another worker may have taken it over. */

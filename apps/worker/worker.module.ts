@@ -2,8 +2,10 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import type { Settings } from '#config';
 import { Keys } from '#keys';
 import type { Logger } from '#logging';
-import { KeptDatabases, QueueModule, TakenJobs, WorkerRegistry } from '#queue';
+import { CheckRecords, KeptDatabases, QueueModule, TakenJobs, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
+import { CheckProcessor } from './check.processor.js';
+import { CheckRunner } from './check-runner.js';
 import { DaemonProcessor } from './daemon.processor.js';
 import { DaemonRunner } from './daemon-runner.js';
 import { DatabaseSwaps } from './database-swaps.js';
@@ -16,6 +18,17 @@ export class WorkerModule {
       module: WorkerModule,
       imports: [QueueModule.forRole('worker', settings, logger)],
       providers: [
+        {
+          provide: CheckProcessor,
+          inject: [TakenJobs, WorkerRegistry, CheckRecords],
+          useFactory: (jobs: TakenJobs, registry: WorkerRegistry, records: CheckRecords) =>
+            new CheckProcessor(
+              new CheckRunner(settings, store, new Keys(settings.secretKeys), registry, records, logger),
+              jobs,
+              settings.workerRepositories,
+              logger,
+            ),
+        },
         {
           provide: DaemonProcessor,
           inject: [TakenJobs, WorkerRegistry, KeptDatabases],

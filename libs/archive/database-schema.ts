@@ -26,6 +26,8 @@ export const databaseSchema = z.object({
   rights: list(
     z.object({ grantee: name.nullable(), grantor: name, privilege: z.string(), grantable: z.boolean() }),
   ).nullable(),
+  /** Missing in older archives. */
+  hasPublicSchema: z.boolean().optional(),
 });
 
 export type ManifestDatabase = z.infer<typeof databaseSchema>;

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount, formatDuration } from './index.js';
+import { formatBytes, formatCount, formatDuration, formatRows } from './index.js';
 
 test('formats bytes in the unit that fits', () => {
   const amounts = [0, 999, 1_000, 9_940, 9_960, 999_499, 999_500, 5_600_000_000];
@@ -30,4 +30,17 @@ test('formats durations in two units', () => {
 
 test('formats counts with commas', () => {
   expect([0, 999, 1_234_567.4].map(formatCount)).toEqual(['0', '999', '1,234,567']);
+});
+
+test('formats numbers of rows', () => {
+  const rows = [0, 1, 785, 999_499, 999_500, 1_550_000, 2_345_678_901];
+  expect(rows.map(formatRows)).toEqual([
+    '0 rows',
+    '1 row',
+    '785 rows',
+    '999,499 rows',
+    '1.00 M rows',
+    '1.55 M rows',
+    '2.35 G rows',
+  ]);
 });

@@ -5,6 +5,14 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString('en-US');
 }
 
+/** Formats a number of rows: "1 row", "785 rows", "1.55 M rows". */
+export function formatRows(rows: number): string {
+  if (rows === 1) return '1 row';
+  if (rows < 999_500) return `${formatCount(rows)} rows`;
+  const [factor, unit] = rows < 999_500_000 ? [1_000_000, 'M'] : [1_000_000_000, 'G'];
+  return `${(rows / factor).toPrecision(3)} ${unit} rows`;
+}
+
 /** Formats bytes with at least two digits, in powers of 1000, as disks are sold and S3 is billed. */
 export function formatBytes(bytes: number): string {
   let unit = 0;

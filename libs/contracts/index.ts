@@ -1,5 +1,6 @@
 // Types only, so that the command line loads no zod. The schemas are #contracts/schemas.
 export type { Archive, ArchiveFacts, ArchiveVerification } from './schemas/archive.js';
+export type { Finding, RepositoryCheck, RestorePreview, RestoreTarget } from './schemas/check.js';
 export type { DaemonStatus } from './schemas/daemon-status.js';
 export type { KeptDatabaseView } from './schemas/kept-database.js';
 export type { OmittedThings } from './schemas/omission.js';

@@ -1,5 +1,7 @@
 export * from './backup/backup.js';
 export * from './backup/backup-request.js';
+export * from './check/check.js';
+export * from './check/preview-restore.js';
 export { findStored } from './shared/archive-source.js';
 export * from './shared/examine-repository.js';
 export * from './shared/journal.js';

@@ -90,3 +90,7 @@ export * from './schema-dump/locked-objects.js';
 export { chooseObjects, type ChosenObjects, isHeld } from './schema-dump/chosen-objects.js';
 export * from './schema-dump/pg-dump.js';
 export * from './schema-dump/schema-dump.js';
+
+// Facts for checks
+export * from './check/connection-facts.js';
+export * from './check/recover-rights.js';

@@ -1,9 +1,16 @@
 import type { Job, Queue } from 'bullmq';
 import { z } from 'zod';
 import { type DaemonType, REPOSITORY_NAME, SWAP_OBSTACLES, VERIFICATION_LEVELS } from '#contracts';
+import { repositoryCheck, restorePreview } from '#contracts/schemas';
 
-/** The queue of all jobs. */
+/** The queue of all jobs but checks. */
 export const DAEMON_QUEUE = 'daemons';
+
+/**
+ * The queue of the checks. It is a second one, so that a worker that is busy with a backup still takes them: BullMQ cannot
+ * take some jobs of a queue only.
+ */
+export const CHECK_QUEUE = 'checks';
 
 /** The archive of a restore or a verification, and the options. */
 export const archiveRequest = z.strictObject({
@@ -87,7 +94,7 @@ export const daemonJobData = z.strictObject({
   startedOn: milliseconds,
   /** The repository that it works on; missing for the one of the workers' settings. */
   repository: jobRepository.optional(),
-  /** For RESTORE and VERIFY. */
+  /** For RESTORE and VERIFY. A CHECK that has it previews a restore; without it, it checks the repository. */
   archive: archiveRequest.optional(),
   /** For BACKUP: the key of the newest archive whose loss of rows somebody has confirmed. */
   confirmedKey: z.string().optional(),
@@ -159,7 +166,7 @@ export const daemonJobProgress = z.strictObject({
 export type DaemonJobProgress = z.infer<typeof daemonJobProgress>;
 
 export const daemonJobResult = z.strictObject({
-  /** Null for DROP. */
+  /** Null for DROP and CHECK. */
   backupUrl: z.string().nullable(),
   entities: z.number(),
   /** The archive's length; missing if a dead attempt had done the work. */
@@ -201,6 +208,9 @@ export const daemonJobResult = z.strictObject({
       notProven: z.array(z.string()),
     })
     .optional(),
+  /** Of a CHECK. */
+  check: repositoryCheck.optional(),
+  restorePlan: restorePreview.optional(),
   /** By the worker's clock: milliseconds since 1970. */
   endedOn: milliseconds,
   /** Proves that a worker wrote this, for this job. */

@@ -4,6 +4,7 @@ import type { Settings } from '#config';
 import { errorSentence, pollUntil } from '#common';
 import type { DaemonStatus, DaemonType } from '#contracts';
 import type { Logger } from '#logging';
+import { newCheckId } from './check-ids.js';
 import { isConfirmed, signedData } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobData, JobWork } from './daemon-job.js';
 import type { DaemonReader } from './daemon-reader.js';
@@ -23,6 +24,9 @@ const CONFIRMED_SOON_MS = 2_000;
 /** How long a call waits until a job that another call added is confirmed or has failed. */
 const DECIDED_WITHIN_MS = CONFIRMED_WITHIN_MS + 2_000;
 const LOOK_EVERY_MS = 20;
+
+/** Checks and their results are remembered for those who wait for them. The newest result of each repository stays. */
+const CHECKS_KEPT = { count: 100 };
 
 /** How long Redis keeps the value of the write check. */
 const WRITE_CHECK_KEPT_MS = 60_000;
@@ -53,9 +57,29 @@ export class DaemonQueue {
    * that nothing was started. So the API signs the job after the queue has answered, and no worker runs an unsigned job.
    * @throws QueueUnavailable: nothing is started
    */
-  async start(type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
-    const data = jobData(startedBy, work);
-    const adding = this.reader.queue.add(type, { ...data, unconfirmed: true }, this.jobOptions);
+  start(type: DaemonType, startedBy: string, work: JobWork = {}): Promise<DaemonStatus> {
+    return this.add(type, jobData(startedBy, work), this.reader.queue, this.jobOptions);
+  }
+
+  /**
+   * Starts a check of a repository, or a preview of the restore of an archive.
+   * @throws QueueUnavailable: nothing is started
+   */
+  startCheck(startedBy: string, work: Pick<JobWork, 'repository' | 'archive'>): Promise<DaemonStatus> {
+    return this.add('CHECK', jobData(startedBy, work), this.reader.checks, {
+      jobId: newCheckId(),
+      removeOnComplete: CHECKS_KEPT,
+      removeOnFail: CHECKS_KEPT,
+    });
+  }
+
+  private async add(
+    type: DaemonType,
+    data: DaemonJobData,
+    queue: DaemonReader['queue'],
+    options: JobsOptions,
+  ): Promise<DaemonStatus> {
+    const adding = queue.add(type, { ...data, unconfirmed: true }, options);
     const job = asDaemonJob(await answered(adding, ' Nothing was started.'));
     try {
       await job.updateData(signedData(this.reader.keys, job, data));

@@ -1,6 +1,7 @@
 import type { Job, JobType } from 'bullmq';
 import { DEFAULT_REPOSITORY, type DaemonState, type DaemonStatus, type DaemonType } from '#contracts';
 import type { Keys } from '#keys';
+import { isCheckId } from './check-ids.js';
 import { checkedJob, foreignStatus, isConfirmed, signedData } from './authentic-jobs.js';
 import type { DaemonJob, DaemonJobData, DaemonJobQueue } from './daemon-job.js';
 import { daemonStatus } from './daemon-status.js';
@@ -49,6 +50,8 @@ export class DaemonReader {
   constructor(
     readonly queue: DaemonJobQueue,
     readonly keys: Keys,
+    /** The queue of the checks. */
+    readonly checks: DaemonJobQueue,
   ) {}
 
   /** @returns the job as it is now; undefined unless there is an authentic one. @throws QueueUnavailable */
@@ -148,7 +151,8 @@ export class DaemonReader {
   }
 
   /**
-   * Lists the remembered jobs, newest first. A filter reads all of them in small steps, and only one filtered list is
+   * Lists the remembered jobs, newest first. Checks, which change nothing, are listed if they are asked for, without their
+   * results. A filter reads all of them in small steps, and only one filtered list is
    * read at a time.
    * @throws QueueUnavailable
    */
@@ -160,7 +164,8 @@ export class DaemonReader {
     limit,
     offset,
   }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
-    const ids = await this.idsOf(status === undefined ? ALL_STATES : STATES_OF[status]);
+    const states = status === undefined ? ALL_STATES : STATES_OF[status];
+    const ids = await (type === 'CHECK' ? this.checkIdsOf(states) : this.idsOf(states));
     const unfiltered = type === undefined && repository === undefined && matches === undefined;
     if (unfiltered && (status === undefined || status === 'COMPLETED')) {
       const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
@@ -174,7 +179,7 @@ export class DaemonReader {
         if (status !== undefined && daemon.status !== status) continue;
         if (repository !== undefined && (daemon.repository ?? DEFAULT_REPOSITORY) !== repository) continue;
         if (matches?.(daemon) === false) continue;
-        if (total >= offset && daemons.length < limit) daemons.push(daemon);
+        if (total >= offset && daemons.length < limit) daemons.push(withoutResult(daemon));
         total++;
       }
       return { daemons, total };
@@ -189,8 +194,22 @@ export class DaemonReader {
     return daemonIds(ids).sort((one, other) => Number(other) - Number(one));
   }
 
+  private async checkIdsOf(states: readonly JobType[]): Promise<string[]> {
+    const ids = await answered(this.checks.getRanges([...states], 0, -1));
+    return ids.filter(isCheckId).sort().reverse();
+  }
+
   private async fetch(id: string): Promise<Job | undefined> {
-    const job = await answered(this.queue.getJob(id).catch(undefinedIfUnreadable));
+    const queue = isCheckId(id) ? this.checks : this.queue;
+    const job = await answered(queue.getJob(id).catch(undefinedIfUnreadable));
     return job?.id === id ? job : undefined;
   }
+}
+
+/** Results of checks are long. */
+function withoutResult(status: DaemonStatus): DaemonStatus {
+  const shown = { ...status };
+  delete shown.check;
+  delete shown.restorePlan;
+  return shown;
 }

@@ -53,6 +53,7 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     } = job.returnvalue;
     const omitted = job.name === 'BACKUP' ? 'omitted' : 'the archive omits';
     const notes = [
+      ...checkOf(job.returnvalue),
       ...partOf(job.data),
       ...swapOf(job),
       ...(columns.length > 0 ? [`columns: ${named(columns)}`] : []),
@@ -68,7 +69,9 @@ export function daemonStatus(job: DaemonJob): DaemonStatus {
     if (shrunk !== undefined) status.shrunk = shrunk;
     if (verification !== undefined) status.verification = verification;
     if (warnings.length > 0) status.warnings = warnings;
-    const { database, keptDatabase } = job.returnvalue;
+    const { database, keptDatabase, check, restorePlan } = job.returnvalue;
+    if (check !== undefined) status.check = check;
+    if (restorePlan !== undefined) status.restorePlan = restorePlan;
     if (database !== undefined) status.database = database;
     if (keptDatabase !== undefined) status.keptDatabase = keptDatabase;
   }
@@ -91,6 +94,15 @@ function partOf({ archive, database }: DaemonJob['data']): string[] {
     ...(intoDatabase !== undefined ? [`into the new database ${intoDatabase}`] : []),
     ...(database !== undefined ? [`the database ${database}`] : []),
   ];
+}
+
+/** The outcome of a check in a few words. */
+function checkOf({ check, restorePlan }: DaemonJob['returnvalue']): string[] {
+  if (restorePlan !== undefined)
+    return [restorePlan.refusals.length === 0 ? 'accepted' : 'a restore would be refused'];
+  if (check === undefined) return [];
+  const count = (level: string) => check.findings.filter((one) => one.level === level).length;
+  return [`problems: ${count('problem')}, warnings: ${count('warning')}`];
 }
 
 /** Says after a swap where the rows are that the new database does not have. */

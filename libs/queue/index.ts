@@ -1,3 +1,6 @@
+export { notAuthentic } from './authentic-jobs.js';
+export { isCheckId } from './check-ids.js';
+export * from './check-records.js';
 export { TAKEOVER } from './connection.js';
 export * from './daemon-figures.js';
 export * from './daemon-job.js';

@@ -7,6 +7,7 @@ const NAMES: Record<DaemonType, string> = {
   RESTORE: 'Restore',
   VERIFY: 'Verify',
   DROP: 'Drop',
+  CHECK: 'Check',
 };
 
 /** The errorMessage of a job that somebody terminated. */

@@ -4,7 +4,8 @@ import type { Settings } from '#config';
 import { Keys } from '#keys';
 import type { Logger } from '#logging';
 import { type QueueRole, queueConnection } from './connection.js';
-import { DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
+import { CheckRecords } from './check-records.js';
+import { CHECK_QUEUE, DAEMON_QUEUE, type DaemonJobQueue } from './daemon-job.js';
 import { DaemonQueue } from './daemon-queue.js';
 import { DaemonReader } from './daemon-reader.js';
 import { TakenJobs } from './taken-jobs.js';
@@ -35,17 +36,18 @@ export class QueueModule {
       module: QueueModule,
       imports: [
         BullModule.forRootAsync({ useFactory: () => queueConnection(settings.queueUrl, role, logger) }),
-        BullModule.registerQueue({ name: DAEMON_QUEUE }, { name: WORKER_QUEUE }),
+        BullModule.registerQueue({ name: DAEMON_QUEUE }, { name: CHECK_QUEUE }, { name: WORKER_QUEUE }),
       ],
       providers: [
         {
           provide: DaemonReader,
-          inject: [getQueueToken(DAEMON_QUEUE)],
-          useFactory: async (queue: DaemonJobQueue) => {
+          inject: [getQueueToken(DAEMON_QUEUE), getQueueToken(CHECK_QUEUE)],
+          useFactory: async (queue: DaemonJobQueue, checks: DaemonJobQueue) => {
             queue.on('error', warn);
+            checks.on('error', warn);
             // BullMQ tries this once. A queue that is not ready now ends the start.
             await queue.waitUntilReady();
-            return new DaemonReader(queue, keys);
+            return new DaemonReader(queue, keys, checks);
           },
         },
         side,
@@ -62,8 +64,13 @@ export class QueueModule {
           inject: [getQueueToken(WORKER_QUEUE)],
           useFactory: (queue: WorkerJobQueue) => new KeptDatabases(queue, keys),
         },
+        {
+          provide: CheckRecords,
+          inject: [getQueueToken(WORKER_QUEUE)],
+          useFactory: (queue: WorkerJobQueue) => new CheckRecords(queue, keys),
+        },
       ],
-      exports: [DaemonReader, side.provide, WorkerRegistry, KeptDatabases, BullModule],
+      exports: [DaemonReader, side.provide, WorkerRegistry, KeptDatabases, CheckRecords, BullModule],
     };
   }
 }

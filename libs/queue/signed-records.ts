@@ -14,7 +14,7 @@ interface Signed {
 export type WorkerJobQueue = Queue<Signed, void>;
 
 /** The kinds of records. A record of one kind never passes for another. */
-type Kind = 'beat' | 'identity' | `identity of ${string}` | 'kept database';
+type Kind = 'beat' | 'identity' | `identity of ${string}` | 'kept database' | 'check';
 
 /**
  * Signed records in a queue, by ids that are no numbers. Others may write to the queue, so a record without a valid code

@@ -1,6 +1,7 @@
 import {
   DeleteObjectCommand,
   GetObjectCommand,
+  GetObjectLockConfigurationCommand,
   HeadBucketCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
@@ -63,6 +64,16 @@ export class ObjectStore {
   /** The same store with another callback for delays. */
   telling(trouble: TellTrouble): ObjectStore {
     return new ObjectStore(this.settings, trouble, this.client, this.clock);
+  }
+
+  /** The same store, whose requests fail at once instead of being retried. */
+  withoutRetries(): ObjectStore {
+    return new ObjectStore({ ...this.settings, retryForMs: 0 }, undefined, this.client, this.clock);
+  }
+
+  /** How far the store's clock is ahead of this process's: milliseconds. Undefined until the store has answered. */
+  get clockAheadMs(): number | undefined {
+    return this.clock.aheadMs;
   }
 
   /** The backupUrl of a key, which a status shows and a restore takes. */
@@ -205,6 +216,26 @@ export class ObjectStore {
     for (const id of ids) await abortUpload(this.objects, key, id, signal);
   }
 
+  /**
+   * Returns the default retention of a bucket with Object Lock, such as "GOVERNANCE for 30 days".
+   * @returns undefined if deleted objects are gone. @throws Failure STORE_* if the store does not tell
+   */
+  async objectLock(signal: AbortSignal): Promise<string | undefined> {
+    const command = new GetObjectLockConfigurationCommand({ Bucket: this.bucket });
+    try {
+      const { ObjectLockConfiguration: lock } = await this.client.send(command, { abortSignal: signal });
+      if (lock?.ObjectLockEnabled !== 'Enabled') return undefined;
+      const { Mode, Days, Years } = lock.Rule?.DefaultRetention ?? {};
+      if (Mode === undefined) return 'without a default retention';
+      return `${Mode} for ${Days === undefined ? `${Years} years` : `${Days} days`}`;
+    } catch (error) {
+      const name = error instanceof Error ? error.name : '';
+      // Stores without Object Lock answer NotImplemented, and those with it the other name.
+      if (name === 'ObjectLockConfigurationNotFoundError' || name === 'NotImplemented') return undefined;
+      throw storeFailure(error, this.bucket, { permission: 's3:GetBucketObjectLockConfiguration' });
+    }
+  }
+
   /** Checks with one request that the bucket exists and is readable. @throws Failure STORE_* */
   async check(signal: AbortSignal): Promise<void> {
     try {
@@ -222,7 +253,7 @@ export class ObjectStore {
 
 /** The object store's clock, from the Date of its latest answer. The store checks signatures by that clock. */
 class StoreClock {
-  private aheadMs = 0;
+  aheadMs: number | undefined;
 
   constructor(client: S3Client) {
     client.middlewareStack.add(
@@ -238,7 +269,7 @@ class StoreClock {
   }
 
   now(): Date {
-    return new Date(Date.now() + this.aheadMs);
+    return new Date(Date.now() + (this.aheadMs ?? 0));
   }
 }
 

@@ -631,24 +631,26 @@ describeAtTerminal('at a terminal', () => {
     expect(end.screen).not.toBe(middle);
   });
 
-  test('a restore asks for the name of the archive', async () => {
+  test('a restore shows what it would replace, and asks for the name of the database', async () => {
+    const database = new URL(stack.env['DATABASE_URL'] ?? '').pathname.slice(1);
     await sql(stack.env['DATABASE_URL'] ?? '', 'TRUNCATE repository.long');
     await terminal.begin(`snapshotd restore ${archive} --wait`);
-    await terminal.shows(/Type the archive's name/);
+    await terminal.shows(/^plan +Replaces \d+ tables?, [\d,]+ rows, in \w+ at 127\.0\.0\.1:\d+$/m);
+    await terminal.shows(/Type the database's name/);
     await terminal.type('yes');
     expect(await terminal.ended()).toMatchObject({
       code: 1,
-      screen: expect.stringContaining("That is not the archive's name. Nothing was restored."),
+      screen: expect.stringContaining("That is not the database's name. Nothing was restored."),
     });
     await terminal.begin(`snapshotd restore ${archive} --wait`);
-    await terminal.shows(/Type the archive's name/);
+    await terminal.shows(/Type the database's name/);
     await terminal.press('C-c');
     expect((await terminal.ended()).code).toBe(130);
     expect(await countRows()).toBe(0);
 
     await terminal.begin(`snapshotd restore ${archive} --wait`);
-    await terminal.shows(/Type the archive's name/);
-    await terminal.type(archive);
+    await terminal.shows(/Type the database's name/);
+    await terminal.type(database);
     expect(await terminal.ended()).toMatchObject({
       code: 0,
       screen: expect.stringMatching(/^status +COMPLETED$/m),

@@ -120,15 +120,16 @@ describeInBrowser('the console of several repositories', () => {
       await page.goto(`/admin/archives/${encodeURIComponent(name)}/restore`);
       await page.getByLabel('Repository', { exact: true }).selectOption('staging');
       await page.getByLabel('Accept an archive of another database').check();
-      await page.getByLabel('To confirm').fill(name);
     };
     await form();
+    await press('Show the plan');
+    await page.getByLabel('To confirm').fill(new URL(staging).pathname.slice(1));
     await completed('Restore');
     expect(await sql(staging, 'SELECT * FROM shop.orders')).toHaveLength(100);
     await form();
     await page.getByLabel('Build a new database').check();
     expect(await page.getByLabel('Only these tables').isVisible()).toBe(false);
-    await press('Restore');
+    await press('Show the plan');
     expect(await text('#intoDatabase-fault')).not.toBe('');
   });
 

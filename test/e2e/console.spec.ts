@@ -220,27 +220,43 @@ describeInBrowser('the console', () => {
     expect(await page.locator('rect.bar').count()).toBe(2);
   });
 
-  test('restores when the name is typed, and not before', async () => {
+  test('shows the plan of a restore, and restores when the name of the database is typed', async () => {
     const before = await contentsOf(repository);
     await sql(repository, 'DELETE FROM s.t WHERE id % 2 = 0');
     const name = await openNewestArchive();
     await page.getByRole('link', { name: 'Restore' }).click();
     expect(await text()).toMatch(/PostgreSQL needs about \d\d MB of free disk space/);
     const daemons = await total();
-    await page.getByLabel('To confirm').fill('BackupDaemonJob1.zip');
+    const plan = () => page.getByRole('button', { name: 'Show the plan' }).click();
     await page.getByLabel('Only these tables').fill('s.t');
+    await plan();
+    const database = new URL(repository).pathname.slice(1);
+    expect(await text()).toContain(`Replaces 1 table, 125,000 rows, in ${database} at 127.0.0.1:`);
+    expect(await text()).toMatch(/s\.t\s+125,000\s+[\d,]+/);
+    await page.getByLabel('To confirm').fill(name);
     await page.getByRole('button', { name: 'Restore' }).click();
-    expect(await text('[role=alert]')).toBe(`Nothing was done: to confirm, type ${name} into the field.`);
+    expect(await text('[role=alert]')).toBe(`Nothing was done: to confirm, type ${database} into the field.`);
     expect(await page.getByLabel('Only these tables').inputValue()).toBe('s.t');
     expect(await total()).toBe(daemons);
 
-    await page.getByLabel('To confirm').fill(name);
     await page.getByLabel('Only these tables').fill('');
+    await plan();
+    await page.getByLabel('To confirm').fill(database);
     const id = await started('Restore');
     await shows('Completed');
     expect(await contentsOf(repository)).toEqual(before);
     const { safetyBackupUrl } = await stack.status(id);
     expect(await text()).toContain(safetyBackupUrl?.split('/').at(-1));
+  });
+
+  test('shows the newest check, and makes one', async () => {
+    await page.goto('/admin');
+    const card = '[aria-labelledby=check]';
+    expect(await text(card)).toMatch(/1 warning\s+checked .* ago|just now/);
+    await page.getByRole('button', { name: 'Check now' }).click();
+    expect(await text('[role=status]')).toBe('The repository is checked.');
+    expect(await text()).toMatch(/Warning\s+The role snapshotd is a superuser/);
+    expect(await text()).toMatch(/OK\s+PostgreSQL answers at/);
   });
 
   test('terminates what runs', async () => {
@@ -362,6 +378,7 @@ describeInBrowser('the console', () => {
       `/admin/archives/${name}`,
       `/admin/archives/${name}/restore`,
       `/admin/archives/${name}/delete`,
+      '/admin/checks/default',
       '/admin/daemons',
       '/admin/daemons/1',
       '/admin/daemons/1/terminate',

@@ -308,6 +308,11 @@ test('every route answers as its schema says, when all is well and when it is no
     expect((await call('PUT /repo/v1/repository/identity', {}, { ...identity, databaseName })).status).toBe(
       400,
     );
+  for (const repository of ['default', 'none']) {
+    await call('POST /repo/v1/check', {}, { repository });
+    await call('GET /repo/v1/check', { '?': `repository=${repository}` });
+    await call('POST /repo/v1/restorePlan', {}, { url, repository });
+  }
   await call('GET /repo/v1/audit');
   await call('GET /repo/v1/audit', { '?': 'since=yesterday' });
   await call('GET /health/live');

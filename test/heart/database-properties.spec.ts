@@ -48,6 +48,7 @@ test.each(LOCALES.filter(([server]) => server !== undefined))(
       [name],
     );
     expect(manifest.database).toEqual({
+      hasPublicSchema: true,
       owner: role,
       encoding: 'UTF8',
       locale: {

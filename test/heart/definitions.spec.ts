@@ -12,8 +12,10 @@ import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/hear
 import {
   newDatabase,
   newOwnedDatabase,
+  oneOf,
   openStore,
   postgresMajors,
+  seed,
   servers,
   sql,
 } from '../support/servers.js';
@@ -277,7 +279,7 @@ const NASTY = `
   CREATE SUBSCRIPTION sub CONNECTION 'host=nowhere password=''secret word''' PUBLICATION p
     WITH (connect = false, slot_name = NONE)`;
 
-describe.each(postgresMajors)('without a pg_dump, on %s,', (_title, server) => {
+describe.each(oneOf(postgresMajors, seed))('without a pg_dump, on %s,', (_title, server) => {
   beforeEach(() => {
     process.env['PATH'] = '/nonexistent';
   });

@@ -26,7 +26,7 @@ import {
 
 const store = storeOfTests();
 
-/** Sizes of the samples: each dump takes a second on a server that has no pg_dump of its version here. */
+/** Sizes of the samples: each dump takes half a second on a server that has no pg_dump of its version here. */
 const SAMPLES = {
   native: { cases: 3, databases: 3, hard: 3, random: thorough ? 240 : 8 },
   bundled: { cases: 1, databases: 1, hard: 1, random: thorough ? 60 : 2 },

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { Failure } from '#common';
 import { ANY_DATABASES } from '../support/any-databases.js';
-import { MemoryJournal, runBackup, runRecover } from '../support/heart.js';
+import { runBackup, runRecover } from '../support/heart.js';
 import { at, databaseOf, recoverBeside, wholeDatabase } from '../support/recovered.js';
 import {
   newDatabase,
@@ -136,46 +135,29 @@ describe.each(oneOf(postgresMajors, seed))('on %s', (_title, server) => {
     expect(await wholeDatabase(admin)).toEqual(before);
   });
 
-  test('an aborted recover into an existing database leaves it empty', async () => {
-    const { role, admin, url } = await ownerOn(server, '');
-    await sql(url, 'CREATE TABLE public.t AS SELECT 1 AS a; SELECT lo_from_bytea(4711, $$x$$)');
+  test('a dropped schema public stays dropped, also in an existing database', async () => {
+    const { admin, url } = await ownerOn(server, 'CREATEDB');
+    await sql(url, 'DROP SCHEMA public; CREATE SCHEMA s; CREATE TABLE s.t (a int)');
     const { key } = await runBackup(store, url, '*', { definitions: 'required' });
-    const into = `${databaseOf(admin)}_into`;
-    await sql(server, `CREATE DATABASE ${into} OWNER ${role} TEMPLATE template0`);
-    const journal = new MemoryJournal();
-    const stop = new AbortController();
-    journal.onReport = ({ message }) =>
-      message.startsWith('Setting the properties') &&
-      stop.abort(new Failure('TERMINATED', 'permanent', 'stop'));
-    const aborted = runRecover(store, at(url, 'postgres'), key, into, { journal, signal: stop.signal });
-    await expect(aborted).rejects.toMatchObject({ code: 'TERMINATED' });
-    const left = await sql(
-      at(admin, into),
-      `SELECT FROM pg_class WHERE oid >= 16384 UNION ALL SELECT FROM pg_largeobject_metadata`,
-    );
-    expect(left).toEqual([]);
-    await runRecover(store, at(url, 'postgres'), key, into);
-    expect(await sql(at(admin, into), 'TABLE public.t')).toEqual([{ a: 1 }]);
+    const [created, existing] = [`${databaseOf(admin)}_new`, `${databaseOf(admin)}_there`];
+    await sql(url, `CREATE DATABASE ${existing} TEMPLATE template0`);
+    for (const database of [created, existing]) {
+      expect((await runRecover(store, at(url, 'postgres'), key, database)).losses).toEqual([]);
+      const schemas = `SELECT nspname::text AS name FROM pg_namespace WHERE nspname IN ('public', 's')`;
+      expect(await sql(at(url, database), schemas)).toEqual([{ name: 's' }]);
+    }
   });
 
-  test('an existing database is left alone if it is not empty, or has another encoding', async () => {
+  test('a role without CREATEDB that names a missing database gets the statements that help', async () => {
     const { role, admin, url } = await ownerOn(server, '');
-    await sql(url, 'CREATE TABLE public.t (a int)');
     const { key } = await runBackup(store, url, '*', { definitions: 'required' });
-    const into = (database: string) => runRecover(store, at(url, 'postgres'), key, database);
-    await expect(into(databaseOf(admin))).rejects.toMatchObject({
+    const missing = `${databaseOf(admin)}_new`;
+    await expect(runRecover(store, at(url, 'postgres'), key, missing)).rejects.toMatchObject({
       code: 'TARGET_REFUSED',
-      message: `The database ${databaseOf(admin)} is not empty.`,
-    });
-    await expect(into(`${databaseOf(admin)}_new`)).rejects.toMatchObject({
-      code: 'TARGET_REFUSED',
-      message: `The role ${role} may not create the database ${databaseOf(admin)}_new.`,
-    });
-    const latin = `${databaseOf(admin)}_latin`;
-    await sql(server, `CREATE DATABASE ${latin} OWNER ${role} TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'`);
-    await expect(into(latin)).rejects.toMatchObject({
-      code: 'TARGET_REFUSED',
-      message: `The database ${latin} has the encoding LATIN1, and the archive UTF8.`,
+      message: `The role ${role} may not create the database ${missing}.`,
+      hint: expect.stringContaining(
+        `ALTER ROLE "${role}" CREATEDB; CREATE DATABASE "${missing}" OWNER`,
+      ) as string,
     });
   });
 });

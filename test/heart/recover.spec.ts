@@ -56,13 +56,17 @@ onDebians('a database as applications have it', () => {
     const recovering = (name: string, more: object) =>
       runRecover(store, target.url, backup.key, name, { createRoles: true, ...more });
     const stays = (what: string) => `${what} (it stays with this role, because boss may not own it)`;
-    expect((await recovering('without_boss', {})).losses).toEqual([
-      stays('foreign data wrapper wrapper'),
-      stays('event trigger watch'),
+    const lost = [stays('foreign data wrapper wrapper'), stays('event trigger watch')];
+    const foreseen: string[] = [];
+    const tell = (text: string) => foreseen.push(text);
+    expect((await recovering('without_boss', { foreseen: tell })).losses).toEqual(lost);
+    expect(foreseen).toEqual([
+      expect.stringContaining(`These objects will not get their owners: ${lost.join('; ')}.`),
     ]);
     await sql(target.url, 'DROP DATABASE without_boss');
     await sql(target.url, 'DROP ROLE boss');
-    expect((await recovering('with_boss', { privilegedRoles: true })).losses).toEqual([]);
+    expect((await recovering('with_boss', { privilegedRoles: true, foreseen: tell })).losses).toEqual([]);
+    expect(foreseen).toHaveLength(1);
   });
 
   test('is proven by a drill that leaves nothing behind', async () => {

@@ -11,6 +11,7 @@ import { sql } from './servers.js';
 export class Forger {
   private constructor(
     readonly daemons: Queue,
+    readonly checks: Queue,
     readonly notifications: Queue,
     readonly workers: Queue,
     /** Takes jobs like a worker, one at a time. */
@@ -26,6 +27,7 @@ export class Forger {
     );
     return new Forger(
       new Queue('daemons', connection),
+      new Queue('checks', connection),
       new Queue('notifications', connection),
       new Queue('workers', connection),
       new Worker('daemons', undefined, connection),
@@ -73,6 +75,7 @@ export class Forger {
   async close(): Promise<void> {
     await this.worker.close();
     await this.daemons.close();
+    await this.checks.close();
     await this.notifications.close();
     await this.workers.close();
   }

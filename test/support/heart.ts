@@ -1,4 +1,4 @@
-import type { AttemptNotes, Journal, Progress } from '#contracts';
+import type { AttemptNotes, Journal, Progress, RepositoryCheck, RestorePreview } from '#contracts';
 import { type Scope, scopeOf, Secret } from '#config';
 import { Keys } from '#keys';
 import {
@@ -6,6 +6,10 @@ import {
   type BackupRequest,
   type BackupResult,
   type BuildRequest,
+  check,
+  type CheckRequest,
+  type PreviewRequest,
+  previewRestore,
   drill,
   type DrillResult,
   recover,
@@ -98,6 +102,35 @@ export function runVerify(
     // Tests drill as superusers on servers of their own.
     drillServer: { url: new Secret(url), parallelJobs: 2 },
     drillAsSuperuser: true,
+    otherDatabase: true,
+    ...more,
+  });
+}
+
+/** Checks a repository by the engine alone. */
+export function runCheck(
+  store: ObjectStore,
+  url: string,
+  more: Partial<CheckRequest> = {},
+): Promise<RepositoryCheck> {
+  return check({ ...common(store, url, '*'), name: 'default', definitions: 'auto', ...more });
+}
+
+/** Previews a restore by the engine alone. */
+export function runPreview(
+  store: ObjectStore,
+  url: string,
+  schemas: string[] | '*' | Scope,
+  key: string,
+  more: Partial<PreviewRequest> = {},
+): Promise<RestorePreview> {
+  return previewRestore({
+    ...common(store, url, schemas),
+    name: 'default',
+    key,
+    url: store.url(key),
+    allowExtraTables: false,
+    fireEventTriggers: false,
     otherDatabase: true,
     ...more,
   });

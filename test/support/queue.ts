@@ -30,6 +30,6 @@ export async function newQueue(queueUrl: string | undefined, lockDuration = 30_0
   const name = `test-${randomBytes(4).toString('hex')}`;
   const queue: DaemonJobQueue = new Queue(name, connection);
   const worker = new Worker(name, undefined, { ...connection, lockDuration });
-  const reader = new DaemonReader(queue, new Keys(settings.secretKeys));
+  const reader = new DaemonReader(queue, new Keys(settings.secretKeys), queue);
   return { queue, worker, reader, daemons: new DaemonQueue(reader, settings.daemonHistory, logger) };
 }

@@ -120,7 +120,7 @@ export class Stack extends Client {
 
 /**
  * Debian's PostgreSQL for backups with schema definitions, if it is installed: the pg_dump on PATH reads it. The bundled
- * one, which reads the embedded server, takes a second of CPU time for each backup.
+ * one, which reads the embedded server, takes half a second of CPU time for each backup.
  */
 function serverFor({ BACKUP_DEFINITIONS: definitions = 'off' }: Record<string, string>): string | undefined {
   return definitions === 'off' ? undefined : servers.debianPostgres?.url;

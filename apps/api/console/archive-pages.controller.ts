@@ -1,10 +1,22 @@
-import { Body, Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
+import {
+  Body,
+  Controller,
+  Get,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  ServiceUnavailableException,
+} from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PageAccess } from '../access/access.decorator.js';
+import { callerOf } from '../access/caller.js';
 import { listQuery } from '../archives/archives.docs.js';
 import { Archives } from '../archives/archives.js';
-import { restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
+import { Checks } from '../checks/checks.js';
+import { type RestoreRequest, restoreRequest, verifyRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
 import { allTicked, expectConfirmed, filled, lines, startOf, text } from './forms.js';
@@ -41,6 +53,7 @@ export class ArchivePagesController {
     private readonly pages: Pages,
     private readonly archives: Archives,
     private readonly daemons: Daemons,
+    private readonly checks: Checks,
     private readonly repositories: Repositories,
   ) {}
 
@@ -116,6 +129,23 @@ export class ArchivePagesController {
     });
   }
 
+  /** Shows what the restore would replace. Only then it can be confirmed. */
+  @PageAccess({ audit: 'restore.plan' })
+  @Post(':name/restore/plan')
+  async planRestore(
+    @Param('name') name: string,
+    @Body() body: unknown,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    const given = restoreFormOf(body);
+    try {
+      return await this.restorePlan(request, reply, name, given);
+    } catch (error) {
+      return this.restoreForm(request, reply, name, given, faultOf(error));
+    }
+  }
+
   @PageAccess({ audit: 'restore.start' })
   @Post(':name/restore')
   async restore(
@@ -126,11 +156,10 @@ export class ArchivePagesController {
   ): Promise<void> {
     const given = restoreFormOf(body);
     try {
-      expectConfirmed(body, name);
-      const { url } = await this.archives.details(name);
+      expectConfirmed(body, text(body, 'database') || name);
       const { id } = await this.daemons.startRestore(
         startOf(request, body),
-        validated(restoreRequest, restoreRequestOf(url, given)),
+        await this.requestOf(name, given),
       );
       request.made = id;
       redirectTo(reply, `/admin/daemons/${id}`, 'restore-started');
@@ -171,6 +200,32 @@ export class ArchivePagesController {
     } catch (error) {
       return this.deleteForm(request, reply, name, faultOf(error));
     }
+  }
+
+  private async requestOf(name: string, given: RestoreForm): Promise<RestoreRequest> {
+    const { url } = await this.archives.details(name);
+    return validated(restoreRequest, restoreRequestOf(url, given));
+  }
+
+  /** @throws ServiceUnavailableException if no worker answers in time */
+  private async restorePlan(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    name: string,
+    given: RestoreForm,
+  ): Promise<void> {
+    const { email } = callerOf(request);
+    const { restorePlan: plan } = await this.checks.restorePlan(email, await this.requestOf(name, given));
+    if (plan === undefined)
+      throw new ServiceUnavailableException(
+        'No worker has answered within 20 seconds, so nobody can tell what the restore would replace. Start a worker, and try again.',
+      );
+    this.pages.show(request, reply, {
+      view: 'restore-plan',
+      title: `Restore ${name}`,
+      section: 'archives',
+      data: { archive: await this.archives.details(name), given, plan },
+    });
   }
 
   private async restoreForm(

@@ -5,6 +5,7 @@ import { DEFAULT_REPOSITORY, type DaemonStatus } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
 import { ArchiveSums } from '../archives/archive-sums.js';
 import { Archives } from '../archives/archives.js';
+import { Checks } from '../checks/checks.js';
 import { backupRequest } from '../daemons/daemon-requests.js';
 import { Daemons } from '../daemons/daemons.js';
 import { validated } from '../http/validation.js';
@@ -37,6 +38,7 @@ export class OverviewController {
     private readonly schedules: Schedules,
     private readonly repositories: Repositories,
     private readonly workers: Workers,
+    private readonly checks: Checks,
   ) {}
 
   @PageAccess()
@@ -47,7 +49,7 @@ export class OverviewController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository } = validated(repositoryFilter, filled(query));
-    const [names, running, days, last, schedules, standing, workers] = await Promise.all([
+    const [names, running, days, last, schedules, standing, workers, check] = await Promise.all([
       this.repositories.names(),
       part(this.running(repository)),
       part(this.days(repository)),
@@ -55,12 +57,16 @@ export class OverviewController {
       part(this.schedules.views({ repository })),
       part(this.standing(repository)),
       part(this.workers.list()),
+      part(this.checks.newest(repository ?? DEFAULT_REPOSITORY)),
     ]);
     this.pages.show(request, reply, {
       view: 'overview',
       title: 'Overview',
       section: 'overview',
-      data: { names, path: '/admin', running, days, last, schedules, standing, workers },
+      data: {
+        ...{ names, path: '/admin', running, days, last, schedules, standing, workers, check },
+        checked: repository ?? DEFAULT_REPOSITORY,
+      },
     });
   }
 

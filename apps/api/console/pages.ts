@@ -17,6 +17,8 @@ import * as words from './words.js';
 /** The messages at the top of a page after a form. The URL contains only their names, so no link can fake another text. */
 const SAID = {
   'archive-deleted': 'The archive is deleted.',
+  'check-waits': 'No worker has answered yet. The check waits for one.',
+  checked: 'The repository is checked.',
   'backup-started': 'The backup is started.',
   'drop-started': 'The drop of the database is started.',
   'database-accepted': 'The database is accepted. Its workers take jobs within five seconds.',

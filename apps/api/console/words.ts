@@ -78,6 +78,7 @@ const TYPES: Record<DaemonType, string> = {
   RESTORE: 'Restore',
   VERIFY: 'Verification',
   DROP: 'Drop of a database',
+  CHECK: 'Check',
 };
 const STATES: Record<DaemonState, string> = {
   STARTED: 'Waiting',

@@ -3,7 +3,7 @@ import { count, daemonStatus, text } from '#contracts/schemas';
 import { answer } from '../docs/answers.js';
 import type { RouteDescription } from '../docs/documented.js';
 
-const status = answer('DaemonStatus', daemonStatus);
+export const status = answer('DaemonStatus', daemonStatus);
 const list = answer('DaemonStatuses', z.strictObject({ daemons: z.array(status), total: count }));
 const events = answer(
   'StatusEvents',

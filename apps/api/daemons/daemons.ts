@@ -7,6 +7,7 @@ import {
   type DaemonFilter,
   DaemonQueue,
   DaemonReader,
+  isCheckId,
   type JobWork,
   KeptDatabases,
   withFullText,
@@ -50,11 +51,18 @@ export class Daemons {
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
-  async startRestore(start: Start, { url, repository, ...options }: RestoreRequest): Promise<DaemonStatus> {
-    const archive = this.archiveAt(url);
-    const work = await this.workOn(repository ?? (await this.repositoryOf(archive.key)));
-    keepOut(options.intoSchemas, (work.repository ?? this.settings.repository).scope);
-    return this.start(start, 'RESTORE', { ...work, archive: { ...archive, ...options } });
+  async startRestore(start: Start, request: RestoreRequest): Promise<DaemonStatus> {
+    return this.start(start, 'RESTORE', await this.restoreOf(request));
+  }
+
+  /** Starts a preview of a restore. @throws BadRequestException */
+  async startRestorePlan(startedBy: string, request: RestoreRequest): Promise<DaemonStatus> {
+    return this.queue.startCheck(startedBy, await this.restoreOf(request));
+  }
+
+  /** Starts a check. @throws BadRequestException */
+  async startCheck(startedBy: string, repository: string): Promise<DaemonStatus> {
+    return this.queue.startCheck(startedBy, await this.workOn(repository));
   }
 
   /** @throws BadRequestException; Failure IDEMPOTENCY_KEY_REUSED, IDEMPOTENCY_KEY_BUSY */
@@ -106,20 +114,27 @@ export class Daemons {
 
   /** @throws NotFoundException */
   async status(id: string): Promise<DaemonStatus> {
-    const status = isId(id) ? await this.reader.status(id) : undefined;
+    const status = isJobId(id) ? await this.reader.status(id) : undefined;
     if (status === undefined) throw noSuchDaemon();
     return this.waiting.explained(status);
   }
 
   /** Terminates a job. A job that has ended stays unchanged. @throws NotFoundException */
   async terminate(id: string): Promise<void> {
-    if (!isId(id) || !(await this.queue.terminate(id))) throw noSuchDaemon();
+    if (!isJobId(id) || !(await this.queue.terminate(id))) throw noSuchDaemon();
   }
 
   private start({ startedBy, key }: Start, type: DaemonType, work: JobWork): Promise<DaemonStatus> {
     return key === undefined
       ? this.queue.start(type, startedBy, work)
       : this.queue.startOnce(key, type, startedBy, work);
+  }
+
+  private async restoreOf({ url, repository, ...options }: RestoreRequest): Promise<JobWork> {
+    const archive = this.archiveAt(url);
+    const work = await this.workOn(repository ?? (await this.repositoryOf(archive.key)));
+    keepOut(options.intoSchemas, (work.repository ?? this.settings.repository).scope);
+    return { ...work, archive: { ...archive, ...options } };
   }
 
   /** @throws BadRequestException if there is no such repository */
@@ -160,6 +175,10 @@ function keepOut(intoSchemas: Record<string, string> = {}, { schemas }: Pick<Sco
 /** Adds PostgreSQL's full messages to a status, which may contain rows, if the caller may read rows. */
 export function shownTo(request: FastifyRequest, status: DaemonStatus): DaemonStatus {
   return mayReadRows(callerOf(request)) ? withFullText(status) : status;
+}
+
+function isJobId(id: string): boolean {
+  return isId(id) || isCheckId(id);
 }
 
 function noSuchDaemon(): NotFoundException {

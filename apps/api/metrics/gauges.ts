@@ -42,7 +42,8 @@ function addDaemons(
   const entities = gauge('daemon_last_entities', 'Rows of the last COMPLETED job', ['type']);
   const bytes = gauge('daemon_last_bytes', 'Length of the archive of the last COMPLETED job', ['type']);
   const failed = gauge('daemon_last_failed', 'Whether the last ended job FAILED (1 or 0)', ['type']);
-  for (const type of DAEMON_TYPES) {
+  // Checks change nothing, and have a queue of their own.
+  for (const type of DAEMON_TYPES.filter((one) => one !== 'CHECK')) {
     for (const status of DAEMON_STATES) daemons.set({ type, status }, counts[type][status]);
     const { [type]: completed } = lastCompleted;
     if (completed !== undefined) seconds.set({ type }, completed.totalTimeMS / 1_000);

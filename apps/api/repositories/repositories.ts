@@ -12,7 +12,7 @@ import { type Scope, Secret, SETTINGS, type Settings, targetOf } from '#config';
 import { DEFAULT_REPOSITORY, REPOSITORY_NAME, type RepositoryChanges, type RepositoryView } from '#contracts';
 import { Schedule, StoredRepository } from '#database';
 import { Keys } from '#keys';
-import { type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
+import { CheckRecords, type JobRepository, sealedUrlContext, WorkerRegistry } from '#queue';
 import { ObjectStore } from '#storage';
 import { inTime } from '../http/in-time.js';
 import { Workers } from '../workers/workers.js';
@@ -27,6 +27,7 @@ export class Repositories {
     @InjectRepository(Schedule) private readonly schedules: Repository<Schedule>,
     private readonly store: ObjectStore,
     private readonly registry: WorkerRegistry,
+    private readonly checks: CheckRecords,
     private readonly workers: Workers,
     private readonly keys: Keys,
     @Inject(SETTINGS) private readonly settings: Settings,
@@ -47,7 +48,7 @@ export class Repositories {
       return before === undefined;
     });
     // A URL may lead to another database, which has another identity. The next job records it.
-    if (isNew || request.url !== undefined) await this.registry.forget(name);
+    if (isNew || request.url !== undefined) await this.forget(name);
     return isNew;
   }
 
@@ -114,7 +115,7 @@ export class Repositories {
         `The schedules ${users.map((schedule) => schedule.name).join(', ')} use it. Delete them first.`,
       );
     await this.stored.update({ name }, { sealedUrl: null, sealedDrillUrl: null, deletedOn: () => 'now()' });
-    await this.registry.forget(name);
+    await this.forget(name);
   }
 
   /**
@@ -142,6 +143,12 @@ export class Repositories {
   async folders(): Promise<RepositoryFolders> {
     const rows = await this.stored.find({ select: { name: true, prefix: true } });
     return new RepositoryFolders(this.settings.store.prefix, rows);
+  }
+
+  /** Forgets the facts about its database. */
+  private async forget(name: string): Promise<void> {
+    await this.registry.forget(name);
+    await this.checks.forget(name);
   }
 
   private async find(name: string): Promise<StoredRepository> {

@@ -1,4 +1,3 @@
-import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Failure, formatDuration, hasEnded } from '#common';
 import {
@@ -10,9 +9,10 @@ import {
 } from '#contracts';
 import type { Api, DaemonKind } from '../api.js';
 import { Context } from '../context.js';
-import { formatTable, formatTime } from '../format.js';
+import { formatTable, formatTime, printable } from '../format.js';
 import { resolveLatest } from '../latest.js';
 import { ask, canAsk } from '../prompt.js';
+import { planOf, planText, showPlan } from './check.js';
 import { reportingTrouble, showEnd, showStatus, stateOf, watched } from '../watch.js';
 
 /** How long to send a start again whose reply was lost. */
@@ -72,6 +72,7 @@ interface RestoreOptions extends WaitOption, ColumnOptions {
   /** False with --no-owner. */
   owner: boolean;
   yes?: true;
+  dryRun?: true;
 }
 
 interface VerifyOptions extends WaitOption, ColumnOptions {
@@ -126,17 +127,20 @@ Examples:
     .option('--create-roles', 'with --into-database: create missing roles, without the right to log in')
     .option('--privileged-roles', 'with --create-roles: with their rights such as SUPERUSER too')
     .option('--no-owner', "with --into-database: give everything to the worker's role")
+    .option('--dry-run', 'show what the restore would do now, and change nothing')
     .option('--yes', 'do not ask for confirmation')
     .option(...WAIT)
     .action(restore)
     .addHelpText(
       'after',
       `
-At a terminal, restore asks you to type the archive's name; without a terminal it needs --yes. With --into, and with
---into-database without --swap, it replaces nothing and does not ask. After a swap, rows that were written since the
-backup are only in the kept database: see snapshotd databases.
+At a terminal, restore shows what it would replace and asks you to type the database's name; without a terminal it
+needs --yes. With --into, and with --into-database without --swap, it replaces nothing and does not ask. With --dry-run,
+the exit code is 1 if a restore would be refused now. After a swap, rows that were written since the backup are only in
+the kept database: see snapshotd databases.
 
 Examples:
+  snapshotd restore BackupDaemonJob1-107249060429899939.zip --dry-run
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --backup-first --wait
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --table repository.node --table repository.revision
   snapshotd restore BackupDaemonJob1-107249060429899939.zip --into repository=repository_copy --create --wait
@@ -200,12 +204,11 @@ Examples:
 }
 
 async function restore(given: string, options: RestoreOptions, command: Command): Promise<void> {
-  const { wait, yes, table: tables, into: intoSchemas, owner, ...others } = named(options);
+  const { wait, yes, dryRun, table: tables, into: intoSchemas, owner, ...others } = named(options);
   const { intoDatabase, swap } = others;
   const context = new Context(command);
   const archive = await resolveLatest(context.api(), given);
   const replaces = intoSchemas === undefined && (intoDatabase === undefined || swap === true);
-  if (yes === undefined && replaces) await confirm(context.api(), archive, swap);
   const body = {
     url: archive,
     ...others,
@@ -213,6 +216,8 @@ async function restore(given: string, options: RestoreOptions, command: Command)
     ...(intoSchemas && { intoSchemas }),
     ...(!owner && { noOwner: true }),
   };
+  if (dryRun) return showPlan(context, context.api(), body);
+  if (yes === undefined && replaces) await confirm(context, body, swap);
   await start(context, 'Restore', body, wait);
 }
 
@@ -221,22 +226,28 @@ function named<Options extends ColumnOptions>({ dropColumn: dropColumns, ...opti
   return { ...options, ...(dropColumns && { dropColumns }) };
 }
 
-/** @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED */
-async function confirm({ server }: Api, archive: string, swap = false): Promise<void> {
-  const what = swap ? 'the live database' : 'the rows of the live tables';
+/**
+ * Shows what a restore would replace, and asks for the database's name.
+ * @throws Failure USAGE_WRONG if there is no terminal, NOT_CONFIRMED, INTERRUPTED
+ */
+async function confirm(context: Context, body: object, swap = false): Promise<void> {
   if (!canAsk())
-    throw new Failure('USAGE_WRONG', 'permanent', `A restore replaces ${what}.`, {
-      hint: 'Without a terminal to confirm at, it needs --yes.',
+    throw new Failure(
+      'USAGE_WRONG',
+      'permanent',
+      `A restore replaces ${swap ? 'the live database' : 'the rows of the live tables'}.`,
+      { hint: 'Without a terminal to confirm at, it needs --yes.' },
+    );
+  const plan = await planOf(context, context.api(), body);
+  process.stderr.write(`${planText(plan)}\n\n`);
+  if (plan.target === null)
+    throw new Failure('NOT_CONFIRMED', 'permanent', 'The worker cannot tell what a restore would replace.', {
+      hint: 'Nothing was restored. With --yes, the restore is started without a confirmation.',
     });
-  const name = basename(archive);
-  process.stderr.write(
-    swap
-      ? `This puts a new database in the place of the live one at ${server.url}.\n`
-      : `This replaces all rows of the archive's tables at ${server.url}.\n`,
-  );
-  const answer = await ask(`Type the archive's name to confirm (${name}): `);
-  if (answer.trim() !== name)
-    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the archive's name. Nothing was restored.");
+  const { database } = plan.target;
+  const answer = await ask(`Type the database's name to confirm (${printable(database)}): `);
+  if (answer.trim() !== database)
+    throw new Failure('NOT_CONFIRMED', 'permanent', "That is not the database's name. Nothing was restored.");
 }
 
 /** Starts a job and prints its id at once; the result is the id, or with --wait the last status. */

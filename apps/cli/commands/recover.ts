@@ -55,6 +55,7 @@ export function addRecoverCommand(program: Command): void {
       'after',
       `
 The database has a temporary name until it is complete: it appears under its own name, or not at all. Ctrl-C drops it.
+An empty database of that name is filled instead, by one connection in one transaction: drop it to load in parallel.
 Recover as a superuser, to restore owners, rights and extensions exactly. The password may be in the URL, in PGPASSWORD
 or in ~/.pgpass.
 
@@ -111,6 +112,7 @@ async function recover(
         ({ total } = progress);
         display.update({ ...progress, done: progress.current, finished: false });
       },
+      foreseen: (text) => display.say(printable(text)),
       delayed: (text) => display.say(printable(text)),
       signal,
     });

@@ -13,6 +13,7 @@ export function addStartCommand(program: Command): void {
     .command('start')
     .description('run the API, a worker and the missing servers with data in ./.data/, until Ctrl-C')
     .option('--no-worker', 'start no worker, and print the variables that your own worker needs')
+    .option('--with-example-data', 'fill an empty repository in the embedded database with 785 rows')
     .action(start)
     .addHelpText(
       'after',
@@ -21,18 +22,23 @@ For a first look and for development; npm start does the same. For production, s
 
 Examples:
   snapshotd start
+  snapshotd start --with-example-data
   PORT=9090 snapshotd start`,
     );
 }
 
-async function start({ worker }: { worker: boolean }): Promise<void> {
+interface StartOptions {
+  worker: boolean;
+  withExampleData?: true;
+}
+
+async function start({ worker, withExampleData }: StartOptions): Promise<void> {
   if (!existsSync(TOOL))
     throw new Failure('FILE_REFUSED', 'permanent', 'This installation has no embedded servers.', {
       hint: 'In a checkout of snapshotd, run: npm ci && npm run build && npx snapshotd start',
     });
-  const tool = spawn(process.execPath, ['--no-warnings', TOOL, ...(worker ? [] : ['--no-worker'])], {
-    stdio: 'inherit',
-  });
+  const options = [...(worker ? [] : ['--no-worker']), ...(withExampleData ? ['--with-example-data'] : [])];
+  const tool = spawn(process.execPath, ['--no-warnings', TOOL, ...options], { stdio: 'inherit' });
   const pass = (signal: NodeJS.Signals) => tool.kill(signal);
   process.on('SIGTERM', pass).on('SIGHUP', pass);
   // The terminal sends SIGINT to both processes; this one waits while the tool stops the servers.

@@ -26,6 +26,8 @@ export interface Display {
   /** Takes the archive that was found, and the reason for the choice of `latest`. */
   found: (archive: { name: string; reason: string | undefined; takenOn: number; database: string }) => void;
   report: ReportProgress;
+  /** Takes a sentence about losses that are certain before anything is created. */
+  foreseen: (text: string) => void;
   /** Takes a sentence when the object store begins or ceases to answer late. */
   delayed: (text: string) => void;
   signal: AbortSignal;
@@ -46,7 +48,7 @@ export interface RecoverReport extends Omit<RecoverResult, 'archiveOmits'> {
 /** Recovers a database from an archive alone. @throws Failure, SettingsError; the signal's reason */
 export async function recoverArchive(
   { archive: address, ...options }: RecoverOptions,
-  { found: tellFound, report, delayed, signal }: Display,
+  { found: tellFound, report, foreseen, delayed, signal }: Display,
 ): Promise<RecoverReport> {
   const begun = performance.now();
   const database = databaseIn(options.to);
@@ -65,7 +67,7 @@ export async function recoverArchive(
     };
     const applicationName = `snapshotd recover pid ${process.pid}`;
     const { archiveOmits, ...result } = await atServer(() =>
-      recover({ ...options, archive, maintenanceUrl, database, applicationName, journal, signal }),
+      recover({ ...options, archive, maintenanceUrl, database, applicationName, journal, foreseen, signal }),
     );
     return {
       database,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { count, text, time } from './fields.js';
+import { repositoryCheck, restorePreview } from './check.js';
 import { omittedThings } from './omission.js';
 import { shrinkage } from './shrinkage.js';
 import { verificationProof } from './verification.js';
@@ -60,6 +61,10 @@ export const daemonStatus = z.strictObject({
   verification: verificationProof.exactOptional().describe('What a completed verification has proven.'),
   warnings: z.array(text).exactOptional().describe('Sentences. Missing if there is none.'),
   repository: text.exactOptional().describe('Its repository; missing for `default`.'),
+  check: repositoryCheck.exactOptional().describe('The result of a completed check. Lists omit it.'),
+  restorePlan: restorePreview
+    .exactOptional()
+    .describe('The result of a completed preview of a restore. Lists omit it.'),
 });
 
 /**

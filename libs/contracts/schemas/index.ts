@@ -1,4 +1,5 @@
 export * from './archive.js';
+export * from './check.js';
 export * from './daemon-status.js';
 export * from './fields.js';
 export * from './kept-database.js';

@@ -1,5 +1,5 @@
 /** The words that fields of the HTTP contract may have. */
-export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY', 'DROP'] as const;
+export const DAEMON_TYPES = ['BACKUP', 'RESTORE', 'VERIFY', 'DROP', 'CHECK'] as const;
 export type DaemonType = (typeof DAEMON_TYPES)[number];
 
 export const DAEMON_STATES = ['STARTED', 'IN_PROGRESS', 'COMPLETED', 'FAILED'] as const;
@@ -36,3 +36,27 @@ export type SwapObstacleCode = (typeof SWAP_OBSTACLES)[number];
 /** The words of 0.1.0 for FIT and DRILL, which requests may still use. */
 export const FORMER_AFTER_BACKUP = ['verify', 'restoreDrill'] as const;
 export type AfterBackupWord = AfterBackup | (typeof FORMER_AFTER_BACKUP)[number];
+
+/** The subjects of the findings of a check. */
+export const FINDING_KINDS = [
+  'reachable',
+  'identity',
+  'version',
+  'tls',
+  'role',
+  'backupRights',
+  'restoreRights',
+  'recoverRights',
+  'contents',
+  'omissions',
+  'eventTriggers',
+  'locks',
+  'clock',
+  'bucketPut',
+  'bucketGet',
+  'bucketList',
+  'bucketAbort',
+  'bucketDelete',
+  'bucketLock',
+] as const;
+export const FINDING_LEVELS = ['ok', 'warning', 'problem'] as const;

@@ -114,20 +114,58 @@ export async function startSchemaDump(
     chosen,
     definitions: dumpSchema(options),
     again: (without) => dumpSchema({ ...options, without }),
-    omissions: [
-      ...closed
-        .filter((schema) => !members.own.includes(schema) && !unrelated.includes(schema))
-        .map((schema) => ({
-          kind: 'schemaDefinitions' as const,
-          count: 1,
-          what: `definitions of the schema ${schema}`,
-          why: 'the role may not read all of its tables',
-        })),
-      ...(await listDatabaseObjects(session, listsSchemas)),
-      ...(listsSchemas || chosen === undefined ? [] : await listLostPublished(session, chosen)),
-      ...(await listHiddenMappings(session, (key) => chosen === undefined || isHeld(chosen, key))),
-    ],
+    omissions: await omittedDefinitions(session, { members, closed, chosen, listsSchemas }),
   };
+}
+
+/** The definitions that the role may not read, and those that the archives of listed schemas lack. */
+async function omittedDefinitions(
+  session: Session,
+  {
+    members,
+    closed,
+    chosen,
+    listsSchemas,
+  }: { members: Members; closed: string[]; chosen: ChosenObjects | undefined; listsSchemas: boolean },
+): Promise<Omission[]> {
+  const unrelated = chosen?.unrelated ?? [];
+  return [
+    ...closed
+      .filter((schema) => !members.own.includes(schema) && !unrelated.includes(schema))
+      .map((schema) => ({
+        kind: 'schemaDefinitions' as const,
+        count: 1,
+        what: `definitions of the schema ${schema}`,
+        why: 'the role may not read all of its tables',
+      })),
+    ...(await listDatabaseObjects(session, listsSchemas)),
+    ...(listsSchemas || chosen === undefined ? [] : await listLostPublished(session, chosen)),
+    ...(await listHiddenMappings(session, (key) => chosen === undefined || isHeld(chosen, key))),
+  ];
+}
+
+/**
+ * Foresees the definitions that a backup would omit.
+ * @param program the pg_dump on PATH
+ */
+export async function foreseeOmittedDefinitions(
+  session: Session,
+  members: Members,
+  {
+    definitions,
+    repository,
+    program,
+    version,
+  }: Pick<SchemaDumpRequest, 'definitions' | 'repository' | 'program'> & { version: string },
+): Promise<Omission[]> {
+  if (definitions === 'off') return [omission('BACKUP_DEFINITIONS is off')];
+  const tls = connectionTls(repository.url.reveal(), session.client);
+  const reason = whyUnreadable(program, version, tls);
+  if (reason !== undefined) return [omission(reason)];
+  const listsSchemas = repository.scope.schemas !== '*';
+  const chosen = await chooseObjects(session, members, listsSchemas);
+  const closed = await listClosedSchemas(session);
+  return omittedDefinitions(session, { members, closed, chosen, listsSchemas });
 }
 
 /** Ends a pg_dump that waits for a lock outside the repository. */

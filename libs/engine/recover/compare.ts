@@ -8,6 +8,7 @@ import {
   type Session,
   sqlState,
 } from '#postgres';
+import { compareLargeObjects } from './compare-large-objects.js';
 import type { Workplace } from './definitions.js';
 import { runParallel } from './parallel.js';
 import { alone, undone } from './units.js';
@@ -31,7 +32,7 @@ export async function compareContents(
   const differences = [
     ...(await countRows(workplace, tables)),
     ...(await compareSequences(workplace.sessions[0], sequences)),
-    ...(await countLargeObjects(workplace.sessions[0], largeObjects?.metadata?.rows ?? 0)),
+    ...(await compareLargeObjects(workplace.sessions[0], archive, largeObjects)),
   ];
   if (differences.length === 0) return;
   const more = differences.length > NAMED ? ` and ${differences.length - NAMED} more` : '';
@@ -94,15 +95,6 @@ async function compareSequences(session: Session, sequences: SequenceState[]): P
         );
   }
   return differences;
-}
-
-async function countLargeObjects(session: Session, expected: number): Promise<string[]> {
-  const [row] = await session.query<{ objects: string }>(
-    'SELECT count(*) AS objects FROM pg_catalog.pg_largeobject_metadata',
-  );
-  return Number(row?.objects) === expected
-    ? []
-    : [`it has ${row?.objects} large objects in place of ${expected}`];
 }
 
 /**

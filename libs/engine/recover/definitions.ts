@@ -10,7 +10,7 @@ import {
 import type { RowProgress } from '../shared/row-progress.js';
 import { type ParallelTask, runParallel } from './parallel.js';
 import type { NotProven } from './not-proven.js';
-import { describe, newOwner, type ScriptStatement, unquoted } from './script.js';
+import { describe, keptOwner, newOwner, type ScriptStatement, unquoted } from './script.js';
 import { alone } from './units.js';
 
 /** The sessions of a recover, and what it has learned. */
@@ -121,7 +121,7 @@ function keepsOwner({ losses }: Workplace, statement: ScriptStatement, error: un
   const owner = newOwner(statement);
   if (owner === undefined || !(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED')
     return false;
-  losses.push(`${describe(statement)} (it stays with this role, because ${owner} may not own it)`);
+  losses.push(keptOwner(statement, owner));
   return true;
 }
 

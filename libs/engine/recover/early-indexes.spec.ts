@@ -23,7 +23,7 @@ const LATER = [
 ];
 
 test('indexes of columns alone need not wait for the rows of other tables', () => {
-  const indexes = new EarlyIndexes([...PLAIN, ...OTHERS, ...LATER]);
+  const indexes = new EarlyIndexes([...PLAIN, ...OTHERS, ...LATER], true);
   expect(indexes.take({ schema: 's', name: 'u' })).toEqual([]);
   const taken = indexes.take({ schema: 's', name: 't' });
   expect(taken.flatMap(({ statements }) => statements)).toEqual(PLAIN);

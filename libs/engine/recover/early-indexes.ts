@@ -15,8 +15,15 @@ export class EarlyIndexes {
   private readonly groups = new Map<string, Group[]>();
   private readonly taken = new Set<ScriptStatement>();
 
-  /** @param afterRows the definitions that come after the rows, in their order */
-  constructor(private readonly afterRows: ScriptStatement[]) {
+  /**
+   * @param afterRows the definitions that come after the rows, in their order
+   * @param mayBegin false if nothing may be built yet
+   */
+  constructor(
+    private readonly afterRows: ScriptStatement[],
+    mayBegin: boolean,
+  ) {
+    if (!mayBegin) return;
     const groups = groupsOf(afterRows);
     const settings = groups.findIndex(({ kind }) => kind === 'SET');
     for (const group of settings === -1 ? groups : groups.slice(0, settings)) {

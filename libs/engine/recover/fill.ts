@@ -33,13 +33,15 @@ export async function fillDatabase(
 ): Promise<Filled> {
   const { sessions } = workplace;
   const { manifest } = archive;
+  if (manifest.database?.hasPublicSchema === false) await dropPublicSchema(workplace);
   const comments = await runBeforeRows(workplace, beforeRows);
-  await suppressTriggers(sessions);
-  const indexes = new EarlyIndexes(afterRows);
+  // Those of extensions fire until they are suppressed, which would also suppress keys that exist too early.
+  const indexes = new EarlyIndexes(afterRows, !(await hasEventTriggers(sessions[0])));
   const { loaded, refused, columns } = await loadRows(workplace, archive, indexes);
   const sequences = await setAll(workplace, manifest.sequences);
   await loadConfiguration(workplace, archive, (extension) => !isNameBound(extension));
   await loadLargeObjects();
+  await suppressTriggers(sessions);
   await runAfterRows(workplace, [...indexes.others, ...comments], () =>
     loadRefused(workplace, archive, refused),
   );
@@ -63,6 +65,20 @@ export async function analyzeAndCompare(
   progress.allRows('Comparing the database with the archive');
   losses.push(...(await compareGenerated(sessions[0], columns)));
   await compareContents(workplace, archive, { tables: loaded, sequences });
+}
+
+async function hasEventTriggers(session: Session): Promise<boolean> {
+  return (await session.query('SELECT FROM pg_event_trigger LIMIT 1')).length > 0;
+}
+
+/** Every new database has it. */
+async function dropPublicSchema({ sessions: [session], losses }: Workplace): Promise<void> {
+  try {
+    await alone(session, () => session.query('DROP SCHEMA IF EXISTS public'));
+  } catch (error) {
+    if (!(error instanceof Failure) || error.code !== 'DATABASE_PERMISSION_DENIED') throw error;
+    losses.push(`the absence of the schema public (${error.message})`);
+  }
 }
 
 /** Event triggers of extensions, and keys, exist by now. Only a superuser may silence them. */

@@ -5,6 +5,7 @@ import { Secret } from '#config';
 import {
   databaseProperties,
   type DatabaseProperties,
+  flushLog,
   isEmptyDatabase,
   quoteIdentifier,
   quoteLiteral,
@@ -18,6 +19,7 @@ import { compareDefinitions, isReported } from './compare-definitions.js';
 import { analyzeAndCompare, createLargeObjects, fillDatabase } from './fill.js';
 import { setProperties } from './finish.js';
 import { type BuildRequest, urlOf } from './build-request.js';
+import { noteSession } from '../shared/journal.js';
 import type { RoleOptions } from './roles.js';
 import type { Script, ScriptStatement } from './script.js';
 import type { SelectedStatements } from './select-statements.js';
@@ -27,25 +29,33 @@ interface ExistingRequest extends BuildRequest, RoleOptions {
 }
 
 /**
- * Returns whether the database exists, for a role that may not create databases. Others create it.
- * @throws Failure TARGET_REFUSED
+ * Returns whether the database exists. It is then filled as it is, also for a role that could create another one: its
+ * locale, tablespace and OID are its creator's choice, and PostgreSQL has no statement that drops a database only while
+ * it is empty.
+ * @throws Failure TARGET_REFUSED if it cannot be filled, or if it is missing and the role may not create it
  */
-export async function findEmptyDatabase(
+export async function findDatabase(
   maintenance: Session,
-  { archive, database }: ExistingRequest,
+  request: Pick<ExistingRequest, 'archive' | 'database' | 'maintenanceUrl' | 'applicationName' | 'signal'>,
 ): Promise<boolean> {
+  const { archive, database, maintenanceUrl, applicationName, signal } = request;
   const [found] = await maintenance.query<{ exists: boolean; creates: boolean; role: string }>(
     `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS exists, rolsuper OR rolcreatedb AS creates, rolname::text AS role
        FROM pg_roles WHERE rolname = current_user`,
     [database],
   );
   const { exists = false, creates = false, role = '' } = found ?? {};
-  if (exists !== creates) return exists;
-  if (exists)
-    throw refused(
-      `The database ${database} exists on ${maintenance.server}.`,
-      `Choose another name, or rename that database first. If it is empty, run: DROP DATABASE ${quoteIdentifier(database)};`,
-    );
+  if (exists) {
+    const url = urlOf(maintenanceUrl, database);
+    const session = await Session.open(url, { applicationName, signal });
+    try {
+      await expectUsable(session, request);
+    } finally {
+      await session.close();
+    }
+    return true;
+  }
+  if (creates) return false;
   throw refused(
     `The role ${role} may not create the database ${database}.`,
     `Let a superuser run one of these: ALTER ROLE ${quoteIdentifier(role)} CREATEDB; CREATE DATABASE ${quoteIdentifier(database)} OWNER ${quoteIdentifier(role)} TEMPLATE template0 ENCODING ${quoteLiteral(encodingOf(archive.manifest))};`,
@@ -53,8 +63,7 @@ export async function findEmptyDatabase(
 }
 
 /**
- * Recovers an archive into an empty database, for a role that may not create databases: on one session, in one
- * transaction.
+ * Recovers an archive into an empty database: on one session, in one transaction.
  * @returns things that could not be kept exactly, for people
  * @throws Failure TARGET_REFUSED if the database is not empty, or has another encoding
  */
@@ -64,7 +73,7 @@ export async function recoverIntoExisting(
   statements: SelectedStatements,
   progress: RowProgress,
 ): Promise<string[]> {
-  const { archive, maintenanceUrl, database, applicationName, signal, noOwner } = request;
+  const { archive, maintenanceUrl, database, applicationName, journal, daemonId, signal, noOwner } = request;
   const { manifest } = archive;
   const url = urlOf(maintenanceUrl, database);
   const session = await Session.open(url, { applicationName: `${applicationName} session`, signal });
@@ -72,14 +81,7 @@ export async function recoverIntoExisting(
   try {
     if (!(await takeNameLock(session, database)))
       throw refused(`Another recover fills the database ${database}.`, 'Wait for its end.');
-    if (!(await isEmptyDatabase(session)))
-      throw refused(`The database ${database} is not empty.`, 'Recover into an empty one.');
-    const live = await databaseProperties(session);
-    if (live.encoding !== encodingOf(manifest))
-      throw refused(
-        `The database ${database} has the encoding ${live.encoding}, and the archive ${encodingOf(manifest)}.`,
-        'Recover into a database of the same encoding.',
-      );
+    const live = await expectUsable(session, request);
     const { losses } = statements;
     losses.push(...localeDifference(live, manifest));
     await session.query('BEGIN');
@@ -92,8 +94,20 @@ export async function recoverIntoExisting(
     await analyzeAndCompare(workplace, archive, filled);
     progress.allRows('Setting the properties of the database');
     losses.push(...(await setProperties(session, database, manifest, noOwner === true)));
-    signal.throwIfAborted();
-    await commit(session, url, `${applicationName} outcome`);
+    const transaction = await transactionId(session);
+    const other = await Session.open(url, { applicationName: `${applicationName} look`, beside: session });
+    try {
+      await flushLog(other);
+      if (daemonId !== undefined) await noteSession(journal, { name: applicationName, transaction });
+      // This session does not see the open transaction: it finds the objects that others have created meanwhile.
+      await expectEmpty(other, database);
+      signal.throwIfAborted();
+    } finally {
+      await other.close();
+    }
+    await session.commit().catch(async (error: unknown) => {
+      if (!(await isCommitted(transaction, url, `${applicationName} outcome`))) throw error;
+    });
     const isKnown = (statement: ScriptStatement) => isReported(losses, statement);
     const compared = { ...request, noOwner: noOwner === true, isKnown };
     // The database is complete: a fault of the comparison must not hide that.
@@ -106,17 +120,37 @@ export async function recoverIntoExisting(
   }
 }
 
-/** Commits. If the connection breaks before the answer, queries the outcome on another one. */
-async function commit(session: Session, url: string, applicationName: string): Promise<void> {
-  const transaction = await transactionId(session);
-  await session.commit().catch(async (error: unknown) => {
-    const other = await Session.open(url, { applicationName });
-    try {
-      if ((await transactionOutcome(other, transaction)) !== 'committed') throw error;
-    } finally {
-      await other.close();
-    }
-  });
+/** For a connection that breaks before the answer to COMMIT. */
+async function isCommitted(transaction: string, url: string, applicationName: string): Promise<boolean> {
+  const session = await Session.open(url, { applicationName });
+  try {
+    return (await transactionOutcome(session, transaction)) === 'committed';
+  } finally {
+    await session.close();
+  }
+}
+
+/** @returns the properties of an empty database of the archive's encoding @throws Failure TARGET_REFUSED */
+async function expectUsable(
+  session: Session,
+  { archive: { manifest }, database }: Pick<ExistingRequest, 'archive' | 'database'>,
+): Promise<DatabaseProperties> {
+  await expectEmpty(session, database);
+  const live = await databaseProperties(session);
+  if (live.encoding === encodingOf(manifest)) return live;
+  throw refused(
+    `The database ${database} has the encoding ${live.encoding}, and the archive ${encodingOf(manifest)}.`,
+    'Recover into a database of the same encoding.',
+  );
+}
+
+/** @throws Failure TARGET_REFUSED */
+async function expectEmpty(session: Session, database: string): Promise<void> {
+  if (await isEmptyDatabase(session)) return;
+  throw refused(
+    `The database ${database} is not empty.`,
+    'Recover into an empty database, or into a new one of another name.',
+  );
 }
 
 function encodingOf({ database, server }: Manifest): string {

@@ -2,6 +2,7 @@ import { openArchive } from '#archive';
 import { Failure } from '#common';
 import type { SwapObstacleCode } from '#contracts';
 import { databaseIdentity, expectAccepted, expectNoOwnState, findSwapObstacles } from '#postgres';
+import { describeTarget } from '../restore/describe-target.js';
 import { expectSameDatabase, findStored, type Provenance } from '../shared/archive-source.js';
 import type { JobRequest } from '../shared/job-request.js';
 import { nameSession } from '../shared/journal.js';
@@ -62,6 +63,8 @@ export async function recoverInto(request: RecoverIntoRequest): Promise<RecoverI
   };
   if (swapped !== undefined) return { ...result, database: swapped.live.name, keptDatabase: swapped.keptAs };
 
+  // The note of the session stores this message: it is the first one that a status shows.
+  progress.say(describeTarget(manifest.tables, request, repository.url));
   const applicationName = await nameSession(journal, `recover ${daemonId}`);
   const own = { repository, applicationName, progress, signal };
   const live = await withRepositorySession(own, async (session) => {

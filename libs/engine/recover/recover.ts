@@ -4,17 +4,21 @@ import { build, expectNewEnough } from './build.js';
 import type { BuildRequest } from './build-request.js';
 import { withConstruction } from './construction.js';
 import { finishDatabase } from './finish.js';
-import { findEmptyDatabase, recoverIntoExisting } from './into-existing.js';
+import { findDatabase, recoverIntoExisting } from './into-existing.js';
 import { createNameBound } from './name-bound.js';
-import { expectRights } from './rights.js';
+import { expectRights, findKeptOwners } from './rights.js';
 import { createRoles, expectRoles, type RoleOptions } from './roles.js';
 import { selectStatements } from './select-statements.js';
+import { shortened } from './not-proven.js';
+import type { RowProgress } from '../shared/row-progress.js';
 import { readScript } from './script.js';
 import { settleEarlierRecovers } from './takeover.js';
 
 export interface RecoverRequest extends BuildRequest, RoleOptions {
   /** The name of the new database. */
   database: string;
+  /** Takes a sentence about losses that are certain before anything is created. */
+  foreseen?: ((text: string) => void) | undefined;
 }
 
 /** The contents of the new database. */
@@ -46,12 +50,14 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
       return summaryOf(manifest, [], []);
     if (request.endAfterSettling !== undefined) throw request.endAfterSettling;
     await expectNewEnough(maintenance, manifest);
-    const isExisting = await findEmptyDatabase(maintenance, request);
+    const isExisting = await findDatabase(maintenance, request);
     const missing = await expectRoles(maintenance, manifest, script, request);
     const created = request.noOwner === true ? [] : missing;
     const left = request.noOwner === true ? missing : [];
     const statements = selectStatements(script, { ...request, missing: left });
     await expectRights(maintenance, statements, manifest, request);
+    const foreseen = await findKeptOwners(maintenance, statements, created, manifest, request);
+    if (foreseen.length > 0) tellForeseen(request, progress, shortened(foreseen));
     await createRoles(maintenance, manifest, created, request);
     construction.createdRoles = created;
     if (isExisting)
@@ -64,6 +70,13 @@ export async function recover(request: RecoverRequest): Promise<RecoverResult> {
     losses.push(...(await createNameBound(request, database, statements.afterRename, progress)));
     return summaryOf(manifest, created, losses);
   });
+}
+
+/** Before anything is created, so that you can stop and choose other options. */
+function tellForeseen({ foreseen }: RecoverRequest, progress: RowProgress, losses: string[]): void {
+  const text = `These objects will not get their owners: ${losses.join('; ')}. To keep owners that are superusers, use --privileged-roles ("privilegedRoles")`;
+  progress.say(text);
+  foreseen?.(`${text}.`);
 }
 
 function summaryOf(manifest: Manifest, createdRoles: string[], losses: string[]): RecoverResult {

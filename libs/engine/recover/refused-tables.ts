@@ -56,12 +56,21 @@ async function loadWithoutChecks(
       isCheckViolation(refusal) && dropped.length < MAX_CHECKS
         ? await dropCheck(session, refusal, table)
         : undefined;
-    if (check === undefined) throw refusedRows(refusal, table, true) ?? refusal;
+    if (check === undefined) throw refusedByDefinitions(refusedRows(refusal, table, true) ?? refusal);
     dropped.push(check);
     const [again] = await loadAgain(session, archive, [table], progress, signal);
     refusal = again?.failure;
   }
   for (const check of dropped) losses.push(...(await addCheck(session, check)));
+}
+
+/** A table that only the archive defines cannot be changed first. */
+function refusedByDefinitions(error: Failure): Failure {
+  return new Failure(error.code, error.persistence, error.message, {
+    cause: error,
+    confidential: error.confidential,
+    hint: "Nothing was changed. The archive's definitions give other results than at the backup. Create the database with a changed schema.sql, and restore the archive in place.",
+  });
 }
 
 interface DroppedCheck {

@@ -3,7 +3,7 @@ import { Failure } from '#common';
 import { quoteIdentifier, type Session } from '#postgres';
 import type { RoleOptions } from './roles.js';
 import type { SelectedStatements } from './select-statements.js';
-import { describe, newOwner, type ScriptStatement, unquoted } from './script.js';
+import { describe, keptOwner, newOwner, type ScriptStatement, unquoted } from './script.js';
 
 /** The most statements, extensions or roles that a message names. */
 const NAMED = 20;
@@ -48,6 +48,37 @@ export async function expectRights(
   const foreign = await findForeign(session, me, statements, noOwner === true ? undefined : database?.owner);
   const all = [...denied, ...foreign];
   if (all.length > 0) throw rightsMissing(me, all);
+}
+
+/** Kinds whose owner must be a superuser. */
+const SUPERUSER_OWNS = /^(EVENT TRIGGER|FOREIGN DATA WRAPPER)$/;
+
+/**
+ * Finds the objects that stay with the role that recovers, because their archived owner may not have them.
+ * @param created the roles that the recover creates
+ * @returns them, as a recover reports them
+ */
+export async function findKeptOwners(
+  session: Session,
+  { afterRows, beforeRows, eventTriggers }: SelectedStatements,
+  created: string[],
+  { roles }: Manifest,
+  { privilegedRoles }: RoleOptions,
+): Promise<string[]> {
+  const owned = [...beforeRows, ...afterRows, ...eventTriggers].flatMap((statement) => {
+    const owner = SUPERUSER_OWNS.test(statement.kind) ? newOwner(statement) : undefined;
+    return owner === undefined ? [] : [{ statement, owner }];
+  });
+  const superusers = await session.query<{ name: string }>(
+    'SELECT rolname::text AS name FROM pg_roles WHERE rolsuper AND rolname = ANY ($1)',
+    [owned.map(({ owner }) => owner)],
+  );
+  const mayOwn = new Set(superusers.map(({ name }) => name));
+  for (const { name, superuser } of roles?.roles ?? [])
+    if (privilegedRoles === true && superuser && created.includes(name)) mayOwn.add(name);
+  return owned
+    .filter(({ owner }) => !mayOwn.has(owner))
+    .map(({ statement, owner }) => keptOwner(statement, owner));
 }
 
 /** @returns the untrusted extensions @throws Failure EXTENSION_MISSING */

@@ -121,6 +121,11 @@ export function newOwner({ sql }: ScriptStatement): string | undefined {
   return name === undefined ? undefined : unquoted(name);
 }
 
+/** Names an object that does not get its owner, for people. */
+export function keptOwner(statement: ScriptStatement, owner: string): string {
+  return `${describe(statement)} (it stays with this role, because ${owner} may not own it)`;
+}
+
 /** The name that an identifier in SQL means. */
 export function unquoted(identifier: string): string {
   return identifier.startsWith('"') ? identifier.slice(1, -1).replaceAll('""', '"') : identifier;

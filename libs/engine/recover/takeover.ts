@@ -6,6 +6,7 @@ import {
   endSessions,
   isTemporaryDatabaseName,
   type Session,
+  transactionOutcome,
 } from '#postgres';
 import { notedSessions } from '../shared/journal.js';
 
@@ -24,8 +25,13 @@ export async function settleEarlierRecovers(
   database: string | undefined,
 ): Promise<boolean> {
   if (daemonId !== undefined)
-    for (const { name } of notedSessions(journal, daemonId))
+    for (const { name, transaction } of notedSessions(journal, daemonId)) {
       if (name !== maintenance.applicationName) await endSessions(maintenance, name);
+      // It has filled an existing database.
+      if (transaction === undefined || database === undefined) continue;
+      await endSessions(maintenance, name, database);
+      if ((await transactionOutcome(maintenance, transaction)) === 'committed') return true;
+    }
   const earlier = journal.notes.database;
   if (earlier !== undefined) {
     if (!isTemporaryDatabaseName(earlier.name))

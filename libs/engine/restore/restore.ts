@@ -16,7 +16,8 @@ import type { BackupRequest } from '../backup/backup-request.js';
 import { writeArchive } from '../backup/backup.js';
 import { RowProgress } from '../shared/row-progress.js';
 import { type ColumnOptions, describeColumns } from './column-map.js';
-import type { RestoreTarget } from './table-mapping.js';
+import { describeTarget } from './describe-target.js';
+import { chooseTables, type RestoreTarget } from './table-mapping.js';
 import { endSessionsOfEarlierAttempts } from '../shared/takeover.js';
 import { takeOverArchives } from '../backup/earlier-archives.js';
 import { warnOfExtraLargeObjects } from './large-objects.js';
@@ -86,6 +87,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   let entities = manifest.totals.entities;
   const { length: bytes } = object;
   progress.expect(entities);
+  // The note of the session stores this message: it is the first one that a status shows.
+  progress.say(describeTarget(chooseTables(manifest, request), request, repository.url));
   const applicationName = await nameSession(journal, `restore ${daemonId}`);
 
   const lock = request.intoSchemas === undefined ? 'exclusive' : 'shared';

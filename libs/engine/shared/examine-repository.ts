@@ -45,7 +45,10 @@ export async function examineRepository({
 }
 
 /** Remarks on a worker's role, for administrators. */
-export function remarksOn({ identity, rights }: RepositoryFacts): WorkerRemark[] {
+export function remarksOn({
+  identity,
+  rights,
+}: Pick<RepositoryFacts, 'identity' | 'rights'>): WorkerRemark[] {
   const { role, superuser, more, tables, notOwned } = rights;
   const remarks: WorkerRemark[] = [];
   if (superuser)

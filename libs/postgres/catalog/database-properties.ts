@@ -27,6 +27,8 @@ export interface DatabaseProperties {
   settings: (Setting & { role: string | null })[];
   /** null if GRANT and REVOKE never changed them. */
   rights: Privilege[] | null;
+  /** pg_dump does not say whether it was dropped. */
+  hasPublicSchema: boolean;
 }
 
 export interface Privilege {
@@ -64,13 +66,17 @@ interface DatabaseRow {
  */
 export async function databaseProperties(session: Session): Promise<DatabaseProperties> {
   const [facts] = await session.query<
-    Pick<DatabaseProperties, 'owner' | 'encoding' | 'tablespace' | 'comment' | 'rights'> & {
+    Pick<
+      DatabaseProperties,
+      'owner' | 'encoding' | 'tablespace' | 'comment' | 'rights' | 'hasPublicSchema'
+    > & {
       row: DatabaseRow;
       settings: { role: string | null; setting: string }[];
     }
   >(
     `SELECT to_jsonb(d) AS row, pg_get_userbyid(d.datdba)::text AS owner, pg_encoding_to_char(d.encoding) AS encoding,
             t.spcname::text AS tablespace, shobj_description(d.oid, 'pg_database') AS comment,
+            to_regnamespace('public') IS NOT NULL AS "hasPublicSchema",
             coalesce((SELECT json_agg(json_build_object('role', r.rolname, 'setting', setting.text)
                                       ORDER BY r.rolname COLLATE "C" NULLS FIRST, setting.number)
                         FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole

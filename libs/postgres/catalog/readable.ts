@@ -5,14 +5,22 @@ import { checkNamesInUtf8 } from './names-in-utf8.js';
 import type { Session } from '../connection/session.js';
 import { inRepository } from './tables.js';
 
-/**
- * Checks that the role can read all rows of the members and the states of their sequences.
- * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED or ROW_SECURITY, which names all relations
- * concerned, with the statements to run
- */
-export async function expectReadable(session: Session, members: Members): Promise<void> {
-  expectSchemas(session, members);
-  await checkNamesInUtf8(session, members);
+/** The rights that a role lacks to read all rows of the members. */
+export interface UnreadableMembers {
+  role: string;
+  /** Schemas that it may not use. */
+  closed: string[];
+  /** Tables and sequences that it may not read. */
+  unreadable: Relation[];
+  /** Tables of which row security may hide rows from it. */
+  hidden: Relation[];
+}
+
+/** Finds the members of which the role cannot read all. @returns undefined if it can read everything */
+export async function findUnreadable(
+  session: Session,
+  members: Members,
+): Promise<UnreadableMembers | undefined> {
   const rows = await session.query<
     Relation & { role: string; usable: boolean; readable: boolean; hidden: boolean }
   >(
@@ -29,12 +37,27 @@ export async function expectReadable(session: Session, members: Members): Promis
     [members.relations],
   );
   const [first] = rows;
-  if (first === undefined) return;
-  const { role } = first;
+  if (first === undefined) return undefined;
+  return {
+    role: first.role,
+    closed: [...new Set(rows.filter(({ usable }) => !usable).map(({ schema }) => schema))],
+    unreadable: rows.filter(({ readable }) => !readable),
+    hidden: rows.filter((row) => row.hidden),
+  };
+}
+
+/**
+ * Checks that the role can read all rows of the members and the states of their sequences.
+ * @throws Failure SCHEMA_MISSING, NAMES_NOT_UTF8, DATABASE_PERMISSION_DENIED or ROW_SECURITY, which names all relations
+ * concerned, with the statements to run
+ */
+export async function expectReadable(session: Session, members: Members): Promise<void> {
+  expectSchemas(session, members);
+  await checkNamesInUtf8(session, members);
+  const lacking = await findUnreadable(session, members);
+  if (lacking === undefined) return;
+  const { role, closed, unreadable, hidden } = lacking;
   const me = quoteIdentifier(role);
-  const closed = [...new Set(rows.filter(({ usable }) => !usable).map(({ schema }) => schema))];
-  const unreadable = rows.filter(({ readable }) => !readable);
-  const hidden = rows.filter((row) => row.hidden);
   const faults: string[] = [];
   const grants: string[] = [];
   if (closed.length > 0) {

@@ -216,8 +216,13 @@ export function withoutSessionParameters(url: string): string {
 
 /** Returns host, port and database of a URL, without credentials, for messages. */
 export function displayServer(url: string): string {
-  const { hostname, port, pathname, searchParams } = new URL(url);
-  // As in node-postgres, parameters override the rest of the URL.
+  const { host, port } = serverAddress(url);
+  return `${host}:${port}${new URL(url).pathname}`;
+}
+
+/** Returns the address of a URL's server. As in node-postgres, parameters override the rest of the URL. */
+export function serverAddress(url: string): { host: string; port: string } {
+  const { hostname, port, searchParams } = new URL(url);
   const host = decodeURIComponent(searchParams.get('host') || hostname);
-  return `${host || 'localhost'}:${searchParams.get('port') || port || '5432'}${pathname}`;
+  return { host: host || 'localhost', port: searchParams.get('port') || port || '5432' };
 }

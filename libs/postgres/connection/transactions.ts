@@ -57,18 +57,22 @@ export async function transactionOutcome(session: Session, id: string): Promise<
 }
 
 /**
- * Ends the sessions of this name and role in the database, and those whose names continue with a blank, and waits until
+ * Ends the sessions of this name and role in a database, by default the session's own, and those whose names continue with a blank, and waits until
  * they are gone. A worker that only seems dead must neither write nor keep its locks. Other roles' sessions of the same
  * name are not ours.
  * @throws Failure REPOSITORY_BUSY if one does not end
  */
-export async function endSessions(session: Session, applicationName: string): Promise<void> {
+export async function endSessions(
+  session: Session,
+  applicationName: string,
+  database?: string,
+): Promise<void> {
   const ended = await pollUntil(async () => {
     const rows = await session.query(
       `SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
         WHERE pg_catalog.starts_with(application_name || ' ', $1 || ' ')
-          AND datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND ${OWN_ROLE}`,
-      [applicationName],
+          AND datname = coalesce($2, pg_catalog.current_database()) AND pid <> pg_catalog.pg_backend_pid() AND ${OWN_ROLE}`,
+      [applicationName, database],
     );
     return rows.length === 0 ? true : undefined;
   }, ENDING);

@@ -115,7 +115,10 @@ async function mayNotCreate(session: Session, error: unknown): Promise<Failure |
     'DATABASE_PERMISSION_DENIED',
     'permanent',
     `The role ${role} may not create databases on ${session.server}.`,
-    { hint: `Have a superuser run: ALTER ROLE ${quoteIdentifier(role)} CREATEDB;`, cause: error },
+    {
+      hint: `Have a superuser run: ALTER ROLE ${quoteIdentifier(role)} CREATEDB; For drills, DRILL_URL can name another server and role.`,
+      cause: error,
+    },
   );
 }
 

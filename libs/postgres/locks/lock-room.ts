@@ -30,6 +30,12 @@ export async function warnOfLocks(
   return warningOf(await lockRoom(session, tables, others));
 }
 
+/** Says how many locks a restore of these tables needs, and how many the settings promise. */
+export async function describeLockRoom(session: Session, tables: { oid: number }[]): Promise<string> {
+  const room = await lockRoom(session, tables, 0);
+  return `A restore of all tables needs about ${room.needed} locks, and the settings promise ${promised(room)}.`;
+}
+
 /**
  * Refuses a verification if a restore of these tables would surely need more locks than the server has room for.
  * @param others the locks of sequences and of large objects, one each

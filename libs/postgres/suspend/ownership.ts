@@ -22,16 +22,26 @@ interface Missing {
   follows: boolean;
 }
 
+/** The rights of owners that a role lacks to restore relations. */
+export interface MissingOwnership {
+  /** Sentences that name the objects. */
+  message: string;
+  /** Memberships in the owners. */
+  grants: string[];
+  /** New owners for objects of superusers: membership in a superuser would grant too many rights. */
+  changes: string[];
+}
+
 /**
- * Checks that the role has the rights of the owners of the tables, the sequences, and the tables whose foreign keys point
- * to them. Privileges are not enough to reinstate constraints.
- * @throws Failure OWNERSHIP_MISSING naming all objects, with the statements to run
+ * Finds the rights of the owners of tables, sequences, and tables whose foreign keys point to them that the role lacks.
+ * Privileges are not enough to reinstate constraints; membership in an owner is.
+ * @returns undefined if it lacks none
  */
-export async function checkOwnership(
+export async function missingOwnership(
   session: Session,
   relations: Relation[],
   suspensions: Suspension[],
-): Promise<void> {
+): Promise<MissingOwnership | undefined> {
   const closed = suspensions.filter(({ owned }) => !owned);
   const isDomain = ({ table }: Suspension) => table === undefined;
   const missing = await session.query<Missing & Record<string, unknown>>(
@@ -55,7 +65,7 @@ export async function checkOwnership(
     ],
   );
   const [first] = missing;
-  if (first === undefined) return;
+  if (first === undefined) return undefined;
   const owned = new Set(missing.filter((one) => one.owned).map(({ name }) => name));
   const beyond = closed.filter(({ relation }) => owned.has(relation)).map(({ what }) => what);
   const names = missing.filter((one) => !one.owned).map(({ name }) => name);
@@ -67,14 +77,35 @@ export async function checkOwnership(
       : []),
     ...(beyond.length > 0 ? [`Only a superuser may change ${some(beyond, ', ')}.`] : []),
   ].join(' ');
-  throw new Failure('OWNERSHIP_MISSING', 'permanent', message, { hint: remedies(missing) });
+  return { message, ...remedies(missing) };
 }
 
 /**
- * Returns the next steps. Membership in a table's owner is enough. Membership in a superuser would grant too many rights:
- * so the object should change its owner.
+ * Checks that the role has these rights.
+ * @throws Failure OWNERSHIP_MISSING naming all objects, with the statements to run
  */
-function remedies(missing: Missing[]): string {
+export async function checkOwnership(
+  session: Session,
+  relations: Relation[],
+  suspensions: Suspension[],
+): Promise<void> {
+  const missing = await missingOwnership(session, relations, suspensions);
+  if (missing === undefined) return;
+  const { message, grants, changes } = missing;
+  const hint = [
+    'Nothing was changed.',
+    ...(grants.length > 0
+      ? [`Run: ${grants.join(' ')} Or let REPOSITORY_URL name a role that has these rights.`]
+      : []),
+    ...(changes.length > 0
+      ? [`A superuser should not own objects that a restore changes. Have one run ${some(changes, ' ')}`]
+      : []),
+  ].join(' ');
+  throw new Failure('OWNERSHIP_MISSING', 'permanent', message, { hint });
+}
+
+/** Returns the next steps. */
+function remedies(missing: Missing[]): Pick<MissingOwnership, 'grants' | 'changes'> {
   const lacking = missing.filter(({ owned }) => !owned);
   const owners = new Map(lacking.map((one) => [one.owner, one]));
   const grants = [...owners.values()]
@@ -87,15 +118,7 @@ function remedies(missing: Missing[]): string {
   const changes = lacking
     .filter(({ superuser, follows }) => superuser && !follows)
     .map(({ kind, name, role }) => `ALTER ${kind} ${name} OWNER TO ${quoteIdentifier(role)};`);
-  return [
-    'Nothing was changed.',
-    ...(grants.length > 0
-      ? [`Run: ${[...new Set(grants)].join(' ')} Or let REPOSITORY_URL name a role that has these rights.`]
-      : []),
-    ...(changes.length > 0
-      ? [`A superuser should not own objects that a restore changes. Have one run ${some(changes, ' ')}`]
-      : []),
-  ].join(' ');
+  return { grants: [...new Set(grants)], changes };
 }
 
 function some(things: string[], separator: string): string {
