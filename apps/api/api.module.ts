@@ -17,8 +17,10 @@ import { LOGGER, type Logger } from '#logging';
 import { NotificationQueue, QueueModule, ScheduleQueue } from '#queue';
 import { ObjectStore } from '#storage';
 import { ArchiveReader } from './archives/archive-reader.js';
+import { ArchiveSums } from './archives/archive-sums.js';
 import { Archives } from './archives/archives.js';
 import { ArchivesController } from './archives/archives.controller.js';
+import { BucketListing } from './archives/bucket-listing.js';
 import { AuditModule } from './audit/audit.module.js';
 import { AuthModule } from './auth/auth.module.js';
 import { ArchivePagesController } from './console/archive-pages.controller.js';
@@ -110,6 +112,8 @@ export class ApiModule {
       providers: [
         ArchiveReader,
         Archives,
+        ArchiveSums,
+        BucketListing,
         Checks,
         Daemons,
         EndedDaemons,

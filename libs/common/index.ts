@@ -1,6 +1,7 @@
 export * from './database-identity.js';
 export * from './errors.js';
 export * from './format.js';
+export * from './grouped.js';
 export * from './job-status.js';
 export * from './omissions.js';
 export * from './retry.js';

@@ -33,6 +33,8 @@ export interface DaemonFilter {
   status?: DaemonState | undefined;
   /** The name of a repository. */
   repository?: string | undefined;
+  /** Whether a job of the list is wanted. */
+  matches?: ((status: DaemonStatus) => boolean) | undefined;
   limit: number;
   offset: number;
 }
@@ -158,12 +160,13 @@ export class DaemonReader {
     type,
     status,
     repository,
+    matches,
     limit,
     offset,
   }: DaemonFilter): Promise<{ daemons: DaemonStatus[]; total: number }> {
     const states = status === undefined ? ALL_STATES : STATES_OF[status];
     const ids = await (type === 'CHECK' ? this.checkIdsOf(states) : this.idsOf(states));
-    const unfiltered = type === undefined && repository === undefined;
+    const unfiltered = type === undefined && repository === undefined && matches === undefined;
     if (unfiltered && (status === undefined || status === 'COMPLETED')) {
       const page = await Promise.all(ids.slice(offset, offset + limit).map((id) => this.status(id)));
       return { daemons: page.filter((daemon) => daemon !== undefined), total: ids.length };
@@ -175,6 +178,7 @@ export class DaemonReader {
         if (type !== undefined && daemon.type !== type) continue;
         if (status !== undefined && daemon.status !== status) continue;
         if (repository !== undefined && (daemon.repository ?? DEFAULT_REPOSITORY) !== repository) continue;
+        if (matches?.(daemon) === false) continue;
         if (total >= offset && daemons.length < limit) daemons.push(withoutResult(daemon));
         total++;
       }

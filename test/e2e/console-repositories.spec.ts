@@ -93,6 +93,26 @@ describeInBrowser('the console of several repositories', () => {
     }
   });
 
+  test('shows how each repository stands, searches jobs, and leads on from a backup', async () => {
+    await page.goto('/admin');
+    const rows = page.locator('[aria-labelledby=repositories] tbody tr');
+    expect(await rows.filter({ hasText: 'shop' }).innerText()).toMatch(
+      /No archive is proven\s+just now\s+–\s+[\d.]+ kB\s+[\d.]+ kB in 1 archive\s+–\s+Back up\s+shop/,
+    );
+    expect(await text('[aria-labelledby=repositories] summary')).toMatch(
+      /^Storage: ([\d.]+ kB), in 30 days about \1$/,
+    );
+    await page.goto('/admin/daemons?search=nothing-like-this');
+    expect(await text()).toContain('No such jobs.');
+    await page.getByLabel('Search').fill(Stack.administrator.email);
+    await page.getByLabel('From').fill('2020-01-01');
+    await press('Show');
+    await page.locator('article a').first().click();
+    await page.getByRole('link', { name: 'Restore …' }).waitFor();
+    await page.getByRole('link', { name: 'Verify …' }).click();
+    expect(await text('h1')).toMatch(/^shop, 20\d\d-\d\d-\d\d \d\d:\d\d UTC$/);
+  });
+
   test('restores an archive into another repository, and into a new database', async () => {
     const { backups } = await stack.ask<{ backups: Archive[] }>('GET', '/repo/v1/backups?repository=shop');
     const name = backups[0]?.name ?? '';

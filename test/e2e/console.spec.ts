@@ -106,7 +106,7 @@ describeInBrowser('the console', () => {
   }
   async function openNewestArchive(): Promise<string> {
     await page.goto('/admin/archives');
-    const name = await page.locator('tbody th a').first().innerText();
+    const name = await page.locator('tbody th .name').first().innerText();
     await page.locator('tbody th a').first().click();
     return name;
   }
@@ -214,7 +214,7 @@ describeInBrowser('the console', () => {
     await shows('Completed');
     await page.goto('/admin/archives');
     expect(await text('tbody tr')).toMatch(
-      /BackupDaemonJob1-\d+\.zip\s+(just now|\d+ minutes? ago)\s+[\d.]+ MB\s+125,000\s+Verified: FIT just now, in [\d.]+ m?s/,
+      /default, 20[-\d: ]+ UTC\s+BackupDaemonJob1-\d+\.zip\s+(just now|\d+ minutes? ago)\s+[\d.]+ MB\s+125,000\s+Verified: FIT just now, in [\d.]+ m?s/,
     );
     await page.goto('/admin');
     expect(await page.locator('rect.bar').count()).toBe(2);
@@ -362,6 +362,8 @@ describeInBrowser('the console', () => {
     await page.getByRole('button', { name: 'Show' }).click();
     expect(await page.locator('article').count()).toBe(1);
     expect(await text('article')).toContain(errorMessage ?? '');
+    expect(await page.locator('article pre').isVisible()).toBe(false);
+    await page.locator('article summary').click();
     expect(await text('article pre')).toContain('STORE_OBJECT_MISSING');
   });
 

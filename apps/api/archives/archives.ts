@@ -7,11 +7,12 @@ import { Failure } from '#common';
 import { type Archive, type ArchiveVerification } from '#contracts';
 import { ScheduleArchive } from '#database';
 import { DaemonReader } from '#queue';
-import { type ArchiveListing, deleteArchive, listArchives, verificationKey } from '#engine';
+import { deleteArchive, verificationKey } from '#engine';
 import { archiveKey, type ListedObject, ObjectStore } from '#storage';
 import { Repositories } from '../repositories/repositories.js';
 import type { RepositoryFolders } from '../repositories/repository-folders.js';
 import { ArchiveReader, factsOf, NEVER_VERIFIED, withProblem } from './archive-reader.js';
+import { BucketListing } from './bucket-listing.js';
 import type { ArchiveDetails } from './archives.docs.js';
 import { inTime } from '../http/in-time.js';
 
@@ -22,6 +23,7 @@ const DOWNLOAD_SECONDS = 15 * 60;
 export class Archives {
   constructor(
     private readonly store: ObjectStore,
+    private readonly listing: BucketListing,
     private readonly reader: ArchiveReader,
     private readonly daemons: DaemonReader,
     private readonly repositories: Repositories,
@@ -36,10 +38,9 @@ export class Archives {
   list(limit: number, offset: number, repository?: string): Promise<{ backups: Archive[]; total: number }> {
     return inTime(async (signal) => {
       const folders = await this.repositories.folders();
-      const { archives: all, verifications } = await this.listing(signal);
+      const { archives: all, verifications } = await this.listing.read();
       const archives =
         repository === undefined ? all : all.filter(({ key }) => folders.repositoryOf(key) === repository);
-      archives.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
       const page = archives.slice(offset, offset + limit);
       const backups = await Promise.all(
         page.map(async (object) => ({
@@ -58,9 +59,9 @@ export class Archives {
 
   /** The archives that were written since a time, unordered. @throws Failure STORE_* */
   writtenSince(since: number, repository?: string): Promise<{ createdOn: number; bytes: number }[]> {
-    return inTime(async (signal) => {
+    return inTime(async () => {
       const folders = await this.repositories.folders();
-      const { archives } = await this.listing(signal);
+      const { archives } = await this.listing.read();
       return archives
         .filter(({ modifiedOn }) => modifiedOn >= since)
         .filter(({ key }) => repository === undefined || folders.repositoryOf(key) === repository)
@@ -113,6 +114,7 @@ export class Archives {
           `Job ${readers.slice(0, 10).join(', ')} needs the archive. Wait for its end, or terminate it.`,
         );
       await deleteArchive(this.store, object.key, signal);
+      this.listing.forget(object.key);
       await this.scheduled.delete({ url: this.store.url(object.key) });
     });
   }
@@ -133,10 +135,6 @@ export class Archives {
       if (error instanceof Failure && error.code === 'ARCHIVE_URL_REFUSED') return undefined;
       throw error;
     }
-  }
-
-  private listing(signal: AbortSignal): Promise<ArchiveListing> {
-    return listArchives(this.store, this.settings.store.prefix, signal);
   }
 
   private async listedVerification(

@@ -1,8 +1,9 @@
 import { Controller, Get, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import { hasEnded } from '#common';
-import { DAEMON_STATES, DAEMON_TYPES } from '#contracts';
+import { DAEMON_STATES, DAEMON_TYPES, type DaemonStatus } from '#contracts';
 import { KeptDatabases } from '#queue';
 import { PageAccess } from '../access/access.decorator.js';
 import { Archives } from '../archives/archives.js';
@@ -14,6 +15,34 @@ import { Repositories } from '../repositories/repositories.js';
 import { filled } from './forms.js';
 import { Pages, redirectTo } from './pages.js';
 import { typeName } from './words.js';
+
+/** The query of the list. Days are those of UTC. */
+const jobsQuery = daemonsQuery.extend({
+  search: z.string().max(200).optional(),
+  from: z.iso.date('must be a day such as 2026-11-25').optional(),
+  until: z.iso.date('must be a day such as 2026-11-25').optional(),
+});
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** @returns undefined if the query neither searches nor names days */
+function matcherOf({
+  search,
+  from,
+  until,
+}: z.infer<typeof jobsQuery>): ((status: DaemonStatus) => boolean) | undefined {
+  if (search === undefined && from === undefined && until === undefined) return undefined;
+  const words = search?.toLowerCase();
+  const [after, before] = [from && Date.parse(from), until && Date.parse(until) + DAY_MS];
+  return ({ id, startedOn, startedBy, progresssMessage, errorMessage, backupUrl }) =>
+    (!after || startedOn >= after) &&
+    (!before || startedOn < before) &&
+    (words === undefined ||
+      id === words ||
+      [startedBy, progresssMessage, errorMessage, backupUrl].some((shown) =>
+        shown?.toLowerCase().includes(words),
+      ));
+}
 
 /** The jobs: list, details, live progress and termination. */
 @ApiExcludeController()
@@ -35,8 +64,9 @@ export class DaemonPagesController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const filter = validated(daemonsQuery, filled(query));
-    const { daemons, total } = await this.daemons.list(filter);
+    const filter = validated(jobsQuery, filled(query));
+    const { search, from, until, ...rest } = filter;
+    const { daemons, total } = await this.daemons.list({ ...rest, matches: matcherOf(filter) });
     const { type, status, repository, limit, offset } = filter;
     this.pages.show(request, reply, {
       view: 'daemons',
@@ -44,11 +74,17 @@ export class DaemonPagesController {
       section: 'daemons',
       data: {
         daemons: daemons.map((daemon) => shownTo(request, daemon)),
-        chosen: { type, status },
+        chosen: { type, status, search: search ?? '', from: from ?? '', until: until ?? '' },
         names: await this.repositories.names(),
         types: DAEMON_TYPES,
         states: DAEMON_STATES,
-        pager: { path: '/admin/daemons', query: { type, status, repository }, limit, offset, total },
+        pager: {
+          path: '/admin/daemons',
+          query: { type, status, repository, search, from, until },
+          limit,
+          offset,
+          total,
+        },
       },
     });
   }

@@ -3,6 +3,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { DEFAULT_REPOSITORY, type DaemonStatus } from '#contracts';
 import { PageAccess } from '../access/access.decorator.js';
+import { ArchiveSums } from '../archives/archive-sums.js';
 import { Archives } from '../archives/archives.js';
 import { Checks } from '../checks/checks.js';
 import { backupRequest } from '../daemons/daemon-requests.js';
@@ -17,8 +18,11 @@ import { Workers } from '../workers/workers.js';
 import { chartDays, chartStart, type Day } from './chart.js';
 import { filled, startOf, text, ticked } from './forms.js';
 import { Pages, part, redirectTo } from './pages.js';
+import { FORECAST_DAYS, standings, storageOf } from './standing.js';
 
 const LAST_ARCHIVES = 5;
+/** Rows of the tables: as many as lists have. */
+const SHOWN = 20;
 /** Jobs that are shown as running. */
 const MOST_RUNNING = 10;
 
@@ -30,6 +34,7 @@ export class OverviewController {
     private readonly pages: Pages,
     private readonly daemons: Daemons,
     private readonly archives: Archives,
+    private readonly sums: ArchiveSums,
     private readonly schedules: Schedules,
     private readonly repositories: Repositories,
     private readonly workers: Workers,
@@ -44,12 +49,13 @@ export class OverviewController {
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const { repository } = validated(repositoryFilter, filled(query));
-    const [names, running, days, last, schedules, workers, check] = await Promise.all([
+    const [names, running, days, last, schedules, standing, workers, check] = await Promise.all([
       this.repositories.names(),
       part(this.running(repository)),
       part(this.days(repository)),
       part(this.archives.list(LAST_ARCHIVES, 0, repository)),
       part(this.schedules.views({ repository })),
+      part(this.standing(repository)),
       part(this.workers.list()),
       part(this.checks.newest(repository ?? DEFAULT_REPOSITORY)),
     ]);
@@ -58,7 +64,7 @@ export class OverviewController {
       title: 'Overview',
       section: 'overview',
       data: {
-        ...{ names, path: '/admin', running, days, last, schedules, workers, check },
+        ...{ names, path: '/admin', running, days, last, schedules, standing, workers, check },
         checked: repository ?? DEFAULT_REPOSITORY,
       },
     });
@@ -105,6 +111,33 @@ export class OverviewController {
     const daemons = [...running.daemons, ...waits].slice(0, MOST_RUNNING);
     const begun = waiting.daemons.length - waits.length;
     return { daemons, more: running.total + waiting.total - begun - daemons.length };
+  }
+
+  /** How the repositories stand, and the storage that they use. */
+  private async standing(repository?: string): Promise<object> {
+    const [names, schedules, archives, sums] = await Promise.all([
+      this.repositories.names(),
+      this.schedules.views({ repository }),
+      this.sums.byRepository(),
+      this.sums.bySchedule(),
+    ]);
+    const shown = names.filter(({ name, isDeleted }) =>
+      repository === undefined ? !isDeleted : name === repository,
+    );
+    const all = standings(
+      shown.map(({ name }) => name),
+      archives,
+      schedules,
+    );
+    const storage = repository === undefined ? storageOf(sums, schedules) : [];
+    return {
+      repositories: all.slice(0, SHOWN),
+      more: Math.max(0, all.length - SHOWN),
+      storage: storage.slice(0, SHOWN),
+      bytes: storage.reduce((sum, { bytes }) => sum + bytes, 0),
+      forecast: storage.reduce((sum, { forecast }) => sum + forecast, 0),
+      forecastDays: FORECAST_DAYS,
+    };
   }
 
   private async days(repository?: string): Promise<Day[]> {

@@ -65,6 +65,11 @@ export function time(on: number): string {
   return `<time datetime="${new Date(on).toISOString()}" title="${utc(on)}">${age(on)}</time>`;
 }
 
+/** "+3 %". */
+export function change(ratio: number): string {
+  return `${ratio < 0 ? '−' : '+'}${count(Math.round(Math.abs(ratio) * 100))} %`;
+}
+
 /** Encodes an archive's name as a part of a URL. */
 export const part = encodeURIComponent;
 

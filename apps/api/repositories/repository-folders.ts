@@ -9,15 +9,24 @@ export interface RepositoryFolder {
 
 /** Tells which repository an archive belongs to. All that lies in no folder of another one belongs to `default`. */
 export class RepositoryFolders {
+  /** Names by folder. No folder lies in another one. */
+  private readonly names: Map<string, string>;
+
   constructor(
     private readonly base: string,
-    private readonly folders: RepositoryFolder[],
-  ) {}
+    folders: RepositoryFolder[],
+  ) {
+    this.names = new Map(folders.map(({ prefix, name }) => [prefix, name]));
+  }
 
   /** @param key an object's, below S3_PREFIX */
   repositoryOf(key: string): string {
     const path = key.slice(this.base.length);
-    return this.folders.find(({ prefix }) => path.startsWith(prefix))?.name ?? DEFAULT_REPOSITORY;
+    for (let end = path.indexOf('/'); end !== -1; end = path.indexOf('/', end + 1)) {
+      const name = this.names.get(path.slice(0, end + 1));
+      if (name !== undefined) return name;
+    }
+    return DEFAULT_REPOSITORY;
   }
 }
 
