@@ -49,6 +49,8 @@ const MAY_DO: Record<KeyScope, string[]> = {
 const STARTS = [
   'POST /repo/v1/startBackupDaemon',
   'POST /repo/v1/startVerifyDaemon',
+  'POST /repo/v1/check',
+  'POST /repo/v1/restorePlan',
   'DELETE /repo/v1/terminateDaemon/:id',
 ];
 /** Routes that keys of the scope `start` may not use, either. */
@@ -64,6 +66,8 @@ const CHANGES_OR_GIVES_AWAY = [
   'PUT /repo/v1/schedules/:name',
   'DELETE /repo/v1/schedules/:name',
   'POST /repo/v1/schedules/:name/confirm',
+  'POST /repo/v1/schedules/:name/run',
+  'POST /repo/v1/repositories/:name/changes',
 ];
 /** Routes that no key may use, besides the console. */
 const FOR_PEOPLE = [
@@ -81,7 +85,7 @@ function neededScope(route: string): KeyScope | 'session' {
   if (CHANGES_OR_GIVES_AWAY.includes(route)) return 'everything';
   if (FOR_PEOPLE.includes(route)) return 'session';
   if (/ \/admin\/queues$/.test(route)) return 'everything';
-  return / \/admin/.test(route) ? 'session' : 'read';
+  return / \/(admin|$)/.test(route) ? 'session' : 'read';
 }
 
 const file = routesFile();

@@ -71,6 +71,7 @@ describe('the archives below a prefix', () => {
     expect(byName.get(name)).toEqual({
       name,
       url: backup.backupUrl,
+      repository: 'default',
       createdOn: expect.any(Number),
       bytes: bytes.length,
       takenOn: expect.any(Number),

@@ -64,6 +64,7 @@ describe.each(oneOf(queues, 0))('the dashboard of the %s queue', (_title, queueU
     expect(status).toBe(200);
     expect(body.queues).toMatchObject([
       { name: 'daemons', counts: { completed: 1 }, readOnlyMode: true },
+      { name: 'checks', readOnlyMode: true },
       { name: 'schedules', readOnlyMode: true },
     ]);
   });

@@ -319,7 +319,7 @@ function asPath(any: string): string {
     .replace(/[\0-\x20?#]/g, '_');
 }
 
-const STACK_TRACE = /\n\s+at |node_modules|\.js:\d+|"stack"/;
+const STACK_TRACE = /\n\s+at |node_modules|\.js:\d+|"stack":/;
 
 /** Checks every answer. On a slow machine the API may answer 503 for its database. */
 function faultOf(request: Buffer, { status, headers, body: answer }: RawAnswer): string | undefined {

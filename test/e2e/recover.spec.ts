@@ -273,6 +273,19 @@ describe('recover latest', () => {
     );
   });
 
+  test('takes no archive of another repository', async () => {
+    await put('a.zip');
+    await put('crm/b.zip', drill);
+    await put('shop/c.zip', drill);
+    expect(await choose()).toBe(
+      'a.zip: It has no valid verification record. For archives in crm/, shop/, set S3_PREFIX to that folder.',
+    );
+    await store.delete(`${prefix}a.zip`);
+    await expect(choose()).rejects.toThrow('are archives of several repositories, in crm/, shop/.');
+    for (const key of ['crm/b.zip', verificationKey('crm/b.zip')]) await store.delete(prefix + key);
+    expect(await choose()).toBe('shop/c.zip: It passed a drill.');
+  });
+
   test('trusts no record of another key or of another object, and never takes one that failed', async () => {
     await expect(choose()).rejects.toThrow(`There is no archive below s3://archives/${prefix}.`);
     await put('a.zip', drill);

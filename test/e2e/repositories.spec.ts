@@ -2,7 +2,7 @@ import { pollUntil } from '#common';
 import type { Archive, DaemonStatus, RepositoryIdentity, RepositoryView, ScheduleView } from '#contracts';
 import { Secret } from '#config';
 import { Keys } from '#keys';
-import { sealedUrlContext } from '#queue';
+import { sealedUrlContext } from '../../libs/queue/daemon-job.js';
 import { eventually } from '../support/eventually.js';
 import { newDatabase, openStore, putBytes, servers, sql } from '../support/servers.js';
 import { Stack } from '../support/stack.js';

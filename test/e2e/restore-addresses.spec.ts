@@ -66,7 +66,10 @@ describe('addresses that are refused', () => {
         /^create: created tables have/,
       ],
       [{ intoSchemas: {} }, /^intoSchemas: name at least one schema/],
-      [{ intoSchemas: { repository: 'repository' } }, /^intoSchemas: repository is in REPOSITORY_SCHEMAS/],
+      [
+        { intoSchemas: { repository: 'repository' } },
+        /^intoSchemas: repository is in the schemas of the repository/,
+      ],
       [
         { intoSchemas: { repository: 'snapshotd' } },
         /^intoSchemas\.repository: names snapshotd, where snapshotd keeps/,

@@ -69,7 +69,7 @@ describe('a restore into a new database', () => {
     expect(await namesIn(shop)).toEqual(['later', 'old']);
     expect(await kept()).toEqual([]);
     const again = await stack.finished((await restore({ intoDatabase: `${shop}_copy` })).body.id);
-    expect(again.errorMessage).toMatch(/exists on .*Nothing was changed/);
+    expect(again.errorMessage).toMatch(/is not empty\. Nothing was changed/);
 
     const swapped = await stack.finished(
       (await restore({ intoDatabase: `${shop}_new`, swap: true })).body.id,

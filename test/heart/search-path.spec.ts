@@ -61,15 +61,19 @@ describe.each(oneOf(postgresMajors, seed))('%s', (_, server) => {
     // pg_dump qualifies its own first statement.
     const ours = [...first].filter(([session]) => !session.endsWith(' definitions'));
     expect(ours.filter(([, statement]) => !/^SET [^;]*; SET search_path /.test(statement))).toEqual([]);
-    expect(ours.map(([session]) => session.replace(/^snapshotd (\w+) 1 \w+/, '$1'))).toEqual([
+    // Which of the parallel sessions are needed depends on their speed.
+    const kinds = ours.map(([session]) =>
+      session.replace(/^snapshotd (\w+) 1 \w+/, '$1').replace(/ \d+$/, ''),
+    );
+    expect([...new Set(kinds)]).toEqual([
       'backup',
       'backup observer',
-      'backup session 2',
+      'backup session',
       'verify',
-      'verify session 2',
+      'verify session',
       'restore',
       'restore observer',
-      'restore session 2',
+      'restore session',
     ]);
   });
 

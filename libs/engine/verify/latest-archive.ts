@@ -1,4 +1,4 @@
-import { Failure } from '#common';
+import { Failure, grouped } from '#common';
 import { VERIFICATION_LEVELS } from '#contracts';
 import type { Keys } from '#keys';
 import type { ListedObject, ObjectStore } from '#storage';
@@ -7,6 +7,9 @@ import { isRecordOf, levelReached, readVerification, verificationKey } from './v
 
 /** Records that are read at once. */
 const AT_ONCE = 16;
+
+/** The folders that a message names. */
+const NAMED_FOLDERS = 10;
 
 /** The proofs that an archive is good, from the worst to the best. */
 const PROOFS = ['failed', 'none', ...VERIFICATION_LEVELS] as const;
@@ -32,10 +35,40 @@ export interface LatestArchive {
 }
 
 /**
- * Finds the newest archive below a prefix among those that verified best. It never chooses one that failed its
+ * The archives directly below the prefix, or those of its only folder: the archives of each repository but the default one
+ * lie in a folder, and the newest archive of all may be one of another database.
+ * @throws Failure REQUEST_REFUSED if there are several folders and nothing else
+ */
+function ofOneRepository(
+  { bucket }: ObjectStore,
+  prefix: string,
+  all: ListedObject[],
+): { archives: ListedObject[]; others: string } {
+  const byFolder = grouped(all, ({ key }) => key.slice(prefix.length).replace(/[^/]*$/, ''));
+  const folders = [...byFolder.keys()].filter((folder) => folder !== '').sort();
+  const [only, ...rest] = folders;
+  const direct = byFolder.get('');
+  const named = folders.slice(0, NAMED_FOLDERS).join(', ') + (folders.length > NAMED_FOLDERS ? ', …' : '');
+  if (direct !== undefined)
+    return {
+      archives: direct,
+      others: only === undefined ? '' : ` For archives in ${named}, set S3_PREFIX to that folder.`,
+    };
+  if (only !== undefined && rest.length > 0)
+    throw new Failure(
+      'REQUEST_REFUSED',
+      'permanent',
+      `Below s3://${bucket}/${prefix} are archives of several repositories, in ${named}.`,
+      { hint: `Set S3_PREFIX to the folder of one of them, such as ${prefix}${only}, or name the archive.` },
+    );
+  return { archives: all, others: '' };
+}
+
+/**
+ * Finds the newest archive of one repository below a prefix, among those that verified best. It never chooses one that failed its
  * verification.
  * @param keys that sign verification records; without them the newest archive is chosen
- * @throws Failure STORE_*
+ * @throws Failure STORE_*, REQUEST_REFUSED
  */
 export async function findLatestArchive(
   store: ObjectStore,
@@ -43,14 +76,15 @@ export async function findLatestArchive(
   keys: Keys | undefined,
   signal: AbortSignal,
 ): Promise<LatestArchive> {
-  const { archives, verifications } = await listArchives(store, prefix, signal);
+  const { archives: all, verifications } = await listArchives(store, prefix, signal);
+  const { archives, others } = ofOneRepository(store, prefix, all);
   archives.sort((one, other) => other.modifiedOn - one.modifiedOn || (one.key < other.key ? 1 : -1));
   const [newest] = archives;
   if (newest === undefined) throw missing(store, prefix, 'There is no archive');
   if (keys === undefined)
     return {
       object: newest,
-      reason: 'It is the newest one. Without SECRET_KEY, verification records cannot be checked.',
+      reason: `It is the newest one. Without SECRET_KEY, verification records cannot be checked.${others}`,
     };
   const candidates: Candidate[] = [];
   for (let from = 0; from < archives.length; from += AT_ONCE) {
@@ -72,7 +106,7 @@ export async function findLatestArchive(
     throw missing(store, prefix, 'There is no archive that did not fail its verification');
   return {
     object: candidate.object,
-    reason: `It ${WORDS[candidate.proof]}.${passedOver(store, candidates[0], chosen)}`,
+    reason: `It ${WORDS[candidate.proof]}.${passedOver(store, candidates[0], chosen)}${others}`,
   };
 }
 
