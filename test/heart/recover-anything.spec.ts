@@ -28,8 +28,8 @@ const store = storeOfTests();
 
 /** Sizes of the samples: each dump takes half a second on a server that has no pg_dump of its version here. */
 const SAMPLES = {
-  native: { cases: 3, databases: 3, hard: 3, random: thorough ? 240 : 8 },
-  bundled: { cases: 1, databases: 1, hard: 1, random: thorough ? 60 : 2 },
+  native: { cases: 3, databases: 3, hard: 3, random: thorough ? 240 : 16 },
+  bundled: { cases: 1, databases: 1, hard: 1, random: thorough ? 60 : 4 },
 };
 
 /** All of them take ten minutes on a busy machine. */
