@@ -7,8 +7,8 @@ module.exports = {
   globalSetup: '<rootDir>/test/support/global-setup.cjs',
   globalTeardown: '<rootDir>/test/support/global-teardown.cjs',
   testSequencer: '<rootDir>/test/support/longest-first.cjs',
-  // Each has servers of its own. Tests wait for a third of their time, so three keep two cores busy.
-  maxWorkers: 3,
+  // Each has servers of its own. Tests wait for a part of their time, so four keep two cores busy.
+  maxWorkers: 4,
   // A test that hangs fails; a test on a slow machine must not.
   testTimeout: 180_000,
   // A failed test may leave a process behind; the run must end nevertheless.

@@ -1,6 +1,6 @@
 import type { Failure } from '#common';
 import { MemoryJournal, runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newOwnedDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, sql, storeOfTests, oneOf, seed } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 const store = storeOfTests();
@@ -52,7 +52,8 @@ const failureOf = (work: Promise<unknown>) =>
     (error: unknown) => error as Failure,
   );
 
-describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) => {
+// The other one runs with another seed, and both in `npm run test:long`.
+describe.each(oneOf(postgresMajors, seed))('on %s, by an ordinary owner,', (_title, server) => {
   let admin: string;
   let url: string;
   let key: string;

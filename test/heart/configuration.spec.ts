@@ -1,7 +1,15 @@
 import { addExtension } from '../support/database-case.js';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore, runVerify } from '../support/heart.js';
-import { newDatabase, newOwnedDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import {
+  newDatabase,
+  newOwnedDatabase,
+  postgresMajors,
+  sql,
+  storeOfTests,
+  oneOf,
+  seed,
+} from '../support/servers.js';
 
 const store = storeOfTests();
 
@@ -13,7 +21,8 @@ const SPOIL = `UPDATE ext.settings SET v = 'spoiled'; INSERT INTO ext.settings V
 
 const settingsOf = async (url: string) => (await sql<{ rows: string }>(url, SETTINGS))[0]?.rows;
 
-describe.each(postgresMajors)('configuration of extensions on %s', (_title, server) => {
+// The other one runs with another seed, and both in `npm run test:long`.
+describe.each(oneOf(postgresMajors, seed))('configuration of extensions on %s', (_title, server) => {
   beforeAll(() => addExtension(server));
 
   describe('and an ordinary role as the worker', () => {

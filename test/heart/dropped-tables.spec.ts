@@ -1,6 +1,6 @@
 import type { Failure } from '#common';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newOwnedDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import { newOwnedDatabase, postgresMajors, sql, storeOfTests, oneOf, seed } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 const store = storeOfTests();
@@ -51,7 +51,8 @@ const NOT_CREATED = [
   'the index lower_names of copy.parent',
 ];
 
-describe.each(postgresMajors)('on %s, by an ordinary owner,', (_title, server) => {
+// The other one runs with another seed, and both in `npm run test:long`.
+describe.each(oneOf(postgresMajors, seed))('on %s, by an ordinary owner,', (_title, server) => {
   let admin: string;
   let url: string;
 

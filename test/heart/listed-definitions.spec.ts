@@ -3,7 +3,7 @@ import type { ObjectStore } from '#storage';
 import { scopeOf } from '#config';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup, runRestore } from '../support/heart.js';
-import { newDatabase, openStore, postgresMajors, servers, sql } from '../support/servers.js';
+import { newDatabase, openStore, postgresMajors, servers, sql, oneOf, seed } from '../support/servers.js';
 import { stateOf } from '../support/state.js';
 
 let store: ObjectStore;
@@ -71,7 +71,8 @@ function withoutComments(text: string): string {
   return text.replace(/^(--.*)?\n/gm, '');
 }
 
-describe.each(postgresMajors)('the definitions of a listed schema, on %s,', (_title, server) => {
+// The other one runs with another seed, and both in `npm run test:long`.
+describe.each(oneOf(postgresMajors, seed))('the definitions of a listed schema, on %s,', (_title, server) => {
   test('hold all that it needs, and nothing else', async () => {
     const [url, empty] = [await newDatabase(server), await newDatabase(server)];
     await sql(url, SHARED + APP + SECRET);

@@ -5,7 +5,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { quoteIdentifier, quoteTable } from '#postgres';
 import { DownloadedArchive } from '../support/archive.js';
 import { runBackup } from '../support/heart.js';
-import { newDatabase, postgresMajors, sql, storeOfTests } from '../support/servers.js';
+import { newDatabase, postgresMajors, sql, storeOfTests, oneOf, seed } from '../support/servers.js';
 
 const store = storeOfTests();
 
@@ -38,7 +38,8 @@ async function expectEqualRows(url: string, archive: DownloadedArchive): Promise
   }
 }
 
-describe.each(postgresMajors)('a backup of %s', (_title, server) => {
+// The other one runs with another seed, and both in `npm run test:long`.
+describe.each(oneOf(postgresMajors, seed))('a backup of %s', (_title, server) => {
   test('holds every row of every table exactly, in a zip that unzip accepts', async () => {
     const url = await newDatabase(server);
     await sql(

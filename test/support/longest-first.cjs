@@ -3,10 +3,11 @@ const { default: Sequencer } = require('@jest/test-sequencer');
 
 /** The files that take longest. They start first, so that none of them runs alone at the end. */
 const LONG = [
-  'recover-anything',
-  'definitions',
-  'console',
   'cli',
+  'console',
+  'recover-anything',
+  'apply',
+  'definitions',
   'restore',
   'workers',
   'backup',
@@ -14,7 +15,6 @@ const LONG = [
   'any-database',
   'planning',
   'violations',
-  'clocks',
   'schedules',
   'parallel-sessions',
   'disturbances',
