@@ -74,7 +74,7 @@ function subjectOf({ params, body }: FastifyRequest): string | undefined {
   );
 }
 
-/** The repository in the path of its own routes, or in the body. */
+/** The repository that the path or the body names. */
 function repositoryOf({ params, body, routeOptions }: FastifyRequest): string | undefined {
   const named = /\/repositories\/:name/.test(routeOptions.url ?? '')
     ? record(params)['name']

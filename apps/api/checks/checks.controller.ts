@@ -41,7 +41,7 @@ export class ChecksController {
     return check;
   }
 
-  /** Needs no more than a start, because it changes nothing. */
+  /** The scope `start` is enough, because it changes nothing. */
   @Access({ needs: 'start', audit: 'restore.plan' })
   @Documented(docs.restorePlan, { body: restoreRequest })
   @Post('restorePlan')
