@@ -312,7 +312,7 @@ describeInBrowser('the console', () => {
     await page.getByLabel('Cron pattern').fill('30 2 * * *');
     await page.getByRole('button', { name: 'Create the schedule' }).click();
     await page.getByText('The schedule is saved.').waitFor();
-    expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours|minutes)/);
+    expect(await text('tbody')).toMatch(/nightly\s+30 2 \* \* \* UTC\s+in \d+ (hours?|minutes?)/);
     expect((await stack.call('GET', '/repo/v1/schedules/nightly')).body).toMatchObject({
       pattern: '30 2 * * *',
       then: 'READ',
