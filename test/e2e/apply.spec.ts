@@ -63,7 +63,7 @@ test("the operator's guide adds a database by hand and by a file, word for word"
 });
 
 describe('snapshotd repository', () => {
-  test('takes the URL from a file, stdin or a variable, and changes what it is told only', async () => {
+  test('takes the URL from a file, stdin or a variable, and changes only what the options name', async () => {
     const secret = put('crm.secret', `${crm}\n`);
     const args = ['repository', 'set', 'crm', '--adopt', '--database-url-file', secret, '--json'];
     const made = await user.run(args);

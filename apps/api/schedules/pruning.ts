@@ -153,10 +153,11 @@ export class Pruning {
    * Looks the recorded archives up in the bucket. Archives that somebody else has deleted must not count towards the
    * limits. Verifications count, whether a schedule or a person has started them.
    */
-  private async find({ name }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
+  private async find({ name, repository }: Schedule, signal: AbortSignal): Promise<FoundArchives> {
     const { store } = this.settings;
     const { prefix } = store;
-    const rows = await this.archives.findBy({ schedule: name });
+    // Archives of a repository that it backed up before do not give way to those of another one.
+    const rows = await this.archives.findBy({ schedule: name, repository });
     const archives = rows.map(({ key, url, createdOn }) => ({
       key,
       url,
@@ -225,6 +226,6 @@ function takenOn({ createdOn }: KeptArchive, { modifiedOn }: ListedObject): numb
 }
 
 /** The properties that a plan depends on. A schedule that was deleted and created again is another one. */
-function plannedBy({ createdOn, retention, timeZone, afterBackup }: Schedule) {
-  return { createdOn, retention, timeZone, afterBackup };
+function plannedBy({ createdOn, repository, retention, timeZone, afterBackup }: Schedule) {
+  return { createdOn, repository, retention, timeZone, afterBackup };
 }

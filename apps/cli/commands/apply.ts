@@ -45,7 +45,7 @@ The file:
       retention: {daily: 7, weekly: 5}
 
 Settings that the file does not name get their defaults. A repository without a url, or whose variable is not set, keeps
-its URL. The server checks everything before anything changes; it is told the URLs, and compares them with its own.
+its URL. The server checks everything before anything changes, and compares the URLs with those that it knows.
 Apply says nothing changed if that is so. It deletes nothing without --prune, and even then nothing of a kind for which
 the file has no section. An unknown key is an error.
 
